@@ -1,0 +1,64 @@
+//! `VirtualNetwork`: named subnets, owned by the network's admin.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Named subnets that vault owners may let in: groups of pods, or private address ranges outside the cluster.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "vaultwall.dev",
+    version = "v1alpha1",
+    kind = "VirtualNetwork",
+    plural = "virtualnetworks",
+    shortname = "vnet",
+    doc = "Named subnets that vault owners may let in; each subnet opts in to the vault's service endpoint."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualNetworkSpec {
+    /// The subnets of this network. Names are unique.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    pub subnets: Vec<Subnet>,
+}
+
+/// One subnet: exactly one of `pods` and `addressPrefixes`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Subnet {
+    /// Name of the subnet, unique in its virtual network.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Service endpoints that the subnet's owner enabled. Without `Vault` no vault lets this subnet in.
+    #[serde(default)]
+    #[schemars(length(max = 1))]
+    pub service_endpoints: Vec<ServiceEndpoint>,
+    /// The subnet is a group of pods. `namespaceSelector` is required here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodSelector>,
+    /// The subnet is private (RFC 1918), shared (100.64.0.0/10) or loopback IPv4 ranges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), inner(length(max = 43)))]
+    pub address_prefixes: Option<Vec<String>>,
+}
+
+/// A service endpoint that a subnet can enable.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceEndpoint {
+    /// The vault's endpoint.
+    Vault,
+}
+
+/// Pods by label, read as a `NetworkPolicyPeer`: `{}` selects everything, a missing `podSelector` beside a
+/// `namespaceSelector` selects all pods of those namespaces. At least one of the two is given.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSelector {
+    /// Namespaces, by their labels. Left out in an inline rule, it means the policy's own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Pods, by their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_selector: Option<LabelSelector>,
+}

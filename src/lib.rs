@@ -1,0 +1,11 @@
+//! Vaultwall: the network firewall of Azure Key Vault for a vault on Kubernetes.
+//!
+//! Data flows one way: facts → validated → resolved [`policy::Firewall`] → compiled → served to Envoy.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`api`] | the custom resources: wire types and their schema |
+//! | [`policy`] | validation, resolution, decision: pure |
+
+pub mod api;
+pub mod policy;

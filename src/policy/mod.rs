@@ -1,0 +1,7 @@
+//! What a policy means: from wire types to the resolved [`Firewall`], and from a request to a decision.
+//!
+//! Pure: no I/O, no clock of its own, no kube client, no runtime. A test enforces it.
+
+mod model;
+
+pub use model::*;
