@@ -3,5 +3,7 @@
 //! Pure: no I/O, no clock of its own, no kube client, no runtime. A test enforces it.
 
 mod model;
+mod validated;
 
 pub use model::*;
+pub use validated::*;
