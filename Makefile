@@ -1,0 +1,33 @@
+# Each target can be run on a fresh clone; what a target needs, it installs (dev/tools).
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint generate bench
+
+# The pinned tools come before any others of the same name.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+help: ## Show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Protect a real OpenBao with a real Envoy and show who gets in
+	dev/tools install envoy openbao
+	cargo build --locked
+	dev/demo
+
+test: ## Run every test
+	dev/tools install
+	cargo test --locked --workspace
+
+lint: ## Check format, lints, and the dependencies' licences and sources
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	dev/tools install cargo-deny
+	cargo-deny --locked --all-features check bans licenses sources
+
+generate: ## Write again what is generated: CRDs, reference, golden files
+	dev/tools install
+	UPDATE_GENERATED=1 cargo test --locked --quiet --test generated
+	UPDATE_GOLDEN=1 cargo test --locked --quiet --test golden
+
+bench: ## Measure what the performance claims rest on
+	dev/tools install
+	cargo bench --locked
