@@ -9,3 +9,4 @@
 
 pub mod api;
 pub mod policy;
+pub mod vault_api;

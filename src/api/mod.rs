@@ -1,7 +1,7 @@
 //! The custom resources: wire types and their schema, nothing else. No rule of the firewall is decided here.
 
-mod virtual_network;
 mod vault_network_policy;
+mod virtual_network;
 
 pub use vault_network_policy::*;
 pub use virtual_network::*;

@@ -135,7 +135,9 @@ pub struct Engine {
 }
 
 /// Types of secret engine whose paths are understood.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
 pub enum EngineType {
     /// Key-value, version 1.
     KvV1,

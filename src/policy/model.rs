@@ -8,7 +8,11 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-pub use crate::api::{AccessLogLevel, DefaultAction, Denial, EngineType, ManagementAccess, VaultApi};
+use crate::vault_api::{Profile, Table};
+
+pub use crate::api::{
+    AccessLogLevel, DefaultAction, Denial, EngineType, ManagementAccess, VaultApi,
+};
 
 /// The vault: a Service in Kubernetes, written `NAMESPACE/SERVICE`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,6 +147,11 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// The table that classifies this vault's requests.
+    pub fn table(&self) -> Table {
+        Table::new(Profile::open_bao(), &self.engines, &self.namespaces)
+    }
+
     /// The firewall of a vault that no policy describes: it denies everything but probes.
     pub fn deny_all(vault: VaultId, port: u16) -> Self {
         Self {

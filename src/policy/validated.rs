@@ -6,7 +6,8 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    AccessLogLevel, ClientAddressSource, DefaultAction, Denial, Engine, ManagementAccess, VaultApi, VaultId,
+    AccessLogLevel, ClientAddressSource, DefaultAction, Denial, Engine, ManagementAccess, VaultApi,
+    VaultId,
 };
 
 /// A `VaultNetworkPolicy` that can be enforced.

@@ -1,0 +1,14 @@
+//! From a request to a plane and its operations, by profiles that are data. Pure: no I/O, no client, no runtime.
+
+mod classify;
+pub mod path;
+mod profile;
+mod table;
+mod template;
+
+pub use classify::{
+    BadRequest, FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, NAMESPACE_VALUE, Request, classify,
+};
+pub use profile::{Operations, Plane, Profile, Verb};
+pub use table::{Class, HeaderMatch, PathMatch, Prefix, Row, Table};
+pub use template::Template;

@@ -1,0 +1,178 @@
+//! The ordered table that classifies the requests of one vault: a profile, laid over its engines and namespaces.
+//!
+//! The decision walks this table; the Envoy compiler writes the same rows, in the same order, as routes.
+
+use std::sync::Arc;
+
+use super::profile::{Line, Operations, Plane, Profile, Verb};
+use super::template::Template;
+use crate::policy::{Engine, EngineNamespace};
+
+/// What a request is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// The plane.
+    pub plane: Plane,
+    /// The operations.
+    pub operations: Operations,
+}
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Name of the row: engine and template, or the profile's own path.
+    pub name: Arc<str>,
+    /// The verb; none is every verb but [`Verb::Help`], which has a row of its own at the top.
+    pub verb: Option<Verb>,
+    /// The path.
+    pub path: PathMatch,
+    /// The vault's namespace, as named by the header.
+    pub header: HeaderMatch,
+    /// What such a request is.
+    pub class: Class,
+}
+
+/// Which paths a row is for.
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    /// Every path.
+    Any,
+    /// `/v1/`, then one of the namespaces where `Prefix` asks for or allows it, then the template.
+    V1(Prefix, Template),
+}
+
+/// A vault namespace in front of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// None.
+    None,
+    /// None, or any of these.
+    Optional(Arc<[String]>),
+    /// One of these.
+    Required(Arc<[String]>),
+}
+
+/// Which values of the namespace header a row is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderMatch {
+    /// Every value, also none.
+    Any,
+    /// No header, or the root namespace.
+    Root,
+    /// No header, the root namespace, or one of these.
+    RootOr(Arc<[String]>),
+    /// One of these.
+    Listed(Arc<[String]>),
+}
+
+/// The table of one vault.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The rows; the first match wins, and the last row matches everything.
+    pub rows: Vec<Row>,
+    /// Listed namespaces, longest first, so that the first prefix that fits is the longest.
+    pub namespaces: Arc<[String]>,
+}
+
+impl Table {
+    /// Lays a profile over a vault's engines and namespaces.
+    pub fn new(profile: &Profile, engines: &[Engine], namespaces: &[String]) -> Self {
+        let mut sorted = namespaces.to_vec();
+        sorted.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        let namespaces: Arc<[String]> = sorted.into();
+        let mut rows = Vec::new();
+        rows.push(any("help", Some(Verb::Help)));
+
+        let anywhere = Prefix::Optional(namespaces.clone());
+        let known = HeaderMatch::RootOr(namespaces.clone());
+        let critical = profile
+            .system
+            .iter()
+            .filter(|line| line.plane == Plane::Critical);
+        rows.extend(critical.map(|line| row(line, &anywhere, HeaderMatch::Any)));
+        let others = || {
+            profile
+                .system
+                .iter()
+                .filter(|line| line.plane != Plane::Critical)
+        };
+        rows.extend(others().map(|line| row(line, &anywhere, known.clone())));
+        // In a namespace that nobody listed, what would be management elsewhere is just data.
+        let system = others().filter(|line| line.written.starts_with("sys/"));
+        rows.extend(system.map(|line| Row {
+            name: Arc::from(format!("unlisted-namespace:{}", line.written)),
+            class: unknown(),
+            ..row(line, &anywhere, HeaderMatch::Any)
+        }));
+        rows.push(Row {
+            name: Arc::from("sys/**"),
+            verb: None,
+            path: PathMatch::V1(anywhere, Template::parse("sys/**")),
+            header: HeaderMatch::Any,
+            class: Class {
+                plane: Plane::Critical,
+                operations: Operations::default(),
+            },
+        });
+        for engine in engines {
+            let lines = profile
+                .engines
+                .get(&engine.engine_type)
+                .map_or(&[][..], Vec::as_slice);
+            rows.extend(
+                lines
+                    .iter()
+                    .flat_map(|line| engine_rows(engine, line, &namespaces)),
+            );
+        }
+        rows.push(any("unknown", None));
+        Self { rows, namespaces }
+    }
+}
+
+fn any(name: &str, verb: Option<Verb>) -> Row {
+    Row {
+        name: Arc::from(name),
+        verb,
+        path: PathMatch::Any,
+        header: HeaderMatch::Any,
+        class: unknown(),
+    }
+}
+
+fn unknown() -> Class {
+    Class {
+        plane: Plane::Data,
+        operations: Operations::unknown(),
+    }
+}
+
+fn row(line: &Line, prefix: &Prefix, header: HeaderMatch) -> Row {
+    Row {
+        name: Arc::from(line.written.as_str()),
+        verb: line.verb,
+        path: PathMatch::V1(prefix.clone(), line.template.clone()),
+        header,
+        class: Class {
+            plane: line.plane,
+            operations: line.operations.clone(),
+        },
+    }
+}
+
+fn engine_rows(engine: &Engine, line: &Line, listed: &Arc<[String]>) -> Vec<Row> {
+    let row = |prefix, header| Row {
+        name: Arc::from(format!("{}/{}", engine.path, line.written)),
+        path: PathMatch::V1(prefix, line.template.under(&engine.path)),
+        ..row(line, &Prefix::None, header)
+    };
+    let within = match &engine.namespace {
+        EngineNamespace::Root => return vec![row(Prefix::None, HeaderMatch::Root)],
+        EngineNamespace::EveryListed => listed.clone(),
+        EngineNamespace::Named(name) => Arc::new([name.clone()]),
+    };
+    vec![
+        row(Prefix::None, HeaderMatch::Listed(within.clone())),
+        row(Prefix::Required(within), HeaderMatch::Root),
+    ]
+}

@@ -1,0 +1,149 @@
+//! Path templates of a profile, and the regular expressions that say the same to Envoy.
+//!
+//! | written | means |
+//! |---|---|
+//! | `sys/mounts` | exactly that text |
+//! | `:name` | one segment |
+//! | `*` at the end | at least one more character |
+//! | `*/` at the end | the same, and then a slash |
+//! | `/**` at the end | nothing more, or a slash and anything |
+//! | `/?` at the end | nothing more, or a slash |
+
+/// A path template, without `/v1/` and without the vault's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Segment,
+    Rest,
+    RestAndSlash,
+    OptionalRest,
+    OptionalSlash,
+}
+
+impl Template {
+    /// Reads a template.
+    pub fn parse(text: &str) -> Self {
+        let endings = [
+            ("/**", Part::OptionalRest),
+            ("*/", Part::RestAndSlash),
+            ("/?", Part::OptionalSlash),
+            ("*", Part::Rest),
+        ];
+        let ending = endings
+            .into_iter()
+            .find_map(|(ending, part)| Some((text.strip_suffix(ending)?, part)));
+        let (fixed, ending) = ending.map_or((text, None), |(fixed, part)| (fixed, Some(part)));
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        for (index, segment) in fixed.split('/').enumerate() {
+            if index > 0 {
+                literal.push('/');
+            }
+            if segment.starts_with(':') {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+                parts.push(Part::Segment);
+            } else {
+                literal.push_str(segment);
+            }
+        }
+        parts.push(Part::Text(literal));
+        parts.extend(ending);
+        parts.retain(|part| *part != Part::Text(String::new()));
+        Self(parts)
+    }
+
+    /// The template under a mount path; the empty template is the mount itself, with or without its slash.
+    #[must_use]
+    pub fn under(&self, mount: &str) -> Self {
+        if self.0.is_empty() {
+            return Self(vec![Part::Text(mount.to_owned()), Part::OptionalSlash]);
+        }
+        let mut parts = vec![Part::Text(format!("{mount}/"))];
+        parts.extend(self.0.iter().cloned());
+        Self(parts)
+    }
+
+    /// Whether a path, without `/v1/` and the vault's namespace, fits.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut rest = path;
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => match rest.strip_prefix(text.as_str()) {
+                    Some(after) => rest = after,
+                    None => return false,
+                },
+                Part::Segment => match rest.find('/').unwrap_or(rest.len()) {
+                    0 => return false,
+                    end => rest = rest.get(end..).unwrap_or_default(),
+                },
+                Part::Rest => return !rest.is_empty(),
+                Part::RestAndSlash => return rest.len() > 1 && rest.ends_with('/'),
+                Part::OptionalRest => return rest.is_empty() || rest.starts_with('/'),
+                Part::OptionalSlash => return rest.is_empty() || rest == "/",
+            }
+        }
+        rest.is_empty()
+    }
+
+    /// The same, as a regular expression that matches whole paths.
+    pub fn regex(&self) -> String {
+        self.0
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => regex::escape(text),
+                Part::Segment => "[^/]+".into(),
+                Part::Rest => ".+".into(),
+                Part::RestAndSlash => ".+/".into(),
+                Part::OptionalRest => "(?:/.*)?".into(),
+                Part::OptionalSlash => "/?".into(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    /// Template, path, fits.
+    const TABLE: &[(&str, &str, bool)] = &[
+        ("sys/mounts", "sys/mounts", true),
+        ("sys/mounts", "sys/mounts/", false),
+        ("sys/mounts/?", "sys/mounts/", true),
+        ("sys/mounts/?", "sys/mounts/x", false),
+        ("auth/:m/login", "auth/k8s/login", true),
+        ("auth/:m/login", "auth//login", false),
+        ("auth/:m/login", "auth/a/b/login", false),
+        ("auth/:m/login/:u", "auth/a/login/bob", true),
+        ("auth/:m/login/:u", "auth/a/login/", false),
+        ("data/*", "data/a/b", true),
+        ("data/*", "data/", false),
+        ("data/*", "data", false),
+        ("ca*", "ca_chain", true),
+        ("data/*/", "data/a/", true),
+        ("data/*/", "data/a/b", false),
+        ("data/*/", "data/", false),
+        ("metadata/**", "metadata", true),
+        ("metadata/**", "metadata/", true),
+        ("metadata/**", "metadata/a/b", true),
+        ("metadata/**", "metadatas", false),
+        ("keys/:n/?", "keys/a/", true),
+        ("keys/:n", "keys/a/rotate", false),
+        ("*", "anything", true),
+        ("*", "", false),
+    ];
+
+    #[test]
+    fn templates() {
+        for (template, path, fits) in TABLE {
+            let parsed = Template::parse(template);
+            assert_eq!(parsed.matches(path), *fits, "{template} {path}");
+            let regex = regex::Regex::new(&format!("^(?:{})$", parsed.regex())).unwrap();
+            assert_eq!(regex.is_match(path), *fits, "regex of {template} {path}");
+        }
+    }
+}
