@@ -5,8 +5,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`api`] | the custom resources: wire types and their schema |
+//! | [`compile`] | firewall → Kubernetes NetworkPolicies and Envoy resources: pure |
 //! | [`policy`] | validation, resolution, decision: pure |
 
 pub mod api;
+pub mod compile;
 pub mod policy;
 pub mod vault_api;

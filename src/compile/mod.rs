@@ -1,0 +1,11 @@
+//! From the resolved [`Firewall`](crate::policy::Firewall) to what enforces it.
+//!
+//! Pure: no I/O, no clock, no kube client, no runtime; Kubernetes' own types are fine. A test enforces it.
+
+mod network_policy;
+mod ports;
+mod protected_service;
+
+pub use network_policy::*;
+pub use ports::*;
+pub use protected_service::*;
