@@ -2,11 +2,16 @@
 //!
 //! Pure: no I/O, no clock of its own, no kube client, no runtime. A test enforces it.
 
+pub mod address;
 pub mod client_address;
 mod decide;
 mod model;
+mod validate;
 mod validated;
+mod violation;
 
 pub use decide::*;
 pub use model::*;
+pub use validate::{Limits, validate_policy, validate_virtual_network};
 pub use validated::*;
+pub use violation::{Violation, ViolationReason};

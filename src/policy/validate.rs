@@ -1,0 +1,215 @@
+//! From wire types to validated ones. Every rule that one object can break by itself is checked here, every violation
+//! is collected, and what a later version makes work is refused. What needs other objects is `resolve`'s.
+
+mod names;
+mod network_rules;
+mod selector;
+#[cfg(test)]
+#[rustfmt::skip] // tables are read by eye
+mod tests;
+mod vault_paths;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use network_rules::validate_virtual_network;
+
+use super::address::proxy_prefix;
+use super::violation::{Findings, quoted};
+use super::{ClientAddressSource, ValidatedPolicy, VaultId, Violation, ViolationReason};
+use crate::api::{
+    self, Bypass, ClientAddress, Management, Mode, VaultApi, VaultNetworkPolicy,
+    VaultNetworkPolicySpec,
+};
+
+/// Most rules that one policy may have (R5). An installation may lower or raise them, never above the ceilings, which
+/// the CRD's schema has too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most entries of `spec.virtualNetworkRules`.
+    pub virtual_network_rules: usize,
+    /// Most entries of `spec.ipRules`.
+    pub ip_rules: usize,
+}
+
+impl Limits {
+    /// Azure's documented limit for either list.
+    pub const DEFAULT: usize = 127;
+    /// Highest limit of virtual-network rules.
+    pub const VIRTUAL_NETWORK_RULES_CEILING: usize = 200;
+    /// Highest limit of IP rules.
+    pub const IP_RULES_CEILING: usize = 1000;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            virtual_network_rules: Self::DEFAULT,
+            ip_rules: Self::DEFAULT,
+        }
+    }
+}
+
+/// Checks a policy.
+///
+/// # Errors
+/// All violations, in the order of the fields.
+pub fn validate_policy(
+    policy: &VaultNetworkPolicy,
+    limits: &Limits,
+) -> Result<ValidatedPolicy, Vec<Violation>> {
+    let spec = &policy.spec;
+    let mut findings = Findings::default();
+    let name = names::object_name(&policy.metadata, &mut findings);
+    let namespace = namespace(&policy.metadata, &mut findings);
+    names::label("spec.targetRef.name", &spec.target_ref.name, &mut findings);
+    if spec.target_ref.port == 0 {
+        findings.add(
+            "spec.targetRef.port",
+            ViolationReason::Invalid,
+            "0 is not a port; write the Service's port of the vault's API, for example 8200",
+        );
+    }
+    let (namespaces, engines) = vault_paths::check(&spec.vault, &mut findings);
+    refuse_what_is_not_supported_yet(spec, &mut findings);
+    let virtual_network_rules = network_rules::virtual_network_rules(
+        &name,
+        &spec.virtual_network_rules,
+        limits.virtual_network_rules,
+        &mut findings,
+    );
+    let ip_rules = network_rules::ip_rules(&name, &spec.ip_rules, limits.ip_rules, &mut findings);
+    let client_address = client_address(&spec.client_address, &mut findings);
+    refuse_identities(&spec.management, &mut findings);
+    if spec.proxy.is_some() {
+        findings.not_supported_yet("spec.proxy", "settings of the proxies");
+    }
+    findings.or_else(ValidatedPolicy {
+        name,
+        created: created(&policy.metadata),
+        vault: VaultId {
+            namespace,
+            service: spec.target_ref.name.clone(),
+        },
+        port: spec.target_ref.port,
+        api: spec.vault.api,
+        engines,
+        namespaces,
+        default_action: spec.default_action,
+        virtual_network_rules,
+        ip_rules,
+        denial: spec.denial,
+        client_address,
+        management: spec.management.access,
+        access_log: spec.access_log.level,
+    })
+}
+
+fn namespace(metadata: &ObjectMeta, findings: &mut Findings) -> String {
+    const FIELD: &str = "metadata.namespace";
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    if namespace.is_empty() {
+        findings.add(
+            FIELD,
+            ViolationReason::Required,
+            "is missing; write the namespace of the vault's Service",
+        );
+    } else {
+        names::label(FIELD, &namespace, findings);
+    }
+    namespace
+}
+
+/// As the API server writes it: RFC 3339 in UTC and whole seconds.
+fn created(metadata: &ObjectMeta) -> Option<String> {
+    let time = metadata.creation_timestamp.as_ref()?;
+    match serde_json::to_value(time) {
+        Ok(serde_json::Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn refuse_what_is_not_supported_yet(spec: &VaultNetworkPolicySpec, findings: &mut Findings) {
+    if spec.vault.api == VaultApi::AzureKeyVault {
+        findings.add(
+            "spec.vault.api",
+            ViolationReason::NotSupportedYet,
+            "AzureKeyVault is not supported yet; write OpenBao (also for HashiCorp Vault)",
+        );
+    }
+    if spec.vault.location.is_some() {
+        findings.not_supported_yet("spec.vault.location", "the vault's location");
+    }
+    if spec.mode == Mode::Audit {
+        findings.add(
+            "spec.mode",
+            ViolationReason::NotSupportedYet,
+            "Audit is not supported yet; write Enforced, or leave mode out",
+        );
+    }
+    if spec.bypass == Bypass::TrustedServices {
+        findings.add(
+            "spec.bypass",
+            ViolationReason::NotSupportedYet,
+            "TrustedServices is not supported yet; write None, or leave bypass out",
+        );
+    }
+    if spec.trusted_services.is_some() {
+        findings.not_supported_yet("spec.trustedServices", "narrowing the bypass");
+    }
+}
+
+fn refuse_identities(management: &Management, findings: &mut Findings) {
+    if !management.operators.is_empty() {
+        findings.not_supported_yet("spec.management.operators", "a list of operators");
+    }
+    if !management.deployers.is_empty() {
+        findings.not_supported_yet("spec.management.deployers", "a list of deployers");
+    }
+}
+
+fn client_address(wire: &ClientAddress, findings: &mut Findings) -> ClientAddressSource {
+    const LIST: &str = "spec.clientAddress.trustedProxies";
+    let mut trusted_proxies = Vec::new();
+    for (index, text) in wire.trusted_proxies.iter().enumerate() {
+        let field = format!("{LIST}[{index}]");
+        match proxy_prefix(text) {
+            Ok(prefix) if trusted_proxies.contains(&prefix) => findings.add(
+                field,
+                ViolationReason::Duplicate,
+                format!("{} is listed before; remove one", quoted(text)),
+            ),
+            Ok(prefix) => trusted_proxies.push(prefix),
+            Err(faults) => findings.add_faults(&field, faults),
+        }
+    }
+    match wire.source {
+        api::ClientAddressSource::Direct => {
+            if !wire.trusted_proxies.is_empty() {
+                findings.add(
+                    LIST,
+                    ViolationReason::Invalid,
+                    "nobody is believed when the source is Direct; set source: XForwardedFor, or remove the list",
+                );
+            }
+            ClientAddressSource::Direct
+        }
+        api::ClientAddressSource::ProxyProtocol => {
+            findings.add(
+                "spec.clientAddress.source",
+                ViolationReason::NotSupportedYet,
+                "ProxyProtocol is not supported yet; write Direct or XForwardedFor",
+            );
+            ClientAddressSource::Direct
+        }
+        api::ClientAddressSource::XForwardedFor => {
+            if wire.trusted_proxies.is_empty() {
+                findings.add(
+                    LIST,
+                    ViolationReason::Required,
+                    "XForwardedFor is believed from listed proxies only; list the proxies' addresses",
+                );
+            }
+            ClientAddressSource::XForwardedFor { trusted_proxies }
+        }
+    }
+}

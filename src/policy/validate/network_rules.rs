@@ -1,0 +1,324 @@
+//! Rules and subnets: whom a policy lets in, and what a `VirtualNetwork` offers.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+
+use super::{Limits, names, selector};
+use crate::api::{self, ServiceEndpoint, VirtualNetwork};
+use crate::policy::address::{public_prefix, subnet_prefix};
+use crate::policy::violation::{Findings, quoted};
+use crate::policy::{
+    AddressRule, NetworkRule, NetworkRuleSource, SubnetMembers, ValidatedSubnet,
+    ValidatedVirtualNetwork, Violation, ViolationReason,
+};
+
+/// Refuses a list that is longer than the installation allows.
+fn limit(field: &str, rules: &str, length: usize, limit: usize, findings: &mut Findings) {
+    if length > limit {
+        findings.add(
+            field,
+            ViolationReason::LimitExceeded,
+            format!(
+                "{length} {rules} rules, and the limit is {limit}; merge or remove rules, or have the installation's \
+                 limit raised"
+            ),
+        );
+    }
+}
+
+/// Checks `spec.virtualNetworkRules`.
+pub(super) fn virtual_network_rules(
+    policy: &str,
+    wire: &[api::VirtualNetworkRule],
+    most: usize,
+    findings: &mut Findings,
+) -> Vec<NetworkRule> {
+    const LIST: &str = "spec.virtualNetworkRules";
+    limit(
+        LIST,
+        "virtual-network",
+        wire.len(),
+        most.min(Limits::VIRTUAL_NETWORK_RULES_CEILING),
+        findings,
+    );
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for (index, rule) in wire.iter().enumerate() {
+        let field = format!("{LIST}[{index}]");
+        if let Some(subnet) = &rule.subnet {
+            names::subdomain(
+                &format!("{field}.subnet.virtualNetwork"),
+                &subnet.virtual_network,
+                findings,
+            );
+            names::label(&format!("{field}.subnet.name"), &subnet.name, findings);
+            match seen.entry((&subnet.virtual_network, &subnet.name)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(index);
+                }
+                Entry::Occupied(first) => findings.add(
+                    format!("{field}.subnet"),
+                    ViolationReason::Duplicate,
+                    format!("the same subnet as {LIST}[{}]; remove one", first.get()),
+                ),
+            }
+        }
+        let pods = rule
+            .pods
+            .as_ref()
+            .map(|pods| selector::pod_group(&format!("{field}.pods"), pods, findings));
+        let (name, source) = match (&rule.subnet, pods) {
+            (Some(subnet), None) => (
+                subnet_rule_name(subnet, wire),
+                NetworkRuleSource::Subnet {
+                    virtual_network: subnet.virtual_network.clone(),
+                    subnet: subnet.name.clone(),
+                },
+            ),
+            (None, Some(pods)) => (index.to_string(), NetworkRuleSource::Pods(pods)),
+            (given, _) => {
+                exactly_one(&field, "subnet", "pods", given.is_some(), findings);
+                continue;
+            }
+        };
+        rules.push(NetworkRule {
+            rule: Arc::from(format!("{policy}/virtualNetworkRules/{name}")),
+            field,
+            source,
+            ignore_missing_service_endpoint: rule.ignore_missing_service_endpoint,
+        });
+    }
+    rules
+}
+
+/// The subnet's name, with its network's in front where the name alone could mean another rule: the same name in two
+/// networks, or a number, which names inline rules.
+fn subnet_rule_name(subnet: &api::SubnetRef, rules: &[api::VirtualNetworkRule]) -> String {
+    let elsewhere = rules
+        .iter()
+        .filter_map(|rule| rule.subnet.as_ref())
+        .any(|other| other.name == subnet.name && other.virtual_network != subnet.virtual_network);
+    if elsewhere || subnet.name.bytes().all(|b| b.is_ascii_digit()) {
+        format!("{}/{}", subnet.virtual_network, subnet.name)
+    } else {
+        subnet.name.clone()
+    }
+}
+
+fn exactly_one(field: &str, one: &str, other: &str, both: bool, findings: &mut Findings) {
+    if both {
+        findings.add(
+            field,
+            ViolationReason::Invalid,
+            format!("has both {one} and {other}; exactly one of them is needed"),
+        );
+    } else {
+        findings.add(
+            field,
+            ViolationReason::Required,
+            format!("has neither {one} nor {other}; exactly one of them is needed"),
+        );
+    }
+}
+
+/// Checks `spec.ipRules`.
+pub(super) fn ip_rules(
+    policy: &str,
+    wire: &[api::IpRule],
+    most: usize,
+    findings: &mut Findings,
+) -> Vec<AddressRule> {
+    const LIST: &str = "spec.ipRules";
+    limit(
+        LIST,
+        "IP",
+        wire.len(),
+        most.min(Limits::IP_RULES_CEILING),
+        findings,
+    );
+    let mut prefixes: BTreeMap<Ipv4Net, usize> = BTreeMap::new();
+    let mut used_names: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for (index, rule) in wire.iter().enumerate() {
+        let field = format!("{LIST}[{index}]");
+        if let Some(name) = &rule.name {
+            names::rule(&format!("{field}.name"), name, findings);
+        }
+        if let Some(name) = rule.name.as_deref().or(rule.value.as_deref()) {
+            match used_names.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(index);
+                }
+                // The same value twice is reported as a value.
+                Entry::Occupied(first)
+                    if rule.name.is_none()
+                        && wire
+                            .get(*first.get())
+                            .is_some_and(|other| other.value == rule.value) => {}
+                Entry::Occupied(first) => findings.add(
+                    format!("{field}.name"),
+                    ViolationReason::Duplicate,
+                    format!(
+                        "{} already names {LIST}[{}]; give the rule another name",
+                        quoted(name),
+                        first.get()
+                    ),
+                ),
+            }
+        }
+        refuse_tags_and_expiry(&field, rule, findings);
+        match (&rule.value, &rule.service_tag) {
+            (Some(value), tag) => {
+                if tag.is_some() {
+                    exactly_one(&field, "value", "serviceTag", true, findings);
+                }
+                let prefix = match public_prefix(value) {
+                    Ok(prefix) => prefix,
+                    Err(faults) => {
+                        findings.add_faults(&format!("{field}.value"), faults);
+                        continue;
+                    }
+                };
+                match prefixes.entry(prefix) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(index);
+                    }
+                    Entry::Occupied(first) => findings.add(
+                        format!("{field}.value"),
+                        ViolationReason::Duplicate,
+                        format!(
+                            "{} is let in by {LIST}[{}] already; remove one",
+                            quoted(value),
+                            first.get()
+                        ),
+                    ),
+                }
+                let name = rule.name.as_ref().unwrap_or(value);
+                rules.push(AddressRule {
+                    rule: Arc::from(format!("{policy}/ipRules/{name}")),
+                    prefix,
+                });
+            }
+            // Refused above.
+            (None, Some(_)) => {}
+            (None, None) => exactly_one(&field, "value", "serviceTag", false, findings),
+        }
+    }
+    rules
+}
+
+fn refuse_tags_and_expiry(field: &str, rule: &api::IpRule, findings: &mut Findings) {
+    if rule.service_tag.is_some() {
+        findings.not_supported_yet(format!("{field}.serviceTag"), "a service tag");
+    }
+    if rule.cloud.is_some() {
+        findings.not_supported_yet(format!("{field}.cloud"), "a service tag's cloud");
+    }
+    if rule.expires_at.is_some() {
+        findings.not_supported_yet(format!("{field}.expiresAt"), "a rule that expires");
+    }
+}
+
+/// Checks a `VirtualNetwork`.
+///
+/// # Errors
+/// All violations, in the order of the fields.
+pub fn validate_virtual_network(
+    network: &VirtualNetwork,
+) -> Result<ValidatedVirtualNetwork, Vec<Violation>> {
+    let mut findings = Findings::default();
+    let name = names::object_name(&network.metadata, &mut findings);
+    if network.metadata.namespace.is_some() {
+        findings.add(
+            "metadata.namespace",
+            ViolationReason::Invalid,
+            "a VirtualNetwork belongs to the whole cluster; remove the namespace",
+        );
+    }
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut subnets = Vec::new();
+    for (index, subnet) in network.spec.subnets.iter().enumerate() {
+        let field = format!("spec.subnets[{index}]");
+        names::label(&format!("{field}.name"), &subnet.name, &mut findings);
+        match seen.entry(&subnet.name) {
+            Entry::Vacant(entry) => {
+                entry.insert(index);
+            }
+            Entry::Occupied(first) => findings.add(
+                format!("{field}.name"),
+                ViolationReason::Duplicate,
+                format!(
+                    "{} already names spec.subnets[{}]; give it another name",
+                    quoted(&subnet.name),
+                    first.get()
+                ),
+            ),
+        }
+        let Some(members) = members(&field, subnet, &mut findings) else {
+            continue;
+        };
+        subnets.push(ValidatedSubnet {
+            name: subnet.name.clone(),
+            service_endpoint: subnet.service_endpoints.contains(&ServiceEndpoint::Vault),
+            members,
+        });
+    }
+    findings.or_else(ValidatedVirtualNetwork { name, subnets })
+}
+
+fn members(field: &str, subnet: &api::Subnet, findings: &mut Findings) -> Option<SubnetMembers> {
+    let pods = subnet.pods.as_ref().map(|pods| {
+        let path = format!("{field}.pods");
+        let group = selector::pod_group(&path, pods, findings);
+        // With both missing, that was said already.
+        if pods.namespace_selector.is_none() && pods.pod_selector.is_some() {
+            findings.add(
+                format!("{path}.namespaceSelector"),
+                ViolationReason::Required,
+                "is missing; a VirtualNetwork has no namespace of its own ({} selects every namespace)",
+            );
+        }
+        SubnetMembers::Pods(group)
+    });
+    let prefixes = subnet.address_prefixes.as_ref().map(|list| {
+        SubnetMembers::Prefixes(address_prefixes(
+            &format!("{field}.addressPrefixes"),
+            list,
+            findings,
+        ))
+    });
+    match (pods, prefixes) {
+        (Some(members), None) | (None, Some(members)) => Some(members),
+        (given, _) => {
+            exactly_one(field, "pods", "addressPrefixes", given.is_some(), findings);
+            None
+        }
+    }
+}
+
+fn address_prefixes(list_field: &str, list: &[String], findings: &mut Findings) -> Vec<Ipv4Net> {
+    if list.is_empty() {
+        findings.add(
+            list_field,
+            ViolationReason::Required,
+            "is empty; list at least one prefix, or use pods",
+        );
+    }
+    let mut prefixes = Vec::new();
+    for (index, text) in list.iter().enumerate() {
+        let field = format!("{list_field}[{index}]");
+        match subnet_prefix(text) {
+            Ok(prefix) if prefixes.contains(&prefix) => findings.add(
+                field,
+                ViolationReason::Duplicate,
+                format!("{} is listed before; remove one", quoted(text)),
+            ),
+            Ok(prefix) => prefixes.push(prefix),
+            Err(faults) => findings.add_faults(&field, faults),
+        }
+    }
+    prefixes
+}

@@ -1,0 +1,116 @@
+//! Label selectors, by the rules of Kubernetes: a selector that the API server would refuse selects nothing here either.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+use super::names::{is_subdomain, is_word};
+use crate::api::PodSelector;
+use crate::policy::violation::{Findings, field_of, quoted};
+use crate::policy::{PodGroup, ViolationReason};
+
+/// Checks `pods` of a rule or subnet. With both selectors missing it is refused: nobody should let everything in by
+/// writing nothing.
+pub(super) fn pod_group(field: &str, pods: &PodSelector, findings: &mut Findings) -> PodGroup {
+    if pods.namespace_selector.is_none() && pods.pod_selector.is_none() {
+        findings.add(
+            field,
+            ViolationReason::Required,
+            "selects nothing; give namespaceSelector, podSelector or both ({} selects everything)",
+        );
+    }
+    for (name, selector) in [
+        ("namespaceSelector", &pods.namespace_selector),
+        ("podSelector", &pods.pod_selector),
+    ] {
+        if let Some(selector) = selector {
+            check(&format!("{field}.{name}"), selector, findings);
+        }
+    }
+    PodGroup {
+        namespaces: pods.namespace_selector.clone(),
+        pods: pods.pod_selector.clone().unwrap_or_default(),
+    }
+}
+
+fn check(field: &str, selector: &LabelSelector, findings: &mut Findings) {
+    for (key, value) in selector.match_labels.iter().flatten() {
+        let field = field_of(&format!("{field}.matchLabels"), key);
+        label_key(&field, key, findings);
+        label_value(&field, value, findings);
+    }
+    for (index, requirement) in selector.match_expressions.iter().flatten().enumerate() {
+        expression(
+            &format!("{field}.matchExpressions[{index}]"),
+            requirement,
+            findings,
+        );
+    }
+}
+
+fn expression(field: &str, requirement: &LabelSelectorRequirement, findings: &mut Findings) {
+    label_key(&format!("{field}.key"), &requirement.key, findings);
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let list = format!("{field}.values");
+    for (index, value) in values.iter().enumerate() {
+        label_value(&format!("{list}[{index}]"), value, findings);
+    }
+    match requirement.operator.as_str() {
+        operator @ ("In" | "NotIn") => {
+            if values.is_empty() {
+                findings.add(
+                    list,
+                    ViolationReason::Required,
+                    format!("{operator} needs at least one value"),
+                );
+            }
+        }
+        operator @ ("Exists" | "DoesNotExist") => {
+            if !values.is_empty() {
+                findings.add(
+                    list,
+                    ViolationReason::Invalid,
+                    format!("{operator} takes no values; remove them"),
+                );
+            }
+        }
+        other => findings.add(
+            format!("{field}.operator"),
+            ViolationReason::Invalid,
+            format!(
+                "{} is not an operator; write In, NotIn, Exists or DoesNotExist",
+                quoted(other)
+            ),
+        ),
+    }
+}
+
+fn label_key(field: &str, key: &str, findings: &mut Findings) {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    if !is_word(name) || prefix.is_some_and(|prefix| !is_subdomain(prefix)) {
+        findings.add(
+            field,
+            ViolationReason::Invalid,
+            format!(
+                "{} is not a label's key; write a name of at most 63 letters, digits, -, _ and ., if needed behind a \
+                 DNS name and a slash, such as app.kubernetes.io/name",
+                quoted(key)
+            ),
+        );
+    }
+}
+
+fn label_value(field: &str, value: &str, findings: &mut Findings) {
+    if !value.is_empty() && !is_word(value) {
+        findings.add(
+            field,
+            ViolationReason::Invalid,
+            format!(
+                "{} is not a label's value; write at most 63 letters, digits, -, _ and ., beginning and ending with a \
+                 letter or digit",
+                quoted(value)
+            ),
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Which mounts and vault namespaces leave a path one reading.
+
+use super::*;
+
+#[test]
+fn vault_namespaces() {
+    for good in ["team-a", "team-a/dev", "A.b_c~d", "a/b/c", "rooted", "system"] {
+        assert!(policy(&[("spec.vault", json!({"namespaces": [good]}))]).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "a/..",
+        "./a",
+        "a b",
+        "a%2fb",
+        "a;b",
+        "ä",
+        "a\\b",
+        "*",
+        "root",
+        "sys",
+        "audit",
+        "auth",
+        "cubbyhole",
+        "identity",
+        "a/sys",
+        "sys/a",
+    ] {
+        assert_eq!(
+            found(policy(&[("spec.vault", json!({"namespaces": [bad]}))])),
+            ["spec.vault.namespaces[0] Invalid"],
+            "{bad:?}"
+        );
+    }
+    assert_eq!(found(policy(&[("spec.vault", json!({"namespaces": ["a", "b", "a"]}))])), ["spec.vault.namespaces[2] Duplicate"]);
+}
+
+#[test]
+fn engines_mount_paths() {
+    let engine = |path: &str| json!({"engines": [{"path": path, "type": "KvV2"}]});
+    for good in ["secret", "team/kv", "A.b_c~d", "a/b/c", "system", "my/sys", "cubbyhole", "authority"] {
+        assert!(policy(&[("spec.vault", engine(good))]).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "/",
+        "/secret",
+        "secret/",
+        "a//b",
+        ".",
+        "..",
+        "a/..",
+        "a/./b",
+        "a b",
+        "a%2fb",
+        "a;b",
+        "a?b",
+        "a#b",
+        "ä",
+        "a\\b",
+        "*",
+        "sys",
+        "sys/raw",
+        "auth",
+        "auth/token",
+        "identity",
+        "identity/oidc",
+    ] {
+        assert_eq!(found(policy(&[("spec.vault", engine(bad))])), ["spec.vault.engines[0].path Invalid"], "{bad:?}");
+    }
+}
+
+#[test]
+fn engines_and_namespaces_share_no_path() {
+    // listed namespaces | mounts `namespace:path` | what is refused
+    let table: &[(&[&str], &[&str], &[&str])] = &[
+        (&[], &["-:secret", "-:transit"], &[]),
+        (&[], &["-:secret", "-:secret"], &["spec.vault.engines[1].path Duplicate"]),
+        (&[], &["-:team/kv", "-:team"], &["spec.vault.engines[1].path Ambiguous"]),
+        (&[], &["-:team", "-:team/kv"], &["spec.vault.engines[1].path Ambiguous"]),
+        (&[], &["-:team", "-:teams", "-:tea/m"], &[]),
+        (&[], &["a:secret"], &["spec.vault.engines[0].namespace Invalid"]),
+        (&[], &["root:secret"], &["spec.vault.engines[0].namespace Invalid"]),
+        (&[], &["*:secret"], &[]),
+        (&["a", "b"], &["-:secret", "*:secret"], &[]),
+        (&["a", "b"], &["a:secret", "b:secret", "-:secret"], &[]),
+        (&["a", "b"], &["a:secret", "*:secret"], &["spec.vault.engines[1].path Duplicate"]),
+        (&["a", "b"], &["*:team", "b:team/kv"], &["spec.vault.engines[1].path Ambiguous"]),
+        (&["a"], &["-:a"], &["spec.vault.engines[0].path Ambiguous"]),
+        (&["a"], &["-:a/kv"], &["spec.vault.engines[0].path Ambiguous"]),
+        (&["a"], &["-:ab/kv", "-:b/a"], &[]),
+        (&["a/b"], &["-:a"], &["spec.vault.engines[0].path Ambiguous"]),
+        (&["a/b"], &["-:a/c"], &[]),
+        (&["a/b"], &["-:a/b/c"], &["spec.vault.engines[0].path Ambiguous"]),
+        // a mount inside a namespace against a namespace beneath that one
+        (&["a", "a/b"], &["a:b/kv"], &["spec.vault.engines[0].path Ambiguous"]),
+        (&["a", "a/b"], &["a:kv", "a/b:b"], &[]),
+        (&["a", "a/b"], &["*:b"], &["spec.vault.engines[0].path Ambiguous"]),
+        (&["a", "b"], &["a:b/kv", "a:a"], &[]),
+    ];
+    for (namespaces, mounts, expected) in table {
+        let engines: Value = mounts
+            .iter()
+            .map(|mount| match mount.split_once(':').unwrap() {
+                ("-", path) => json!({"path": path, "type": "KvV2"}),
+                (namespace, path) => json!({"path": path, "type": "KvV2", "namespace": namespace}),
+            })
+            .collect();
+        let vault = json!({"namespaces": namespaces, "engines": engines});
+        assert_eq!(found(policy(&[("spec.vault", vault)])), *expected, "{namespaces:?} {mounts:?}");
+    }
+}

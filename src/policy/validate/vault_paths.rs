@@ -1,0 +1,220 @@
+//! Vault namespaces and engines' mount paths: strict enough that a request's path has one reading.
+//!
+//! The vault resolves a path's namespace before its mount; a mount that could be taken for a namespace, or the other
+//! way round, would let one request pass as another, so such policies are refused.
+
+use super::super::model::{Engine, EngineNamespace};
+use crate::api;
+use crate::policy::ViolationReason;
+use crate::policy::violation::{Findings, quoted};
+
+/// First segments that belong to the vault itself.
+const RESERVED_MOUNTS: [&str; 3] = ["sys", "auth", "identity"];
+/// Names that the vault refuses for namespaces.
+const RESERVED_NAMESPACES: [&str; 6] = ["root", "sys", "audit", "auth", "cubbyhole", "identity"];
+
+/// Checks namespaces and engines, and returns those that can be used.
+pub(super) fn check(
+    vault: &api::VaultDescription,
+    findings: &mut Findings,
+) -> (Vec<String>, Vec<Engine>) {
+    let namespaces = namespaces(&vault.namespaces, findings);
+    let engines = engines(&vault.engines, &namespaces, findings);
+    (namespaces, engines)
+}
+
+fn namespaces(wire: &[String], findings: &mut Findings) -> Vec<String> {
+    let mut accepted: Vec<String> = Vec::new();
+    for (index, text) in wire.iter().enumerate() {
+        let field = format!("spec.vault.namespaces[{index}]");
+        if let Err(why) = segments(text) {
+            findings.add(
+                field,
+                ViolationReason::Invalid,
+                format!(
+                    "{} {why}; write a vault namespace such as team-a or team-a/dev",
+                    quoted(text)
+                ),
+            );
+        } else if let Some(reserved) = text
+            .split('/')
+            .find(|segment| RESERVED_NAMESPACES.contains(segment))
+        {
+            findings.add(
+                field,
+                ViolationReason::Invalid,
+                format!("{}: the vault keeps the name {reserved} for itself; the root namespace needs no entry", quoted(text)),
+            );
+        } else if accepted.contains(text) {
+            findings.add(
+                field,
+                ViolationReason::Duplicate,
+                format!("{} is listed before; remove one", quoted(text)),
+            );
+        } else {
+            accepted.push(text.clone());
+        }
+    }
+    accepted
+}
+
+fn engines(wire: &[api::Engine], listed: &[String], findings: &mut Findings) -> Vec<Engine> {
+    let mut accepted: Vec<(usize, Engine)> = Vec::new();
+    for (index, engine) in wire.iter().enumerate() {
+        let base = format!("spec.vault.engines[{index}]");
+        let namespace = engine_namespace(&base, engine, listed, findings);
+        let path = mount_path(&format!("{base}.path"), &engine.path, findings);
+        let (Some(namespace), Some(path)) = (namespace, path) else {
+            continue;
+        };
+        let made = Engine {
+            path,
+            engine_type: engine.engine_type,
+            namespace,
+        };
+        let field = format!("{base}.path");
+        if let Some(other) = mistaken_for(&made, listed) {
+            findings.add(
+                &field,
+                ViolationReason::Ambiguous,
+                format!(
+                    "{} and the vault namespace {} share a path, so that a request could mean either; remount the \
+                     engine under another path, or remove the namespace from spec.vault.namespaces",
+                    quoted(&made.path),
+                    quoted(&other)
+                ),
+            );
+        }
+        let overlapping = accepted.iter().find(|(_, other)| {
+            share_a_namespace(&made.namespace, &other.namespace) && nested(&made.path, &other.path)
+        });
+        if let Some((other_index, other)) = overlapping {
+            let (reason, relation) = if other.path == made.path {
+                (ViolationReason::Duplicate, "the same path as")
+            } else {
+                (ViolationReason::Ambiguous, "beneath one another with")
+            };
+            findings.add(
+                field,
+                reason,
+                format!(
+                    "{} is {relation} spec.vault.engines[{other_index}] ({}) in the same vault namespace; keep one",
+                    quoted(&made.path),
+                    quoted(&other.path)
+                ),
+            );
+        }
+        accepted.push((index, made));
+    }
+    accepted.into_iter().map(|(_, engine)| engine).collect()
+}
+
+fn engine_namespace(
+    base: &str,
+    engine: &api::Engine,
+    listed: &[String],
+    findings: &mut Findings,
+) -> Option<EngineNamespace> {
+    match engine.namespace.as_deref() {
+        None => Some(EngineNamespace::Root),
+        Some("*") => Some(EngineNamespace::EveryListed),
+        Some(name) if listed.iter().any(|listed| listed == name) => {
+            Some(EngineNamespace::Named(name.to_owned()))
+        }
+        Some(name) => {
+            findings.add(
+                format!("{base}.namespace"),
+                ViolationReason::Invalid,
+                format!(
+                    "{} is not in spec.vault.namespaces; list it there, write \"*\" for every listed one, or leave it \
+                     out for the root namespace",
+                    quoted(name)
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn mount_path(field: &str, text: &str, findings: &mut Findings) -> Option<String> {
+    let first = text.split('/').next().unwrap_or_default();
+    let why = if let Err(why) = segments(text) {
+        format!("{} {why}", quoted(text))
+    } else if RESERVED_MOUNTS.contains(&first) {
+        format!("{}: {first} belongs to the vault itself", quoted(text))
+    } else {
+        return Some(text.to_owned());
+    };
+    findings.add(
+        field,
+        ViolationReason::Invalid,
+        format!("{why}; write the engine's mount path without /v1/, such as secret or team/kv"),
+    );
+    None
+}
+
+/// Segments of `[A-Za-z0-9._~-]` with single slashes between them.
+fn segments(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    if text.starts_with('/') || text.ends_with('/') {
+        return Err("has a slash at an end");
+    }
+    for segment in text.split('/') {
+        match segment {
+            "" => return Err("has an empty segment"),
+            "." | ".." => return Err("has a dot segment"),
+            _ => {}
+        }
+        if !segment
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
+        {
+            return Err("has a character other than letters, digits, ., _, ~ and -");
+        }
+    }
+    Ok(())
+}
+
+/// Whether one path is the other or lies beneath it, by whole segments.
+fn nested(one: &str, other: &str) -> bool {
+    beneath(one, other) || beneath(other, one)
+}
+
+fn beneath(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn share_a_namespace(one: &EngineNamespace, other: &EngineNamespace) -> bool {
+    match (one, other) {
+        (EngineNamespace::Root, EngineNamespace::Root) => true,
+        (EngineNamespace::Root, _) | (_, EngineNamespace::Root) => false,
+        (EngineNamespace::EveryListed, _) | (_, EngineNamespace::EveryListed) => true,
+        (EngineNamespace::Named(one), EngineNamespace::Named(other)) => one == other,
+    }
+}
+
+/// The listed namespace that a mount's path could be taken for: one beneath the mount's own namespace, where either path
+/// is the beginning of the other.
+fn mistaken_for(engine: &Engine, listed: &[String]) -> Option<String> {
+    let collides = |own: &str| {
+        listed.iter().find(|namespace| {
+            let relative = if own.is_empty() {
+                Some(namespace.as_str())
+            } else {
+                namespace
+                    .strip_prefix(own)
+                    .and_then(|rest| rest.strip_prefix('/'))
+            };
+            relative.is_some_and(|relative| nested(&engine.path, relative))
+        })
+    };
+    match &engine.namespace {
+        EngineNamespace::Root => collides(""),
+        EngineNamespace::Named(own) => collides(own),
+        EngineNamespace::EveryListed => listed.iter().find_map(|own| collides(own)),
+    }
+    .cloned()
+}
