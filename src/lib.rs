@@ -6,9 +6,11 @@
 //! |---|---|
 //! | [`api`] | the custom resources: wire types and their schema |
 //! | [`compile`] | firewall → Kubernetes NetworkPolicies and Envoy resources: pure |
+//! | [`index`] | facts from watches or files, and which firewalls a change touches |
 //! | [`policy`] | validation, resolution, decision: pure |
 
 pub mod api;
 pub mod compile;
+pub mod index;
 pub mod policy;
 pub mod vault_api;

@@ -1,0 +1,6 @@
+//! Facts from watches or files, and which firewalls a change of them touches. No kube client, no async, no I/O:
+//! whoever watches or reads hands plain objects in.
+
+mod facts;
+
+pub use facts::*;
