@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
+use crate::index::{ServiceFact, TargetPort};
+
 /// The vault's cluster port when nothing says otherwise: the one after the API's 8200.
 pub const VAULT_CLUSTER_PORT: u16 = 8201;
+
+/// What charts call the cluster port in a Service.
+const CLUSTER_PORT_NAMES: [&str; 2] = ["https-internal", "cluster"];
 
 /// Prefixes of the labels in which a vault tells its state on its own pod (Kubernetes service registration).
 const STATE_LABEL_PREFIXES: [&str; 2] = ["openbao-", "vault-"];
@@ -23,7 +28,7 @@ pub struct ProtectedService {
 }
 
 /// Why a Service cannot be walled in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProtectedServiceError {
     /// An empty pod selector would mean every pod of the namespace.
     #[error(
@@ -31,9 +36,39 @@ pub enum ProtectedServiceError {
          point `targetRef` at a Service that selects the vault's pods"
     )]
     NoSelector,
+    /// Nothing is known about the port that the policies name.
+    #[error(
+        "the Service has no TCP port {port} (it has: {}); set `targetRef.port` to the Service's port of the vault's API",
+        list(.ports)
+    )]
+    NoPort {
+        /// The port that the policies name.
+        port: u16,
+        /// The Service's TCP ports.
+        ports: Vec<u16>,
+    },
 }
 
 impl ProtectedService {
+    /// From the Service, and its port of the vault's API. A port named `https-internal` or `cluster` is the cluster port.
+    pub fn of(service: &ServiceFact, port: u16) -> Result<Self, ProtectedServiceError> {
+        let mut ports = service.ports.iter();
+        let api = ports.find(|fact| fact.port == port).ok_or_else(|| {
+            let ports = service.ports.iter().map(|fact| fact.port).collect();
+            ProtectedServiceError::NoPort { port, ports }
+        })?;
+        let cluster = service.ports.iter().find(|fact| {
+            fact.name
+                .as_deref()
+                .is_some_and(|name| CLUSTER_PORT_NAMES.contains(&name))
+        });
+        Self::new(
+            service.selector.clone(),
+            pods_port(&api.target),
+            cluster.map(|fact| pods_port(&fact.target)),
+        )
+    }
+
     /// From the Service's selector, the target port of the vault's API (a number, or the name of a container port), and
     /// that of its cluster port; without one, it is the port after a numeric API port, as the vault's own default is,
     /// else [`VAULT_CLUSTER_PORT`].
@@ -85,6 +120,24 @@ impl ProtectedService {
     }
 }
 
+fn pods_port(target: &TargetPort) -> IntOrString {
+    match target {
+        TargetPort::Number(number) => IntOrString::Int((*number).into()),
+        TargetPort::Name(name) => IntOrString::String(name.clone()),
+    }
+}
+
+fn list(ports: &[u16]) -> String {
+    if ports.is_empty() {
+        return "none".to_owned();
+    }
+    ports
+        .iter()
+        .map(u16::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 fn is_state(label: &str) -> bool {
     STATE_LABEL_PREFIXES
         .iter()
@@ -101,6 +154,7 @@ mod tests {
         clippy::indexing_slicing
     )]
     use super::*;
+    use crate::index::ServicePortFact;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
@@ -162,6 +216,68 @@ mod tests {
                 (service.api_port(), service.cluster_port()),
                 (&api, &expected)
             );
+        }
+    }
+
+    #[test]
+    fn from_a_service() {
+        let port = |name: &str, port, target| ServicePortFact {
+            name: Some(name.into()),
+            port,
+            target,
+        };
+        let number = TargetPort::Number;
+        let name = |name: &str| TargetPort::Name(name.into());
+        let int = IntOrString::Int;
+        let string = |name: &str| IntOrString::String(name.into());
+        for (ports, expected) in [
+            (
+                vec![port("http", 8200, number(8200))],
+                Ok((int(8200), int(8201))),
+            ),
+            (vec![port("http", 443, number(8200))], Err("443")),
+            (
+                vec![port("http", 8200, name("api"))],
+                Ok((string("api"), int(8201))),
+            ),
+            (
+                vec![
+                    port("https-internal", 8201, name("peer")),
+                    port("http", 8200, name("api")),
+                ],
+                Ok((string("api"), string("peer"))),
+            ),
+            (
+                vec![
+                    port("cluster", 9, number(9)),
+                    port("http", 8200, number(18200)),
+                ],
+                Ok((int(18200), int(9))),
+            ),
+            (vec![], Err("none")),
+        ] {
+            let fact = ServiceFact {
+                namespace: "vault".into(),
+                name: "openbao".into(),
+                selector: labels(&[("app", "bao")]),
+                ports: ports.clone(),
+            };
+            match (ProtectedService::of(&fact, 8200), expected) {
+                (Ok(got), Ok((api, cluster))) => {
+                    assert_eq!(
+                        (got.api_port(), got.cluster_port()),
+                        (&api, &cluster),
+                        "{ports:?}"
+                    );
+                }
+                (Err(error), Err(word)) => {
+                    assert!(
+                        error.to_string().contains(&format!("(it has: {word})")),
+                        "{error}"
+                    );
+                }
+                other => panic!("{ports:?}: {other:?}"),
+            }
         }
     }
 }
