@@ -5,11 +5,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`api`] | the custom resources: wire types and their schema |
+//! | [`cli`] | the command line: one file a subcommand |
 //! | [`compile`] | firewall → Kubernetes NetworkPolicies and Envoy resources: pure |
 //! | [`index`] | facts from watches or files, and which firewalls a change touches |
 //! | [`policy`] | validation, resolution, decision: pure |
 
 pub mod api;
+pub mod cli;
 pub mod compile;
 pub mod index;
 pub mod policy;

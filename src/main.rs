@@ -1,2 +1,5 @@
-//! Parses the arguments and starts.
-fn main() {}
+//! Parses the arguments and starts; nothing else.
+
+fn main() -> std::process::ExitCode {
+    vaultwall::cli::main()
+}
