@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+/// Label that names a namespace; the API server sets it on every namespace.
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Label on a namespace whose owner opted its pods in to the vault's service endpoint (R3).
 pub const SERVICE_ENDPOINT_LABEL: &str = "vaultwall.dev/service-endpoint";
 /// The value of [`SERVICE_ENDPOINT_LABEL`] that opts in; any other value does not.

@@ -12,6 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
+use crate::api::NAMESPACE_NAME_LABEL;
+
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -148,9 +150,6 @@ pub struct FactError {
     /// Why it is refused and what to do.
     pub message: String,
 }
-
-/// Label that names a namespace; the API server sets it on every namespace.
-pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 impl NamespaceFact {
     /// The fact of a Namespace.

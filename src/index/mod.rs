@@ -2,5 +2,8 @@
 //! whoever watches or reads hands plain objects in.
 
 mod facts;
+mod membership;
+mod memory;
 
 pub use facts::*;
+pub use memory::*;

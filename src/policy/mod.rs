@@ -5,13 +5,21 @@
 pub mod address;
 pub mod client_address;
 mod decide;
+mod limits;
 mod model;
+mod pod_group;
+mod resolve;
+mod selector;
 mod validate;
 mod validated;
 mod violation;
 
 pub use decide::*;
+pub use limits::*;
 pub use model::*;
+pub use pod_group::*;
+pub use resolve::*;
+pub use selector::Selector;
 pub use validate::{Limits, validate_policy, validate_virtual_network};
 pub use validated::*;
 pub use violation::{Violation, ViolationReason};

@@ -1,0 +1,413 @@
+//! Who is in which group of pods, kept up to date event by event.
+//!
+//! Each distinct group is kept once, however many policies ask for it. An event looks at the groups that its own
+//! namespace takes part in, and at no other; what it changes is told as the set of vaults that depend on those groups.
+//! Policies are not known here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+
+use super::{Labels, NamespaceFact, ObjectName, PodFact};
+use crate::policy::{GroupMembers, GroupSelector, NamespaceStanding, PodMembership, VaultId};
+
+/// Handle of a group; never used again after the group is gone.
+type GroupId = u64;
+
+/// Namespaces, counted pods and the groups that somebody asks for.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    namespaces: BTreeMap<String, Namespace>,
+    pods: HashMap<ObjectName, Pod>,
+    /// Counted pods by address. More than one: the address went to another pod before the older one's end was seen.
+    claims: HashMap<Ipv4Addr, BTreeSet<ObjectName>>,
+    groups: BTreeMap<GroupId, Group>,
+    ids: HashMap<GroupSelector, GroupId>,
+    last_id: GroupId,
+}
+
+#[derive(Debug, Default)]
+struct Namespace {
+    /// None: pods of it were seen, the namespace itself was not. No group has its pods then: labels that nobody knows
+    /// must not satisfy a selector such as `NotIn`.
+    labels: Option<Labels>,
+    pods: BTreeSet<String>,
+    /// Groups that its pods can be members of.
+    groups: BTreeSet<GroupId>,
+}
+
+#[derive(Debug)]
+struct Pod {
+    fact: PodFact,
+    groups: BTreeSet<GroupId>,
+}
+
+#[derive(Debug)]
+struct Group {
+    selector: GroupSelector,
+    members: GroupMembers,
+    /// Whose firewalls depend on it.
+    vaults: BTreeSet<VaultId>,
+}
+
+/// What an address is to the groups: in some, contested in some, in the others not at all.
+#[derive(Default)]
+struct Standing {
+    member_of: BTreeSet<GroupId>,
+    contested_in: BTreeSet<GroupId>,
+}
+
+impl PodMembership for Membership {
+    fn members(&self, group: &GroupSelector) -> Option<&GroupMembers> {
+        self.groups
+            .get(self.ids.get(group)?)
+            .map(|group| &group.members)
+    }
+}
+
+impl Membership {
+    pub(super) fn pod(&self, pod: &ObjectName) -> Option<&PodFact> {
+        self.pods.get(pod).map(|pod| &pod.fact)
+    }
+
+    pub(super) fn namespace_labels(&self, name: &str) -> Option<&Labels> {
+        self.namespaces.get(name)?.labels.as_ref()
+    }
+
+    /// Pods that claim an address, sorted.
+    pub(super) fn claimants(&self, address: Ipv4Addr) -> impl Iterator<Item = &PodFact> {
+        self.claims
+            .get(&address)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.pod(id))
+    }
+
+    /// Makes `vault` depend on exactly the groups in `wanted`, in place of `had`. New groups are filled from the facts
+    /// at hand, groups that nobody depends on any more are dropped.
+    pub(super) fn depend(
+        &mut self,
+        vault: &VaultId,
+        had: &BTreeSet<GroupSelector>,
+        wanted: &BTreeSet<GroupSelector>,
+    ) {
+        for selector in wanted.difference(had) {
+            let id = self
+                .ids
+                .get(selector)
+                .copied()
+                .unwrap_or_else(|| self.add_group(selector));
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.vaults.insert(vault.clone());
+            }
+        }
+        for selector in had.difference(wanted) {
+            let Some(id) = self.ids.get(selector).copied() else {
+                continue;
+            };
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.vaults.remove(vault);
+                if group.vaults.is_empty() {
+                    self.remove_group(id);
+                }
+            }
+        }
+    }
+
+    /// Sets or, with none, removes a namespace's labels.
+    pub(super) fn set_namespace(
+        &mut self,
+        name: &str,
+        fact: Option<NamespaceFact>,
+        changed: &mut BTreeSet<VaultId>,
+    ) {
+        let labels = fact.map(|fact| fact.labels);
+        if self
+            .namespaces
+            .get(name)
+            .and_then(|namespace| namespace.labels.as_ref())
+            == labels.as_ref()
+        {
+            return;
+        }
+        let mut groups = BTreeSet::new();
+        for (id, group) in &mut self.groups {
+            let before = group.members.missing_opt_in();
+            if group.set_namespace(name, labels.as_ref()) == NamespaceStanding::In {
+                groups.insert(*id);
+            }
+            if group.members.missing_opt_in() != before {
+                changed.extend(group.vaults.iter().cloned());
+            }
+        }
+        let namespace = self.namespaces.entry(name.to_owned()).or_default();
+        namespace.labels = labels;
+        if namespace.groups != groups {
+            namespace.groups = groups;
+            let pods = namespace.pods.iter();
+            let pods: Vec<ObjectName> = pods
+                .map(|pod| ObjectName {
+                    namespace: name.to_owned(),
+                    name: pod.clone(),
+                })
+                .collect();
+            let addresses = pods
+                .iter()
+                .filter_map(|id| self.pod(id))
+                .flat_map(|pod| pod.addresses.clone());
+            let before = self.standings(addresses);
+            for id in &pods {
+                self.regroup(id);
+            }
+            self.settle(before, changed);
+        }
+        self.forget_if_empty(name);
+    }
+
+    /// Sets or, with none, removes a counted pod.
+    pub(super) fn set_pod(
+        &mut self,
+        id: &ObjectName,
+        fact: Option<PodFact>,
+        changed: &mut BTreeSet<VaultId>,
+    ) {
+        let known = self.pod(id);
+        if known == fact.as_ref() {
+            return;
+        }
+        let addresses = known
+            .iter()
+            .copied()
+            .chain(&fact)
+            .flat_map(|pod| pod.addresses.clone());
+        let addresses: BTreeSet<Ipv4Addr> = addresses.collect();
+        let before = self.standings(addresses);
+        self.remove_pod(id);
+        if let Some(fact) = fact {
+            self.add_pod(id, fact);
+        }
+        self.forget_if_empty(&id.namespace);
+        self.settle(before, changed);
+    }
+
+    fn add_pod(&mut self, id: &ObjectName, fact: PodFact) {
+        for address in &fact.addresses {
+            self.claims.entry(*address).or_default().insert(id.clone());
+        }
+        self.namespaces
+            .entry(id.namespace.clone())
+            .or_default()
+            .pods
+            .insert(id.name.clone());
+        self.pods.insert(
+            id.clone(),
+            Pod {
+                fact,
+                groups: BTreeSet::new(),
+            },
+        );
+        self.regroup(id);
+    }
+
+    fn remove_pod(&mut self, id: &ObjectName) {
+        let Some(pod) = self.pods.remove(id) else {
+            return;
+        };
+        for address in &pod.fact.addresses {
+            if let Some(claimants) = self.claims.get_mut(address) {
+                claimants.remove(id);
+                if claimants.is_empty() {
+                    self.claims.remove(address);
+                }
+            }
+        }
+        if let Some(namespace) = self.namespaces.get_mut(&id.namespace) {
+            namespace.pods.remove(&id.name);
+        }
+    }
+
+    /// Finds the groups of a pod anew, among those that its namespace takes part in.
+    fn regroup(&mut self, id: &ObjectName) {
+        let (Some(pod), Some(namespace)) =
+            (self.pods.get_mut(id), self.namespaces.get(&id.namespace))
+        else {
+            return;
+        };
+        let selects = |group: &GroupId| {
+            self.groups
+                .get(group)
+                .is_some_and(|group| group.selector.pods.matches(&pod.fact.labels))
+        };
+        pod.groups = namespace.groups.iter().copied().filter(selects).collect();
+    }
+
+    fn forget_if_empty(&mut self, namespace: &str) {
+        let empty = |known: &Namespace| known.labels.is_none() && known.pods.is_empty();
+        if self.namespaces.get(namespace).is_some_and(empty) {
+            self.namespaces.remove(namespace);
+        }
+    }
+
+    fn standings(
+        &self,
+        addresses: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> BTreeMap<Ipv4Addr, Standing> {
+        addresses
+            .into_iter()
+            .map(|address| (address, self.standing(address)))
+            .collect()
+    }
+
+    /// An address is a member where every pod that claims it is: when two claim it, nobody knows which of them answers,
+    /// so it is let in only where that makes no difference.
+    fn standing(&self, address: Ipv4Addr) -> Standing {
+        let mut claimants = self
+            .claims
+            .get(&address)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.pods.get(id));
+        let Some(first) = claimants.next() else {
+            return Standing::default();
+        };
+        let mut all = first.groups.clone();
+        let mut any = first.groups.clone();
+        for other in claimants {
+            all.retain(|group| other.groups.contains(group));
+            any.extend(&other.groups);
+        }
+        Standing {
+            contested_in: any.difference(&all).copied().collect(),
+            member_of: all,
+        }
+    }
+
+    /// Brings the groups' members up to date with what became of the addresses, and names the vaults that depend on
+    /// groups where that made a difference.
+    fn settle(&mut self, before: BTreeMap<Ipv4Addr, Standing>, changed: &mut BTreeSet<VaultId>) {
+        for (address, before) in before {
+            let after = self.standing(address);
+            let members = before.member_of.symmetric_difference(&after.member_of);
+            let contested = before
+                .contested_in
+                .symmetric_difference(&after.contested_in);
+            for id in members
+                .chain(contested)
+                .copied()
+                .collect::<BTreeSet<GroupId>>()
+            {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.set_address(address, &after, id);
+                    changed.extend(group.vaults.iter().cloned());
+                }
+            }
+        }
+    }
+
+    fn add_group(&mut self, selector: &GroupSelector) -> GroupId {
+        self.last_id += 1;
+        let id = self.last_id;
+        let mut group = Group {
+            selector: selector.clone(),
+            members: GroupMembers::default(),
+            vaults: BTreeSet::new(),
+        };
+        let mut addresses = BTreeSet::new();
+        for (name, namespace) in candidates(&mut self.namespaces, selector) {
+            if group.set_namespace(name, namespace.labels.as_ref()) != NamespaceStanding::In {
+                continue;
+            }
+            namespace.groups.insert(id);
+            for pod in &namespace.pods {
+                let pod = ObjectName {
+                    namespace: name.clone(),
+                    name: pod.clone(),
+                };
+                if let Some(pod) = self.pods.get_mut(&pod)
+                    && selector.pods.matches(&pod.fact.labels)
+                {
+                    pod.groups.insert(id);
+                    addresses.extend(&pod.fact.addresses);
+                }
+            }
+        }
+        for address in addresses {
+            let standing = self.standing(address);
+            group.set_address(address, &standing, id);
+        }
+        self.groups.insert(id, group);
+        self.ids.insert(selector.clone(), id);
+        id
+    }
+
+    fn remove_group(&mut self, id: GroupId) {
+        let Some(group) = self.groups.remove(&id) else {
+            return;
+        };
+        self.ids.remove(&group.selector);
+        for name in &group.members.namespaces {
+            if let Some(namespace) = self.namespaces.get_mut(name) {
+                namespace.groups.remove(&id);
+            }
+        }
+        for address in group.members.addresses.union(&group.members.contested) {
+            for pod in self.claims.get(address).into_iter().flatten() {
+                if let Some(pod) = self.pods.get_mut(pod) {
+                    pod.groups.remove(&id);
+                }
+            }
+        }
+    }
+}
+
+/// Namespaces that can be in a group: the one that it names, or all.
+fn candidates<'a>(
+    namespaces: &'a mut BTreeMap<String, Namespace>,
+    selector: &GroupSelector,
+) -> Box<dyn Iterator<Item = (&'a String, &'a mut Namespace)> + 'a> {
+    match selector.only_namespace() {
+        Some(name) => Box::new(namespaces.range_mut(name.to_owned()..=name.to_owned())),
+        None => Box::new(namespaces.iter_mut()),
+    }
+}
+
+impl Group {
+    /// Takes note of a namespace's labels; without labels, or with others than selected, it is in no list.
+    fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) -> NamespaceStanding {
+        let standing = labels.map_or(NamespaceStanding::Out, |labels| {
+            self.selector.namespace_standing(labels)
+        });
+        set(
+            &mut self.members.namespaces,
+            name,
+            standing == NamespaceStanding::In,
+        );
+        set(
+            &mut self.members.not_opted_in,
+            name,
+            standing == NamespaceStanding::NotOptedIn,
+        );
+        standing
+    }
+
+    fn set_address(&mut self, address: Ipv4Addr, standing: &Standing, id: GroupId) {
+        let lists = [
+            (&mut self.members.addresses, &standing.member_of),
+            (&mut self.members.contested, &standing.contested_in),
+        ];
+        for (list, groups) in lists {
+            if groups.contains(&id) {
+                list.insert(address);
+            } else {
+                list.remove(&address);
+            }
+        }
+    }
+}
+
+fn set(list: &mut BTreeSet<String>, name: &str, is_in: bool) {
+    if !is_in {
+        list.remove(name);
+    } else if !list.contains(name) {
+        list.insert(name.to_owned());
+    }
+}

@@ -1,0 +1,501 @@
+//! The index: everything known, and which vaults' firewalls may have changed since somebody last asked.
+//!
+//! Plain objects go in by `apply_…` and `delete_…`, resolutions come out by [`Index::resolve`]. The work of an event is
+//! proportional to what it changes. Applying the same object again changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::membership::Membership;
+use super::{
+    Labels, NamespaceFact, NotCounted, ObjectName, ObservedPod, PodFact, ServiceAccountFact,
+    ServiceFact,
+};
+use crate::policy::{
+    self, GroupSelector, Inputs, Limits, NetworkRuleSource, Resolution, ValidatedPolicy,
+    ValidatedSubnet, ValidatedVirtualNetwork, VaultId, VirtualNetworks, referenced_groups,
+};
+
+/// Facts, valid policies and virtual networks, and what they come to.
+#[derive(Debug, Default)]
+pub struct Index {
+    limits: Limits,
+    membership: Membership,
+    not_counted: HashMap<ObjectName, NotCounted>,
+    services: BTreeMap<ObjectName, ServiceFact>,
+    service_accounts: BTreeSet<ObjectName>,
+    virtual_networks: VirtualNetworks,
+    /// Vaults whose policies name a virtual network, which need not exist.
+    vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
+    policies: BTreeMap<ObjectName, Policy>,
+    vaults: BTreeMap<VaultId, Vault>,
+    changed: BTreeSet<VaultId>,
+}
+
+/// A policy object as it stands.
+#[derive(Debug)]
+struct Policy {
+    vault: VaultId,
+    /// Its last valid form.
+    valid: Option<Arc<ValidatedPolicy>>,
+    /// Port that an invalid object without a valid form names.
+    port: u16,
+}
+
+/// A vault that some policy is about.
+#[derive(Debug, Default)]
+struct Vault {
+    /// Names of its policies; all in its namespace.
+    policies: BTreeSet<String>,
+    /// Groups and networks that its resolution depends on.
+    groups: BTreeSet<GroupSelector>,
+    networks: BTreeSet<String>,
+    /// From what the last resolution with an accepted policy was made.
+    last_accepted: Option<LastAccepted>,
+}
+
+impl Vault {
+    /// What is kept for the case that no policy is accepted must not let in whom a deleted policy let in.
+    fn forget_accepted(&mut self, policy: &str) {
+        if let Some(last) = &mut self.last_accepted {
+            last.policies.retain(|kept| kept.name != policy);
+        }
+        self.last_accepted.take_if(|last| last.policies.is_empty());
+    }
+}
+
+/// Policies and networks of a resolution. Not the firewall itself: pods come and go, and an address that was kept could
+/// meanwhile be somebody else's.
+#[derive(Debug)]
+struct LastAccepted {
+    policies: Vec<Arc<ValidatedPolicy>>,
+    virtual_networks: VirtualNetworks,
+}
+
+impl PartialEq for LastAccepted {
+    /// By identity: objects are replaced, never edited, and comparing what they hold would cost as much as they hold.
+    fn eq(&self, other: &Self) -> bool {
+        let networks = self.virtual_networks.values().map(Arc::as_ptr);
+        let policies = self.policies.iter().map(Arc::as_ptr);
+        networks.eq(other.virtual_networks.values().map(Arc::as_ptr))
+            && policies.eq(other.policies.iter().map(Arc::as_ptr))
+    }
+}
+
+/// A vault's resolution as the index gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VaultResolution {
+    /// What the policies come to. When none is accepted, `accepted` is empty and the firewall is the last accepted
+    /// one, with the pods of now, or denies everything if there never was one.
+    pub resolution: Resolution,
+    /// Whether the firewall is that of an earlier time because no policy is accepted now.
+    pub kept: bool,
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Vaults whose resolution may have changed since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<VaultId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Vaults that some policy is about.
+    pub fn vaults(&self) -> impl Iterator<Item = &VaultId> {
+        self.vaults.keys()
+    }
+
+    /// A namespace's labels.
+    pub fn namespace(&self, name: &str) -> Option<&Labels> {
+        self.membership.namespace_labels(name)
+    }
+
+    /// A pod that counts.
+    pub fn pod(&self, pod: &ObjectName) -> Option<&PodFact> {
+        self.membership.pod(pod)
+    }
+
+    /// Why a pod that exists does not count.
+    pub fn not_counted(&self, pod: &ObjectName) -> Option<&NotCounted> {
+        self.not_counted.get(pod)
+    }
+
+    /// Counted pods that claim an address; more than one only until the older one's end is seen.
+    pub fn pods_at(&self, address: Ipv4Addr) -> impl Iterator<Item = &PodFact> {
+        self.membership.claimants(address)
+    }
+
+    /// The Service of a vault.
+    pub fn service(&self, vault: &VaultId) -> Option<&ServiceFact> {
+        self.services.get(&object_of(vault))
+    }
+
+    /// Whether a service account exists.
+    pub fn has_service_account(&self, account: &ObjectName) -> bool {
+        self.service_accounts.contains(account)
+    }
+
+    /// A namespace is there, or its labels changed.
+    pub fn apply_namespace(&mut self, fact: NamespaceFact) {
+        let name = fact.name.clone();
+        self.membership
+            .set_namespace(&name, Some(fact), &mut self.changed);
+    }
+
+    /// A namespace is gone.
+    pub fn delete_namespace(&mut self, name: &str) {
+        self.membership.set_namespace(name, None, &mut self.changed);
+    }
+
+    /// A pod is there, or changed. One that does not count is remembered for explanations only.
+    pub fn apply_pod(&mut self, pod: ObservedPod) {
+        match pod {
+            ObservedPod::Counted(fact) => {
+                let id = fact.id();
+                self.not_counted.remove(&id);
+                self.membership.set_pod(&id, Some(fact), &mut self.changed);
+            }
+            ObservedPod::NotCounted { pod, reason } => {
+                self.membership.set_pod(&pod, None, &mut self.changed);
+                self.not_counted.insert(pod, reason);
+            }
+        }
+    }
+
+    /// A pod is gone.
+    pub fn delete_pod(&mut self, pod: &ObjectName) {
+        self.not_counted.remove(pod);
+        self.membership.set_pod(pod, None, &mut self.changed);
+    }
+
+    /// A Service is there, or changed. Its vault is reported as changed, because the `NetworkPolicy` around the vault's
+    /// pods is made from the Service.
+    pub fn apply_service(&mut self, fact: ServiceFact) {
+        let id = ObjectName {
+            namespace: fact.namespace.clone(),
+            name: fact.name.clone(),
+        };
+        if self.services.get(&id) != Some(&fact) {
+            self.services.insert(id.clone(), fact);
+            self.service_changed(id);
+        }
+    }
+
+    /// A Service is gone.
+    pub fn delete_service(&mut self, service: &ObjectName) {
+        if self.services.remove(service).is_some() {
+            self.service_changed(service.clone());
+        }
+    }
+
+    fn service_changed(&mut self, service: ObjectName) {
+        let vault = VaultId {
+            namespace: service.namespace,
+            service: service.name,
+        };
+        if self.vaults.contains_key(&vault) {
+            self.changed.insert(vault);
+        }
+    }
+
+    /// A service account is there.
+    pub fn apply_service_account(&mut self, fact: ServiceAccountFact) {
+        self.service_accounts.insert(ObjectName {
+            namespace: fact.namespace,
+            name: fact.name,
+        });
+    }
+
+    /// A service account is gone.
+    pub fn delete_service_account(&mut self, account: &ObjectName) {
+        self.service_accounts.remove(account);
+    }
+
+    /// A valid `VirtualNetwork` is there, or changed. An invalid one is not applied at all: its last valid form stays
+    /// in force.
+    pub fn apply_virtual_network(&mut self, network: ValidatedVirtualNetwork) {
+        let name = network.name.clone();
+        let old = self
+            .virtual_networks
+            .insert(name.clone(), Arc::new(network));
+        self.virtual_network_changed(&name, old.as_deref());
+    }
+
+    /// A `VirtualNetwork` is gone.
+    pub fn delete_virtual_network(&mut self, name: &str) {
+        if let Some(old) = self.virtual_networks.remove(name) {
+            self.virtual_network_changed(name, Some(&old));
+        }
+    }
+
+    /// Only vaults that name a subnet which is not what it was are touched.
+    fn virtual_network_changed(&mut self, name: &str, old: Option<&ValidatedVirtualNetwork>) {
+        let new = self.virtual_networks.get(name).cloned();
+        let differs = |subnet: &str| find(old, subnet) != find(new.as_deref(), subnet);
+        // Without the network the rule says so, with a network that lacks the subnet it says something else.
+        let other_word = old.is_some() != new.is_some();
+        let names_a_change = |vault: &VaultId| {
+            let rules = self
+                .valid_policies(vault)
+                .flat_map(|policy| policy.virtual_network_rules.iter());
+            rules.into_iter().any(|rule| match &rule.source {
+                NetworkRuleSource::Subnet {
+                    virtual_network,
+                    subnet,
+                } => virtual_network == name && (other_word || differs(subnet)),
+                NetworkRuleSource::Pods(_) => false,
+            })
+        };
+        let named_by = self.vaults_by_network.get(name).into_iter().flatten();
+        let touched: Vec<VaultId> = named_by
+            .filter(|vault| names_a_change(vault))
+            .cloned()
+            .collect();
+        for vault in touched {
+            self.update_dependencies(&vault);
+            self.changed.insert(vault);
+        }
+    }
+
+    /// A valid policy is there, or changed.
+    pub fn apply_policy(&mut self, policy: ValidatedPolicy) {
+        let id = ObjectName {
+            namespace: policy.vault.namespace.clone(),
+            name: policy.name.clone(),
+        };
+        let known = self
+            .policies
+            .get(&id)
+            .and_then(|known| known.valid.as_deref());
+        if known != Some(&policy) {
+            let (vault, port) = (policy.vault.clone(), policy.port);
+            self.set_policy(
+                &id,
+                Some(Policy {
+                    vault,
+                    port,
+                    valid: Some(Arc::new(policy)),
+                }),
+            );
+        }
+    }
+
+    /// A policy is there that validation refused, aimed at `vault`. Its last valid form stays in force. Without one it
+    /// opens nothing, and keeps the vault's default action at `Deny`, because what it means is not known.
+    pub fn apply_invalid_policy(&mut self, name: &str, vault: VaultId, port: u16) {
+        let id = ObjectName {
+            namespace: vault.namespace.clone(),
+            name: name.to_owned(),
+        };
+        let known = self.policies.get(&id);
+        let unchanged = known.is_some_and(|known| {
+            known.valid.is_some() || (known.vault == vault && known.port == port)
+        });
+        if !unchanged {
+            self.set_policy(
+                &id,
+                Some(Policy {
+                    vault,
+                    port,
+                    valid: None,
+                }),
+            );
+        }
+    }
+
+    /// A policy is gone.
+    pub fn delete_policy(&mut self, policy: &ObjectName) {
+        self.set_policy(policy, None);
+    }
+
+    fn set_policy(&mut self, id: &ObjectName, policy: Option<Policy>) {
+        let new_vault = policy.as_ref().map(|policy| policy.vault.clone());
+        if let Some(vault) = &new_vault {
+            self.vaults
+                .entry(vault.clone())
+                .or_default()
+                .policies
+                .insert(id.name.clone());
+        }
+        let old = match policy {
+            Some(policy) => self.policies.insert(id.clone(), policy),
+            None => self.policies.remove(id),
+        };
+        let old_vault = old
+            .map(|old| old.vault)
+            .filter(|vault| Some(vault) != new_vault.as_ref());
+        if let Some(vault) = &old_vault
+            && let Some(known) = self.vaults.get_mut(vault)
+        {
+            known.policies.remove(&id.name);
+            known.forget_accepted(&id.name);
+        }
+        for vault in [old_vault, new_vault].into_iter().flatten() {
+            self.update_dependencies(&vault);
+            self.changed.insert(vault);
+        }
+    }
+
+    /// Resolves a vault from what is known now; none when no policy is about it (what was made for it can go).
+    pub fn resolve(&mut self, vault: &VaultId) -> Option<VaultResolution> {
+        let known = self.vaults.get(vault)?;
+        let policies: Vec<Arc<ValidatedPolicy>> = self.valid_policies(vault).cloned().collect();
+        let objects = self.policy_objects(vault, known);
+        let unreadable: Vec<String> = objects
+            .filter(|(_, policy)| policy.valid.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let port = self
+            .policy_objects(vault, known)
+            .next()
+            .map_or(0, |(_, policy)| policy.port);
+        let inputs = Inputs {
+            vault,
+            port,
+            policies: &policies,
+            unreadable: &unreadable,
+            virtual_networks: &self.virtual_networks,
+            membership: &self.membership,
+            limits: &self.limits,
+        };
+        let mut resolution = policy::resolve(&inputs);
+        if resolution.accepted.is_empty() {
+            let kept = known.last_accepted.as_ref().map(|last| {
+                let (policies, virtual_networks) =
+                    (last.policies.as_slice(), &last.virtual_networks);
+                policy::resolve(&Inputs {
+                    policies,
+                    unreadable: &[],
+                    virtual_networks,
+                    ..inputs
+                })
+                .firewall
+            });
+            let kept = kept.filter(|firewall| !firewall.policies.is_empty());
+            let is_kept = kept.is_some();
+            resolution.firewall = kept.unwrap_or(resolution.firewall);
+            return Some(VaultResolution {
+                resolution,
+                kept: is_kept,
+            });
+        }
+        let accepted: BTreeSet<&String> = resolution.accepted.iter().collect();
+        let networks = known.networks.iter();
+        let last = LastAccepted {
+            policies: policies
+                .into_iter()
+                .filter(|policy| accepted.contains(&policy.name))
+                .collect(),
+            virtual_networks: networks
+                .filter_map(|name| Some((name.clone(), self.virtual_networks.get(name)?.clone())))
+                .collect(),
+        };
+        // Mostly only pods came or went, and then nothing depends on anything new.
+        if known.last_accepted.as_ref() != Some(&last) {
+            if let Some(known) = self.vaults.get_mut(vault) {
+                known.last_accepted = Some(last);
+            }
+            self.update_dependencies(vault);
+        }
+        Some(VaultResolution {
+            resolution,
+            kept: false,
+        })
+    }
+
+    fn policy_objects<'a>(
+        &'a self,
+        vault: &'a VaultId,
+        known: &'a Vault,
+    ) -> impl Iterator<Item = (&'a String, &'a Policy)> {
+        known.policies.iter().filter_map(|name| {
+            let id = ObjectName {
+                namespace: vault.namespace.clone(),
+                name: name.clone(),
+            };
+            Some((name, self.policies.get(&id)?))
+        })
+    }
+
+    fn valid_policies<'a>(
+        &'a self,
+        vault: &'a VaultId,
+    ) -> impl Iterator<Item = &'a Arc<ValidatedPolicy>> {
+        let known = self.vaults.get(vault).into_iter();
+        let objects = known.flat_map(|known| self.policy_objects(vault, known));
+        objects.filter_map(|(_, policy)| policy.valid.as_ref())
+    }
+
+    /// Brings what a vault depends on up to date with its policies and with what is kept for it; forgets a vault that
+    /// no policy is about.
+    fn update_dependencies(&mut self, vault: &VaultId) {
+        let Some(known) = self.vaults.get(vault) else {
+            return;
+        };
+        let mut groups = BTreeSet::new();
+        let mut networks = BTreeSet::new();
+        if !known.policies.is_empty() {
+            for policy in self.valid_policies(vault) {
+                groups.append(&mut referenced_groups(policy, &self.virtual_networks));
+                networks.extend(policy.virtual_network_rules.iter().filter_map(|rule| {
+                    match &rule.source {
+                        NetworkRuleSource::Subnet {
+                            virtual_network, ..
+                        } => Some(virtual_network.clone()),
+                        NetworkRuleSource::Pods(_) => None,
+                    }
+                }));
+            }
+            if let Some(last) = &known.last_accepted {
+                for policy in &last.policies {
+                    groups.append(&mut referenced_groups(policy, &last.virtual_networks));
+                }
+            }
+        }
+        self.membership.depend(vault, &known.groups, &groups);
+        for gone in known.networks.difference(&networks) {
+            if let Some(vaults) = self.vaults_by_network.get_mut(gone) {
+                vaults.remove(vault);
+                if vaults.is_empty() {
+                    self.vaults_by_network.remove(gone);
+                }
+            }
+        }
+        for network in networks.difference(&known.networks) {
+            self.vaults_by_network
+                .entry(network.clone())
+                .or_default()
+                .insert(vault.clone());
+        }
+        if known.policies.is_empty() {
+            self.vaults.remove(vault);
+        } else if let Some(known) = self.vaults.get_mut(vault) {
+            known.groups = groups;
+            known.networks = networks;
+        }
+    }
+}
+
+fn find<'a>(
+    network: Option<&'a ValidatedVirtualNetwork>,
+    subnet: &str,
+) -> Option<&'a ValidatedSubnet> {
+    network?
+        .subnets
+        .iter()
+        .find(|candidate| candidate.name == subnet)
+}
+
+fn object_of(vault: &VaultId) -> ObjectName {
+    ObjectName {
+        namespace: vault.namespace.clone(),
+        name: vault.service.clone(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Settings of a firewall that come from one policy, the oldest accepted one, and the word to those that differ.
+
+use super::Remark;
+use crate::policy::{Firewall, ValidatedPolicy};
+
+/// Puts the settings of `oldest` into `firewall`.
+pub(super) fn take(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
+    firewall.port = oldest.port;
+    firewall.api = oldest.api;
+    firewall.engines.clone_from(&oldest.engines);
+    firewall.namespaces.clone_from(&oldest.namespaces);
+    firewall.client_address = oldest.client_address.clone();
+    firewall.management = oldest.management;
+    firewall.denial = oldest.denial;
+    firewall.access_log = oldest.access_log;
+}
+
+/// Settings of the younger policies that differ from the oldest one's. An empty list of engines or namespaces says
+/// nothing, so a policy that only adds a rule need not repeat them.
+pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
+    let Some((oldest, younger)) = oldest_first.split_first() else {
+        return Vec::new();
+    };
+    let mut conflicts = Vec::new();
+    for policy in younger {
+        let differs = [
+            ("spec.targetRef.port", policy.port != oldest.port),
+            ("spec.vault.api", policy.api != oldest.api),
+            (
+                "spec.vault.engines",
+                !policy.engines.is_empty() && policy.engines != oldest.engines,
+            ),
+            (
+                "spec.vault.namespaces",
+                !policy.namespaces.is_empty() && policy.namespaces != oldest.namespaces,
+            ),
+            ("spec.denial", policy.denial != oldest.denial),
+            (
+                "spec.clientAddress",
+                policy.client_address != oldest.client_address,
+            ),
+            (
+                "spec.management.access",
+                policy.management != oldest.management,
+            ),
+            (
+                "spec.accessLog.level",
+                policy.access_log != oldest.access_log,
+            ),
+        ];
+        conflicts.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| Remark {
+            policy: policy.name.clone(),
+            field: field.to_owned(),
+            message: format!(
+                "is not in force: it differs from the policy `{}`, the oldest of this vault, which decides it; \
+                 make the two equal",
+                oldest.name
+            ),
+        }));
+    }
+    conflicts
+}

@@ -1,0 +1,316 @@
+//! What the rules of policies let in: found for each policy by itself, then merged into one firewall's sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+
+use super::{Inputs, Remark, VirtualNetworks};
+use crate::policy::{
+    AddressRules, GroupMembers, GroupSelector, NetworkRule, NetworkRuleSource, Peer, PodMembership,
+    Selector, SubnetMembers, ValidatedPolicy,
+};
+
+/// A policy and whom its virtual-network rules let in, rule by rule.
+pub(super) struct PolicySources<'a> {
+    pub(super) policy: &'a ValidatedPolicy,
+    pub(super) virtual_networks: Vec<(&'a Arc<str>, Source<'a>)>,
+}
+
+/// Whom one virtual-network rule lets in.
+pub(super) enum Source<'a> {
+    Pods {
+        group: GroupSelector,
+        members: Option<&'a GroupMembers>,
+    },
+    Prefixes(&'a [Ipv4Net]),
+    Nobody,
+}
+
+impl<'a> PolicySources<'a> {
+    /// Looks up what the rules refer to. What cannot be resolved opens nothing and is named.
+    pub(super) fn find<M: PodMembership>(
+        policy: &'a ValidatedPolicy,
+        inputs: &Inputs<'a, M>,
+        unresolved: &mut Vec<Remark>,
+        warnings: &mut Vec<Remark>,
+    ) -> Self {
+        let mut virtual_networks = Vec::new();
+        for rule in &policy.virtual_network_rules {
+            let source = match locate(rule, policy, inputs.virtual_networks) {
+                Ok(Located::Prefixes(prefixes)) => Source::Prefixes(prefixes),
+                Ok(Located::Pods(group)) => Source::Pods {
+                    members: inputs.membership.members(&group),
+                    group,
+                },
+                Err(missing) => {
+                    unresolved.push(missing.remark(policy, rule));
+                    Source::Nobody
+                }
+            };
+            if let Source::Pods {
+                members: Some(members),
+                ..
+            } = &source
+            {
+                warnings.extend(contested(policy, rule, members));
+                if let Some(namespaces) = members.missing_opt_in() {
+                    unresolved.push(Missing::OptIn(namespaces).remark(policy, rule));
+                }
+            }
+            virtual_networks.push((&rule.rule, source));
+        }
+        Self {
+            policy,
+            virtual_networks,
+        }
+    }
+
+    /// No fewer than the addresses and prefixes that the virtual-network rules bring.
+    pub(super) fn most_virtual_network_ranges(&self) -> usize {
+        self.virtual_networks
+            .iter()
+            .map(|(_, source)| source.ranges().count())
+            .sum()
+    }
+
+    /// What a `NetworkPolicy` has to say as blocks.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Ipv4Net> {
+        let subnets = self
+            .virtual_networks
+            .iter()
+            .flat_map(|(_, source)| source.prefixes().iter().copied());
+        subnets.chain(self.policy.ip_rules.iter().map(|rule| rule.prefix))
+    }
+}
+
+impl Source<'_> {
+    fn prefixes(&self) -> &[Ipv4Net] {
+        match self {
+            Self::Prefixes(prefixes) => prefixes,
+            Self::Pods { .. } | Self::Nobody => &[],
+        }
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Ipv4Net> {
+        let members = match self {
+            Self::Pods { members, .. } => *members,
+            Self::Prefixes(_) | Self::Nobody => None,
+        };
+        let pods = members
+            .into_iter()
+            .flat_map(|members| members.addresses.iter());
+        pods.map(|address| Ipv4Net::from(*address))
+            .chain(self.prefixes().iter().copied())
+    }
+}
+
+/// Why a rule opens nothing.
+enum Missing<'a> {
+    VirtualNetwork(&'a str),
+    Subnet {
+        virtual_network: &'a str,
+        subnet: &'a str,
+    },
+    ServiceEndpoint {
+        virtual_network: &'a str,
+        subnet: &'a str,
+    },
+    OptIn(String),
+}
+
+impl Missing<'_> {
+    fn remark(&self, policy: &ValidatedPolicy, rule: &NetworkRule) -> Remark {
+        let (member, message) = match self {
+            Self::VirtualNetwork(name) => (
+                "subnet.virtualNetwork",
+                format!(
+                    "there is no valid VirtualNetwork `{name}`, so this rule lets nobody in; create it or correct \
+                     the name"
+                ),
+            ),
+            Self::Subnet {
+                virtual_network,
+                subnet,
+            } => (
+                "subnet.name",
+                format!(
+                    "VirtualNetwork `{virtual_network}` has no subnet `{subnet}`, so this rule lets nobody in; \
+                     correct the name or ask the network's owner to add it"
+                ),
+            ),
+            Self::ServiceEndpoint {
+                virtual_network,
+                subnet,
+            } => (
+                "subnet",
+                format!(
+                    "the owner of subnet `{virtual_network}/{subnet}` has not enabled the Vault service endpoint, so \
+                     this rule lets nobody in; ask the owner to add `Vault` to its `serviceEndpoints`"
+                ),
+            ),
+            Self::OptIn(namespaces) => (
+                "pods",
+                format!(
+                    "no namespace that this rule selects ({namespaces}) has opted in, so it lets nobody in; ask the \
+                     cluster's admin to label them `vaultwall.dev/service-endpoint: enabled`"
+                ),
+            ),
+        };
+        Remark {
+            policy: policy.name.clone(),
+            field: format!("{}.{member}", rule.field),
+            message,
+        }
+    }
+}
+
+/// Where the members of a rule come from, once its references are followed.
+enum Located<'a> {
+    Pods(GroupSelector),
+    Prefixes(&'a [Ipv4Net]),
+}
+
+fn locate<'a>(
+    rule: &'a NetworkRule,
+    policy: &ValidatedPolicy,
+    virtual_networks: &'a VirtualNetworks,
+) -> Result<Located<'a>, Missing<'a>> {
+    let ignore_missing = rule.ignore_missing_service_endpoint;
+    match &rule.source {
+        NetworkRuleSource::Pods(group) => {
+            let own_namespace = &policy.vault.namespace;
+            Ok(Located::Pods(GroupSelector::of_rule(
+                group,
+                own_namespace,
+                !ignore_missing,
+            )))
+        }
+        NetworkRuleSource::Subnet {
+            virtual_network,
+            subnet,
+        } => {
+            let network = virtual_networks.get(virtual_network);
+            let network = network.ok_or(Missing::VirtualNetwork(virtual_network))?;
+            let found = network
+                .subnets
+                .iter()
+                .find(|candidate| candidate.name == *subnet);
+            let found = found.ok_or(Missing::Subnet {
+                virtual_network,
+                subnet,
+            })?;
+            if !found.service_endpoint && !ignore_missing {
+                return Err(Missing::ServiceEndpoint {
+                    virtual_network,
+                    subnet,
+                });
+            }
+            Ok(match &found.members {
+                SubnetMembers::Prefixes(prefixes) => Located::Prefixes(prefixes),
+                SubnetMembers::Pods(group) => Located::Pods(GroupSelector::of_subnet(group)),
+            })
+        }
+    }
+}
+
+/// The groups of pods whose members matter to a policy, so that whoever answers [`PodMembership`] can keep them at
+/// hand. References that open nothing bring none.
+pub fn referenced_groups(
+    policy: &ValidatedPolicy,
+    virtual_networks: &VirtualNetworks,
+) -> BTreeSet<GroupSelector> {
+    let located = policy
+        .virtual_network_rules
+        .iter()
+        .map(|rule| locate(rule, policy, virtual_networks));
+    located
+        .filter_map(|located| match located {
+            Ok(Located::Pods(group)) => Some(group),
+            Ok(Located::Prefixes(_)) | Err(_) => None,
+        })
+        .collect()
+}
+
+fn contested(
+    policy: &ValidatedPolicy,
+    rule: &NetworkRule,
+    members: &GroupMembers,
+) -> Option<Remark> {
+    let first = members.contested.first()?;
+    let others = match members.contested.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    Some(Remark {
+        policy: policy.name.clone(),
+        field: rule.field.clone(),
+        message: format!(
+            "address {first}{others} is claimed by several pods of which this rule selects only some, so it is not \
+             let in; this passes when the older pod is gone"
+        ),
+    })
+}
+
+/// The sets of one firewall.
+#[derive(Default)]
+pub(super) struct Merged {
+    pub(super) virtual_networks: AddressRules,
+    pub(super) ip_rules: AddressRules,
+    pub(super) peers: Vec<Peer>,
+}
+
+/// Orders peers whatever rule they came from, so that the same sources always make the same list.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum PeerKey {
+    Pods(Selector, Selector),
+    Block(Ipv4Net),
+}
+
+/// Adds the policies up, oldest first. The first to claim a prefix names it, so the rules are taken by their place in
+/// the list and, at one place, by the age of the policy.
+pub(super) fn merge(oldest_first: &[PolicySources<'_>]) -> Merged {
+    let mut merged = Merged::default();
+    let mut peers: BTreeMap<PeerKey, Peer> = BTreeMap::new();
+
+    let rules = by_place(
+        oldest_first
+            .iter()
+            .map(|sources| sources.virtual_networks.as_slice()),
+    );
+    for (rule, source) in rules {
+        for prefix in source.ranges() {
+            merged.virtual_networks.claim(prefix, rule);
+        }
+        if let Source::Pods { group, .. } = source
+            && let Some(peer) = group.peer()
+        {
+            let (namespaces, pods) = group.peer_selectors();
+            peers.insert(PeerKey::Pods(namespaces, pods), peer);
+        }
+        for prefix in source.prefixes() {
+            peers.insert(PeerKey::Block(prefix.trunc()), Peer::Block(prefix.trunc()));
+        }
+    }
+    for rule in by_place(
+        oldest_first
+            .iter()
+            .map(|sources| sources.policy.ip_rules.as_slice()),
+    ) {
+        merged.ip_rules.claim(rule.prefix, &rule.rule);
+        peers.insert(
+            PeerKey::Block(rule.prefix.trunc()),
+            Peer::Block(rule.prefix.trunc()),
+        );
+    }
+    merged.peers = peers.into_values().collect();
+    merged
+}
+
+/// The first item of every list, then the second of every list, and so on.
+fn by_place<'a, T>(lists: impl Iterator<Item = &'a [T]>) -> Vec<&'a T> {
+    let mut placed: Vec<(usize, &T)> = lists.flat_map(|list| list.iter().enumerate()).collect();
+    // Stable: at one place the lists keep their order.
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, item)| item).collect()
+}

@@ -1,0 +1,840 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+//! Tables of resolution: policies and facts in a line each, what comes out beside them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::json;
+
+use super::*;
+use crate::policy::{
+    AccessLogLevel, AddressRule, ClientAddressSource, Denial, Engine, EngineNamespace, EngineType,
+    GroupMembers, GroupSelector, MAX_DROP_BLOCKS, MAX_RANGES, ManagementAccess, NamespaceStanding,
+    NetworkRule, NetworkRuleSource, Peer, PodGroup, SubnetMembers, ValidatedSubnet, VaultApi,
+    ViolationReason,
+};
+
+/// `a=b,c=d`.
+pub(crate) fn labels(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+pub(crate) fn select(text: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(labels(text)),
+        match_expressions: None,
+    }
+}
+
+/// Pods by label; no namespace selector is the policy's own namespace.
+pub(crate) fn pods(namespaces: Option<&str>, pods: &str) -> PodGroup {
+    PodGroup {
+        namespaces: namespaces.map(select),
+        pods: select(pods),
+    }
+}
+
+pub(crate) fn vault() -> VaultId {
+    VaultId {
+        namespace: "vault".into(),
+        service: "openbao".into(),
+    }
+}
+
+/// A policy on `vault/openbao` without rules, `created` on a day of January 2026.
+pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
+    ValidatedPolicy {
+        name: name.into(),
+        created: Some(format!("2026-01-{day:02}T00:00:00Z")),
+        vault: vault(),
+        port: 8200,
+        api: VaultApi::OpenBao,
+        engines: Vec::new(),
+        namespaces: Vec::new(),
+        default_action: DefaultAction::Deny,
+        virtual_network_rules: Vec::new(),
+        ip_rules: Vec::new(),
+        denial: Denial::Reject,
+        client_address: ClientAddressSource::Direct,
+        management: ManagementAccess::Unrestricted,
+        access_log: AccessLogLevel::All,
+    }
+}
+
+pub(crate) trait Build {
+    fn with(self, change: impl FnOnce(&mut ValidatedPolicy)) -> Self;
+    fn rule(self, source: NetworkRuleSource, ignore_missing: bool) -> Self;
+    fn subnet(self, network: &str, subnet: &str) -> Self;
+    fn inline(self, group: PodGroup) -> Self;
+    fn ip(self, value: &str) -> Self;
+}
+
+impl Build for ValidatedPolicy {
+    fn with(mut self, change: impl FnOnce(&mut ValidatedPolicy)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn rule(self, source: NetworkRuleSource, ignore_missing: bool) -> Self {
+        self.with(|policy| {
+            let index = policy.virtual_network_rules.len();
+            let label = match &source {
+                NetworkRuleSource::Subnet { subnet, .. } => subnet.clone(),
+                NetworkRuleSource::Pods(_) => index.to_string(),
+            };
+            policy.virtual_network_rules.push(NetworkRule {
+                rule: format!("{}/virtualNetworkRules/{label}", policy.name).into(),
+                field: format!("spec.virtualNetworkRules[{index}]"),
+                source,
+                ignore_missing_service_endpoint: ignore_missing,
+            });
+        })
+    }
+
+    fn subnet(self, network: &str, subnet: &str) -> Self {
+        self.rule(
+            NetworkRuleSource::Subnet {
+                virtual_network: network.into(),
+                subnet: subnet.into(),
+            },
+            false,
+        )
+    }
+
+    fn inline(self, group: PodGroup) -> Self {
+        self.rule(NetworkRuleSource::Pods(group), false)
+    }
+
+    fn ip(self, value: &str) -> Self {
+        self.with(|policy| {
+            let rule = format!("{}/ipRules/{value}", policy.name).into();
+            policy.ip_rules.push(AddressRule {
+                rule,
+                prefix: net(value),
+            });
+        })
+    }
+}
+
+pub(crate) fn net(text: &str) -> Ipv4Net {
+    text.parse()
+        .unwrap_or_else(|_| Ipv4Net::from(text.parse::<Ipv4Addr>().unwrap()))
+}
+
+pub(crate) fn subnet(
+    name: &str,
+    service_endpoint: bool,
+    members: SubnetMembers,
+) -> ValidatedSubnet {
+    ValidatedSubnet {
+        name: name.into(),
+        service_endpoint,
+        members,
+    }
+}
+
+pub(crate) fn prefixes(list: &[&str]) -> SubnetMembers {
+    SubnetMembers::Prefixes(list.iter().map(|text| net(text)).collect())
+}
+
+pub(crate) fn network(name: &str, subnets: Vec<ValidatedSubnet>) -> ValidatedVirtualNetwork {
+    ValidatedVirtualNetwork {
+        name: name.into(),
+        subnets,
+    }
+}
+
+/// Membership said again, as plainly as can be: every group is worked out anew from lists of namespaces and pods.
+/// The index is held against it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlainMembership {
+    /// Name → labels.
+    pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Namespace and name → labels and addresses.
+    pub(crate) pods: BTreeMap<(String, String), (BTreeMap<String, String>, Vec<Ipv4Addr>)>,
+}
+
+impl PlainMembership {
+    pub(crate) fn members(&self, group: &GroupSelector) -> GroupMembers {
+        let mut members = GroupMembers::default();
+        for (name, labels) in &self.namespaces {
+            match group.namespace_standing(labels) {
+                NamespaceStanding::In => members.namespaces.insert(name.clone()),
+                NamespaceStanding::NotOptedIn => members.not_opted_in.insert(name.clone()),
+                NamespaceStanding::Out => false,
+            };
+        }
+        let mut inside: HashMap<Ipv4Addr, Vec<bool>> = HashMap::new();
+        for ((namespace, _), (labels, addresses)) in &self.pods {
+            let is_member = members.namespaces.contains(namespace) && group.pods.matches(labels);
+            for address in addresses {
+                inside.entry(*address).or_default().push(is_member);
+            }
+        }
+        for (address, claims) in inside {
+            if claims.iter().all(|is_member| *is_member) {
+                members.addresses.insert(address);
+            } else if claims.contains(&true) {
+                members.contested.insert(address);
+            }
+        }
+        members
+    }
+
+    /// Resolves `policies` of [`vault`].
+    pub(crate) fn resolve(
+        &self,
+        policies: &[ValidatedPolicy],
+        networks: &[ValidatedVirtualNetwork],
+        limits: Limits,
+        unreadable: &[String],
+    ) -> Resolution {
+        let policies: Vec<_> = policies.iter().cloned().map(Arc::new).collect();
+        let networks = networks
+            .iter()
+            .map(|network| (network.name.clone(), Arc::new(network.clone())));
+        let virtual_networks: VirtualNetworks = networks.collect();
+        let groups = policies
+            .iter()
+            .flat_map(|policy| referenced_groups(policy, &virtual_networks));
+        let known: HashMap<_, _> = groups
+            .map(|group| (group.clone(), self.members(&group)))
+            .collect();
+        resolve(&Inputs {
+            vault: &vault(),
+            port: 8200,
+            policies: &policies,
+            unreadable,
+            virtual_networks: &virtual_networks,
+            membership: &Known(known),
+            limits: &limits,
+        })
+    }
+}
+
+struct Known(HashMap<GroupSelector, GroupMembers>);
+
+impl PodMembership for Known {
+    fn members(&self, group: &GroupSelector) -> Option<&GroupMembers> {
+        self.0.get(group)
+    }
+}
+
+/// Three namespaces with a pod each, and two more in `shop`.
+fn facts() -> PlainMembership {
+    let mut facts = PlainMembership::default();
+    for (name, text) in [
+        ("vault", "team=vault"),
+        ("shop", "team=shop,vaultwall.dev/service-endpoint=enabled"),
+        ("blog", "team=blog,vaultwall.dev/service-endpoint=disabled"),
+    ] {
+        let mut labels = labels(text);
+        labels.insert("kubernetes.io/metadata.name".into(), name.into());
+        facts.namespaces.insert(name.into(), labels);
+    }
+    for (namespace, name, text, address) in [
+        ("vault", "backup", "app=backup", "10.1.0.1"),
+        ("shop", "web", "app=web", "10.1.1.1"),
+        ("shop", "api", "app=api", "10.1.1.2"),
+        ("blog", "web", "app=web", "10.1.2.1"),
+    ] {
+        let address = address.parse().unwrap();
+        facts.pods.insert(
+            (namespace.into(), name.into()),
+            (labels(text), vec![address]),
+        );
+    }
+    facts
+}
+
+fn corp() -> ValidatedVirtualNetwork {
+    network(
+        "corp",
+        vec![
+            subnet("web", true, SubnetMembers::Pods(pods(Some(""), "app=web"))),
+            subnet(
+                "closed",
+                false,
+                SubnetMembers::Pods(pods(Some("team=shop"), "app=api")),
+            ),
+            subnet("dc", true, prefixes(&["10.20.0.0/16", "10.20.7.0/24"])),
+            subnet("old-dc", false, prefixes(&["10.30.0.0/16"])),
+        ],
+    )
+}
+
+fn resolve_all(policies: &[ValidatedPolicy]) -> Resolution {
+    facts().resolve(policies, &[corp()], Limits::default(), &[])
+}
+
+/// `10.1.1.1 a/virtualNetworkRules/0`, a line a prefix.
+pub(crate) fn lines(rules: &crate::policy::AddressRules) -> Vec<String> {
+    let text = |prefix: &Ipv4Net| {
+        if prefix.prefix_len() == 32 {
+            prefix.addr().to_string()
+        } else {
+            prefix.to_string()
+        }
+    };
+    rules
+        .0
+        .iter()
+        .map(|(prefix, rule)| format!("{} {rule}", text(prefix)))
+        .collect()
+}
+
+/// `policy field: first words`, for a table.
+fn remarks(remarks: &[Remark]) -> Vec<String> {
+    let words = |text: &str| text.split(',').next().unwrap_or_default().to_owned();
+    remarks
+        .iter()
+        .map(|r| format!("{} {}: {}", r.policy, r.field, words(&r.message)))
+        .collect()
+}
+
+#[test]
+fn no_policies_deny_everything() {
+    let resolution = resolve_all(&[]);
+    assert_eq!(resolution.firewall, Firewall::deny_all(vault(), 8200));
+    assert_eq!(resolution.accepted, [""; 0]);
+}
+
+#[test]
+fn who_a_rule_lets_in() {
+    let ignore = true;
+    let by_subnet = |name: &str| NetworkRuleSource::Subnet {
+        virtual_network: "corp".into(),
+        subnet: name.into(),
+    };
+    let by_pods = |namespaces, group| NetworkRuleSource::Pods(pods(namespaces, group));
+    let not_opted = |names: &str| {
+        format!(
+            "spec.virtualNetworkRules[0].pods: no namespace that this rule selects ({names}) has opted in"
+        )
+    };
+    let not_enabled = |subnet: &str| {
+        format!(
+            "spec.virtualNetworkRules[0].subnet: the owner of subnet `corp/{subnet}` has not enabled the Vault service endpoint"
+        )
+    };
+    let nothing = String::new;
+    // rule | ignoreMissingServiceEndpoint | let in | named as unresolved
+    let table: Vec<(NetworkRuleSource, bool, &[&str], String)> = vec![
+        // a subnet of pods: its owner opted in on the subnet, the namespaces need no label
+        (by_subnet("web"), false, &["10.1.1.1", "10.1.2.1"], nothing()),
+        (by_subnet("closed"), false, &[], not_enabled("closed")),
+        (by_subnet("closed"), ignore, &["10.1.1.2"], nothing()),
+        // a subnet of prefixes
+        (by_subnet("dc"), false, &["10.20.0.0/16", "10.20.7.0/24"], nothing()),
+        (by_subnet("old-dc"), false, &[], not_enabled("old-dc")),
+        (by_subnet("old-dc"), ignore, &["10.30.0.0/16"], nothing()),
+        // inline pods: the namespace carries the label
+        (by_pods(Some(""), "app=web"), false, &["10.1.1.1"], nothing()),
+        (by_pods(Some(""), ""), false, &["10.1.1.1", "10.1.1.2"], nothing()),
+        (by_pods(Some("team=shop"), ""), false, &["10.1.1.1", "10.1.1.2"], nothing()),
+        (by_pods(Some("team=blog"), ""), false, &[], not_opted("blog")),
+        (by_pods(Some("team=blog"), ""), ignore, &["10.1.2.1"], nothing()),
+        (by_pods(Some(""), "app=web"), ignore, &["10.1.1.1", "10.1.2.1"], nothing()),
+        // without a namespace selector: the policy's own namespace
+        (by_pods(None, ""), false, &[], not_opted("vault")),
+        (by_pods(None, ""), ignore, &["10.1.0.1"], nothing()),
+        // selects nobody, which is no fault
+        (by_pods(Some("team=nobody"), ""), false, &[], nothing()),
+        // dangling
+        (
+            by_subnet("typo"),
+            ignore,
+            &[],
+            "spec.virtualNetworkRules[0].subnet.name: VirtualNetwork `corp` has no subnet `typo`".into(),
+        ),
+        (
+            NetworkRuleSource::Subnet { virtual_network: "crop".into(), subnet: "web".into() },
+            ignore,
+            &[],
+            "spec.virtualNetworkRules[0].subnet.virtualNetwork: there is no valid VirtualNetwork `crop`".into(),
+        ),
+    ];
+    for (source, ignore_missing, expected, unresolved) in table {
+        let case = format!("{source:?} {ignore_missing}");
+        // The second rule stays in force whatever the first one comes to.
+        let both = policy("p", 1)
+            .rule(source, ignore_missing)
+            .ip("203.0.113.7");
+        let resolution = resolve_all(&[both]);
+        let got = lines(&resolution.firewall.virtual_networks);
+        let got: Vec<&str> = got
+            .iter()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(got, expected, "{case}");
+        let named = remarks(&resolution.unresolved).join("|");
+        assert_eq!(
+            named.strip_prefix("p ").unwrap_or_default(),
+            unresolved,
+            "{case}"
+        );
+        assert_eq!(
+            lines(&resolution.firewall.ip_rules),
+            ["203.0.113.7 p/ipRules/203.0.113.7"],
+            "{case}"
+        );
+        assert_eq!(resolution.accepted, ["p"], "{case}");
+    }
+}
+
+#[test]
+fn which_rule_names_an_address() {
+    let web = || pods(Some(""), "app=web");
+    let shop = || pods(Some("team=shop"), "");
+    let named = |policies: &[ValidatedPolicy], address: &str| {
+        let resolution = resolve_all(policies);
+        let address = address.parse().unwrap();
+        let firewall = &resolution.firewall;
+        let found = firewall
+            .virtual_networks
+            .find(address)
+            .or_else(|| firewall.ip_rules.find(address));
+        found.map_or(String::new(), |(_, rule)| rule.to_string())
+    };
+    let old = || policy("old", 1);
+    let new = || policy("new", 2);
+    // policies | address | the rule that names it
+    let table = [
+        (
+            "list order",
+            vec![old().inline(web()).inline(shop())],
+            "10.1.1.1",
+            "old/virtualNetworkRules/0",
+        ),
+        (
+            "list order",
+            vec![old().inline(shop()).inline(web())],
+            "10.1.1.1",
+            "old/virtualNetworkRules/0",
+        ),
+        (
+            "older",
+            vec![new().inline(web()), old().inline(shop())],
+            "10.1.1.1",
+            "old/virtualNetworkRules/0",
+        ),
+        (
+            "list order comes before age",
+            vec![
+                old().subnet("corp", "dc").inline(web()),
+                new().inline(shop()),
+            ],
+            "10.1.1.1",
+            "new/virtualNetworkRules/0",
+        ),
+        (
+            "most specific comes before list order",
+            vec![old().ip("198.51.100.0/24").ip("198.51.100.8/29")],
+            "198.51.100.9",
+            "old/ipRules/198.51.100.8/29",
+        ),
+        (
+            "most specific comes before age",
+            vec![old().ip("198.51.100.0/24"), new().ip("198.51.100.9")],
+            "198.51.100.9",
+            "new/ipRules/198.51.100.9",
+        ),
+        (
+            "same time: by name",
+            vec![
+                policy("b", 1).ip("198.51.100.9"),
+                policy("a", 1).ip("198.51.100.9"),
+            ],
+            "198.51.100.9",
+            "a/ipRules/198.51.100.9",
+        ),
+        (
+            "no creation time: the oldest",
+            vec![
+                old().ip("198.51.100.9"),
+                policy("file", 1)
+                    .with(|p| p.created = None)
+                    .ip("198.51.100.9"),
+            ],
+            "198.51.100.9",
+            "file/ipRules/198.51.100.9",
+        ),
+        (
+            "a rule that opens nothing names nothing",
+            vec![old().subnet("corp", "closed").inline(shop())],
+            "10.1.1.2",
+            "old/virtualNetworkRules/1",
+        ),
+    ];
+    for (case, policies, address, rule) in table {
+        assert_eq!(named(&policies, address), rule, "{case}");
+    }
+}
+
+#[test]
+fn an_address_that_is_claimed_twice_is_let_in_where_that_makes_no_difference() {
+    let mut facts = facts();
+    let taken = "10.1.1.1".parse().unwrap();
+    facts.pods.insert(
+        ("shop".into(), "successor".into()),
+        (labels("app=other"), vec![taken]),
+    );
+    let web = policy("p", 1).inline(pods(Some(""), "app=web"));
+    let all = policy("p", 1).inline(pods(Some(""), ""));
+    let resolve = |policy| facts.resolve(&[policy], &[], Limits::default(), &[]);
+
+    let resolution = resolve(web);
+    assert_eq!(lines(&resolution.firewall.virtual_networks), [""; 0]);
+    let expected = "p spec.virtualNetworkRules[0]: address 10.1.1.1 is claimed by several pods of which this rule \
+                    selects only some";
+    assert_eq!(remarks(&resolution.warnings), [expected]);
+
+    let resolution = resolve(all);
+    assert!(resolution.firewall.virtual_networks.find(taken).is_some());
+    assert_eq!(resolution.warnings, []);
+}
+
+#[test]
+fn deny_wins() {
+    let allow =
+        |name: &str, day| policy(name, day).with(|p| p.default_action = DefaultAction::Allow);
+    let deny = |name: &str, day| policy(name, day);
+    let (none, bad) = (&[][..], &["broken".to_owned()][..]);
+    // policies | unreadable | default action | who is told that Allow is not in force
+    let table: Vec<(Vec<ValidatedPolicy>, &[String], DefaultAction, &[&str])> = vec![
+        (vec![deny("a", 1)], none, DefaultAction::Deny, &[]),
+        (vec![allow("a", 1)], none, DefaultAction::Allow, &[]),
+        (
+            vec![allow("a", 1), allow("b", 2)],
+            none,
+            DefaultAction::Allow,
+            &[],
+        ),
+        (
+            vec![allow("a", 1), deny("b", 2)],
+            none,
+            DefaultAction::Deny,
+            &["a"],
+        ),
+        (
+            vec![deny("a", 1), allow("b", 2)],
+            none,
+            DefaultAction::Deny,
+            &["b"],
+        ),
+        // nobody knows what the broken one means
+        (vec![allow("a", 1)], bad, DefaultAction::Deny, &["a"]),
+        // refused for its many rules, and still no reason to open the vault
+        (
+            vec![allow("a", 1), many_ip_rules("b", 2, 128)],
+            none,
+            DefaultAction::Deny,
+            &["a"],
+        ),
+    ];
+    for (policies, unreadable, expected, told) in table {
+        let resolution = facts().resolve(&policies, &[], Limits::default(), unreadable);
+        let case = format!("{:?} {unreadable:?}", resolution.accepted);
+        assert_eq!(resolution.firewall.default_action, expected, "{case}");
+        let warned: Vec<&str> = resolution
+            .warnings
+            .iter()
+            .map(|warning| warning.policy.as_str())
+            .collect();
+        assert_eq!(warned, told, "{case}");
+    }
+}
+
+fn many_ip_rules(name: &str, day: u8, count: usize) -> ValidatedPolicy {
+    (0..count).fold(policy(name, day), |policy, i| {
+        policy.ip(&format!("198.51.{}.{}", i / 200, i % 200))
+    })
+}
+
+fn many_subnets(name: &str, day: u8, count: usize) -> ValidatedPolicy {
+    (0..count).fold(policy(name, day), |policy, _| policy.subnet("corp", "dc"))
+}
+
+#[test]
+fn the_youngest_that_crosses_a_limit_is_refused() {
+    let ips = many_ip_rules;
+    let nets = many_subnets;
+    let raised = Limits {
+        virtual_network_rules: 200,
+        ip_rules: 1_000,
+    };
+    let usual = Limits::default();
+    // policies | limits | accepted | refused, and for which field
+    let table: Vec<(Vec<ValidatedPolicy>, Limits, &[&str], &[&str])> = vec![
+        (vec![ips("a", 1, 127)], usual, &["a"], &[]),
+        (vec![ips("a", 1, 128)], usual, &[], &["a spec.ipRules"]),
+        (vec![ips("a", 1, 128)], raised, &["a"], &[]),
+        (
+            vec![ips("a", 1, 1_000), ips("b", 2, 1)],
+            raised,
+            &["a"],
+            &["b spec.ipRules"],
+        ),
+        (
+            vec![ips("a", 1, 100), ips("b", 2, 27)],
+            usual,
+            &["a", "b"],
+            &[],
+        ),
+        (
+            vec![ips("a", 1, 100), ips("b", 2, 28)],
+            usual,
+            &["a"],
+            &["b spec.ipRules"],
+        ),
+        // age decides, not the order in which they are given
+        (
+            vec![ips("b", 2, 100), ips("a", 1, 28)],
+            usual,
+            &["a"],
+            &["b spec.ipRules"],
+        ),
+        // a younger and smaller one still fits
+        (
+            vec![ips("a", 1, 100), ips("b", 2, 28), ips("c", 3, 27)],
+            usual,
+            &["a", "c"],
+            &["b spec.ipRules"],
+        ),
+        // one without rules cannot be what crosses
+        (
+            vec![ips("a", 1, 127), policy("b", 2)],
+            usual,
+            &["a", "b"],
+            &[],
+        ),
+        (
+            vec![nets("a", 1, 127), ips("b", 2, 127)],
+            usual,
+            &["a", "b"],
+            &[],
+        ),
+        (
+            vec![nets("a", 1, 100), nets("b", 2, 28)],
+            usual,
+            &["a"],
+            &["b spec.virtualNetworkRules"],
+        ),
+        (vec![nets("a", 1, 200)], raised, &["a"], &[]),
+        // settings come from the oldest accepted policy
+        (
+            vec![ips("a", 1, 128), policy("b", 2)],
+            usual,
+            &["b"],
+            &["a spec.ipRules"],
+        ),
+    ];
+    for (policies, limits, accepted, expected) in table {
+        let resolution = facts().resolve(&policies, &[corp()], limits, &[]);
+        let refused = resolution.refused.iter();
+        let refused: Vec<String> = refused
+            .map(|r| format!("{} {}", r.policy, r.violation.field))
+            .collect();
+        assert_eq!(
+            (resolution.accepted.as_slice(), refused.as_slice()),
+            (&owned(accepted)[..], &owned(expected)[..])
+        );
+        assert!(
+            resolution
+                .refused
+                .iter()
+                .all(|r| r.violation.reason == ViolationReason::LimitExceeded)
+        );
+    }
+    let resolution = resolve_all(&[ips("a", 1, 100), ips("b", 2, 28)]);
+    let expected = "the vault vault/openbao may have at most 127 IP rules: its accepted policies have 100 already and \
+                    this one has 28; remove some, here or there, or ask the installation's admin for a higher limit";
+    assert_eq!(resolution.refused[0].violation.message, expected);
+    assert_eq!(resolution.firewall.ip_rules.len(), 100);
+}
+
+fn owned(list: &[&str]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// Single addresses with a gap between them, so that no two can be joined into one block.
+fn apart(count: usize) -> SubnetMembers {
+    let start = u32::from(Ipv4Addr::new(10, 64, 0, 0));
+    let address = |i: usize| Ipv4Addr::from(start + 2 * u32::try_from(i).unwrap());
+    SubnetMembers::Prefixes((0..count).map(|i| Ipv4Net::from(address(i))).collect())
+}
+
+#[test]
+fn what_the_network_layer_and_envoy_cannot_hold_is_refused() {
+    let all = || policy("p", 1).subnet("big", "all");
+    let drop = || all().with(|p| p.denial = Denial::Drop);
+    let open = |policy: ValidatedPolicy| policy.with(|p| p.default_action = DefaultAction::Allow);
+    let neighbours = || {
+        let addresses =
+            (0..=15).flat_map(|third| (0..=255).map(move |last| Ipv4Addr::new(10, 0, third, last)));
+        SubnetMembers::Prefixes(addresses.map(Ipv4Net::from).collect())
+    };
+    // policy | subnet | refused for
+    let table = [
+        (drop(), apart(MAX_DROP_BLOCKS), ""),
+        (drop(), apart(MAX_DROP_BLOCKS + 1), "spec.denial"),
+        (
+            drop().ip("198.51.100.0/24"),
+            apart(MAX_DROP_BLOCKS),
+            "spec.denial",
+        ),
+        (drop(), neighbours(), ""),
+        (all(), apart(MAX_DROP_BLOCKS + 1), ""),
+        (open(drop()), apart(MAX_DROP_BLOCKS + 1), ""),
+        (all(), apart(MAX_RANGES), ""),
+        (all(), apart(MAX_RANGES + 1), "spec.virtualNetworkRules"),
+    ];
+    for (policy, members, expected) in table {
+        let denial = policy.denial;
+        let big = network("big", vec![subnet("all", true, members)]);
+        let resolution = facts().resolve(&[policy], &[big], Limits::default(), &[]);
+        let refused = resolution
+            .refused
+            .iter()
+            .map(|r| r.violation.field.as_str())
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(refused, expected);
+        if !expected.is_empty() {
+            assert_eq!(resolution.firewall, Firewall::deny_all(vault(), 8200));
+            let advice = if denial == Denial::Drop {
+                "use `denial: Reject`"
+            } else {
+                "use prefixes of a subnet"
+            };
+            assert!(resolution.refused[0].violation.message.contains(advice));
+        }
+    }
+}
+
+#[test]
+fn settings_come_from_the_oldest() {
+    let engine = |path: &str| Engine {
+        path: path.into(),
+        engine_type: EngineType::KvV2,
+        namespace: EngineNamespace::Root,
+    };
+    let xff = || ClientAddressSource::XForwardedFor {
+        trusted_proxies: vec![net("10.9.0.0/16")],
+    };
+    let oldest = policy("oldest", 1).with(|p| {
+        p.engines = vec![engine("secret")];
+        p.namespaces = vec!["team-a".into()];
+    });
+    type Change = Box<dyn FnOnce(&mut ValidatedPolicy)>;
+    // what the younger policy says | the fields where that is a conflict
+    let table: Vec<(Change, &[&str])> = vec![
+        (Box::new(|_| {}), &[]),
+        (Box::new(move |p| p.engines = vec![engine("secret")]), &[]),
+        (
+            Box::new(move |p| p.engines = vec![engine("other")]),
+            &["spec.vault.engines"],
+        ),
+        (
+            Box::new(|p| p.namespaces = vec!["team-b".into()]),
+            &["spec.vault.namespaces"],
+        ),
+        (Box::new(|p| p.port = 8300), &["spec.targetRef.port"]),
+        (Box::new(|p| p.denial = Denial::Drop), &["spec.denial"]),
+        (
+            Box::new(move |p| p.client_address = xff()),
+            &["spec.clientAddress"],
+        ),
+        (
+            Box::new(|p| p.management = ManagementAccess::Disabled),
+            &["spec.management.access"],
+        ),
+        (
+            Box::new(|p| p.access_log = AccessLogLevel::Denied),
+            &["spec.accessLog.level"],
+        ),
+        (
+            Box::new(|p| {
+                p.api = VaultApi::AzureKeyVault;
+                p.port = 443;
+            }),
+            &["spec.targetRef.port", "spec.vault.api"],
+        ),
+        // not a setting of one: rules add up, and the stricter default action wins
+        (Box::new(|p| p.default_action = DefaultAction::Allow), &[]),
+    ];
+    let alone = resolve_all(&[oldest.clone()]).firewall;
+    for (change, expected) in table {
+        let younger = policy("younger", 2).with(change);
+        let resolution = resolve_all(&[younger, oldest.clone()]);
+        let fields: Vec<&str> = resolution
+            .conflicts
+            .iter()
+            .map(|conflict| conflict.field.as_str())
+            .collect();
+        assert_eq!(fields, expected);
+        assert!(
+            resolution
+                .conflicts
+                .iter()
+                .all(|c| c.policy == "younger" && c.message.contains("`oldest`"))
+        );
+        assert_eq!(resolution.accepted, ["oldest", "younger"]);
+        let expected = Firewall {
+            policies: resolution.accepted.clone(),
+            ..alone.clone()
+        };
+        assert_eq!(resolution.firewall, expected);
+    }
+}
+
+#[test]
+fn peers_say_the_same_sources_and_spell_the_opt_in_out() {
+    let first = policy("a", 1)
+        .ip("198.51.100.0/24")
+        .inline(pods(None, "app=backup"))
+        .inline(pods(Some("team=shop"), ""))
+        .subnet("corp", "web")
+        .subnet("corp", "dc")
+        .subnet("corp", "closed");
+    let second = policy("b", 2)
+        .rule(NetworkRuleSource::Pods(pods(Some("team=shop"), "")), true)
+        .inline(pods(Some("team=shop"), ""))
+        .ip("198.51.100.0/24");
+    let resolution = resolve_all(&[first.clone(), second.clone()]);
+    let peers = resolution.firewall.peers.iter().map(|peer| match peer {
+        Peer::Pods { namespaces, pods } => json!([namespaces, pods]),
+        Peer::Block(prefix) => json!(prefix.to_string()),
+    });
+    let by = |labels: serde_json::Value| json!({"matchLabels": labels});
+    let expected = json!([
+        [{}, by(json!({"app": "web"}))],
+        [
+            by(
+                json!({"kubernetes.io/metadata.name": "vault", "vaultwall.dev/service-endpoint": "enabled"})
+            ),
+            by(json!({"app": "backup"})),
+        ],
+        [by(json!({"team": "shop"})), {}],
+        [
+            by(json!({"team": "shop", "vaultwall.dev/service-endpoint": "enabled"})),
+            {}
+        ],
+        "10.20.0.0/16",
+        "10.20.7.0/24",
+        "198.51.100.0/24",
+    ]);
+    assert_eq!(json!(peers.collect::<Vec<_>>()), expected);
+    // The order of the policies in the list that is given makes no difference.
+    assert_eq!(resolve_all(&[second, first]), resolution);
+}
