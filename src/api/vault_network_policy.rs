@@ -1,13 +1,19 @@
 //! `VaultNetworkPolicy`: who may reach a vault, owned by the vault's owner.
+#![expect(
+    unreachable_pub,
+    reason = "the derived schema repeats a struct's visibility inside a function"
+)]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printed column says its own type"
+)]
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-use super::PodSelector;
+use super::{Management, PodSelector, Proxy, borrowed, rules};
 
 /// Who may reach a vault's data plane. Several policies on one Service add up.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -17,8 +23,52 @@ use super::PodSelector;
     kind = "VaultNetworkPolicy",
     plural = "vaultnetworkpolicies",
     shortname = "vnp",
+    category = "vaultwall",
     namespaced,
     status = "VaultNetworkPolicyStatus",
+    printcolumn(
+        name = "Vault",
+        type_ = "string",
+        json_path = ".spec.targetRef.name",
+        description = "Service of the vault that is protected"
+    ),
+    printcolumn(
+        name = "Default",
+        type_ = "string",
+        json_path = ".spec.defaultAction",
+        description = "What happens to a request that nothing allows"
+    ),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
+        description = "Whether the policy is valid"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
+        description = "Whether every connected proxy enforces this generation"
+    ),
+    printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".spec.mode",
+        description = "Whether denials block or are only recorded",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason",
+        description = "Why the policy is or is not accepted",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
     doc = "Who may reach a vault's data plane; the network firewall in front of a vault's Service."
 )]
 #[serde(rename_all = "camelCase")]
@@ -40,11 +90,11 @@ pub struct VaultNetworkPolicySpec {
     /// Narrows the bypass. `names` left out means every trusted service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_services: Option<TrustedServices>,
-    /// Subnets that are let in (R2, R3).
+    /// Subnets that are let in, each with its owner's consent (the service endpoint).
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub virtual_network_rules: Vec<VirtualNetworkRule>,
-    /// Public IPv4 addresses and ranges that are let in (R4).
+    /// Public IPv4 addresses and ranges that are let in.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub ip_rules: Vec<IpRule>,
@@ -66,7 +116,7 @@ pub struct VaultNetworkPolicySpec {
 }
 
 /// The protected Service.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetRef {
     /// Kind of the target.
@@ -74,9 +124,10 @@ pub struct TargetRef {
     pub kind: TargetKind,
     /// Name of the Service, in the policy's namespace.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
     /// The Service's port of the vault's API.
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
 }
 
@@ -221,6 +272,7 @@ pub enum Proof {
 
 /// Lets a subnet in: exactly one of `subnet` and `pods`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(validation = rules::exactly_one("subnet", "pods"))]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualNetworkRule {
     /// A subnet of a `VirtualNetwork`.
@@ -235,28 +287,35 @@ pub struct VirtualNetworkRule {
 }
 
 /// A subnet of a `VirtualNetwork`.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SubnetRef {
     /// Name of the `VirtualNetwork`.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::dns_subdomain())]
     pub virtual_network: String,
     /// Name of the subnet in it.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
 }
 
 /// Lets public IPv4 addresses in: exactly one of `value` and `serviceTag`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = rules::exactly_one("value", "serviceTag"),
+    validation = rules::cloud_needs_service_tag()
+)]
 #[serde(rename_all = "camelCase")]
 pub struct IpRule {
     /// Name of the rule in answers and logs; unique among the policy's IP rules. Left out: the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::rule_name())]
     pub name: Option<String>,
     /// One public IPv4 address, `203.0.113.7`, or a range of /30 or shorter, `198.51.100.0/24`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 43))]
+    #[schemars(length(max = 43), transform = rules::ip_rule_value)]
     pub value: Option<String>,
     /// A service tag, `Service` or `Service.Region`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,7 +327,7 @@ pub struct IpRule {
     pub cloud: Option<String>,
     /// The rule ends at this moment (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub expires_at: Option<String>,
 }
 
@@ -283,7 +342,11 @@ pub enum Denial {
 }
 
 /// Where the client's address is read from.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = rules::direct_lists_no_proxies(),
+    validation = rules::others_list_proxies()
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientAddress {
     /// The source of the address.
@@ -291,7 +354,7 @@ pub struct ClientAddress {
     pub source: ClientAddressSource,
     /// Proxies that are believed, IPv4 addresses or ranges. Required unless the source is `Direct`.
     #[serde(default)]
-    #[schemars(length(max = 200), inner(length(max = 43)))]
+    #[schemars(length(max = 200), inner(length(max = 43)), transform = rules::trusted_proxies)]
     pub trusted_proxies: Vec<String>,
 }
 
@@ -305,155 +368,6 @@ pub enum ClientAddressSource {
     ProxyProtocol,
     /// The `X-Forwarded-For` header, believed from trusted proxies only.
     XForwardedFor,
-}
-
-/// Who reaches the management endpoint.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Management {
-    /// Which network rules hold on the management endpoint.
-    #[serde(default)]
-    pub access: ManagementAccess,
-    /// Identities that reach critical operations (init, unseal, …).
-    #[serde(default)]
-    #[schemars(length(max = 20))]
-    pub operators: Vec<Identity>,
-    /// Identities that may deploy secrets and keys on the management endpoint.
-    #[serde(default)]
-    #[schemars(length(max = 20))]
-    pub deployers: Vec<Identity>,
-}
-
-/// Which network rules hold on the management endpoint.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ManagementAccess {
-    /// None: the control plane is never blocked; the vault still asks for its token.
-    #[default]
-    Unrestricted,
-    /// The same as on the data plane.
-    NetworkRules,
-    /// The management endpoint answers nothing but health probes.
-    Disabled,
-}
-
-/// An identity: exactly one of the three.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Identity {
-    /// A service account of this cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<ServiceAccountRef>,
-    /// A service account name, in every namespace of the vault's own subscription.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub registered_resource: Option<RegisteredResource>,
-    /// A federated identity credential.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub federated_credential: Option<FederatedCredential>,
-}
-
-/// A service account of this cluster.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceAccountRef {
-    /// Its namespace.
-    #[schemars(length(min = 1, max = 63))]
-    pub namespace: String,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-}
-
-/// A service account name in every namespace of the vault's own subscription.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct RegisteredResource {
-    /// Name of the service account.
-    #[schemars(length(min = 1, max = 253))]
-    pub service_account_name: String,
-}
-
-/// A federated identity credential.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct FederatedCredential {
-    /// Issuer, an https URL.
-    #[schemars(length(min = 1, max = 600))]
-    pub issuer: String,
-    /// Subject.
-    #[schemars(length(min = 1, max = 600))]
-    pub subject: String,
-    /// Audiences; any one of them is enough.
-    #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 600)))]
-    pub audiences: Vec<String>,
-    /// Keys, inline: a JSON Web Key Set as text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 65536))]
-    pub jwks: Option<String>,
-    /// Keys, by URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 600))]
-    pub jwks_uri: Option<String>,
-}
-
-/// The proxies that enforce the policy.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Proxy {
-    /// Number of proxies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100))]
-    pub replicas: Option<i32>,
-    /// Compute resources of one proxy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-    /// TLS towards clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ProxyTls>,
-    /// TLS towards the vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream_tls: Option<UpstreamTls>,
-    /// The Service in front of the proxies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<ProxyService>,
-}
-
-/// TLS towards clients.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct ProxyTls {
-    /// Secret of type `kubernetes.io/tls`, in the policy's namespace.
-    #[schemars(length(min = 1, max = 253))]
-    pub secret_name: String,
-}
-
-/// TLS towards the vault.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct UpstreamTls {
-    /// Secret whose `ca.crt` signs the vault's certificate.
-    #[schemars(length(min = 1, max = 253))]
-    pub ca_secret_name: String,
-    /// Name that the vault's certificate must carry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub server_name: Option<String>,
-}
-
-/// The Service in front of the proxies.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct ProxyService {
-    /// Type of the Service, for example `ClusterIP` or `LoadBalancer`.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub service_type: Option<String>,
-    /// `Local` keeps the client's address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub external_traffic_policy: Option<String>,
-    /// Annotations of the Service.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// What the access log records.
@@ -484,6 +398,6 @@ pub struct VaultNetworkPolicyStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted`, `ResolvedRefs`, `Programmed`, `Conflicted`.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), transform = borrowed::first_paragraphs)]
     pub conditions: Vec<Condition>,
 }

@@ -1,9 +1,15 @@
 //! `VirtualNetwork`: named subnets, owned by the network's admin.
+#![expect(
+    unreachable_pub,
+    reason = "the derived schema repeats a struct's visibility inside a function"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::{borrowed, rules};
 
 /// Named subnets that vault owners may let in: groups of pods, or private address ranges outside the cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -13,6 +19,7 @@ use serde::{Deserialize, Serialize};
     kind = "VirtualNetwork",
     plural = "virtualnetworks",
     shortname = "vnet",
+    category = "vaultwall",
     doc = "Named subnets that vault owners may let in; each subnet opts in to the vault's service endpoint."
 )]
 #[serde(rename_all = "camelCase")]
@@ -25,10 +32,15 @@ pub struct VirtualNetworkSpec {
 
 /// One subnet: exactly one of `pods` and `addressPrefixes`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = rules::exactly_one("pods", "addressPrefixes"),
+    validation = rules::namespace_selector_is_given()
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Subnet {
     /// Name of the subnet, unique in its virtual network.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::dns_label())]
     pub name: String,
     /// Service endpoints that the subnet's owner enabled. Without `Vault` no vault lets this subnet in.
     #[serde(default)]
@@ -39,7 +51,7 @@ pub struct Subnet {
     pub pods: Option<PodSelector>,
     /// The subnet is private (RFC 1918), shared (100.64.0.0/10) or loopback IPv4 ranges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 200), inner(length(max = 43)))]
+    #[schemars(length(min = 1, max = 200), inner(length(max = 43)), transform = rules::subnet_prefixes)]
     pub address_prefixes: Option<Vec<String>>,
 }
 
@@ -52,13 +64,16 @@ pub enum ServiceEndpoint {
 
 /// Pods by label, read as a `NetworkPolicyPeer`: `{}` selects everything, a missing `podSelector` beside a
 /// `namespaceSelector` selects all pods of those namespaces. At least one of the two is given.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(validation = rules::selects_something())]
 #[serde(rename_all = "camelCase")]
 pub struct PodSelector {
     /// Namespaces, by their labels. Left out in an inline rule, it means the policy's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = borrowed::label_selector)]
     pub namespace_selector: Option<LabelSelector>,
     /// Pods, by their labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = borrowed::label_selector)]
     pub pod_selector: Option<LabelSelector>,
 }

@@ -1,31 +1,58 @@
 //! `vaultwall crds`: the objects that a cluster needs before the first policy.
 
-use kube::CustomResourceExt;
+use serde_json::Value;
 
 use super::{Answer, Format, Outcome, Output};
-use crate::api::{VaultNetworkPolicy, VirtualNetwork};
+use crate::api;
+use crate::policy::Limits;
 
-/// Print the custom resource definitions, for `kubectl apply --server-side -f -`.
+/// Print the custom resource definitions and the limits, for `kubectl apply --server-side -f -`.
 #[derive(clap::Args, Debug)]
-pub(super) struct Crds {}
+pub(super) struct Crds {
+    /// Most virtual-network rules of one policy, at most 200.
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING))]
+    max_virtual_network_rules: usize,
+    /// Most IP rules of one policy, at most 1000.
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to(Limits::IP_RULES_CEILING))]
+    max_ip_rules: usize,
+}
 
 impl Crds {
-    #[expect(
-        clippy::unused_self,
-        reason = "the flags that set the limits come with the admission policy"
-    )]
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let definitions = [VaultNetworkPolicy::crd(), VirtualNetwork::crd()];
+        let limits = Limits {
+            virtual_network_rules: self.max_virtual_network_rules,
+            ip_rules: self.max_ip_rules,
+        };
+        let mut objects = Vec::new();
+        for definition in api::custom_resource_definitions() {
+            objects.push(serde_json::to_value(definition)?);
+        }
+        objects.push(serde_json::to_value(api::limits_policy(&limits))?);
+        objects.push(serde_json::to_value(api::limits_policy_binding())?);
         match output.format {
-            Format::Json => output.json(
-                &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": definitions}),
-            )?,
-            Format::Text => {
-                for definition in &definitions {
-                    output.text(&format!("---\n{}", serde_saphyr::to_string(definition)?))?;
-                }
+            Format::Json => {
+                output.json(
+                    &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}),
+                )?;
             }
+            Format::Text => output.text(&documents(&objects)?)?,
         }
         Ok(Answer::Yes)
+    }
+}
+
+/// One YAML document an object.
+fn documents(objects: &[Value]) -> Result<String, serde_saphyr::ser::Error> {
+    objects
+        .iter()
+        .map(|object| Ok(format!("---\n{}", serde_saphyr::to_string(object)?)))
+        .collect()
+}
+
+/// A number from 1 to `ceiling`; clap's own ranges do not know `usize`.
+fn up_to(ceiling: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if (1..=ceiling).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 1 to {ceiling} is needed")),
     }
 }

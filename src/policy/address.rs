@@ -104,7 +104,7 @@ pub const SUBNET_RANGES: [Ipv4Net; 5] = [
 ];
 
 /// What no peer of a connection can have as its address; a trusted proxy's range may not touch them.
-const NEVER_A_PEER: [Ipv4Net; 3] = [
+pub(crate) const NEVER_A_PEER: [Ipv4Net; 3] = [
     range([0, 0, 0, 0], 8),
     range([224, 0, 0, 0], 4),
     range([240, 0, 0, 0], 4),

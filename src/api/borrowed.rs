@@ -1,0 +1,114 @@
+//! Schemas of Kubernetes' own types, as fields of ours: bounded, so that the API server can price the rules that read
+//! them, and with descriptions of one paragraph. It may not change what a value means.
+
+use kube::core::Rule;
+use schemars::Schema;
+use serde_json::{Map, Value, json};
+
+use super::rules::RULES;
+
+/// Most requirements of one label selector, and most labels; bounds are what lets the API server price a rule.
+const SELECTOR_ENTRIES: u64 = 50;
+/// Most values of one requirement.
+const REQUIREMENT_VALUES: u64 = 100;
+/// Longest label key: a DNS name of 253 characters, a slash, a name of 63.
+const LABEL_KEY_LENGTH: u64 = 317;
+/// Longest label value.
+const LABEL_VALUE_LENGTH: u64 = 63;
+
+/// Schema of a label selector: bounded, and its requirements checked as Kubernetes checks a `NetworkPolicy`'s.
+pub(super) fn label_selector(schema: &mut Schema) {
+    schema
+        .ensure_object()
+        .values_mut()
+        .for_each(bound_selectors);
+    bound_selector(schema.ensure_object());
+}
+
+/// The selector may be wrapped in the alternatives that make it optional.
+fn bound_selectors(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            bound_selector(object);
+            object.values_mut().for_each(bound_selectors);
+        }
+        Value::Array(values) => values.iter_mut().for_each(bound_selectors),
+        _ => {}
+    }
+}
+
+fn bound_selector(object: &mut Map<String, Value>) {
+    if let Some(Value::Object(fields)) = object.get_mut("properties")
+        && fields.contains_key("matchExpressions")
+    {
+        fields.insert("matchLabels".to_owned(), match_labels());
+        fields.insert("matchExpressions".to_owned(), match_expressions());
+    }
+}
+
+fn match_labels() -> Value {
+    json!({
+        "description": "Labels that must all be there with these values.",
+        "type": "object",
+        "maxProperties": SELECTOR_ENTRIES,
+        "additionalProperties": {"type": "string", "maxLength": LABEL_VALUE_LENGTH},
+    })
+}
+
+fn match_expressions() -> Value {
+    json!({
+        "description": "Requirements that must all hold.",
+        "type": "array",
+        "maxItems": SELECTOR_ENTRIES,
+        "items": {
+            "description": "A requirement on one label.",
+            "type": "object",
+            "required": ["key", "operator"],
+            "properties": {
+                "key": {
+                    "description": "Key of the label.",
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": LABEL_KEY_LENGTH,
+                },
+                "operator": {
+                    "description": "How the label's value relates to `values`.",
+                    "type": "string",
+                    "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                },
+                "values": {
+                    "description": "Values: at least one for `In` and `NotIn`, none for `Exists` and `DoesNotExist`.",
+                    "type": "array",
+                    "maxItems": REQUIREMENT_VALUES,
+                    "items": {"type": "string", "maxLength": LABEL_VALUE_LENGTH},
+                },
+            },
+            RULES: [
+                Rule::new("!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)")
+                    .message("In and NotIn need at least one value"),
+                Rule::new("self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0")
+                    .message("Exists and DoesNotExist take no values; remove them"),
+            ],
+        },
+    })
+}
+
+/// Schema of any type of Kubernetes: the first paragraph of each description says enough.
+pub(super) fn first_paragraphs(schema: &mut Schema) {
+    schema.ensure_object().values_mut().for_each(shorten);
+}
+
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(text)) = object.get_mut("description")
+                && let Some((first, _)) = text.split_once("\n\n")
+            {
+                *text = first.to_owned();
+            }
+            object.values_mut().for_each(shorten);
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
