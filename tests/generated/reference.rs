@@ -69,7 +69,7 @@ fn required(crd: &CustomResourceDefinition, path: &str) -> bool {
     };
     let mut found = parent.is_empty() && listed(schema(crd));
     visit(crd, &mut |path, field| {
-        found |= path == parent && listed(field)
+        found |= path == parent && listed(field);
     });
     found
 }

@@ -1,0 +1,178 @@
+//! Which fields go together, and names.
+
+use serde_json::{Value, json};
+
+use super::{ACCEPTED, Schemas, network, policy};
+
+#[test]
+fn shapes_of_virtual_network_rules() {
+    let selector = |requirement: Value| json!({"podSelector": {"matchExpressions": [requirement]}});
+    let requirement = "spec.virtualNetworkRules[0].pods.podSelector.matchExpressions[0]";
+    let rules = [
+        (
+            json!({"subnet": {"virtualNetwork": "corp", "name": "build"}}),
+            "",
+            ACCEPTED,
+        ),
+        (json!({"pods": {"podSelector": {}}}), "", ACCEPTED),
+        (json!({"pods": {"namespaceSelector": {}}}), "", ACCEPTED),
+        (
+            json!({}),
+            "spec.virtualNetworkRules[0]",
+            "has neither subnet nor pods",
+        ),
+        (
+            json!({"subnet": {"virtualNetwork": "corp", "name": "build"}, "pods": {"podSelector": {}}}),
+            "spec.virtualNetworkRules[0]",
+            "has both subnet and pods",
+        ),
+        (
+            json!({"pods": {}}),
+            "spec.virtualNetworkRules[0].pods",
+            "selects nothing",
+        ),
+        (
+            json!({"subnet": {"virtualNetwork": "corp", "name": "Build"}}),
+            "spec.virtualNetworkRules[0].subnet.name",
+            "DNS label",
+        ),
+        (
+            json!({"subnet": {"virtualNetwork": "corp_", "name": "build"}}),
+            "spec.virtualNetworkRules[0].subnet.virtualNetwork",
+            "DNS name",
+        ),
+        (
+            json!({"pods": selector(json!({"key": "app", "operator": "In", "values": ["a"]}))}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"pods": selector(json!({"key": "app", "operator": "Exists"}))}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"pods": selector(json!({"key": "app", "operator": "In"}))}),
+            requirement,
+            "need at least one value",
+        ),
+        (
+            json!({"pods": selector(json!({"key": "app", "operator": "NotIn", "values": []}))}),
+            requirement,
+            "need at least one value",
+        ),
+        (
+            json!({"pods": selector(json!({"key": "app", "operator": "DoesNotExist", "values": ["a"]}))}),
+            requirement,
+            "take no values",
+        ),
+    ];
+    let schemas = Schemas::new();
+    for (rule, field, expected) in rules {
+        let object = policy(&json!({"virtualNetworkRules": [rule]}));
+        schemas.check(&rule.to_string(), &object, field, expected);
+    }
+}
+
+#[test]
+fn shapes_of_policies() {
+    let schemas = Schemas::new();
+    let proxies = "spec.clientAddress.trustedProxies";
+    let specs = [
+        (json!({}), "", ACCEPTED),
+        (
+            json!({"ipRules": [{"name": "hq", "value": "203.0.113.7"}]}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"ipRules": [{"name": "head office", "value": "203.0.113.7"}]}),
+            "spec.ipRules[0].name",
+            "cannot name a rule",
+        ),
+        (
+            json!({"ipRules": [{}]}),
+            "spec.ipRules[0]",
+            "has neither value nor serviceTag",
+        ),
+        (
+            json!({"ipRules": [{"value": "203.0.113.7", "serviceTag": "AzureDevOps"}]}),
+            "spec.ipRules[0]",
+            "has both value and serviceTag",
+        ),
+        (
+            json!({"ipRules": [{"value": "203.0.113.7", "cloud": "Public"}]}),
+            "spec.ipRules[0].cloud",
+            "belongs to a service tag",
+        ),
+        (json!({"clientAddress": {}}), "", ACCEPTED),
+        (
+            json!({"clientAddress": {"source": "XForwardedFor"}}),
+            proxies,
+            "believed from listed proxies only",
+        ),
+        (
+            json!({"clientAddress": {"source": "ProxyProtocol"}}),
+            proxies,
+            "believed from listed proxies only",
+        ),
+        (
+            json!({"clientAddress": {"trustedProxies": ["203.0.113.7"]}}),
+            proxies,
+            "nobody is believed",
+        ),
+        (
+            json!({"targetRef": {"name": "Open.Bao", "port": 8200}}),
+            "spec.targetRef.name",
+            "DNS label",
+        ),
+    ];
+    for (spec, field, expected) in specs {
+        schemas.check(&spec.to_string(), &policy(&spec), field, expected);
+    }
+}
+
+#[test]
+fn shapes_of_virtual_networks() {
+    let rows = [
+        (
+            json!({"name": "build", "pods": {"namespaceSelector": {}, "podSelector": {}}}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"name": "dc", "addressPrefixes": ["10.0.0.0/8"], "serviceEndpoints": ["Vault"]}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"name": "build", "pods": {"podSelector": {}}}),
+            "spec.subnets[0].pods",
+            "namespaceSelector is missing",
+        ),
+        (
+            json!({"name": "build", "pods": {}}),
+            "spec.subnets[0].pods",
+            "selects nothing",
+        ),
+        (
+            json!({"name": "build"}),
+            "spec.subnets[0]",
+            "has neither pods nor addressPrefixes",
+        ),
+        (
+            json!({"name": "dc", "pods": {"namespaceSelector": {}}, "addressPrefixes": ["10.0.0.0/8"]}),
+            "spec.subnets[0]",
+            "has both pods and addressPrefixes",
+        ),
+        (
+            json!({"name": "a b", "addressPrefixes": ["10.0.0.0/8"]}),
+            "spec.subnets[0].name",
+            "DNS label",
+        ),
+    ];
+    let schemas = Schemas::new();
+    for (subnet, field, expected) in rows {
+        schemas.check(&subnet.to_string(), &network(&subnet), field, expected);
+    }
+}
