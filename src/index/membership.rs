@@ -189,6 +189,26 @@ impl Membership {
         self.settle(before, changed);
     }
 
+    /// Whether pods and namespaces point at groups that exist and nowhere else; stale pointers would pile up unseen.
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        let of_pods = self.pods.values().flat_map(|pod| &pod.groups);
+        let of_namespaces = self
+            .namespaces
+            .values()
+            .flat_map(|namespace| &namespace.groups);
+        of_pods
+            .chain(of_namespaces)
+            .all(|id| self.groups.contains_key(id))
+            && self.groups.values().all(|group| !group.vaults.is_empty())
+            && self.groups.len() == self.ids.len()
+            && self
+                .claims
+                .values()
+                .flatten()
+                .all(|pod| self.pods.contains_key(pod))
+    }
+
     fn add_pod(&mut self, id: &ObjectName, fact: PodFact) {
         for address in &fact.addresses {
             self.claims.entry(*address).or_default().insert(id.clone());

@@ -8,20 +8,21 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::membership::Membership;
+use super::vault::{LastAccepted, Policy, Vault, find_subnet, named_subnets};
 use super::{
     Labels, NamespaceFact, NotCounted, ObjectName, ObservedPod, PodFact, ServiceAccountFact,
     ServiceFact,
 };
 use crate::policy::{
-    self, GroupSelector, Inputs, Limits, NetworkRuleSource, Resolution, ValidatedPolicy,
-    ValidatedSubnet, ValidatedVirtualNetwork, VaultId, VirtualNetworks, referenced_groups,
+    self, Inputs, Limits, Resolution, ValidatedPolicy, ValidatedVirtualNetwork, VaultId,
+    VirtualNetworks, referenced_groups,
 };
 
 /// Facts, valid policies and virtual networks, and what they come to.
 #[derive(Debug, Default)]
 pub struct Index {
     limits: Limits,
-    membership: Membership,
+    pub(super) membership: Membership,
     not_counted: HashMap<ObjectName, NotCounted>,
     services: BTreeMap<ObjectName, ServiceFact>,
     service_accounts: BTreeSet<ObjectName>,
@@ -31,56 +32,6 @@ pub struct Index {
     policies: BTreeMap<ObjectName, Policy>,
     vaults: BTreeMap<VaultId, Vault>,
     changed: BTreeSet<VaultId>,
-}
-
-/// A policy object as it stands.
-#[derive(Debug)]
-struct Policy {
-    vault: VaultId,
-    /// Its last valid form.
-    valid: Option<Arc<ValidatedPolicy>>,
-    /// Port that an invalid object without a valid form names.
-    port: u16,
-}
-
-/// A vault that some policy is about.
-#[derive(Debug, Default)]
-struct Vault {
-    /// Names of its policies; all in its namespace.
-    policies: BTreeSet<String>,
-    /// Groups and networks that its resolution depends on.
-    groups: BTreeSet<GroupSelector>,
-    networks: BTreeSet<String>,
-    /// From what the last resolution with an accepted policy was made.
-    last_accepted: Option<LastAccepted>,
-}
-
-impl Vault {
-    /// What is kept for the case that no policy is accepted must not let in whom a deleted policy let in.
-    fn forget_accepted(&mut self, policy: &str) {
-        if let Some(last) = &mut self.last_accepted {
-            last.policies.retain(|kept| kept.name != policy);
-        }
-        self.last_accepted.take_if(|last| last.policies.is_empty());
-    }
-}
-
-/// Policies and networks of a resolution. Not the firewall itself: pods come and go, and an address that was kept could
-/// meanwhile be somebody else's.
-#[derive(Debug)]
-struct LastAccepted {
-    policies: Vec<Arc<ValidatedPolicy>>,
-    virtual_networks: VirtualNetworks,
-}
-
-impl PartialEq for LastAccepted {
-    /// By identity: objects are replaced, never edited, and comparing what they hold would cost as much as they hold.
-    fn eq(&self, other: &Self) -> bool {
-        let networks = self.virtual_networks.values().map(Arc::as_ptr);
-        let policies = self.policies.iter().map(Arc::as_ptr);
-        networks.eq(other.virtual_networks.values().map(Arc::as_ptr))
-            && policies.eq(other.policies.iter().map(Arc::as_ptr))
-    }
 }
 
 /// A vault's resolution as the index gives it.
@@ -238,20 +189,15 @@ impl Index {
     /// Only vaults that name a subnet which is not what it was are touched.
     fn virtual_network_changed(&mut self, name: &str, old: Option<&ValidatedVirtualNetwork>) {
         let new = self.virtual_networks.get(name).cloned();
-        let differs = |subnet: &str| find(old, subnet) != find(new.as_deref(), subnet);
+        let differs =
+            |subnet: &str| find_subnet(old, subnet) != find_subnet(new.as_deref(), subnet);
         // Without the network the rule says so, with a network that lacks the subnet it says something else.
         let other_word = old.is_some() != new.is_some();
         let names_a_change = |vault: &VaultId| {
-            let rules = self
-                .valid_policies(vault)
-                .flat_map(|policy| policy.virtual_network_rules.iter());
-            rules.into_iter().any(|rule| match &rule.source {
-                NetworkRuleSource::Subnet {
-                    virtual_network,
-                    subnet,
-                } => virtual_network == name && (other_word || differs(subnet)),
-                NetworkRuleSource::Pods(_) => false,
-            })
+            let mut subnets = self
+                .dependent_policies(vault)
+                .flat_map(|policy| named_subnets(policy));
+            subnets.any(|(network, subnet)| network == name && (other_word || differs(subnet)))
         };
         let named_by = self.vaults_by_network.get(name).into_iter().flatten();
         let touched: Vec<VaultId> = named_by
@@ -368,8 +314,8 @@ impl Index {
         let mut resolution = policy::resolve(&inputs);
         if resolution.accepted.is_empty() {
             let kept = known.last_accepted.as_ref().map(|last| {
-                let (policies, virtual_networks) =
-                    (last.policies.as_slice(), &last.virtual_networks);
+                let policies = last.policies.as_slice();
+                let virtual_networks = &last.virtual_networks(&self.virtual_networks);
                 policy::resolve(&Inputs {
                     policies,
                     unreadable: &[],
@@ -387,16 +333,21 @@ impl Index {
             });
         }
         let accepted: BTreeSet<&String> = resolution.accepted.iter().collect();
-        let networks = known.networks.iter();
-        let last = LastAccepted {
-            policies: policies
-                .into_iter()
-                .filter(|policy| accepted.contains(&policy.name))
-                .collect(),
-            virtual_networks: networks
-                .filter_map(|name| Some((name.clone(), self.virtual_networks.get(name)?.clone())))
-                .collect(),
+        let mut last = LastAccepted {
+            policies,
+            virtual_networks: VirtualNetworks::new(),
         };
+        last.policies
+            .retain(|policy| accepted.contains(&policy.name));
+        for (name, _) in last
+            .policies
+            .iter()
+            .flat_map(|policy| named_subnets(policy))
+        {
+            if let Some(network) = self.virtual_networks.get(name) {
+                last.virtual_networks.insert(name.clone(), network.clone());
+            }
+        }
         // Mostly only pods came or went, and then nothing depends on anything new.
         if known.last_accepted.as_ref() != Some(&last) {
             if let Some(known) = self.vaults.get_mut(vault) {
@@ -433,6 +384,19 @@ impl Index {
         objects.filter_map(|(_, policy)| policy.valid.as_ref())
     }
 
+    /// Its valid policies, and those that are kept for the case that none is accepted.
+    fn dependent_policies<'a>(
+        &'a self,
+        vault: &'a VaultId,
+    ) -> impl Iterator<Item = &'a Arc<ValidatedPolicy>> {
+        let last = self
+            .vaults
+            .get(vault)
+            .and_then(|known| known.last_accepted.as_ref());
+        self.valid_policies(vault)
+            .chain(last.into_iter().flat_map(|last| &last.policies))
+    }
+
     /// Brings what a vault depends on up to date with its policies and with what is kept for it; forgets a vault that
     /// no policy is about.
     fn update_dependencies(&mut self, vault: &VaultId) {
@@ -442,20 +406,16 @@ impl Index {
         let mut groups = BTreeSet::new();
         let mut networks = BTreeSet::new();
         if !known.policies.is_empty() {
+            for policy in self.dependent_policies(vault) {
+                networks.extend(named_subnets(policy).map(|(network, _)| network.clone()));
+            }
             for policy in self.valid_policies(vault) {
                 groups.append(&mut referenced_groups(policy, &self.virtual_networks));
-                networks.extend(policy.virtual_network_rules.iter().filter_map(|rule| {
-                    match &rule.source {
-                        NetworkRuleSource::Subnet {
-                            virtual_network, ..
-                        } => Some(virtual_network.clone()),
-                        NetworkRuleSource::Pods(_) => None,
-                    }
-                }));
             }
             if let Some(last) = &known.last_accepted {
+                let virtual_networks = last.virtual_networks(&self.virtual_networks);
                 for policy in &last.policies {
-                    groups.append(&mut referenced_groups(policy, &last.virtual_networks));
+                    groups.append(&mut referenced_groups(policy, &virtual_networks));
                 }
             }
         }
@@ -481,16 +441,6 @@ impl Index {
             known.networks = networks;
         }
     }
-}
-
-fn find<'a>(
-    network: Option<&'a ValidatedVirtualNetwork>,
-    subnet: &str,
-) -> Option<&'a ValidatedSubnet> {
-    network?
-        .subnets
-        .iter()
-        .find(|candidate| candidate.name == subnet)
 }
 
 fn object_of(vault: &VaultId) -> ObjectName {

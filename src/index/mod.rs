@@ -4,6 +4,10 @@
 mod facts;
 mod membership;
 mod memory;
+mod vault;
 
 pub use facts::*;
 pub use memory::*;
+
+#[cfg(test)]
+mod tests;

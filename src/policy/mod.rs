@@ -18,6 +18,8 @@ pub use decide::*;
 pub use limits::*;
 pub use model::*;
 pub use pod_group::*;
+#[cfg(test)]
+pub(crate) use resolve::fixtures;
 pub use resolve::*;
 pub use selector::Selector;
 pub use validate::{Limits, validate_policy, validate_virtual_network};

@@ -153,4 +153,6 @@ fn overruled(accepted: &[&ValidatedPolicy], cause: &str) -> impl Iterator<Item =
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -163,7 +163,8 @@ mod tests {
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
-        clippy::indexing_slicing
+        clippy::indexing_slicing,
+        clippy::needless_pass_by_value
     )]
     use super::*;
     use serde_json::{Value, json};

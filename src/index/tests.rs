@@ -1,0 +1,428 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines
+)]
+//! The index, told one event after another.
+
+mod incremental;
+mod vocabulary;
+
+use vocabulary::*;
+
+use super::*;
+use crate::policy::fixtures::*;
+use crate::policy::{
+    DefaultAction, Firewall, Limits, NetworkRuleSource, SubnetMembers, ValidatedPolicy, VaultId,
+};
+
+/// A policy `name` in the namespace `team`, on the vault `team/vault`.
+fn on(team: &str, name: &str) -> ValidatedPolicy {
+    policy(name, 1).with(|policy| {
+        policy.vault = VaultId {
+            namespace: team.into(),
+            service: "vault".into(),
+        };
+    })
+}
+
+fn opted(namespace: &'static str) -> Event {
+    Event::Namespace(namespace, "vaultwall.dev/service-endpoint=enabled")
+}
+
+/// Tells the events of a script one by one and compares the vaults that each of them touches.
+fn follow(index: &mut Index, script: Vec<(&str, Event, &[&str])>) {
+    for (what, event, expected) in script {
+        let words = format!("{what}: {event:?}");
+        event.tell(index);
+        let touched: Vec<String> = index
+            .take_changed()
+            .iter()
+            .map(|vault| vault.namespace.clone())
+            .collect();
+        assert_eq!(touched, expected, "{words}");
+        for vault in index.vaults().cloned().collect::<Vec<_>>() {
+            index.resolve(&vault);
+        }
+        assert!(
+            index.take_changed().is_empty(),
+            "{words}: resolving touches nothing"
+        );
+    }
+}
+
+#[test]
+fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
+    use Event::{
+        Namespace, Network, NoNamespace, NoNetwork, NoPod, NoPolicy, NoService, Pod, Policy,
+        Service,
+    };
+    let web = || on("red", "web").inline(pods(Some(""), "app=web"));
+    let all = || on("green", "all").inline(pods(Some(""), ""));
+    let by_subnet = || on("blue", "net").subnet("corp", "web").ip("203.0.113.7");
+    let corp = |endpoint, group, dc: &[&str]| {
+        let subnets = vec![
+            subnet("web", endpoint, SubnetMembers::Pods(group)),
+            subnet("dc", true, prefixes(dc)),
+        ];
+        Network(network("corp", subnets))
+    };
+    let app = |app| pods(Some("team=shop"), app);
+    let script: Vec<(&str, Event, &[&str])> = vec![
+        // nobody asks yet
+        ("first namespace", opted("shop"), &[]),
+        ("first pod", Pod("shop", "web", "app=web", "10.1.1.1"), &[]),
+        // policies
+        ("new", Policy(web()), &["red"]),
+        ("the same again", Policy(web()), &[]),
+        ("another vault", Policy(all()), &["green"]),
+        (
+            "names a network that is missing",
+            Policy(by_subnet()),
+            &["blue"],
+        ),
+        // networks
+        (
+            "it comes",
+            corp(true, app("app=web"), &["10.20.0.0/16"]),
+            &["blue"],
+        ),
+        (
+            "the same again",
+            corp(true, app("app=web"), &["10.20.0.0/16"]),
+            &[],
+        ),
+        (
+            "a subnet nobody names",
+            corp(true, app("app=web"), &["10.21.0.0/16"]),
+            &[],
+        ),
+        (
+            "its endpoint is closed",
+            corp(false, app("app=web"), &["10.21.0.0/16"]),
+            &["blue"],
+        ),
+        (
+            "and opened",
+            corp(true, app("app=api"), &["10.21.0.0/16"]),
+            &["blue"],
+        ),
+        ("another network", Network(network("other", vec![])), &[]),
+        // pods
+        (
+            "the same again",
+            Pod("shop", "web", "app=web", "10.1.1.1"),
+            &[],
+        ),
+        (
+            "in one group",
+            Pod("shop", "db", "app=db", "10.1.1.2"),
+            &["green"],
+        ),
+        (
+            "joins another",
+            Pod("shop", "db", "app=web", "10.1.1.2"),
+            &["red"],
+        ),
+        (
+            "a label that nobody looks at",
+            Pod("shop", "db", "app=web,x=y", "10.1.1.2"),
+            &[],
+        ),
+        (
+            "another address",
+            Pod("shop", "db", "app=web", "10.1.1.3"),
+            &["green", "red"],
+        ),
+        ("leaves", NoPod("shop", "db"), &["green", "red"]),
+        ("again", NoPod("shop", "db"), &[]),
+        (
+            "finished",
+            Pod("shop", "web", "app=web", ""),
+            &["green", "red"],
+        ),
+        (
+            "runs",
+            Pod("shop", "web", "app=web", "10.1.1.1"),
+            &["green", "red"],
+        ),
+        (
+            "in no namespace that is known",
+            Pod("dark", "web", "app=web", "10.1.4.1"),
+            &[],
+        ),
+        ("not opted in", Namespace("dark", "team=shop"), &[]),
+        (
+            "a pod of the subnet alone",
+            Pod("dark", "api", "app=api", "10.1.4.2"),
+            &["blue"],
+        ),
+        // namespaces
+        (
+            "opts in",
+            Namespace("dark", "team=shop,vaultwall.dev/service-endpoint=enabled"),
+            &["green", "red"],
+        ),
+        ("leaves the subnet", opted("dark"), &["blue"]),
+        (
+            "a label that nobody looks at",
+            Namespace("dark", "vaultwall.dev/service-endpoint=enabled,x=y"),
+            &[],
+        ),
+        ("empty", opted("empty"), &[]),
+        ("gone", NoNamespace("dark"), &["green", "red"]),
+        ("again", NoNamespace("dark"), &[]),
+        // the vault's Service shapes the walls around it
+        ("of a vault", Service("red", "vault", 8200), &["red"]),
+        ("the same again", Service("red", "vault", 8200), &[]),
+        ("another port", Service("red", "vault", 8300), &["red"]),
+        ("of nobody", Service("red", "shop", 80), &[]),
+        ("gone", NoService("red", "vault"), &["red"]),
+        // and away
+        ("network gone", NoNetwork("corp"), &["blue"]),
+        ("again", NoNetwork("corp"), &[]),
+        ("policy gone", NoPolicy("red", "web"), &["red"]),
+        ("again", NoPolicy("red", "web"), &[]),
+        (
+            "its group went with it",
+            Pod("shop", "web", "app=api", "10.1.1.1"),
+            &[],
+        ),
+    ];
+    follow(&mut Index::default(), script);
+}
+
+#[test]
+fn a_policy_that_moves_touches_both_vaults() {
+    let mut index = Index::default();
+    Event::Policy(policy("p", 1).ip("203.0.113.7")).tell(&mut index);
+    index.take_changed();
+    Event::Policy(policy("p", 1).with(|p| p.vault.service = "other".into())).tell(&mut index);
+    let touched: Vec<String> = index
+        .take_changed()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(touched, ["vault/openbao", "vault/other"]);
+    assert_eq!(index.resolve(&vault()), None);
+    assert_eq!(index.vaults().count(), 1);
+}
+
+/// Addresses that `vault/openbao` lets in.
+fn let_in(index: &mut Index) -> Vec<String> {
+    let resolution = index.resolve(&vault()).unwrap().resolution;
+    let firewall = &resolution.firewall;
+    let both = lines(&firewall.virtual_networks)
+        .into_iter()
+        .chain(lines(&firewall.ip_rules));
+    both.map(|line| line.split(' ').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_recycled_address_is_let_in_only_where_every_pod_that_claims_it_is() {
+    use Event::{NoPod, Pod, Policy};
+    let mut index = Index::default();
+    opted("shop").tell(&mut index);
+    opted("blog").tell(&mut index);
+    Policy(policy("p", 1).inline(pods(Some(""), "app=web"))).tell(&mut index);
+    // event | whether 10.1.1.1 is let in afterwards | whether the vault is reported
+    let script = [
+        (Pod("shop", "old", "app=web", "10.1.1.1"), true, true),
+        // another pod has the address before the end of the first was seen
+        (Pod("blog", "new", "app=db", "10.1.1.1"), false, true),
+        (NoPod("shop", "old"), false, true),
+        (Pod("blog", "new", "app=web", "10.1.1.1"), true, true),
+        (Pod("shop", "third", "app=web", "10.1.1.1"), true, false),
+        (Pod("shop", "third", "app=db", "10.1.1.1"), false, true),
+        (Pod("shop", "third", "app=db", ""), true, true),
+        (Pod("blog", "new", "app=db", "10.1.1.1"), false, true),
+    ];
+    for (event, expected, reported) in script {
+        let words = format!("{event:?}");
+        index.take_changed();
+        event.tell(&mut index);
+        assert_eq!(!index.take_changed().is_empty(), reported, "{words}");
+        assert_eq!(let_in(&mut index) == ["10.1.1.1"], expected, "{words}");
+    }
+}
+
+#[test]
+fn without_an_accepted_policy_what_was_in_force_stays() {
+    use Event::{InvalidPolicy, Network, NoPod, NoPolicy, Pod, Policy};
+    let mut index = Index::new(Limits {
+        virtual_network_rules: 2,
+        ip_rules: 2,
+    });
+    let ips = |name: &str, list: &[&str]| {
+        list.iter()
+            .fold(policy(name, 1), |policy, ip| policy.ip(ip))
+    };
+    let dc = |list: &[&str]| Network(network("corp", vec![subnet("dc", true, prefixes(list))]));
+    let closed =
+        |list: &[&str]| Network(network("corp", vec![subnet("dc", false, prefixes(list))]));
+    let by_all = || {
+        let inline = NetworkRuleSource::Pods(pods(Some("team=shop"), ""));
+        policy("p", 1).rule(inline, true).subnet("corp", "dc")
+    };
+    let too_many = || {
+        by_all()
+            .ip("203.0.113.1")
+            .ip("203.0.113.2")
+            .ip("203.0.113.3")
+    };
+    // event | let in | kept from earlier
+    let script: Vec<(Event, &[&str], bool)> = vec![
+        // never valid: closed
+        (InvalidPolicy("p"), &[], false),
+        // valid by itself, refused for the vault: closed, there was nothing before
+        (
+            Policy(ips("p", &["203.0.113.1", "203.0.113.2", "203.0.113.3"])),
+            &[],
+            false,
+        ),
+        (Policy(ips("p", &["203.0.113.1"])), &["203.0.113.1"], false),
+        // the last valid form of an object that is now invalid
+        (InvalidPolicy("p"), &["203.0.113.1"], false),
+        // the last accepted form of one that is now refused
+        (
+            Policy(ips("p", &["203.0.113.1", "203.0.113.2", "203.0.113.3"])),
+            &["203.0.113.1"],
+            true,
+        ),
+        (Policy(ips("p", &["203.0.113.2"])), &["203.0.113.2"], false),
+        // what is kept is a policy, not addresses: pods still come and go
+        (
+            Event::Namespace("shop", "team=shop"),
+            &["203.0.113.2"],
+            false,
+        ),
+        (Pod("shop", "web", "", "10.1.1.1"), &["203.0.113.2"], false),
+        (
+            dc(&["10.20.0.0/24", "10.21.0.0/24"]),
+            &["203.0.113.2"],
+            false,
+        ),
+        (
+            Policy(by_all()),
+            &["10.1.1.1", "10.20.0.0/24", "10.21.0.0/24"],
+            false,
+        ),
+        (
+            Policy(too_many()),
+            &["10.1.1.1", "10.20.0.0/24", "10.21.0.0/24"],
+            true,
+        ),
+        (
+            Pod("shop", "api", "", "10.1.1.2"),
+            &["10.1.1.1", "10.1.1.2", "10.20.0.0/24", "10.21.0.0/24"],
+            true,
+        ),
+        (
+            NoPod("shop", "web"),
+            &["10.1.1.2", "10.20.0.0/24", "10.21.0.0/24"],
+            true,
+        ),
+        // a subnet that grew does not open more, one that shrank or closed is not kept open
+        (
+            dc(&["10.20.0.0/16", "10.21.0.0/24"]),
+            &["10.1.1.2", "10.20.0.0/24", "10.21.0.0/24"],
+            true,
+        ),
+        (dc(&["10.20.0.0/16"]), &["10.1.1.2", "10.20.0.0/24"], true),
+        (closed(&["10.20.0.0/16"]), &["10.1.1.2"], true),
+        (dc(&["10.20.0.0/16"]), &["10.1.1.2", "10.20.0.0/24"], true),
+        // a deleted policy keeps nobody in
+        (
+            Policy(ips("other", &["203.0.113.4", "203.0.113.5", "203.0.113.6"])),
+            &["10.1.1.2", "10.20.0.0/24"],
+            true,
+        ),
+        (NoPolicy("vault", "p"), &[], false),
+    ];
+    for (event, expected, kept) in script {
+        let words = format!("{event:?}");
+        event.tell(&mut index);
+        assert_eq!(let_in(&mut index), expected, "{words}");
+        let resolved = index.resolve(&vault()).unwrap();
+        assert_eq!(resolved.kept, kept, "{words}");
+        if expected.is_empty() {
+            assert_eq!(
+                resolved.resolution.firewall,
+                Firewall::deny_all(vault(), 8200),
+                "{words}"
+            );
+        }
+    }
+    NoPolicy("vault", "other").tell(&mut index);
+    assert_eq!(index.resolve(&vault()), None);
+}
+
+#[test]
+fn an_invalid_policy_beside_a_valid_one_opens_nothing() {
+    let mut index = Index::default();
+    let open = policy("open", 1).with(|policy| policy.default_action = DefaultAction::Allow);
+    Event::Policy(open).tell(&mut index);
+    let default_action = |index: &mut Index| {
+        index
+            .resolve(&vault())
+            .unwrap()
+            .resolution
+            .firewall
+            .default_action
+    };
+    assert_eq!(default_action(&mut index), DefaultAction::Allow);
+    Event::InvalidPolicy("broken").tell(&mut index);
+    assert_eq!(index.take_changed().len(), 1);
+    assert_eq!(default_action(&mut index), DefaultAction::Deny);
+    Event::InvalidPolicy("broken").tell(&mut index);
+    assert!(index.take_changed().is_empty());
+    Event::NoPolicy("vault", "broken").tell(&mut index);
+    assert_eq!(default_action(&mut index), DefaultAction::Allow);
+}
+
+#[test]
+fn facts_can_be_looked_up() {
+    let mut index = Index::default();
+    Event::Namespace("shop", "team=shop").tell(&mut index);
+    Event::Pod("shop", "web", "app=web", "10.1.1.1").tell(&mut index);
+    Event::Pod("shop", "job", "app=job", "").tell(&mut index);
+    Event::Service("red", "vault", 8200).tell(&mut index);
+    let id = |name: &str| ObjectName {
+        namespace: "shop".into(),
+        name: name.into(),
+    };
+    let account = ServiceAccountFact {
+        namespace: "shop".into(),
+        name: "shopper".into(),
+    };
+    index.apply_service_account(account);
+
+    assert_eq!(index.namespace("shop").unwrap()["team"], "shop");
+    assert_eq!(index.namespace("blog"), None);
+    assert_eq!(index.pod(&id("web")).unwrap().labels, labels("app=web"));
+    assert_eq!(
+        (index.pod(&id("job")), index.not_counted(&id("web"))),
+        (None, None)
+    );
+    assert_eq!(index.not_counted(&id("job")), Some(&NotCounted::NoAddress));
+    let at = |address: &str| {
+        index
+            .pods_at(address.parse().unwrap())
+            .map(PodFact::id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((at("10.1.1.1"), at("10.1.1.2")), (vec![id("web")], vec![]));
+    let red = VaultId {
+        namespace: "red".into(),
+        service: "vault".into(),
+    };
+    assert_eq!(index.service(&red).unwrap().ports[0].port, 8200);
+    assert!(index.has_service_account(&id("shopper")));
+    index.delete_service_account(&id("shopper"));
+    assert!(!index.has_service_account(&id("shopper")));
+    index.delete_pod(&id("job"));
+    assert_eq!(index.not_counted(&id("job")), None);
+}

@@ -1,0 +1,229 @@
+//! Whatever happened before, the index says what an index says that was told only how things stand, and what a plain
+//! computation without any cache says. And who is not reported as changed, has not changed.
+
+use std::collections::BTreeMap;
+
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::vocabulary::Event;
+use crate::index::{Index, VaultResolution};
+use crate::policy::fixtures::*;
+use crate::policy::{
+    Limits, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy, ValidatedVirtualNetwork,
+    VaultId,
+};
+
+const NAMESPACES: [&str; 4] = ["red", "green", "shop", "blog"];
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const LABELS: [&str; 4] = ["", "app=web", "app=api", "app=web,tier=front"];
+const NAMESPACE_LABELS: [&str; 4] = [
+    "",
+    "team=x",
+    "vaultwall.dev/service-endpoint=enabled",
+    "team=x,vaultwall.dev/service-endpoint=enabled",
+];
+/// Few, so that pods often claim each other's.
+const ADDRESSES: [&str; 6] = [
+    "",
+    "10.1.0.1",
+    "10.1.0.2",
+    "10.1.0.3",
+    "10.1.0.1 10.1.0.4",
+    "10.1.0.5",
+];
+const NETWORKS: [&str; 2] = ["corp", "lab"];
+const SUBNETS: [&str; 3] = ["s", "t", "u"];
+
+/// How things stand: what an object is called → the event that says it.
+type Standing = BTreeMap<(&'static str, String), Event>;
+
+struct Chance(ChaCha8Rng);
+
+impl Chance {
+    fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        *list.choose(&mut self.0).unwrap()
+    }
+
+    fn group(&mut self, own_namespace: bool) -> PodGroup {
+        let namespaces = [
+            Some(""),
+            Some("team=x"),
+            Some("kubernetes.io/metadata.name=shop"),
+            None,
+        ];
+        let known = if own_namespace {
+            &namespaces[..]
+        } else {
+            &namespaces[..3]
+        };
+        pods(self.of(known), self.of(&LABELS))
+    }
+
+    fn network(&mut self) -> ValidatedVirtualNetwork {
+        let count = self.0.random_range(0..=3);
+        let subnets = SUBNETS.into_iter().take(count).map(|name| {
+            let members = if self.0.random_bool(0.7) {
+                SubnetMembers::Pods(self.group(false))
+            } else {
+                prefixes(&[self.of(&["10.1.0.0/16", "10.1.0.0/30", "10.1.0.1/32"])])
+            };
+            subnet(name, self.0.random_bool(0.7), members)
+        });
+        let subnets = subnets.collect();
+        network(self.of(&NETWORKS), subnets)
+    }
+
+    fn policy(&mut self) -> ValidatedPolicy {
+        let day = self.0.random_range(1..=4);
+        let mut policy = policy(self.of(&NAMES), day);
+        policy.vault = VaultId {
+            namespace: self.of(&NAMESPACES[..2]).into(),
+            service: self.of(&["vault", "openbao"]).into(),
+        };
+        for _ in 0..self.0.random_range(0..=3) {
+            let source = if self.0.random_bool(0.5) {
+                NetworkRuleSource::Pods(self.group(true))
+            } else {
+                NetworkRuleSource::Subnet {
+                    virtual_network: self.of(&NETWORKS).into(),
+                    subnet: self.of(&SUBNETS).into(),
+                }
+            };
+            policy = policy.rule(source, self.0.random_bool(0.3));
+        }
+        policy
+    }
+
+    fn event(&mut self) -> Event {
+        match self.0.random_range(0..20) {
+            0..=9 => Event::Pod(
+                self.of(&NAMESPACES),
+                self.of(&NAMES),
+                self.of(&LABELS),
+                self.of(&ADDRESSES),
+            ),
+            10..=11 => Event::NoPod(self.of(&NAMESPACES), self.of(&NAMES)),
+            12..=13 => Event::Namespace(self.of(&NAMESPACES), self.of(&NAMESPACE_LABELS)),
+            14 => Event::NoNamespace(self.of(&NAMESPACES)),
+            15 => Event::Network(self.network()),
+            16 => Event::NoNetwork(self.of(&NETWORKS)),
+            17..=18 => Event::Policy(self.policy()),
+            _ => Event::NoPolicy(self.of(&NAMESPACES[..2]), self.of(&NAMES)),
+        }
+    }
+}
+
+fn note(standing: &mut Standing, event: &Event) {
+    let (key, is_there) = match event {
+        Event::Namespace(name, _) => (("namespace", (*name).to_owned()), true),
+        Event::NoNamespace(name) => (("namespace", (*name).to_owned()), false),
+        Event::Pod(namespace, name, ..) => (("pod", format!("{namespace}/{name}")), true),
+        Event::NoPod(namespace, name) => (("pod", format!("{namespace}/{name}")), false),
+        Event::Network(network) => (("network", network.name.clone()), true),
+        Event::NoNetwork(name) => (("network", (*name).to_owned()), false),
+        Event::Policy(policy) => (
+            (
+                "policy",
+                format!("{}/{}", policy.vault.namespace, policy.name),
+            ),
+            true,
+        ),
+        Event::NoPolicy(namespace, name) => (("policy", format!("{namespace}/{name}")), false),
+        other => panic!("not in this test: {other:?}"),
+    };
+    if is_there {
+        standing.insert(key, event.clone());
+    } else {
+        standing.remove(&key);
+    }
+}
+
+fn resolve_all(index: &mut Index) -> BTreeMap<VaultId, VaultResolution> {
+    let vaults: Vec<VaultId> = index.vaults().cloned().collect();
+    vaults
+        .into_iter()
+        .map(|vault| (vault.clone(), index.resolve(&vault).unwrap()))
+        .collect()
+}
+
+/// The same without the index.
+fn plainly(standing: &Standing, vault: &VaultId) -> crate::policy::Resolution {
+    let mut facts = PlainMembership::default();
+    let (mut policies, mut networks) = (Vec::new(), Vec::new());
+    for event in standing.values() {
+        match event {
+            Event::Namespace(name, text) => {
+                let mut labels = labels(text);
+                labels.insert("kubernetes.io/metadata.name".into(), (*name).into());
+                facts.namespaces.insert((*name).into(), labels);
+            }
+            Event::Pod(namespace, name, text, addresses) if !addresses.is_empty() => {
+                let addresses = addresses
+                    .split(' ')
+                    .map(|address| address.parse().unwrap())
+                    .collect();
+                facts.pods.insert(
+                    ((*namespace).into(), (*name).into()),
+                    (labels(text), addresses),
+                );
+            }
+            Event::Network(network) => networks.push(network.clone()),
+            Event::Policy(policy) if policy.vault == *vault => policies.push(policy.clone()),
+            _ => {}
+        }
+    }
+    facts.resolve_for(vault, &policies, &networks, Limits::default(), &[])
+}
+
+#[test]
+fn equals_an_index_made_from_scratch_on_every_step() {
+    for seed in 0..20_u64 {
+        println!("seed {seed}");
+        let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
+        let mut index = Index::default();
+        let mut standing = Standing::new();
+        let mut before = BTreeMap::new();
+        let mut touched_and_same = 0;
+        for step in 0..100 {
+            let event = chance.event();
+            let words = format!("seed {seed}, step {step}: {event:?}");
+            note(&mut standing, &event);
+            event.tell(&mut index);
+            let changed = index.take_changed();
+            let after = resolve_all(&mut index);
+
+            assert!(index.membership.is_tidy(), "{words}");
+
+            let mut told: Vec<&Event> = standing.values().collect();
+            told.shuffle(&mut chance.0);
+            let mut scratch = Index::default();
+            for event in told {
+                event.clone().tell(&mut scratch);
+            }
+            assert_eq!(after, resolve_all(&mut scratch), "{words}");
+
+            for vault in after.keys().chain(before.keys()) {
+                if !changed.contains(vault) {
+                    assert_eq!(
+                        after.get(vault),
+                        before.get(vault),
+                        "{words}: {vault} was not reported"
+                    );
+                } else if after.get(vault) == before.get(vault) {
+                    touched_and_same += 1;
+                }
+            }
+            for (vault, resolved) in &after {
+                assert_eq!(
+                    resolved.resolution,
+                    plainly(&standing, vault),
+                    "{words}: {vault}"
+                );
+            }
+            before = after;
+        }
+        println!("{touched_and_same} times a vault was reported that stayed the same");
+    }
+}

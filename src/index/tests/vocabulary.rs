@@ -1,0 +1,86 @@
+//! Events in a word or two.
+
+use crate::index::*;
+use crate::policy::fixtures::{labels, vault};
+use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork};
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Name, labels.
+    Namespace(&'static str, &'static str),
+    NoNamespace(&'static str),
+    /// Namespace, name, labels, addresses; without an address it does not count.
+    Pod(&'static str, &'static str, &'static str, &'static str),
+    NoPod(&'static str, &'static str),
+    /// Namespace, name, port.
+    Service(&'static str, &'static str, u16),
+    NoService(&'static str, &'static str),
+    Network(ValidatedVirtualNetwork),
+    NoNetwork(&'static str),
+    Policy(ValidatedPolicy),
+    /// Of the vault `vault/openbao`.
+    InvalidPolicy(&'static str),
+    NoPolicy(&'static str, &'static str),
+}
+
+impl Event {
+    pub(super) fn tell(self, index: &mut Index) {
+        match self {
+            Self::Namespace(name, text) => {
+                let mut labels = labels(text);
+                labels.insert("kubernetes.io/metadata.name".into(), name.into());
+                index.apply_namespace(NamespaceFact {
+                    name: name.into(),
+                    labels,
+                });
+            }
+            Self::NoNamespace(name) => index.delete_namespace(name),
+            Self::Pod(namespace, name, _, "") => {
+                index.apply_pod(ObservedPod::NotCounted {
+                    pod: id(namespace, name),
+                    reason: NotCounted::NoAddress,
+                });
+            }
+            Self::Pod(namespace, name, text, addresses) => {
+                index.apply_pod(ObservedPod::Counted(PodFact {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    labels: labels(text),
+                    service_account: "default".into(),
+                    addresses: addresses
+                        .split(' ')
+                        .map(|address| address.parse().unwrap())
+                        .collect(),
+                }));
+            }
+            Self::NoPod(namespace, name) => index.delete_pod(&id(namespace, name)),
+            Self::Service(namespace, name, port) => {
+                let ports = vec![ServicePortFact {
+                    name: None,
+                    port,
+                    target: TargetPort::Number(port),
+                }];
+                let selector = labels("app=vault");
+                index.apply_service(ServiceFact {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    ports,
+                    selector,
+                });
+            }
+            Self::NoService(namespace, name) => index.delete_service(&id(namespace, name)),
+            Self::Network(network) => index.apply_virtual_network(network),
+            Self::NoNetwork(name) => index.delete_virtual_network(name),
+            Self::Policy(policy) => index.apply_policy(policy),
+            Self::InvalidPolicy(name) => index.apply_invalid_policy(name, vault(), 8200),
+            Self::NoPolicy(namespace, name) => index.delete_policy(&id(namespace, name)),
+        }
+    }
+}
+
+fn id(namespace: &str, name: &str) -> ObjectName {
+    ObjectName {
+        namespace: namespace.into(),
+        name: name.into(),
+    }
+}
