@@ -25,7 +25,7 @@ lint: ## Check format, lints, and the dependencies' licences and sources
 
 generate: ## Write again what is generated: CRDs, reference, golden files
 	dev/tools install
-	UPDATE_GENERATED=1 cargo test --locked --quiet --test generated
+	UPDATE_GENERATED=1 cargo test --locked --quiet --test generated --test descriptors
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test golden
 
 bench: ## Measure what the performance claims rest on

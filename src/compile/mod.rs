@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no kube client, no runtime; Kubernetes' own types are fine. A test enforces it.
 
+pub mod envoy;
 mod network_policy;
 mod ports;
 mod protected_service;

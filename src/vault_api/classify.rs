@@ -41,20 +41,20 @@ pub struct BadRequest(String);
 pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, BadRequest> {
     let Target { path, query } = path::normalise(request.target).map_err(BadRequest)?;
     refuse_unless(
-        &PATTERNS.path,
+        PATTERNS.path.as_ref(),
         &path,
         "the path holds `;`, or an encoding that is not a plain data byte",
     )?;
     let query = query.unwrap_or_default();
     refuse_unless(
-        &PATTERNS.query,
+        PATTERNS.query.as_ref(),
         &query,
         "the query holds `;`, `#`, a broken encoding, or an encoded key",
     )?;
     let verb = verb(request.method, &query)?;
     if let Some(namespace) = request.namespace {
         refuse_unless(
-            &PATTERNS.namespace,
+            PATTERNS.namespace.as_ref(),
             namespace,
             "X-Vault-Namespace is not a clean namespace path",
         )?;
@@ -69,7 +69,7 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
         .map(|name| name.strip_suffix('/').unwrap_or(name))
         .filter(|name| *name != "root");
     let row = table.rows.iter().find(|row| {
-        row.verb.map_or(verb != Verb::Help, |wanted| wanted == verb)
+        (row.verbs.contains(&verb) || row.verbs.is_empty() && verb != Verb::Help)
             && header_matches(&row.header, namespace)
             && path_matches(&row.path, &path)
     });
@@ -93,11 +93,8 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 });
 
 /// A pattern that did not compile refuses everything.
-fn refuse_unless(pattern: &Option<Regex>, text: &str, problem: &str) -> Result<(), BadRequest> {
-    if pattern
-        .as_ref()
-        .is_some_and(|pattern| pattern.is_match(text))
-    {
+fn refuse_unless(pattern: Option<&Regex>, text: &str, problem: &str) -> Result<(), BadRequest> {
+    if pattern.is_some_and(|pattern| pattern.is_match(text)) {
         Ok(())
     } else {
         Err(BadRequest(problem.into()))
@@ -152,10 +149,11 @@ fn header_matches(wanted: &HeaderMatch, namespace: Option<&str>) -> bool {
 }
 
 fn path_matches(wanted: &PathMatch, path: &str) -> bool {
-    let (prefix, template) = match wanted {
+    let (prefix, templates) = match wanted {
         PathMatch::Any => return true,
-        PathMatch::V1(prefix, template) => (prefix, template),
+        PathMatch::V1(prefix, templates) => (prefix, templates),
     };
+    let fits = |path: &str| templates.iter().any(|template| template.matches(path));
     let Some(path) = path.strip_prefix("/v1/") else {
         return false;
     };
@@ -164,12 +162,12 @@ fn path_matches(wanted: &PathMatch, path: &str) -> bool {
             let rest = path
                 .strip_prefix(name.as_str())
                 .and_then(|rest| rest.strip_prefix('/'));
-            rest.is_some_and(|rest| template.matches(rest))
+            rest.is_some_and(fits)
         })
     };
     match prefix {
-        Prefix::None => template.matches(path),
-        Prefix::Optional(names) => template.matches(path) || within(names),
+        Prefix::None => fits(path),
+        Prefix::Optional(names) => fits(path) || within(names),
         Prefix::Required(names) => within(names),
     }
 }

@@ -113,6 +113,13 @@ pub struct Operations {
     pub all: bool,
 }
 
+impl fmt::Display for Operations {
+    /// `+` where all are needed, `|` where any one is enough.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(if self.all { "+" } else { "|" }))
+    }
+}
+
 impl Operations {
     /// The operation of a data request that no line of the profile matches.
     pub fn unknown() -> Self {
@@ -128,12 +135,10 @@ impl Operations {
 pub struct Line {
     /// The plane.
     pub plane: Plane,
-    /// The verb; none is every verb.
-    pub verb: Option<Verb>,
-    /// The template as it is written; names the line in answers.
-    pub written: String,
-    /// The path.
-    pub template: Template,
+    /// The verbs; empty is every verb.
+    pub verbs: Vec<Verb>,
+    /// The paths; any one fits.
+    pub templates: Arc<[Template]>,
     /// The operations.
     pub operations: Operations,
 }
@@ -141,7 +146,7 @@ pub struct Line {
 /// What the requests of a dialect are.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// Lines for the vault's own paths, in order; the first match wins.
+    /// Lines for the vault's own paths, in order; the first match wins. All paths of a line begin with the same segment.
     pub system: Vec<Line>,
     /// Lines for each type of engine, relative to its mount.
     pub engines: BTreeMap<EngineType, Vec<Line>>,
@@ -164,17 +169,12 @@ fn parse(yaml: &str) -> Result<Profile, serde_saphyr::Error> {
         system: written
             .system
             .into_iter()
-            .flat_map(WrittenLine::lines)
+            .flat_map(|line| by_first_segment(&line))
             .collect(),
         engines: written
             .engines
             .into_iter()
-            .map(|(engine, lines)| {
-                (
-                    engine,
-                    lines.into_iter().flat_map(WrittenLine::lines).collect(),
-                )
-            })
+            .map(|(engine, lines)| (engine, lines.into_iter().map(WrittenLine::line).collect()))
             .collect(),
     })
 }
@@ -186,7 +186,7 @@ struct WrittenProfile {
     engines: BTreeMap<EngineType, Vec<WrittenLine>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 struct WrittenLine {
     #[serde(default = "data")]
@@ -205,36 +205,46 @@ fn data() -> Plane {
 }
 
 impl WrittenLine {
-    fn lines(self) -> Vec<Line> {
-        let operations = match self.plane {
-            Plane::Data if self.operations.is_empty() => Operations::unknown(),
-            _ => Operations {
-                names: self.operations.into(),
-                all: self.all,
-            },
-        };
-        let verbs: Vec<Option<Verb>> = if self.verbs.is_empty() {
-            vec![None]
-        } else {
-            self.verbs.into_iter().map(Some).collect()
-        };
-        let line = |written: &String, verb| Line {
+    fn line(self) -> Line {
+        Line {
             plane: self.plane,
-            verb,
-            written: written.clone(),
-            template: Template::parse(written),
-            operations: operations.clone(),
-        };
-        self.paths
-            .iter()
-            .flat_map(|written| {
-                verbs
-                    .iter()
-                    .map(|verb| line(written, *verb))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+            verbs: self.verbs,
+            templates: self
+                .paths
+                .iter()
+                .map(|path| Template::parse(path))
+                .collect(),
+            operations: match self.plane {
+                Plane::Data if self.operations.is_empty() => Operations::unknown(),
+                _ => Operations {
+                    names: self.operations.into(),
+                    all: self.all,
+                },
+            },
+        }
     }
+}
+
+/// A line of the vault's own paths, split where paths begin differently.
+fn by_first_segment(written: &WrittenLine) -> Vec<Line> {
+    let first = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+    let mut starts: Vec<String> = written.paths.iter().map(|path| first(path)).collect();
+    starts.sort();
+    starts.dedup();
+    let part = |start: String| {
+        let paths = written
+            .paths
+            .iter()
+            .filter(|path| first(path) == start)
+            .cloned()
+            .collect();
+        WrittenLine {
+            paths,
+            ..written.clone()
+        }
+        .line()
+    };
+    starts.into_iter().map(part).collect()
 }
 
 #[cfg(test)]
@@ -245,7 +255,7 @@ mod tests {
     #[test]
     fn the_profile_parses_and_knows_every_engine() {
         let profile = parse(include_str!("openbao.yaml")).unwrap();
-        assert!(profile.system.len() > 100);
+        assert!(profile.system.len() > 10);
         assert_eq!(profile.engines.len(), 7);
     }
 }

@@ -20,12 +20,14 @@ pub struct Class {
 /// A row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Name of the row: engine and template, or the profile's own path.
+    /// Name of the row: the engine's mount path and the operations, or the plane.
     pub name: Arc<str>,
-    /// The verb; none is every verb but [`Verb::Help`], which has a row of its own at the top.
-    pub verb: Option<Verb>,
+    /// The verbs; empty is every verb but [`Verb::Help`], which has a row of its own at the top.
+    pub verbs: Vec<Verb>,
     /// The path.
     pub path: PathMatch,
+    /// The engine's mount path, if it is an engine's row.
+    pub mount: Option<String>,
     /// The vault's namespace, as named by the header.
     pub header: HeaderMatch,
     /// What such a request is.
@@ -37,8 +39,8 @@ pub struct Row {
 pub enum PathMatch {
     /// Every path.
     Any,
-    /// `/v1/`, then one of the namespaces where `Prefix` asks for or allows it, then the template.
-    V1(Prefix, Template),
+    /// `/v1/`, then one of the namespaces where `Prefix` asks for or allows it, then any one of the templates.
+    V1(Prefix, Arc<[Template]>),
 }
 
 /// A vault namespace in front of a path.
@@ -81,7 +83,7 @@ impl Table {
         sorted.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         let namespaces: Arc<[String]> = sorted.into();
         let mut rows = Vec::new();
-        rows.push(any("help", Some(Verb::Help)));
+        rows.push(any("help", vec![Verb::Help]));
 
         let anywhere = Prefix::Optional(namespaces.clone());
         let known = HeaderMatch::RootOr(namespaces.clone());
@@ -98,16 +100,21 @@ impl Table {
         };
         rows.extend(others().map(|line| row(line, &anywhere, known.clone())));
         // In a namespace that nobody listed, what would be management elsewhere is just data.
-        let system = others().filter(|line| line.written.starts_with("sys/"));
+        let system = others().filter(|line| {
+            line.templates
+                .iter()
+                .any(|path| path.first_segment() == "sys")
+        });
         rows.extend(system.map(|line| Row {
-            name: Arc::from(format!("unlisted-namespace:{}", line.written)),
+            name: Arc::from("unlisted-namespace"),
             class: unknown(),
             ..row(line, &anywhere, HeaderMatch::Any)
         }));
         rows.push(Row {
-            name: Arc::from("sys/**"),
-            verb: None,
-            path: PathMatch::V1(anywhere, Template::parse("sys/**")),
+            name: Arc::from("unlisted-sys"),
+            verbs: Vec::new(),
+            path: PathMatch::V1(anywhere, Arc::new([Template::parse("sys/**")])),
+            mount: None,
             header: HeaderMatch::Any,
             class: Class {
                 plane: Plane::Critical,
@@ -125,16 +132,17 @@ impl Table {
                     .flat_map(|line| engine_rows(engine, line, &namespaces)),
             );
         }
-        rows.push(any("unknown", None));
+        rows.push(any("unknown", Vec::new()));
         Self { rows, namespaces }
     }
 }
 
-fn any(name: &str, verb: Option<Verb>) -> Row {
+fn any(name: &str, verbs: Vec<Verb>) -> Row {
     Row {
         name: Arc::from(name),
-        verb,
+        verbs,
         path: PathMatch::Any,
+        mount: None,
         header: HeaderMatch::Any,
         class: unknown(),
     }
@@ -149,9 +157,10 @@ fn unknown() -> Class {
 
 fn row(line: &Line, prefix: &Prefix, header: HeaderMatch) -> Row {
     Row {
-        name: Arc::from(line.written.as_str()),
-        verb: line.verb,
-        path: PathMatch::V1(prefix.clone(), line.template.clone()),
+        name: Arc::from(line.plane.name()),
+        verbs: line.verbs.clone(),
+        path: PathMatch::V1(prefix.clone(), line.templates.clone()),
+        mount: None,
         header,
         class: Class {
             plane: line.plane,
@@ -162,8 +171,15 @@ fn row(line: &Line, prefix: &Prefix, header: HeaderMatch) -> Row {
 
 fn engine_rows(engine: &Engine, line: &Line, listed: &Arc<[String]>) -> Vec<Row> {
     let row = |prefix, header| Row {
-        name: Arc::from(format!("{}/{}", engine.path, line.written)),
-        path: PathMatch::V1(prefix, line.template.under(&engine.path)),
+        name: Arc::from(format!("{} {}", engine.path, line.operations)),
+        path: PathMatch::V1(
+            prefix,
+            line.templates
+                .iter()
+                .map(|path| path.under(&engine.path))
+                .collect(),
+        ),
+        mount: Some(engine.path.clone()),
         ..row(line, &Prefix::None, header)
     };
     let within = match &engine.namespace {

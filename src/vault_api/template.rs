@@ -66,6 +66,14 @@ impl Template {
         Self(parts)
     }
 
+    /// The text up to the first slash that every matching path begins with.
+    pub fn first_segment(&self) -> &str {
+        match self.0.first() {
+            Some(Part::Text(text)) => text.split('/').next().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
     /// Whether a path, without `/v1/` and the vault's namespace, fits.
     pub fn matches(&self, path: &str) -> bool {
         let mut rest = path;

@@ -1,0 +1,309 @@
+//! The static part: a listener with its connection manager and fixed row of filters. It changes only when the shape of
+//! the policy does; rules arrive in the filters' own ECDS resources.
+
+use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, access_log};
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action, RemoveOnMatch};
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, AggregatedConfigSource, CidrRange, ConfigSource, ExtensionConfigSource, HeaderValue, HeaderValueOption,
+    Http1ProtocolOptions, SocketAddress, TypedExtensionConfig, address, config_source, socket_address,
+    header_value_option::HeaderAppendAction,
+};
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    PathWithEscapedSlashesAction, RouteSpecifier,
+};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds, http_filter,
+};
+use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation as EarlyHeaderMutation;
+use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{XffConfig, XffTrustedCidrs};
+use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
+
+use super::rbac::{self, Fact};
+use super::reply::{local_replies, when};
+use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any};
+use super::{Proxy, SET_FILTER_STATE, routes};
+use crate::api::AccessLogLevel;
+use crate::policy::{ClientAddressSource, Firewall, Listener as Side};
+use crate::vault_api::HEADER_NAMESPACE;
+
+/// Headers that no client may send: Envoy's own switches, Vaultwall's own, and `OpenBao`'s inline authentication,
+/// which needs no token.
+const STRIPPED: [&str; 3] = ["x-envoy-", "x-vaultwall-", "x-vault-inline-auth-"];
+
+/// How the parts that can change on their own reach Envoy.
+pub(super) enum Delivery {
+    /// Over the aggregated stream.
+    Ads,
+    /// Written into the listener; for a configuration that is complete in itself.
+    Inline(Box<RouteConfiguration>),
+}
+
+/// A listener.
+pub(super) fn listener(
+    firewall: &Firewall,
+    proxy: &Proxy,
+    side: Side,
+    delivery: Delivery,
+) -> Listener {
+    let manager = connection_manager(firewall, proxy, side, delivery);
+    let address = match side {
+        Side::Data => proxy.data,
+        Side::Management => proxy.management,
+    };
+    Listener {
+        name: side.name().into(),
+        address: Some(socket(&address.ip().to_string(), address.port())),
+        filter_chains: vec![FilterChain {
+            filters: vec![Filter {
+                name: "http".into(),
+                config_type: Some(filter::ConfigType::TypedConfig(any(&manager))),
+            }],
+            ..FilterChain::default()
+        }],
+        ..Listener::default()
+    }
+}
+
+/// A TCP address.
+pub(super) fn socket(host: &str, port: u16) -> Address {
+    Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: host.into(),
+            port_specifier: Some(socket_address::PortSpecifier::PortValue(port.into())),
+            ..SocketAddress::default()
+        })),
+    }
+}
+
+/// Everything comes from the one aggregated stream.
+pub(super) fn aggregated() -> ConfigSource {
+    ConfigSource {
+        config_source_specifier: Some(config_source::ConfigSourceSpecifier::Ads(
+            AggregatedConfigSource {},
+        )),
+        resource_api_version: 2, // V3
+        ..ConfigSource::default()
+    }
+}
+
+fn connection_manager(
+    firewall: &Firewall,
+    proxy: &Proxy,
+    side: Side,
+    delivery: Delivery,
+) -> HttpConnectionManager {
+    let direct = firewall.client_address == ClientAddressSource::Direct;
+    HttpConnectionManager {
+        stat_prefix: side.name().into(),
+        // The vault gets the path that was judged.
+        normalize_path: Some(BoolValue { value: true }),
+        merge_slashes: true,
+        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::KeepUnchanged.into(),
+        http_protocol_options: Some(Http1ProtocolOptions {
+            allow_custom_methods: true, // LIST
+            allow_absolute_url: Some(BoolValue { value: false }),
+            ..Http1ProtocolOptions::default()
+        }),
+        use_remote_address: Some(BoolValue { value: direct }),
+        original_ip_detection_extensions: forwarded_for(&firewall.client_address)
+            .into_iter()
+            .collect(),
+        early_header_mutation_extensions: vec![early_header_mutation()],
+        request_headers_timeout: Some(Duration {
+            seconds: 10,
+            nanos: 0,
+        }),
+        access_log: vec![access_log(firewall, proxy, side)],
+        local_reply_config: Some(local_replies(firewall, side)),
+        http_filters: filters(firewall, side, &delivery),
+        route_specifier: Some(match delivery {
+            Delivery::Ads => RouteSpecifier::Rds(Rds {
+                config_source: Some(aggregated()),
+                route_config_name: routes::NAME.into(),
+            }),
+            Delivery::Inline(routes) => RouteSpecifier::RouteConfig(*routes),
+        }),
+        ..HttpConnectionManager::default()
+    }
+}
+
+fn forwarded_for(source: &ClientAddressSource) -> Option<TypedExtensionConfig> {
+    let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
+        return None;
+    };
+    let cidrs = trusted_proxies
+        .iter()
+        .map(|proxy| CidrRange {
+            address_prefix: proxy.addr().to_string(),
+            prefix_len: Some(UInt32Value {
+                value: proxy.prefix_len().into(),
+            }),
+        })
+        .collect();
+    let config = XffConfig {
+        xff_trusted_cidrs: Some(XffTrustedCidrs { cidrs }),
+        skip_xff_append: Some(BoolValue { value: false }),
+        ..XffConfig::default()
+    };
+    Some(TypedExtensionConfig {
+        name: "xff".into(),
+        typed_config: Some(any(&config)),
+    })
+}
+
+fn early_header_mutation() -> TypedExtensionConfig {
+    let remove = STRIPPED.map(|prefix| {
+        let pattern = StringMatcher {
+            match_pattern: Some(MatchPattern::Prefix(prefix.into())),
+            ..StringMatcher::default()
+        };
+        Action::RemoveOnMatch(RemoveOnMatch {
+            key_matcher: Some(pattern),
+        })
+    });
+    // The vault reads the first of several namespace headers, so only the first is kept; also when it is empty.
+    let first_namespace = Action::Append(HeaderValueOption {
+        header: Some(HeaderValue {
+            key: HEADER_NAMESPACE.into(),
+            value: format!("%REQ({HEADER_NAMESPACE})%"),
+            ..HeaderValue::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExists.into(),
+        keep_empty_value: true,
+        ..HeaderValueOption::default()
+    });
+    let mutations = remove
+        .into_iter()
+        .chain([first_namespace])
+        .map(|action| HeaderMutation {
+            action: Some(action),
+        });
+    let config = EarlyHeaderMutation {
+        mutations: mutations.collect(),
+    };
+    TypedExtensionConfig {
+        name: "early_header_mutation".into(),
+        typed_config: Some(any(&config)),
+    }
+}
+
+fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilter> {
+    let rules = |name: &str, rules: &dyn Fn() -> Rbac| match delivery {
+        Delivery::Ads => discovered(name),
+        Delivery::Inline(_) => HttpFilter {
+            name: name.into(),
+            config_type: Some(http_filter::ConfigType::TypedConfig(any(&rules()))),
+            ..HttpFilter::default()
+        },
+    };
+    let mut filters = vec![HttpFilter {
+        name: SET_FILTER_STATE.into(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(any(
+            &SetFilterState::default(),
+        ))),
+        ..HttpFilter::default()
+    }];
+    if rbac::needs_facts(firewall, side) {
+        filters.extend(Fact::ALL.map(|fact| rules(fact.resource(), &|| fact.filter(firewall))));
+    }
+    filters.push(rules(rbac::decision_resource(side), &|| {
+        rbac::decision(firewall, side)
+    }));
+    filters.push(HttpFilter {
+        name: "envoy.filters.http.router".into(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router {
+            suppress_envoy_headers: true,
+            ..Router::default()
+        }))),
+        ..HttpFilter::default()
+    });
+    filters
+}
+
+fn discovered(name: &str) -> HttpFilter {
+    let source = ExtensionConfigSource {
+        config_source: Some(aggregated()),
+        default_config: Some(any(&rbac::deny_all())),
+        type_urls: vec![any(&Rbac::default()).type_url],
+        ..ExtensionConfigSource::default()
+    };
+    HttpFilter {
+        name: name.into(),
+        config_type: Some(http_filter::ConfigType::ConfigDiscovery(source)),
+        ..HttpFilter::default()
+    }
+}
+
+fn access_log(firewall: &Firewall, proxy: &Proxy, side: Side) -> AccessLog {
+    let metadata = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", rbac::METADATA);
+    let fields = [
+        ("time", "%START_TIME%".to_owned()),
+        ("decisionId", "%STREAM_ID%".to_owned()),
+        ("vault", firewall.vault.to_string()),
+        ("listener", side.name().to_owned()),
+        ("reason", metadata(&rbac::reason_key())),
+        ("virtualNetworkHostRule", metadata(&Fact::Hosts.rule_key())),
+        ("virtualNetworkRule", metadata(&Fact::Networks.rule_key())),
+        ("ipRule", metadata(&Fact::IpRules.rule_key())),
+        ("plane", format!("%FILTER_STATE({}:PLAIN)%", super::PLANE)),
+        (
+            "operations",
+            format!(
+                "%METADATA(ROUTE:{}:{})%",
+                routes::METADATA,
+                routes::OPERATIONS
+            ),
+        ),
+        ("route", "%ROUTE_NAME%".to_owned()),
+        (
+            "directIpAddress",
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned(),
+        ),
+        (
+            "callerIpAddress",
+            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned(),
+        ),
+        ("method", "%REQ(:METHOD)%".to_owned()),
+        ("requestUri", "%REQ(:PATH)%".to_owned()),
+        ("vaultNamespace", format!("%REQ({HEADER_NAMESPACE})%")),
+        ("userAgent", "%REQ(USER-AGENT)%".to_owned()),
+        ("httpStatusCode", "%RESPONSE_CODE%".to_owned()),
+        ("responseDetails", "%RESPONSE_CODE_DETAILS%".to_owned()),
+        ("responseFlags", "%RESPONSE_FLAGS%".to_owned()),
+        ("durationMs", "%DURATION%".to_owned()),
+    ];
+    let fields = fields.map(|(name, value)| {
+        (
+            name.to_owned(),
+            Text {
+                string_value: Some(value),
+            },
+        )
+    });
+    let log = FileAccessLog {
+        path: proxy.access_log.clone(),
+        log_format: Some(JsonFormat {
+            json_format: Some(Fields {
+                fields: fields.into(),
+            }),
+        }),
+    };
+    AccessLog {
+        name: "access_log".into(),
+        filter: match firewall.access_log {
+            AccessLogLevel::All => None,
+            // What the vault itself answered was allowed.
+            AccessLogLevel::Denied => {
+                Some(when("!response.code_details.startsWith('via_upstream')"))
+            }
+        },
+        config_type: Some(access_log::ConfigType::TypedConfig(any(&log))),
+    }
+}

@@ -1,0 +1,131 @@
+//! A few words of the unified matching API, so that the compilers read like what they say.
+
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
+    MatchType, PredicateList, SinglePredicate, single_predicate,
+};
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::{FieldMatcher, Predicate};
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::{
+    MatcherList, MatcherType, OnMatch, on_match,
+};
+use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::xds::r#type::matcher::v3::{
+    Matcher, RegexMatcher, StringMatcher, regex_matcher,
+};
+use prost::{Message, Name};
+
+use super::wire::any;
+
+/// An extension of the matching API: an input, a custom matcher or an action.
+pub(super) fn input<M: Message + Name>(name: &str, message: &M) -> TypedExtensionConfig {
+    TypedExtensionConfig {
+        name: name.into(),
+        typed_config: Some(any(message)),
+    }
+}
+
+/// The first predicate that holds decides; otherwise `otherwise`.
+pub(super) fn first_of(rows: Vec<(Predicate, OnMatch)>, otherwise: Option<OnMatch>) -> Matcher {
+    let matchers = rows
+        .into_iter()
+        .map(|(predicate, on_match)| FieldMatcher {
+            predicate: Some(predicate),
+            on_match: Some(on_match),
+        })
+        .collect();
+    Matcher {
+        on_no_match: otherwise.map(Box::new),
+        matcher_type: Some(MatcherType::MatcherList(MatcherList { matchers })),
+    }
+}
+
+/// Ends in an action.
+pub(super) fn action(action: TypedExtensionConfig) -> OnMatch {
+    OnMatch {
+        keep_matching: false,
+        on_match: Some(on_match::OnMatch::Action(action)),
+    }
+}
+
+/// Goes on in another matcher.
+pub(super) fn nested(matcher: Matcher) -> OnMatch {
+    OnMatch {
+        keep_matching: false,
+        on_match: Some(on_match::OnMatch::Matcher(Box::new(matcher))),
+    }
+}
+
+/// An input's text fits a pattern.
+pub(super) fn is(input: TypedExtensionConfig, pattern: StringMatcher) -> Predicate {
+    single(input, single_predicate::Matcher::ValueMatch(pattern))
+}
+
+/// An input fits a custom matcher.
+pub(super) fn fits(input: TypedExtensionConfig, matcher: TypedExtensionConfig) -> Predicate {
+    single(input, single_predicate::Matcher::CustomMatch(matcher))
+}
+
+fn single(input: TypedExtensionConfig, matcher: single_predicate::Matcher) -> Predicate {
+    Predicate {
+        match_type: Some(MatchType::SinglePredicate(SinglePredicate {
+            input: Some(input),
+            matcher: Some(matcher),
+        })),
+    }
+}
+
+/// Both hold.
+pub(super) fn both(a: Predicate, b: Predicate) -> Predicate {
+    Predicate {
+        match_type: Some(MatchType::AndMatcher(PredicateList {
+            predicate: vec![a, b],
+        })),
+    }
+}
+
+/// Any one holds. Of one, it is that one: the API wants two or more in a list.
+pub(super) fn any_of(mut predicates: Vec<Predicate>) -> Predicate {
+    if predicates.len() == 1 {
+        return predicates.remove(0);
+    }
+    Predicate {
+        match_type: Some(MatchType::OrMatcher(PredicateList {
+            predicate: predicates,
+        })),
+    }
+}
+
+/// It does not hold.
+pub(super) fn not(predicate: Predicate) -> Predicate {
+    Predicate {
+        match_type: Some(MatchType::NotMatcher(Box::new(predicate))),
+    }
+}
+
+/// Exactly this text.
+pub(super) fn exactly(text: &str) -> StringMatcher {
+    string(MatchPattern::Exact(text.into()))
+}
+
+/// Begins with this text.
+pub(super) fn begins(text: &str) -> StringMatcher {
+    string(MatchPattern::Prefix(text.into()))
+}
+
+/// The whole text matches this regular expression.
+pub(super) fn matches(regex: &str) -> StringMatcher {
+    let engine_type = Some(regex_matcher::EngineType::GoogleRe2(
+        regex_matcher::GoogleRe2 {},
+    ));
+    string(MatchPattern::SafeRegex(RegexMatcher {
+        regex: regex.into(),
+        engine_type,
+    }))
+}
+
+fn string(pattern: MatchPattern) -> StringMatcher {
+    StringMatcher {
+        ignore_case: false,
+        match_pattern: Some(pattern),
+    }
+}

@@ -1,0 +1,249 @@
+//! The filters that carry the rules: a fixed row that only finds out, and one that decides.
+//!
+//! Each is an ECDS resource of its own, so an edit replaces the set that it touches and no other, and no listener is
+//! drained. What finds out is an RBAC filter with nothing but a `shadow_matcher`: it denies nobody and leaves the name
+//! of the matching rule in the metadata `envoy.filters.http.rbac`, where the deciding filter and the access log read it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig as Extension;
+use envoy_types::pb::envoy::config::rbac::v3::{Action, Rbac as Rules, rbac};
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dynamic_metadata_input::{
+    PathSegment, path_segment::Segment,
+};
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::{
+    DirectSourceIpInput, DynamicMetadataInput, FilterStateInput, SourceIpInput,
+};
+use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::Metadata as MetadataMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
+};
+use envoy_types::pb::google::protobuf::UInt32Value;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherTree, MatcherType, OnMatch, matcher_tree::TreeType};
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
+use ipnet::Ipv4Net;
+
+use super::matching::{action, exactly, first_of, fits, input, is, nested};
+use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any};
+use super::{BAD_REQUEST, PLANE};
+use crate::policy::{
+    AddressRules, DefaultAction, Firewall, Listener, PlaneRule, Reason, Verdict, plane_rule,
+};
+use crate::vault_api::Plane;
+
+/// The metadata that RBAC filters write.
+pub(super) const METADATA: &str = "envoy.filters.http.rbac";
+
+/// A filter that finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// Is the direct peer a single address of a virtual-network rule? Pods come and go, so they are apart.
+    Hosts,
+    /// Is the direct peer in a wider prefix of a virtual-network rule?
+    Networks,
+    /// Is the client in an IP rule?
+    IpRules,
+}
+
+impl Fact {
+    /// Every fact, in the order of the filters.
+    pub(super) const ALL: [Self; 3] = [Self::Hosts, Self::Networks, Self::IpRules];
+
+    /// Name of the ECDS resource.
+    pub(super) fn resource(self) -> &'static str {
+        match self {
+            Self::Hosts => "vaultwall.virtual-network-hosts",
+            Self::Networks => "vaultwall.virtual-network-prefixes",
+            Self::IpRules => "vaultwall.ip-rules",
+        }
+    }
+
+    /// Prefix of its keys in the metadata.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts_",
+            Self::Networks => "networks_",
+            Self::IpRules => "ip_rules_",
+        }
+    }
+
+    /// Metadata key that names the matching rule.
+    pub(super) fn rule_key(self) -> String {
+        format!("{}shadow_effective_policy_id", self.prefix())
+    }
+
+    /// What a match means.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Hosts | Self::Networks => Reason::VirtualNetworkRule,
+            Self::IpRules => Reason::IpRule,
+        }
+    }
+
+    fn rules(self, firewall: &Firewall) -> impl Iterator<Item = (&Ipv4Net, &Arc<str>)> {
+        let rules: &AddressRules = match self {
+            Self::Hosts | Self::Networks => &firewall.virtual_networks,
+            Self::IpRules => &firewall.ip_rules,
+        };
+        rules.0.iter().filter(move |(prefix, _)| match self {
+            Self::Hosts => prefix.prefix_len() == 32,
+            Self::Networks => prefix.prefix_len() < 32,
+            Self::IpRules => true,
+        })
+    }
+
+    /// The filter's configuration. Without any address it finds nothing.
+    pub(super) fn filter(self, firewall: &Firewall) -> Rbac {
+        let mut by_rule: BTreeMap<&str, Vec<CidrRange>> = BTreeMap::new();
+        for (prefix, rule) in self.rules(firewall) {
+            by_rule.entry(rule).or_default().push(CidrRange {
+                address_prefix: prefix.addr().to_string(),
+                prefix_len: Some(UInt32Value {
+                    value: prefix.prefix_len().into(),
+                }),
+            });
+        }
+        if by_rule.is_empty() {
+            return Rbac::default();
+        }
+        let range_matchers = by_rule
+            .into_iter()
+            .map(|(rule, ranges)| IpRangeMatcher {
+                ranges,
+                on_match: Some(rbac_action(rule, Verdict::Allow)),
+            })
+            .collect();
+        let address = match self {
+            Self::Hosts | Self::Networks => input("direct_source_ip", &DirectSourceIpInput {}),
+            Self::IpRules => input("source_ip", &SourceIpInput {}),
+        };
+        let trie = input("ip", &IpMatcher { range_matchers });
+        Rbac {
+            shadow_rules_stat_prefix: self.prefix().into(),
+            shadow_matcher: Some(Matcher {
+                on_no_match: None,
+                matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
+                    input: Some(address),
+                    tree_type: Some(TreeType::CustomMatch(trie)),
+                })),
+            }),
+            ..Rbac::default()
+        }
+    }
+}
+
+/// Prefix of the deciding filter's keys in the metadata.
+const DECISION: &str = "decision_";
+
+/// Metadata key that holds the reason of the decision.
+pub(super) fn reason_key() -> String {
+    format!("{DECISION}enforced_effective_policy_id")
+}
+
+/// Name of the ECDS resource of a listener's deciding filter.
+pub(super) fn decision_resource(listener: Listener) -> &'static str {
+    match listener {
+        Listener::Data => "vaultwall.decision.data",
+        Listener::Management => "vaultwall.decision.management",
+    }
+}
+
+/// Whether network rules hold anywhere on a listener, so that it needs the facts.
+pub(super) fn needs_facts(firewall: &Firewall, listener: Listener) -> bool {
+    Plane::ALL
+        .iter()
+        .any(|plane| plane_rule(listener, firewall.management, *plane) == PlaneRule::NetworkRules)
+}
+
+/// The deciding filter. A plane that it does not know is denied.
+pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
+    let plane_is = |plane: &str| {
+        let state = FilterStateInput {
+            key: PLANE.into(),
+            field: String::new(),
+        };
+        is(input("plane", &state), exactly(plane))
+    };
+    let bad_request = (plane_is(BAD_REQUEST), reason_action(Reason::BadRequest));
+    let planes = Plane::ALL.iter().map(|plane| {
+        let decided = match plane_rule(listener, firewall.management, *plane) {
+            PlaneRule::Always(reason) => reason_action(reason),
+            PlaneRule::NetworkRules => nested(network_rules(firewall)),
+        };
+        (plane_is(plane.name()), decided)
+    });
+    Rbac {
+        rules_stat_prefix: DECISION.into(),
+        matcher: Some(first_of(
+            planes.chain(std::iter::once(bad_request)).collect(),
+            None,
+        )),
+        ..Rbac::default()
+    }
+}
+
+fn network_rules(firewall: &Firewall) -> Matcher {
+    let facts = Fact::ALL.iter().map(|fact| {
+        let key = format!("{}shadow_engine_result", fact.prefix());
+        let result = DynamicMetadataInput {
+            filter: METADATA.into(),
+            path: vec![PathSegment {
+                segment: Some(Segment::Key(key)),
+            }],
+        };
+        let allowed = MetadataMatcher {
+            value: Some(ValueMatcher {
+                match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
+                    match_pattern: Some(MatchPattern::Exact("allowed".into())),
+                    ..StringMatcher::default()
+                })),
+            }),
+            invert: false,
+        };
+        (
+            fits(input("fact", &result), input("allowed", &allowed)),
+            reason_action(fact.reason()),
+        )
+    });
+    let default = match firewall.default_action {
+        DefaultAction::Allow => Reason::DefaultAction,
+        DefaultAction::Deny => Reason::ForbiddenByFirewall,
+    };
+    first_of(facts.collect(), Some(reason_action(default)))
+}
+
+fn reason_action(reason: Reason) -> OnMatch {
+    rbac_action(reason.name(), reason.verdict())
+}
+
+fn rbac_action(name: &str, verdict: Verdict) -> OnMatch {
+    let verdict = match verdict {
+        Verdict::Allow => rbac::Action::Allow,
+        Verdict::Deny => rbac::Action::Deny,
+    };
+    action(input(
+        "rbac",
+        &Action {
+            name: name.into(),
+            action: verdict.into(),
+        },
+    ))
+}
+
+/// What holds until the first configuration of a filter has come: everything is denied.
+pub(super) fn deny_all() -> Rbac {
+    Rbac {
+        rules: Some(Rules::default()),
+        ..Rbac::default()
+    }
+}
+
+/// An ECDS resource.
+pub(super) fn extension(name: &str, filter: &Rbac) -> Extension {
+    Extension {
+        name: name.into(),
+        typed_config: Some(any(filter)),
+    }
+}

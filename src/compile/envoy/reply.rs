@@ -1,0 +1,133 @@
+//! What a denied caller is told, in the vault's own error shape so that `bao` and `vault` print it.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::accesslog::v3::{
+    AccessLogFilter, ComparisonFilter, ExtensionFilter, StatusCodeFilter, access_log_filter,
+    comparison_filter, extension_filter,
+};
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{RuntimeUInt32, SubstitutionFormatString};
+use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    LocalReplyConfig, ResponseMapper,
+};
+use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, value};
+
+use super::wire::any;
+use crate::policy::{Firewall, Listener, Reason, Verdict};
+
+/// Bodies of the answers that Envoy gives itself.
+pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalReplyConfig {
+    let denials = Reason::ALL
+        .iter()
+        .filter(|reason| reason.verdict() == Verdict::Deny);
+    let mut mappers: Vec<ResponseMapper> = denials
+        .map(|reason| denial(firewall, listener, *reason))
+        .collect();
+    mappers.push(ResponseMapper {
+        filter: Some(status_is(403)),
+        body_format_override: Some(errors(&format!(
+            "Vaultwall has no configuration for {} yet and denies everything until it has (decision %STREAM_ID%)",
+            firewall.vault
+        ))),
+        ..ResponseMapper::default()
+    });
+    LocalReplyConfig {
+        mappers,
+        body_format: Some(errors(&format!(
+            "Vaultwall could not pass the request on to {}: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%, decision %STREAM_ID%)",
+            firewall.vault
+        ))),
+    }
+}
+
+fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMapper {
+    let why = match reason {
+        Reason::ForbiddenByFirewall => {
+            "no virtual-network rule holds your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
+             holds %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%. You were taken for a caller outside every enabled subnet. \
+             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint"
+        }
+        Reason::ForbiddenByPlane if listener == Listener::Management => {
+            "the management endpoint serves the vault's management, not its data. Use the data endpoint"
+        }
+        Reason::ForbiddenByPlane => {
+            "only the vault's own peers reach this path, and they do so directly"
+        }
+        Reason::ForbiddenCritical => {
+            "this operation is open to listed operators only, and none is listed"
+        }
+        _ => {
+            "the proxy and the vault could read this request differently. Send a plain method, path and query, and name \
+             a namespace either by header or in the path"
+        }
+    };
+    let expression = format!(
+        "response.code_details == 'rbac_access_denied_matched_policy[{}]'",
+        reason.name()
+    );
+    let status = if reason == Reason::BadRequest {
+        400
+    } else {
+        403
+    };
+    ResponseMapper {
+        filter: Some(when(&expression)),
+        status_code: Some(UInt32Value { value: status }),
+        body_format_override: Some(errors(&format!(
+            "Vaultwall denied this request to {} ({}): {why} (decision %STREAM_ID%)",
+            firewall.vault,
+            reason.name()
+        ))),
+        ..ResponseMapper::default()
+    }
+}
+
+/// Holds when a CEL expression does.
+pub(super) fn when(expression: &str) -> AccessLogFilter {
+    let filter = ExpressionFilter {
+        expression: expression.into(),
+        ..ExpressionFilter::default()
+    };
+    AccessLogFilter {
+        filter_specifier: Some(access_log_filter::FilterSpecifier::ExtensionFilter(
+            ExtensionFilter {
+                name: "cel".into(),
+                config_type: Some(extension_filter::ConfigType::TypedConfig(any(&filter))),
+            },
+        )),
+    }
+}
+
+/// `{"errors": ["…"]}`.
+fn errors(text: &str) -> SubstitutionFormatString {
+    let text = Value {
+        kind: Some(value::Kind::StringValue(text.into())),
+    };
+    let list = Value {
+        kind: Some(value::Kind::ListValue(ListValue { values: vec![text] })),
+    };
+    let fields = HashMap::from([("errors".to_owned(), list)]);
+    SubstitutionFormatString {
+        format: Some(Format::JsonFormat(Struct { fields })),
+        ..SubstitutionFormatString::default()
+    }
+}
+
+fn status_is(code: u32) -> AccessLogFilter {
+    let value = RuntimeUInt32 {
+        default_value: code,
+        runtime_key: "vaultwall.status".into(),
+    };
+    AccessLogFilter {
+        filter_specifier: Some(access_log_filter::FilterSpecifier::StatusCodeFilter(
+            StatusCodeFilter {
+                comparison: Some(ComparisonFilter {
+                    op: comparison_filter::Op::Eq.into(),
+                    value: Some(value),
+                }),
+            },
+        )),
+    }
+}

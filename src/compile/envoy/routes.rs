@@ -1,0 +1,408 @@
+//! The table that classifies requests, as Envoy routes: each route says which plane its requests are, in the filter
+//! state that the deciding filter reads, and which operations, in metadata for the access log.
+//!
+//! Rows are kept in their order, but apart by what their paths begin with, so that a request for one engine is not
+//! held against the rows of all the others.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, HeaderValue, HeaderValueOption, Metadata, SubstitutionFormatString, data_source,
+};
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteConfiguration, RouteList,
+    RouteMatch, VirtualHost, header_matcher::HeaderMatchSpecifier, route, route_action,
+};
+use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
+    FilterStateValue, filter_state_value,
+};
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    HttpRequestHeaderMatchInput, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+};
+use envoy_types::pb::google::protobuf::{Duration, Struct, Value, value};
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
+
+use super::matching::{
+    action, any_of, begins, both, exactly, first_of, input, is, matches, nested, not,
+};
+use super::wire::any;
+use super::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
+use crate::vault_api::{
+    Class, FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, Operations,
+    PathMatch, Prefix, Row, Table, Template, Verb, path,
+};
+
+/// Metadata namespace of a route's operations.
+pub(super) const METADATA: &str = "vaultwall";
+/// Key of a route's operations in it.
+pub(super) const OPERATIONS: &str = "operations";
+
+/// Name of the route configuration, which both listeners use.
+pub(super) const NAME: &str = "vault";
+
+/// The routes of both listeners.
+pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
+    let mut checks = bad_requests(table);
+    checks.extend(help(table));
+    let unknown = unknown(table);
+    let groups = groups(table)
+        .into_iter()
+        .map(|group| (begins_with(&group.start, table), group.matcher()));
+    checks.extend(groups);
+    RouteConfiguration {
+        name: NAME.into(),
+        virtual_hosts: vec![VirtualHost {
+            name: "vault".into(),
+            domains: vec!["*".into()],
+            matcher: Some(first_of(
+                checks,
+                unknown.map(|row| one_route(&row_route(row, false))),
+            )),
+            response_headers_to_add: vec![network_info()],
+            ..VirtualHost::default()
+        }],
+        ..RouteConfiguration::default()
+    }
+}
+
+/// Tells every caller which address was seen.
+fn network_info() -> HeaderValueOption {
+    let value = "conn_type=Ipv4;addr=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%;\
+                 direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;";
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: "x-vaultwall-network-info".into(),
+            value: value.into(),
+            ..HeaderValue::default()
+        }),
+        append_action: 2, // OVERWRITE_IF_EXISTS_OR_ADD
+        ..HeaderValueOption::default()
+    }
+}
+
+/// Requests that have more than one reading, in the order in which `classify` refuses them.
+fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
+    let target = format!("{}(?:\\?{})?", path::PATH, path::QUERY);
+    let methods: Vec<&str> = Verb::METHODS
+        .iter()
+        .flat_map(|(_, methods)| methods.iter().copied())
+        .collect();
+    let named = || header(HEADER_NAMESPACE);
+    let mut bad = vec![
+        not(is(header(":path"), matches(&target))),
+        not(is(header(":method"), matches(&methods.join("|")))),
+        both(
+            is(named(), matches(".*")),
+            not(is(named(), matches(NAMESPACE_VALUE))),
+        ),
+    ];
+    let readable = format!(
+        "(?:=(?:{}))?",
+        [&FLAGS_TRUE[..], &FLAGS_FALSE[..]].concat().join("|")
+    );
+    bad.extend(["list", "scan"].map(|flag| {
+        let flag_is = |value: &str| is(header(":path"), matches(&first_value(flag, value)));
+        both(flag_is("(?:=[^&]*)?"), not(flag_is(&readable)))
+    }));
+    if !table.namespaces.is_empty() {
+        let prefixed = format!("/v1/(?:{})/.*", alternatives(table.namespaces.iter()));
+        bad.push(both(
+            is(named(), matches(".*")),
+            is(header(":path"), matches(&prefixed)),
+        ));
+    }
+    bad.into_iter()
+        .map(|predicate| (predicate, one_route(&bad_request_route())))
+        .collect()
+}
+
+fn help(table: &Table) -> Option<(Predicate, OnMatch)> {
+    let row = table
+        .rows
+        .iter()
+        .find(|row| row.verbs.contains(&Verb::Help))?;
+    let asks = any_of(vec![
+        is(header(":method"), exactly("HELP")),
+        is(header(":path"), matches(&first_value("help", "=[^&]+"))),
+    ]);
+    Some((asks, one_route(&row_route(row, false))))
+}
+
+fn unknown(table: &Table) -> Option<&Row> {
+    table.rows.last()
+}
+
+/// The rows whose paths begin with the same text.
+struct Group<'t> {
+    start: String,
+    rows: Vec<&'t Row>,
+    unknown: Option<&'t Row>,
+}
+
+/// Longer beginnings first: a request belongs to the first group whose beginning fits.
+fn groups(table: &Table) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for row in &table.rows {
+        let PathMatch::V1(_, templates) = &row.path else {
+            continue;
+        };
+        let first_segment = || {
+            templates
+                .first()
+                .map(Template::first_segment)
+                .unwrap_or_default()
+        };
+        let start = row
+            .mount
+            .clone()
+            .unwrap_or_else(|| first_segment().to_owned());
+        match groups.iter_mut().find(|group| group.start == start) {
+            Some(group) => group.rows.push(row),
+            None => groups.push(Group {
+                start,
+                rows: vec![row],
+                unknown: unknown(table),
+            }),
+        }
+    }
+    groups.sort_by(|a, b| {
+        b.start
+            .len()
+            .cmp(&a.start.len())
+            .then_with(|| a.start.cmp(&b.start))
+    });
+    groups
+}
+
+impl Group<'_> {
+    fn matcher(&self) -> OnMatch {
+        let flagged = |flag| {
+            let set = first_value(flag, &format!("=(?:{})", FLAGS_TRUE.join("|")));
+            both(
+                is(header(":method"), exactly("GET")),
+                is(header(":path"), matches(&set)),
+            )
+        };
+        let with_verb = |verb| {
+            self.routes(
+                |row| row.verbs.is_empty() || row.verbs.contains(&verb),
+                true,
+            )
+        };
+        nested(first_of(
+            vec![
+                (flagged("list"), routes(with_verb(Verb::List))),
+                (flagged("scan"), routes(with_verb(Verb::Scan))),
+            ],
+            Some(routes(self.routes(|_| true, false))),
+        ))
+    }
+
+    fn routes(&self, wanted: impl Fn(&Row) -> bool, flagged: bool) -> Vec<Route> {
+        let rows = self
+            .rows
+            .iter()
+            .copied()
+            .filter(|row| wanted(row))
+            .chain(self.unknown);
+        rows.map(|row| row_route(row, flagged)).collect()
+    }
+}
+
+fn begins_with(start: &str, table: &Table) -> Predicate {
+    let prefixes = std::iter::once(String::new())
+        .chain(table.namespaces.iter().map(|name| format!("{name}/")));
+    any_of(
+        prefixes
+            .map(|prefix| is(header(":path"), begins(&format!("/v1/{prefix}{start}"))))
+            .collect(),
+    )
+}
+
+/// A row as a route. `flagged`: the method and the flag that make the verb were matched before.
+fn row_route(row: &Row, flagged: bool) -> Route {
+    let path_specifier = match &row.path {
+        PathMatch::Any => PathSpecifier::Prefix("/".into()),
+        PathMatch::V1(prefix, templates) => {
+            let namespace = match prefix {
+                Prefix::None => String::new(),
+                Prefix::Optional(names) if names.is_empty() => String::new(),
+                Prefix::Optional(names) => format!("(?:(?:{})/)?", alternatives(names.iter())),
+                Prefix::Required(names) => format!("(?:{})/", alternatives(names.iter())),
+            };
+            let templates: Vec<String> = templates.iter().map(Template::regex).collect();
+            PathSpecifier::SafeRegex(regex(&format!(
+                "/v1/{namespace}(?:{})",
+                templates.join("|")
+            )))
+        }
+    };
+    let mut headers = Vec::new();
+    // Help is told by its flag as well as by its method, before.
+    let methods: Vec<&str> = row
+        .verbs
+        .iter()
+        .flat_map(|verb| verb.methods())
+        .copied()
+        .collect();
+    if !flagged && !methods.is_empty() && methods != ["HELP"] {
+        headers.push(header_is(":method", &methods.join("|"), false));
+    }
+    headers.extend(match &row.header {
+        HeaderMatch::Any => None,
+        HeaderMatch::Root => Some(header_is(HEADER_NAMESPACE, "(?:root/?)?", true)),
+        HeaderMatch::RootOr(names) => {
+            let names = alternatives(std::iter::once(&"root".to_owned()).chain(names.iter()));
+            Some(header_is(
+                HEADER_NAMESPACE,
+                &format!("(?:(?:{names})/?)?"),
+                true,
+            ))
+        }
+        HeaderMatch::Listed(names) => Some(header_is(
+            HEADER_NAMESPACE,
+            &format!("(?:{})/?", alternatives(names.iter())),
+            false,
+        )),
+    });
+    Route {
+        name: row.name.to_string(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(path_specifier),
+            headers,
+            ..RouteMatch::default()
+        }),
+        metadata: operations(&row.class.operations),
+        typed_per_filter_config: plane(&row.class),
+        action: Some(route::Action::Route(RouteAction {
+            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(CLUSTER.into())),
+            // The vault ends its own requests; zero is Envoy's word for no limit.
+            timeout: Some(Duration::default()),
+            ..RouteAction::default()
+        })),
+        ..Route::default()
+    }
+}
+
+/// The deciding filter denies it; were that filter gone, this route would still forward nothing.
+fn bad_request_route() -> Route {
+    Route {
+        name: BAD_REQUEST.into(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::Prefix("/".into())),
+            ..RouteMatch::default()
+        }),
+        typed_per_filter_config: filter_state(BAD_REQUEST),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status: 400,
+            body: Some(DataSource {
+                specifier: Some(data_source::Specifier::InlineString(String::new())),
+                ..DataSource::default()
+            }),
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    }
+}
+
+fn plane(class: &Class) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
+    filter_state(class.plane.name())
+}
+
+fn filter_state(plane: &str) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
+    let text = DataSource {
+        specifier: Some(data_source::Specifier::InlineString(plane.into())),
+        ..DataSource::default()
+    };
+    let format = SubstitutionFormatString {
+        format: Some(Format::TextFormatSource(text)),
+        ..SubstitutionFormatString::default()
+    };
+    let value = FilterStateValue {
+        key: Some(filter_state_value::Key::ObjectKey(PLANE.into())),
+        factory_key: "envoy.string".into(),
+        value: Some(filter_state_value::Value::FormatString(format)),
+        ..FilterStateValue::default()
+    };
+    let config = SetFilterState {
+        on_request_headers: vec![value],
+        ..SetFilterState::default()
+    };
+    HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
+}
+
+fn operations(operations: &Operations) -> Option<Metadata> {
+    if operations.names.is_empty() {
+        return None;
+    }
+    let text = Value {
+        kind: Some(value::Kind::StringValue(operations.to_string())),
+    };
+    let fields = HashMap::from([(OPERATIONS.to_owned(), text)]);
+    Some(Metadata {
+        filter_metadata: HashMap::from([(METADATA.to_owned(), Struct { fields })]),
+        ..Metadata::default()
+    })
+}
+
+fn one_route(route: &Route) -> OnMatch {
+    action(input("route", route))
+}
+
+fn routes(routes: Vec<Route>) -> OnMatch {
+    action(input("routes", &RouteList { routes }))
+}
+
+fn header(name: &str) -> TypedExtensionConfig {
+    input(
+        "header",
+        &HttpRequestHeaderMatchInput {
+            header_name: name.into(),
+        },
+    )
+}
+
+/// A target whose first pair with this key goes on with `value`, which begins with `=` where there is one. Routes can
+/// be chosen by headers alone, so the query is read from `:path`.
+fn first_value(key: &str, value: &str) -> String {
+    let shorter_or_different = key.char_indices().map(|(index, letter)| {
+        let (start, _) = key.split_at(index);
+        format!("{start}(?:[^{letter}&=][^&]*|=[^&]*)?")
+    });
+    let longer = format!("{key}[^&=][^&]*");
+    let others: Vec<String> = shorter_or_different.chain([longer]).collect();
+    format!("[^?]*\\?(?:(?:{})&)*{key}{value}(?:&.*)?", others.join("|"))
+}
+
+fn header_is(name: &str, pattern: &str, missing_is_empty: bool) -> HeaderMatcher {
+    let pattern = StringMatcher {
+        match_pattern: Some(MatchPattern::SafeRegex(regex(pattern))),
+        ..StringMatcher::default()
+    };
+    HeaderMatcher {
+        name: name.into(),
+        treat_missing_header_as_empty: missing_is_empty,
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(pattern)),
+        ..HeaderMatcher::default()
+    }
+}
+
+fn regex(regex: &str) -> RegexMatcher {
+    RegexMatcher {
+        regex: regex.into(),
+        ..RegexMatcher::default()
+    }
+}
+
+fn alternatives<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+    names
+        .into_iter()
+        .map(|name| regex::escape(name))
+        .collect::<Vec<_>>()
+        .join("|")
+}

@@ -1,0 +1,83 @@
+//! Messages that `envoy-types` lacks, and one whose map it would encode in random order.
+//!
+//! A resource's version is a hash of its bytes, so equal content must give equal bytes: maps with more than one entry
+//! are written here, sorted.
+
+use std::collections::BTreeMap;
+
+use envoy_types::pb::google::protobuf::{Any, UInt32Value};
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
+use prost::{Message, Name};
+
+/// `xds.type.matcher.v3.IPMatcher`: one trie lookup, longest prefix first.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct IpMatcher {
+    #[prost(message, repeated, tag = "1")]
+    pub range_matchers: Vec<IpRangeMatcher>,
+}
+
+/// `xds.type.matcher.v3.IPMatcher.IPRangeMatcher`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct IpRangeMatcher {
+    #[prost(message, repeated, tag = "1")]
+    pub ranges: Vec<CidrRange>,
+    #[prost(message, optional, tag = "2")]
+    pub on_match: Option<OnMatch>,
+}
+
+/// `xds.core.v3.CidrRange`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CidrRange {
+    #[prost(string, tag = "1")]
+    pub address_prefix: String,
+    #[prost(message, optional, tag = "2")]
+    pub prefix_len: Option<UInt32Value>,
+}
+
+impl Name for IpMatcher {
+    const NAME: &'static str = "IPMatcher";
+    const PACKAGE: &'static str = "xds.type.matcher.v3";
+}
+
+/// `envoy.extensions.access_loggers.file.v3.FileAccessLog`, with the fields used here.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct FileAccessLog {
+    #[prost(string, tag = "1")]
+    pub path: String,
+    #[prost(message, optional, tag = "5")]
+    pub log_format: Option<JsonFormat>,
+}
+
+impl Name for FileAccessLog {
+    const NAME: &'static str = "FileAccessLog";
+    const PACKAGE: &'static str = "envoy.extensions.access_loggers.file.v3";
+}
+
+/// `envoy.config.core.v3.SubstitutionFormatString` with a JSON format.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct JsonFormat {
+    #[prost(message, optional, tag = "2")]
+    pub json_format: Option<Fields>,
+}
+
+/// `google.protobuf.Struct`, sorted.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Fields {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub fields: BTreeMap<String, Text>,
+}
+
+/// A `google.protobuf.Value` that is a string.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Text {
+    #[prost(string, optional, tag = "3")]
+    pub string_value: Option<String>,
+}
+
+/// Packs a message with its type URL.
+pub(super) fn any<M: Message + Name>(message: &M) -> Any {
+    Any {
+        type_url: format!("type.googleapis.com/{}", M::full_name()),
+        value: message.encode_to_vec(),
+    }
+}
