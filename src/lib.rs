@@ -9,6 +9,7 @@
 //! | [`compile`] | firewall → Kubernetes NetworkPolicies and Envoy resources: pure |
 //! | [`index`] | facts from watches or files, and which firewalls a change touches |
 //! | [`policy`] | validation, resolution, decision: pure |
+//! | [`xds`] | the delta ADS server: snapshots to Envoy, acknowledgements back |
 
 pub mod api;
 pub mod cli;
@@ -16,3 +17,4 @@ pub mod compile;
 pub mod index;
 pub mod policy;
 pub mod vault_api;
+pub mod xds;

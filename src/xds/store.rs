@@ -1,0 +1,410 @@
+//! The newest snapshot of every node, the sessions that are connected, and what they acknowledged.
+//!
+//! A node is one firewall; several proxies may be connected as the same node. Publishing touches that node's sessions
+//! and no other. The store neither compiles nor sends: it hands snapshots to sessions and keeps their answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+
+use super::session::{Event, Progress, Rejection};
+use super::snapshot::Snapshot;
+
+/// Reports that a slow reader may be behind; older ones are lost to it. [`SnapshotStore::status`] never is.
+const REPORTS_KEPT: usize = 1024;
+
+/// Tells the sessions of all nodes apart, for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Something a proxy said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The node that it is.
+    pub node: Arc<str>,
+    /// The session in which it said so.
+    pub session: SessionId,
+    /// What.
+    pub event: Event,
+}
+
+/// How far a node's proxies have come with its newest snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The version of the newest snapshot; `None`: nothing was published.
+    pub version: Option<String>,
+    /// How many proxies are connected.
+    pub connected: usize,
+    /// How many of them have the whole newest snapshot in force.
+    pub programmed: usize,
+    /// What any of them refuses, in its own words: sorted, each once.
+    pub rejections: Vec<Rejection>,
+    /// How many resources are not in force yet, over all of them.
+    pub pending: usize,
+}
+
+/// A [`Status`] in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was published for the node.
+    NoSnapshot,
+    /// No proxy is connected: whether anything is in force is not known.
+    NoProxies,
+    /// At least one proxy refuses something.
+    Rejected,
+    /// At least one proxy has not acknowledged everything yet.
+    Pending,
+    /// Every connected proxy acknowledged everything.
+    Programmed,
+}
+
+impl Status {
+    /// The status in one word.
+    pub fn state(&self) -> State {
+        if self.version.is_none() {
+            State::NoSnapshot
+        } else if self.connected == 0 {
+            State::NoProxies
+        } else if !self.rejections.is_empty() {
+            State::Rejected
+        } else if self.programmed < self.connected {
+            State::Pending
+        } else {
+            State::Programmed
+        }
+    }
+}
+
+/// Why waiting for a snapshot to be in force ended without it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotProgrammed {
+    /// Another snapshot took its place, or it was withdrawn, or it was never published.
+    #[error("snapshot {version} of {node} is not the newest one; wait for the one that is")]
+    NotNewest {
+        /// The node.
+        node: String,
+        /// The version that was waited for.
+        version: String,
+    },
+    /// At least one proxy refuses a part of it.
+    #[error("a proxy of {node} refuses snapshot {version}: {}", words(.rejections))]
+    Rejected {
+        /// The node.
+        node: String,
+        /// The version that was waited for.
+        version: String,
+        /// What is refused, and why.
+        rejections: Vec<Rejection>,
+    },
+}
+
+fn words(rejections: &[Rejection]) -> String {
+    let words: Vec<_> = rejections
+        .iter()
+        .map(|r| format!("{:?} {}: {}", r.kind, r.name, r.message))
+        .collect();
+    words.join("; ")
+}
+
+/// The newest snapshot of every node, and what is known about its proxies.
+#[derive(Debug)]
+pub struct SnapshotStore {
+    nodes: Mutex<HashMap<Arc<str>, Arc<Node>>>,
+    reports: broadcast::Sender<Report>,
+    last_session: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: Arc<str>,
+    snapshot: watch::Sender<Option<Arc<Snapshot>>>,
+    sessions: watch::Sender<BTreeMap<SessionId, Progress>>,
+}
+
+impl Node {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            snapshot: watch::Sender::new(None),
+            sessions: watch::Sender::new(BTreeMap::new()),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let version = self
+            .snapshot
+            .borrow()
+            .as_ref()
+            .map(|snapshot| snapshot.version().to_owned());
+        let sessions = self.sessions.borrow();
+        let mut status = Status {
+            version,
+            connected: sessions.len(),
+            ..Status::default()
+        };
+        let Some(version) = status.version.as_deref() else {
+            return status;
+        };
+        for progress in sessions.values() {
+            status.programmed += usize::from(progress.is_programmed(version));
+            // What was said to an older snapshot is no news about this one.
+            if progress.version.as_deref() == Some(version) {
+                status.pending += progress.pending.len();
+                status
+                    .rejections
+                    .extend(progress.rejections.iter().cloned());
+            }
+        }
+        status.rejections.sort_unstable();
+        status.rejections.dedup();
+        status
+    }
+
+    /// Whether it may be forgotten: nothing published, nobody connected, nobody waiting for news of it.
+    fn is_idle(&self) -> bool {
+        self.snapshot.borrow().is_none()
+            && self.sessions.borrow().is_empty()
+            && self.sessions.receiver_count() == 0
+    }
+}
+
+impl Default for SnapshotStore {
+    fn default() -> Self {
+        Self {
+            nodes: Mutex::default(),
+            reports: broadcast::Sender::new(REPORTS_KEPT),
+            last_session: AtomicU64::default(),
+        }
+    }
+}
+
+impl SnapshotStore {
+    /// A store without nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes this the snapshot of a node and wakes that node's sessions; the same snapshot again wakes nobody.
+    /// Returns its version, for [`SnapshotStore::wait_programmed`].
+    pub fn publish(&self, node: &str, snapshot: Snapshot) -> String {
+        let version = snapshot.version().to_owned();
+        self.with_node(node, |node| {
+            node.snapshot.send_if_modified(|current| {
+                let is_new = current
+                    .as_ref()
+                    .is_none_or(|current| current.version() != version);
+                if is_new {
+                    *current = Some(Arc::new(snapshot));
+                }
+                is_new
+            })
+        });
+        version
+    }
+
+    /// Forgets a node's snapshot. Connected proxies keep what they have, and a proxy that comes is told nothing. To
+    /// take a firewall's resources away, publish an empty snapshot.
+    pub fn withdraw(&self, node: &str) {
+        let mut nodes = self.nodes();
+        if let Some(known) = nodes.get(node).cloned() {
+            known.snapshot.send_replace(None);
+            if known.is_idle() {
+                nodes.remove(node);
+            }
+        }
+    }
+
+    /// A node's newest snapshot.
+    pub fn snapshot(&self, node: &str) -> Option<Arc<Snapshot>> {
+        self.nodes().get(node)?.snapshot.borrow().clone()
+    }
+
+    /// The names of the nodes that have a snapshot or a session, sorted.
+    pub fn nodes_known(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.nodes().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How far a node's proxies have come.
+    pub fn status(&self, node: &str) -> Status {
+        self.nodes()
+            .get(node)
+            .cloned()
+            .map(|node| node.status())
+            .unwrap_or_default()
+    }
+
+    /// Waits until at least one proxy of the node is connected and all that are have everything of this snapshot in
+    /// force. Ends at once when one refuses a part of it, or when it is no longer the newest. There is no time limit
+    /// here: the caller knows how patient it is.
+    pub async fn wait_programmed(&self, node: &str, version: &str) -> Result<(), NotProgrammed> {
+        let not_newest = || NotProgrammed::NotNewest {
+            node: node.to_owned(),
+            version: version.to_owned(),
+        };
+        let Some(known) = self.nodes().get(node).cloned() else {
+            return Err(not_newest());
+        };
+        let mut snapshots = known.snapshot.subscribe();
+        let mut sessions = known.sessions.subscribe();
+        loop {
+            snapshots.mark_unchanged();
+            sessions.mark_unchanged();
+            let status = known.status();
+            if status.version.as_deref() != Some(version) {
+                return Err(not_newest());
+            }
+            match status.state() {
+                State::Programmed => return Ok(()),
+                State::Rejected => {
+                    return Err(NotProgrammed::Rejected {
+                        node: node.to_owned(),
+                        version: version.to_owned(),
+                        rejections: status.rejections,
+                    });
+                }
+                State::NoSnapshot | State::NoProxies | State::Pending => {}
+            }
+            // Neither can fail: `known` holds both senders.
+            tokio::select! {
+                _ = snapshots.changed() => {}
+                _ = sessions.changed() => {}
+            }
+        }
+    }
+
+    /// Waits until a node's status is another one than `seen`, and returns it.
+    pub async fn status_changed(&self, node: &str, seen: &Status) -> Status {
+        let known = self.with_node(node, Arc::clone);
+        let mut snapshots = known.snapshot.subscribe();
+        let mut sessions = known.sessions.subscribe();
+        loop {
+            snapshots.mark_unchanged();
+            sessions.mark_unchanged();
+            let status = known.status();
+            if status != *seen {
+                return status;
+            }
+            tokio::select! {
+                _ = snapshots.changed() => {}
+                _ = sessions.changed() => {}
+            }
+        }
+    }
+
+    /// Everything that proxies say from now on. A reader that falls behind loses the oldest and is told how many.
+    pub fn reports(&self) -> broadcast::Receiver<Report> {
+        self.reports.subscribe()
+    }
+
+    /// A proxy is there; it is gone when the connection is dropped.
+    pub(super) fn connect(self: &Arc<Self>, node: &str) -> Connection {
+        let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+        let node = self.with_node(node, |node| {
+            node.sessions.send_modify(|sessions| {
+                sessions.insert(id, Progress::default());
+            });
+            Arc::clone(node)
+        });
+        let mut snapshots = node.snapshot.subscribe();
+        snapshots.mark_changed();
+        Connection {
+            store: Arc::clone(self),
+            node,
+            id,
+            snapshots,
+        }
+    }
+
+    fn with_node<T>(&self, name: &str, act: impl FnOnce(&Arc<Node>) -> T) -> T {
+        let mut nodes = self.nodes();
+        if let Some(node) = nodes.get(name) {
+            return act(node);
+        }
+        let name: Arc<str> = Arc::from(name);
+        let node = nodes
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Arc::new(Node::new(name)));
+        act(node)
+    }
+
+    /// The map is whole at every moment, so a panic elsewhere while it was held does no harm.
+    fn nodes(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Node>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One session's place in the store.
+#[derive(Debug)]
+pub(super) struct Connection {
+    store: Arc<SnapshotStore>,
+    node: Arc<Node>,
+    id: SessionId,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+}
+
+impl Connection {
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.node.name
+    }
+
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.snapshots.borrow().is_some()
+    }
+
+    /// Waits for a snapshot that this session was not given yet. Some may be skipped, the newest never.
+    pub(super) async fn next_snapshot(&mut self) -> Option<Arc<Snapshot>> {
+        // It cannot fail: `node` holds the sender.
+        let _ = self.snapshots.changed().await;
+        self.snapshots.borrow_and_update().clone()
+    }
+
+    /// What the session has learned.
+    pub(super) fn report(&self, progress: Progress, events: Vec<Event>) {
+        self.node
+            .sessions
+            .send_if_modified(|sessions| match sessions.get_mut(&self.id) {
+                Some(known) if *known != progress => {
+                    *known = progress;
+                    true
+                }
+                _ => false,
+            });
+        for event in events {
+            // No reader is no error.
+            let _ = self.store.reports.send(Report {
+                node: Arc::clone(&self.node.name),
+                session: self.id,
+                event,
+            });
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut nodes = self.store.nodes();
+        self.node.sessions.send_modify(|sessions| {
+            sessions.remove(&self.id);
+        });
+        if self.node.is_idle() {
+            nodes.remove(&self.node.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! A real Envoy with a folder, an xDS socket and a listener port of its own; it ends with the test.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use vaultwall::xds::{Resource, Snapshot};
+
+use crate::resources::{cluster, listener, routes};
+
+/// The node as which it connects.
+pub(crate) const NODE: &str = "team-a/openbao";
+/// Longer than anything here takes; only a test that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: did not happen"))
+}
+
+pub(crate) struct Envoy {
+    process: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+impl Envoy {
+    fn binary() -> PathBuf {
+        let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/envoy");
+        let binary = std::env::var_os("VAULTWALL_ENVOY").map_or_else(installed, PathBuf::from);
+        assert!(
+            binary.exists(),
+            "{} is not there: run dev/tools install",
+            binary.display()
+        );
+        binary
+    }
+
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bootstrap = folder.path().join("bootstrap.json");
+        std::fs::write(&bootstrap, Self::bootstrap(folder.path())).unwrap();
+        let log = File::create(folder.path().join("envoy.log")).unwrap();
+        let process = Command::new(Self::binary())
+            .arg("--config-path")
+            .arg(bootstrap)
+            .args([
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+                "--log-level",
+                "warning",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        // A port that was free a moment ago.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Self {
+            process,
+            folder,
+            port,
+        }
+    }
+
+    fn bootstrap(folder: &Path) -> String {
+        let ads = json!({ "ads": {}, "resource_api_version": "V3" });
+        let http2 = json!({
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http2_protocol_options": {} },
+        });
+        let endpoint = json!({ "address": { "pipe": { "path": folder.join("xds.sock") } } });
+        json!({
+            "node": { "id": NODE, "cluster": "vaultwall" },
+            "dynamic_resources": {
+                "ads_config": {
+                    "api_type": "DELTA_GRPC",
+                    "transport_api_version": "V3",
+                    "set_node_on_first_message_only": true,
+                    "grpc_services": [{ "envoy_grpc": {
+                        "cluster_name": "xds",
+                        "retry_policy": { "retry_back_off": { "base_interval": "0.05s", "max_interval": "0.2s" } },
+                    } }],
+                },
+                "cds_config": ads,
+                "lds_config": ads,
+            },
+            "static_resources": { "clusters": [{
+                "name": "xds",
+                "type": "STATIC",
+                "connect_timeout": "1s",
+                "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2 },
+                "load_assignment": {
+                    "cluster_name": "xds",
+                    "endpoints": [{ "lb_endpoints": [{ "endpoint": endpoint }] }],
+                },
+            }] },
+        })
+        .to_string()
+    }
+
+    /// Where it looks for the xDS server.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("xds.sock")
+    }
+
+    /// The whole configuration, with these rules if any.
+    pub(crate) fn snapshot(&self, rules: Option<Resource>) -> Snapshot {
+        let mut resources = vec![cluster(), listener(self.port), routes()];
+        resources.extend(rules);
+        Snapshot::new(resources)
+    }
+
+    /// The status code of a request; `None` when nothing answers.
+    fn asks(&self, path: &str) -> Option<u16> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// How `/a` and `/b` are answered.
+    pub(crate) fn verdicts(&self) -> [Option<u16>; 2] {
+        [self.asks("/a"), self.asks("/b")]
+    }
+
+    /// Envoy acknowledges before its workers have taken a change over; that takes a moment more.
+    pub(crate) async fn comes_to_answer(&self, expected: [Option<u16>; 2]) {
+        let answered = async {
+            while self.verdicts() != expected {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        soon(
+            &format!("/a and /b are answered with {expected:?}"),
+            answered,
+        )
+        .await;
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log =
+                std::fs::read_to_string(self.folder.path().join("envoy.log")).unwrap_or_default();
+            eprintln!("--- Envoy's log\n{log}---");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A small but whole Envoy configuration: a cluster, a listener with one ECDS filter, a route that answers itself.
+
+use std::net::Ipv4Addr;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, ExtensionConfigSource,
+    SocketAddress, TypedExtensionConfig,
+};
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::config::rbac::v3::{
+    Permission, Policy, Principal, Rbac, permission, principal,
+};
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, Route, RouteConfiguration, RouteMatch, VirtualHost, route, route_match,
+};
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac as RbacFilter;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds, http_connection_manager::RouteSpecifier, http_filter,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher::Rule;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher};
+use envoy_types::pb::google::protobuf::Any;
+use prost::{Message, Name};
+use vaultwall::xds::Resource;
+
+fn any<M: Message + Name>(message: &M) -> Any {
+    Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
+}
+
+fn ads() -> ConfigSource {
+    ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        resource_api_version: ApiVersion::V3.into(),
+        ..ConfigSource::default()
+    }
+}
+
+/// An RBAC filter that allows this path, or with `None` nothing.
+fn rbac(path: Option<&str>) -> RbacFilter {
+    let policy = path.map(|path| {
+        let pattern = MatchPattern::Exact(path.to_owned());
+        let matcher = StringMatcher {
+            match_pattern: Some(pattern),
+            ..StringMatcher::default()
+        };
+        let rule = permission::Rule::UrlPath(PathMatcher {
+            rule: Some(Rule::Path(matcher)),
+        });
+        let anyone = Principal {
+            identifier: Some(principal::Identifier::Any(true)),
+        };
+        let policy = Policy {
+            permissions: vec![Permission { rule: Some(rule) }],
+            principals: vec![anyone],
+            ..Policy::default()
+        };
+        ("open".to_owned(), policy)
+    });
+    RbacFilter {
+        rules: Some(Rbac {
+            policies: policy.into_iter().collect(),
+            ..Rbac::default()
+        }),
+        ..RbacFilter::default()
+    }
+}
+
+fn rules(filter: &RbacFilter) -> Resource {
+    Resource::new(&TypedExtensionConfig {
+        name: "rules".to_owned(),
+        typed_config: Some(any(filter)),
+    })
+}
+
+/// ECDS `rules`: this path is allowed and no other.
+pub(crate) fn allowing(path: &str) -> Resource {
+    rules(&rbac(Some(path)))
+}
+
+/// ECDS `rules` with a policy that has no permissions, which Envoy's own validation refuses.
+pub(crate) fn bad_rules() -> Resource {
+    let mut filter = rbac(Some("/a"));
+    for policy in filter.rules.as_mut().unwrap().policies.values_mut() {
+        policy.permissions.clear();
+    }
+    rules(&filter)
+}
+
+/// RDS `routes`: every path is answered with 200.
+pub(crate) fn routes() -> Resource {
+    let hello = DataSource {
+        specifier: Some(Specifier::InlineString("hello".to_owned())),
+        ..DataSource::default()
+    };
+    let answer = DirectResponseAction {
+        status: 200,
+        body: Some(hello),
+        ..DirectResponseAction::default()
+    };
+    let everything = route_match::PathSpecifier::Prefix("/".to_owned());
+    let route = Route {
+        r#match: Some(RouteMatch {
+            path_specifier: Some(everything),
+            ..RouteMatch::default()
+        }),
+        action: Some(route::Action::DirectResponse(answer)),
+        ..Route::default()
+    };
+    let host = VirtualHost {
+        name: "vault".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        ..VirtualHost::default()
+    };
+    let name = "routes".to_owned();
+    Resource::new(&RouteConfiguration {
+        name,
+        virtual_hosts: vec![host],
+        ..RouteConfiguration::default()
+    })
+}
+
+/// CDS `vault`: nothing is sent there; it is a resource of one more type.
+pub(crate) fn cluster() -> Resource {
+    Resource::new(&Cluster {
+        name: "vault".to_owned(),
+        ..Cluster::default()
+    })
+}
+
+/// LDS `data`: asks for `routes` and `rules`, and denies everything until `rules` are there.
+pub(crate) fn listener(port: u16) -> Resource {
+    let discovery = ExtensionConfigSource {
+        config_source: Some(ads()),
+        default_config: Some(any(&rbac(None))),
+        type_urls: vec![RbacFilter::type_url()],
+        ..ExtensionConfigSource::default()
+    };
+    let http_filter = |name: &str, config| HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(config),
+        ..HttpFilter::default()
+    };
+    let manager = HttpConnectionManager {
+        stat_prefix: "data".to_owned(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: "routes".to_owned(),
+        })),
+        http_filters: vec![
+            http_filter("rules", http_filter::ConfigType::ConfigDiscovery(discovery)),
+            http_filter(
+                "router",
+                http_filter::ConfigType::TypedConfig(any(&Router::default())),
+            ),
+        ],
+        ..HttpConnectionManager::default()
+    };
+    let address = SocketAddress {
+        address: Ipv4Addr::LOCALHOST.to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(port.into())),
+        ..SocketAddress::default()
+    };
+    let http = Filter {
+        name: "http".to_owned(),
+        config_type: Some(filter::ConfigType::TypedConfig(any(&manager))),
+    };
+    Resource::new(&Listener {
+        name: "data".to_owned(),
+        address: Some(Address {
+            address: Some(AddressKind::SocketAddress(address)),
+        }),
+        filter_chains: vec![FilterChain {
+            filters: vec![http],
+            ..FilterChain::default()
+        }],
+        ..Listener::default()
+    })
+}
