@@ -67,6 +67,11 @@ impl ResourceType {
     pub(crate) const fn is_batched(self) -> bool {
         matches!(self, Self::Cluster | Self::Listener)
     }
+
+    /// Whether Envoy holds a listener back until its first resource of this type has come, or was waited for in vain.
+    pub(crate) const fn is_waited_for(self) -> bool {
+        matches!(self, Self::RouteConfiguration | Self::ExtensionConfig)
+    }
 }
 
 /// A message that Envoy discovers under a name of its own.

@@ -10,6 +10,7 @@
 //! | a removal waits until nothing is unacknowledged and nothing refused; only a listener's goes at once | what is still in force may still refer to what is to be removed |
 //! | a refused version is not sent again until the content changes or the proxy asks for it anew | the answer would be the same |
 //! | a refusal of several resources at once is repeated one by one | only then is it known which one Envoy means |
+//! | a filter or route that does not exist is not answered, but reported | Envoy would never open the listener that asked |
 //! | without a snapshot: silence | an operator that has just started must not take anything away |
 
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub enum Event {
         /// The answer.
         outcome: Outcome,
     },
-    /// It wants a resource that does not exist, and was told so.
+    /// It wants a resource that does not exist.
     Missing {
         /// The resource's type.
         kind: ResourceType,
@@ -99,7 +100,7 @@ pub struct Rejection {
 pub struct Progress {
     /// The version of the snapshot; `None`: there is none yet.
     pub version: Option<String>,
-    /// What is not yet as the snapshot says: not asked for, or not acknowledged.
+    /// What is not as the snapshot says: not asked for, not acknowledged, or asked for in vain.
     pub pending: Vec<(ResourceType, String)>,
     /// What was refused.
     pub rejections: Vec<Rejection>,

@@ -27,6 +27,8 @@ const MAX_UNACKNOWLEDGED: usize = 2 * MAX_NAMES;
 enum Copy {
     /// It asked, and waits for an answer.
     Unknown,
+    /// It asked, there is nothing to give, and it is better not told so.
+    Missing,
     /// Nothing, and it knows that there is nothing.
     Absent,
     /// This version.
@@ -83,7 +85,7 @@ impl Entry {
         }
         match (&self.copy, wanted) {
             (Copy::Version(has), Some(wanted)) if has == wanted => Step::Nothing,
-            (Copy::Absent, None) => Step::Nothing,
+            (Copy::Absent | Copy::Missing, None) => Step::Nothing,
             (_, Some(_)) => Step::Send,
             (Copy::Unknown, None) => Step::SayMissing,
             (Copy::Version(_), None) => Step::Remove,
@@ -301,16 +303,29 @@ impl Subscription {
         if !together.is_empty() {
             self.send(together, snapshot, nonces, output);
         }
-        let missing = self.names_with(snapshot, Step::SayMissing);
-        output
-            .events
-            .extend(missing.iter().map(|(name, _)| Event::Missing {
-                kind: self.kind,
-                name: name.clone(),
-            }));
-        self.send_each_way(missing, snapshot, nonces, output);
+        self.answer_missing(snapshot, nonces, output);
         if std::mem::take(&mut self.owes_first_answer) && self.unacknowledged.is_empty() {
             self.send(Vec::new(), snapshot, nonces, output);
+        }
+    }
+
+    /// The protocol answers a name that does not exist with its removal. Envoy 1.40 takes that as the end of its
+    /// patience for a filter's or a listener's first configuration without being ready to go on, and the listener
+    /// never opens; without an answer it goes on with the default configuration after `initial_fetch_timeout`.
+    fn answer_missing(&mut self, snapshot: &Snapshot, nonces: &mut Nonces, output: &mut Output) {
+        let missing = self.names_with(snapshot, Step::SayMissing);
+        for (name, _) in &missing {
+            output.events.push(Event::Missing {
+                kind: self.kind,
+                name: name.clone(),
+            });
+        }
+        if !self.kind.is_waited_for() {
+            self.send_each_way(missing, snapshot, nonces, output);
+            return;
+        }
+        for (name, _) in missing {
+            self.entries.insert(name, Entry::new(Copy::Missing));
         }
     }
 
@@ -424,8 +439,9 @@ impl Subscription {
         })
     }
 
-    /// Adds what this type lacks of the snapshot: what was refused, what is not acknowledged, what the client still
-    /// has and should not, and what it has not asked for yet (a filter that a listener on its way will ask for).
+    /// Adds what this type lacks of the snapshot: what was refused, what is not acknowledged, what the client has not
+    /// asked for yet (a filter that a listener on its way will ask for), what it still has and should not, and what
+    /// it waits for in vain.
     pub(super) fn add_progress(&self, snapshot: &Snapshot, progress: &mut Progress) {
         progress.rejections.extend(self.rejections(snapshot));
         let refused = |name: &str| {
@@ -439,12 +455,13 @@ impl Subscription {
                 entry.copy != Copy::Version(resource.version.clone()) || entry.on_its_way.is_some()
             })
         });
-        let keeps = self.entries.iter().filter(|(name, entry)| {
-            matches!(entry.copy, Copy::Version(_)) && snapshot.get(self.kind, name).is_none()
+        let disagrees = self.entries.iter().filter(|(name, entry)| {
+            matches!(entry.copy, Copy::Version(_) | Copy::Missing)
+                && snapshot.get(self.kind, name).is_none()
         });
         let names = lacks
             .map(|resource| &resource.name)
-            .chain(keeps.map(|(name, _)| name));
+            .chain(disagrees.map(|(name, _)| name));
         progress.pending.extend(
             names
                 .filter(|name| !refused(name))

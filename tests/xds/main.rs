@@ -218,8 +218,13 @@ async fn what_is_missing_is_closed() {
         "nothing was published for this node"
     );
 
-    server.publish(envoy.snapshot(None)).await.unwrap();
+    server.store.publish(NODE, envoy.snapshot(None));
     envoy.comes_to_answer([Some(403), Some(403)]).await;
+    assert_eq!(
+        server.store.status(NODE).state(),
+        State::Pending,
+        "Envoy asked for rules and there are none"
+    );
 
     server
         .publish(envoy.snapshot(Some(allowing("/a"))))

@@ -26,7 +26,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher::Rule;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher};
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, Duration};
 use prost::{Message, Name};
 use vaultwall::xds::Resource;
 
@@ -40,6 +40,11 @@ fn any<M: Message + Name>(message: &M) -> Any {
 fn ads() -> ConfigSource {
     ConfigSource {
         config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        // How long a listener waits for a route or filter that does not come; 15 s if not given.
+        initial_fetch_timeout: Some(Duration {
+            seconds: 0,
+            nanos: 200_000_000,
+        }),
         resource_api_version: ApiVersion::V3.into(),
         ..ConfigSource::default()
     }

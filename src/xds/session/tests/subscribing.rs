@@ -70,17 +70,41 @@ fn endpoints_are_sent_anew_after_a_reconnect() {
 }
 
 #[test]
-fn what_does_not_exist_is_said_at_once_and_sent_when_it_does() {
+fn a_cluster_that_does_not_exist_is_said_at_once_and_sent_when_it_does() {
+    conversation(
+        "publish CDS c@1
+         client CDS +c +d
+         report CDS d is missing
+         server 1 CDS c@1
+         server 2 CDS -d
+         client CDS ack 2
+         report CDS -d acknowledged
+         client CDS ack 1
+         report CDS c@1 acknowledged
+         publish CDS c@1, CDS d@1
+         server 3 CDS d@1",
+    );
+}
+
+#[test]
+fn a_filter_that_does_not_exist_is_reported_once_and_sent_when_it_does() {
     conversation(
         "publish ECDS f@1
          client ECDS +f +g
          report ECDS g is missing
          server 1 ECDS f@1
-         server 2 ECDS -g
+         client ECDS ack 1
+         report ECDS f@1 acknowledged
+         progress: pending ECDS g
+         publish ECDS f@2
+         server 2 ECDS f@2
          client ECDS ack 2
-         report ECDS -g acknowledged
-         publish ECDS f@1, ECDS g@1
-         server 3 ECDS g@1",
+         report ECDS f@2 acknowledged
+         publish ECDS f@2, ECDS g@1
+         server 3 ECDS g@1
+         client ECDS ack 3
+         report ECDS g@1 acknowledged
+         progress: programmed",
     );
 }
 
