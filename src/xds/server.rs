@@ -225,7 +225,7 @@ async fn converse(
     let mut output = session
         .on_request(&first)
         .map_err(|error| refusal(&error))?;
-    let end = loop {
+    loop {
         log(&connection, &output.events);
         connection.report(session.progress(), output.events);
         for response in output.responses {
@@ -236,17 +236,15 @@ async fn converse(
         output = tokio::select! {
             request = requests.message() => match request {
                 Ok(Some(request)) => on_request(&mut session, &connection, &request)?,
-                Ok(None) => break Ok(()),
-                Err(status) => break Err(status),
+                Ok(None) => return Ok(()),
+                Err(status) => return Err(status),
             },
             snapshot = connection.next_snapshot() => match snapshot {
                 Some(snapshot) => session.on_snapshot(snapshot),
                 None => Output::default(),
             },
         };
-    };
-    tracing::info!(node = connection.node(), session = %connection.id(), "a proxy is gone");
-    end
+    }
 }
 
 fn on_request(

@@ -372,8 +372,16 @@ impl Connection {
         self.snapshots.borrow_and_update().clone()
     }
 
-    /// What the session has learned.
+    /// What the session has learned. The events come first: who is woken by the progress finds them there.
     pub(super) fn report(&self, progress: Progress, events: Vec<Event>) {
+        for event in events {
+            // No reader is no error.
+            let _ = self.store.reports.send(Report {
+                node: Arc::clone(&self.node.name),
+                session: self.id,
+                event,
+            });
+        }
         self.node
             .sessions
             .send_if_modified(|sessions| match sessions.get_mut(&self.id) {
@@ -383,19 +391,12 @@ impl Connection {
                 }
                 _ => false,
             });
-        for event in events {
-            // No reader is no error.
-            let _ = self.store.reports.send(Report {
-                node: Arc::clone(&self.node.name),
-                session: self.id,
-                event,
-            });
-        }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        tracing::info!(node = &*self.node.name, session = %self.id, "a proxy is gone");
         let mut nodes = self.store.nodes();
         self.node.sessions.send_modify(|sessions| {
             sessions.remove(&self.id);
