@@ -6,6 +6,7 @@
 mod completion;
 mod crds;
 mod output;
+mod validate;
 
 use std::error::Error;
 use std::path::Path;
@@ -56,6 +57,7 @@ struct Cli {
 enum Command {
     Completion(completion::Completion),
     Crds(crds::Crds),
+    Validate(validate::Validate),
 }
 
 impl Command {
@@ -63,6 +65,7 @@ impl Command {
         match self {
             Self::Completion(command) => command.run(output),
             Self::Crds(command) => command.run(output),
+            Self::Validate(command) => command.run(output),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Facts from watches or files, and which firewalls a change of them touches. No kube client, no async, no I/O:
-//! whoever watches or reads hands plain objects in.
+//! Facts from watches or files, and which firewalls a change of them touches. No kube client and no async. Only
+//! [`objects`] reads files; whoever watches hands plain objects in.
 
 mod facts;
 mod membership;
 mod memory;
+pub mod objects;
 mod vault;
 
 pub use facts::*;

@@ -25,3 +25,4 @@ pub use selector::Selector;
 pub use validate::{Limits, validate_policy, validate_virtual_network};
 pub use validated::*;
 pub use violation::{Violation, ViolationReason};
+pub(crate) use violation::{field_of, quoted};

@@ -1,0 +1,171 @@
+//! `vaultwall validate`: every violation of the objects in files, or that there is none.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::{Answer, Format, Outcome, Output};
+use crate::index::objects::{LoadError, LoadedObjects, LocatedViolation};
+use crate::policy::Limits;
+
+/// Check objects in files and report every violation.
+///
+/// Reads `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods, `ServiceAccounts` and Services as
+/// `kubectl get -o yaml` prints them; YAML or JSON, several documents a file, Lists too.
+#[derive(clap::Args, Debug)]
+pub(super) struct Validate {
+    /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Limits of the installation; as the operator's chart values, never above the ceilings of the CRD's schema.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct LimitArgs {
+    /// Most virtual-network rules of a policy, at most 200.
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to_200)]
+    max_virtual_network_rules: usize,
+    /// Most IP rules of a policy, at most 1000.
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to_1000)]
+    max_ip_rules: usize,
+}
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Self {
+        Self {
+            virtual_network_rules: args.max_virtual_network_rules,
+            ip_rules: args.max_ip_rules,
+        }
+    }
+}
+
+fn up_to_200(text: &str) -> Result<usize, String> {
+    up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING, text)
+}
+
+fn up_to_1000(text: &str) -> Result<usize, String> {
+    up_to(Limits::IP_RULES_CEILING, text)
+}
+
+fn up_to(ceiling: usize, text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|limit| *limit <= ceiling)
+        .ok_or_else(|| format!("write a number from 0 to {ceiling}"))
+}
+
+/// Files that could not be read at all, so that nobody can say whether all objects are valid.
+#[derive(Debug)]
+pub(super) struct CannotRead(Vec<LoadError>);
+
+impl fmt::Display for CannotRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl Error for CannotRead {}
+
+impl Validate {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        let loaded = LoadedObjects::load(&self.paths, &self.limits.into());
+        for (kind, count) in &loaded.ignored {
+            tracing::info!("passed over {count} of kind {kind}, which no firewall needs");
+        }
+        if loaded.is_empty() {
+            tracing::warn!("no objects were found in the paths of -f");
+        }
+        match output.format {
+            Format::Json => output.json(&loaded.violations)?,
+            Format::Text => output.text(&text(&loaded))?,
+        }
+        if !loaded.errors.is_empty() {
+            return Err(Box::new(CannotRead(loaded.errors)));
+        }
+        Ok(if loaded.violations.is_empty() {
+            Answer::Yes
+        } else {
+            Answer::No
+        })
+    }
+}
+
+/// A table an object: its violations' fields, reasons and messages; and a last line that counts.
+fn text(loaded: &LoadedObjects) -> String {
+    let mut lines = Vec::new();
+    for object in loaded.violations.chunk_by(same_object) {
+        let Some(first) = object.first() else {
+            continue;
+        };
+        let shown = |text: &str, otherwise: &str| {
+            if text.is_empty() {
+                otherwise.to_owned()
+            } else {
+                text.escape_debug().to_string()
+            }
+        };
+        lines.push(format!(
+            "{}: {} {}",
+            first.file,
+            shown(&first.kind, "(no kind)"),
+            shown(&first.name, "(no name)")
+        ));
+        let width = |cell: fn(&LocatedViolation) -> String| {
+            object
+                .iter()
+                .map(|v| cell(v).chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let (fields, reasons) = (width(field), width(reason));
+        for violation in object {
+            let (field, reason) = (field(violation), reason(violation));
+            lines.push(format!(
+                "  {field:fields$}  {reason:reasons$}  {}",
+                violation.message
+            ));
+        }
+    }
+    lines.push(match loaded.violations.len() {
+        0 => format!(
+            "{}: {}, {}, {}",
+            if loaded.errors.is_empty() {
+                "valid"
+            } else {
+                "valid, as far as it could be read"
+            },
+            counted(loaded.policies.len(), "policy", "policies"),
+            counted(
+                loaded.virtual_networks.len(),
+                "virtual network",
+                "virtual networks"
+            ),
+            counted(loaded.facts(), "Kubernetes object", "Kubernetes objects"),
+        ),
+        n => counted(n, "violation", "violations"),
+    });
+    lines.join("\n") + "\n"
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn same_object(one: &LocatedViolation, other: &LocatedViolation) -> bool {
+    (&one.file, &one.kind, &one.name) == (&other.file, &other.kind, &other.name)
+}
+
+fn field(violation: &LocatedViolation) -> String {
+    if violation.field.is_empty() {
+        "(object)".to_owned()
+    } else {
+        violation.field.clone()
+    }
+}
+
+fn reason(violation: &LocatedViolation) -> String {
+    format!("{:?}", violation.reason)
+}

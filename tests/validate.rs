@@ -1,0 +1,255 @@
+//! `vaultwall validate` as people and scripts meet it: exit codes, and the keys of its JSON.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn json(&self) -> Vec<Value> {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+fn validate(arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+        .arg("validate")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validate"))
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+#[test]
+fn clean_files_exit_0_and_print_an_empty_array() {
+    let run = validate(&["-f", "good", "-o", "json"]);
+    assert_eq!(
+        (run.code, run.json().len()),
+        (Some(0), 0),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    let run = validate(&["-f", "good"]);
+    assert_eq!(run.code, Some(0));
+    assert_eq!(
+        run.stdout,
+        "valid: 1 policy, 1 virtual network, 2 Kubernetes objects\n"
+    );
+    // what means nothing here is passed over with a word
+    assert!(run.stderr.contains("ConfigMap"), "{}", run.stderr);
+}
+
+#[test]
+fn violations_exit_1_and_every_one_is_printed() {
+    let run = validate(&["-f", "bad", "-f", "good", "-o", "json"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let found = run.json();
+    for violation in &found {
+        let keys: Vec<&str> = violation
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(keys, ["file", "kind", "name", "field", "reason", "message"]);
+        assert!(
+            violation["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty())
+        );
+    }
+    let lines: Vec<String> = found
+        .iter()
+        .map(|violation| {
+            ["file", "kind", "name", "field", "reason"]
+                .map(|key| violation[key].as_str().unwrap())
+                .join("|")
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.targetRef.port|WrongType",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[5].value|WrongType",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[6].valeu|UnknownField",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.mode|NotSupportedYet",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[0].value|PrivateAddress",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[1].value|PrefixTooLong",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[2].value|HostBitsSet",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[3].value|OnlyIpv4",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[4].value|Malformed",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[6]|Required",
+            "bad/policies.yaml|TrustedService|azure-backup|kind|NotSupportedYet",
+            "bad/twice.yaml|VaultNetworkPolicy|many-mistakes||Duplicate",
+        ]
+    );
+    assert!(
+        found.last().unwrap()["message"]
+            .as_str()
+            .unwrap()
+            .contains("bad/policies.yaml")
+    );
+}
+
+#[test]
+fn the_table_for_people_names_file_object_field_and_what_to_do() {
+    let run = validate(&["-f", "bad"]);
+    assert_eq!(run.code, Some(1));
+    for words in [
+        "bad/policies.yaml: VaultNetworkPolicy many-mistakes\n",
+        "spec.ipRules[0].value  PrivateAddress   \"192.168.1.0/24\"",
+        "subnet rule",
+        "write the single address 203.0.113.7",
+        "write 203.0.113.0/24",
+        "only IPv4 is supported",
+        "12 violations\n",
+    ] {
+        assert!(run.stdout.contains(words), "{words}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_exits_2_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = dir.path().join("broken.yaml");
+    fs::write(&broken, "spec: [1\n").unwrap();
+    let broken = broken.to_str().unwrap();
+    // a violation elsewhere does not make the answer complete
+    for arguments in [
+        &["-f", broken][..],
+        &["-f", "bad", "-f", broken, "-o", "json"],
+        &["-f", "good", broken],
+    ] {
+        let run = validate(arguments);
+        assert_eq!(run.code, Some(2), "{}", run.stdout);
+        assert!(run.stderr.contains("broken.yaml:"), "{}", run.stderr);
+    }
+    let run = validate(&["-f", "nothere.yaml", "-o", "json"]);
+    assert_eq!((run.code, run.stdout.trim()), (Some(2), "[]"));
+    assert!(
+        run.stderr.contains("nothere.yaml: cannot be read"),
+        "{}",
+        run.stderr
+    );
+    let run = validate(&["-f", "nothere.yaml", "-f", "notthere.yaml"]);
+    assert!(
+        run.stderr.contains("nothere.yaml") && run.stderr.contains("notthere.yaml"),
+        "{}",
+        run.stderr
+    );
+    // wrong usage
+    for arguments in [
+        &[][..],
+        &["-f"],
+        &["-f", "good", "--max-ip-rules", "1001"],
+        &["-f", "good", "--max-virtual-network-rules", "201"],
+    ] {
+        assert_eq!(validate(arguments).code, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_empty_folder_is_clean_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = validate(&["-f", dir.path().to_str().unwrap()]);
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (
+            Some(0),
+            "valid: 0 policies, 0 virtual networks, 0 Kubernetes objects\n"
+        )
+    );
+    assert!(run.stderr.contains("no objects"), "{}", run.stderr);
+}
+
+#[test]
+fn limits_are_the_installations() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = |list: &str, rules: usize| {
+        let mut text = "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {name: main, namespace: vault}\n\
+                        spec:\n  targetRef: {name: openbao, port: 8200}\n"
+            .to_owned();
+        writeln!(text, "  {list}:").unwrap();
+        for n in 0..rules {
+            match list {
+                "ipRules" => writeln!(text, "  - value: 203.{}.{}.7", n / 250, n % 250).unwrap(),
+                _ => writeln!(text, "  - subnet: {{virtualNetwork: corp, name: s{n}}}").unwrap(),
+            }
+        }
+        let file = dir.path().join(format!("{list}-{rules}.yaml"));
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    // list | flag | rules | the limit that refuses them
+    let table: &[(&str, &[&str], usize, Option<&str>)] = &[
+        ("ipRules", &[], 127, None),
+        ("ipRules", &[], 128, Some("127")),
+        ("ipRules", &["--max-ip-rules", "1000"], 1000, None),
+        ("ipRules", &["--max-ip-rules", "1000"], 1001, Some("1000")),
+        ("ipRules", &["--max-ip-rules", "3"], 4, Some("3")),
+        ("virtualNetworkRules", &[], 127, None),
+        ("virtualNetworkRules", &[], 128, Some("127")),
+        (
+            "virtualNetworkRules",
+            &["--max-virtual-network-rules", "200"],
+            200,
+            None,
+        ),
+        (
+            "virtualNetworkRules",
+            &["--max-virtual-network-rules", "200"],
+            201,
+            Some("200"),
+        ),
+    ];
+    for (list, flags, rules, limit) in table {
+        let file = policy(list, *rules);
+        let run = validate(&[&["-f", &file, "-o", "json"], *flags].concat());
+        let found = run.json();
+        match limit {
+            None => assert_eq!(
+                (run.code, found.len()),
+                (Some(0), 0),
+                "{list} {rules}: {}",
+                run.stdout
+            ),
+            Some(limit) => {
+                assert_eq!(
+                    (run.code, found.len()),
+                    (Some(1), 1),
+                    "{list} {rules}: {}",
+                    run.stdout
+                );
+                assert_eq!(found[0]["field"], format!("spec.{list}"));
+                assert_eq!(found[0]["reason"], "LimitExceeded");
+                let message = found[0]["message"].as_str().unwrap();
+                assert!(
+                    message.contains(&format!("the limit is {limit}")),
+                    "{message}"
+                );
+            }
+        }
+    }
+}
