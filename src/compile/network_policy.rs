@@ -19,20 +19,18 @@ use thiserror::Error;
 use super::{ProtectedService, ProxyPorts};
 use crate::api::{generated_labels, proxy_labels};
 use crate::policy::{
-    ClientAddressSource, DefaultAction, Denial, Firewall, ManagementAccess, Peer, VaultId,
+    ClientAddressSource, DefaultAction, Denial, Firewall, MAX_DROP_BLOCKS, ManagementAccess, Peer,
+    VaultId,
 };
-
-/// The most address blocks that one `NetworkPolicy` is given; more is slow in every CNI, and near the size of object
-/// that the API server refuses.
-pub const MAX_BLOCKS: usize = 2_000;
 
 /// Why a firewall cannot be said as a `NetworkPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NetworkPolicyError {
-    /// `denial: Drop` with more than [`MAX_BLOCKS`] blocks, counted after merging.
+    /// Resolution refuses the policy that goes too far, so this is for a caller that makes a firewall otherwise:
+    /// `denial: Drop` with more than [`MAX_DROP_BLOCKS`] blocks, counted after merging.
     #[error(
         "vault {vault}: with `denial: Drop` its rules make {blocks} address blocks, and a NetworkPolicy is given at \
-         most {MAX_BLOCKS}; set `denial: Reject`, or use fewer and wider ranges"
+         most {MAX_DROP_BLOCKS}; set `denial: Reject`, or use fewer and wider ranges"
     )]
     TooManyBlocks {
         /// The vault.
@@ -126,7 +124,7 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
     }
     // Exact: what one block holds of another, and halves of a block, are joined; the addresses stay the same.
     let blocks = Ipv4Net::aggregate(&blocks);
-    if blocks.len() > MAX_BLOCKS {
+    if blocks.len() > MAX_DROP_BLOCKS {
         return Err(NetworkPolicyError::TooManyBlocks {
             vault: firewall.vault.clone(),
             blocks: blocks.len(),
