@@ -9,6 +9,8 @@
 //! | [`compile`] | firewall → Kubernetes NetworkPolicies and Envoy resources: pure |
 //! | [`index`] | facts from watches or files, and which firewalls a change touches |
 //! | [`policy`] | validation, resolution, decision: pure |
+//! | [`standalone`] | standalone mode: files in, a local Envoy out |
+//! | [`vault_api`] | request → plane and operations, by profiles that are data: pure |
 //! | [`xds`] | the delta ADS server: snapshots to Envoy, acknowledgements back |
 
 pub mod api;
@@ -16,5 +18,6 @@ pub mod cli;
 pub mod compile;
 pub mod index;
 pub mod policy;
+pub mod standalone;
 pub mod vault_api;
 pub mod xds;

@@ -6,6 +6,7 @@
 mod completion;
 mod crds;
 mod output;
+mod serve;
 mod validate;
 
 use std::error::Error;
@@ -57,6 +58,7 @@ struct Cli {
 enum Command {
     Completion(completion::Completion),
     Crds(crds::Crds),
+    Serve(serve::Serve),
     Validate(validate::Validate),
 }
 
@@ -65,6 +67,7 @@ impl Command {
         match self {
             Self::Completion(command) => command.run(output),
             Self::Crds(command) => command.run(output),
+            Self::Serve(command) => command.run(output),
             Self::Validate(command) => command.run(output),
         }
     }

@@ -11,8 +11,8 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, ApiConfigSource, GrpcService, Http2ProtocolOptions, KeepaliveSettings, Node, Pipe,
-    address, api_config_source::ApiType,
+    Address, ApiConfigSource, BackoffStrategy, GrpcService, Http2ProtocolOptions,
+    KeepaliveSettings, Node, Pipe, RetryPolicy, address, api_config_source::ApiType,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
@@ -49,6 +49,19 @@ impl Bootstrap {
         let grpc = GrpcService {
             target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
                 cluster_name: XDS_CLUSTER.into(),
+                retry_policy: Some(RetryPolicy {
+                    retry_back_off: Some(BackoffStrategy {
+                        base_interval: Some(Duration {
+                            seconds: 0,
+                            nanos: 50_000_000,
+                        }),
+                        max_interval: Some(Duration {
+                            seconds: 1,
+                            nanos: 0,
+                        }),
+                    }),
+                    ..RetryPolicy::default()
+                }),
                 ..EnvoyGrpc::default()
             })),
             ..GrpcService::default()

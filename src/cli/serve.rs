@@ -1,0 +1,105 @@
+//! `vaultwall serve`: standalone mode.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use super::validate::LimitArgs;
+use super::{Answer, Outcome, Output};
+use crate::compile::envoy::Upstream;
+use crate::policy::VaultId;
+use crate::standalone::{self, Options};
+
+/// Protect a vault with a local Envoy, without a cluster: the policies are files, and are watched.
+///
+/// The access log goes to stdout, one JSON record a request; what Vaultwall itself has to say goes to stderr.
+#[derive(clap::Args, Debug)]
+pub(super) struct Serve {
+    /// File or folder of objects; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    /// The vault's own address.
+    #[arg(long, value_name = "HOST:PORT", value_parser = upstream)]
+    upstream: Upstream,
+    /// Where the data endpoint listens, an IPv4 address and port.
+    #[arg(long, value_name = "ADDR")]
+    data_listen: SocketAddrV4,
+    /// Where the management endpoint listens, an IPv4 address and port.
+    #[arg(long, value_name = "ADDR")]
+    management_listen: SocketAddrV4,
+    /// The Envoy binary.
+    #[arg(long, value_name = "PATH", default_value = "envoy")]
+    envoy: PathBuf,
+    /// The vault whose policies are enforced; needed only where the files name several.
+    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = vault)]
+    vault: Option<VaultId>,
+    /// File that the access log is appended to.
+    #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
+    access_log: PathBuf,
+    /// Folder for sockets and Envoy's bootstrap, this user's own. A run in the same folder finds the Envoy that an earlier
+    /// run left enforcing.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl Serve {
+    pub(super) fn run(self, _output: &mut Output) -> Outcome {
+        let state = self
+            .state_dir
+            .unwrap_or_else(|| default_state(self.data_listen.port()));
+        let options = Options {
+            paths: self.paths,
+            vault: self.vault,
+            upstream: self.upstream,
+            data: self.data_listen,
+            management: self.management_listen,
+            access_log: self.access_log.display().to_string(),
+            envoy: self.envoy,
+            state: std::path::absolute(state)?,
+            limits: self.limits.into(),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(standalone::run(options))?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// A folder of this user's, apart for each data endpoint.
+fn default_state(port: u16) -> PathBuf {
+    let user = rustix::process::getuid().as_raw();
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(folder) => PathBuf::from(folder).join(format!("vaultwall-{port}")),
+        None => std::env::temp_dir().join(format!("vaultwall-{user}-{port}")),
+    }
+}
+
+fn upstream(text: &str) -> Result<Upstream, String> {
+    let wanted = "write HOST:PORT, for example 127.0.0.1:8200";
+    let (host, port) = text.rsplit_once(':').ok_or(wanted)?;
+    if host.is_empty() || host.contains(':') {
+        return Err(format!("{wanted}; only IPv4 is supported"));
+    }
+    Ok(Upstream {
+        host: host.into(),
+        port: port.parse().map_err(|_| wanted)?,
+    })
+}
+
+/// `NAMESPACE/SERVICE`.
+pub(super) fn vault(text: &str) -> Result<VaultId, String> {
+    match text.split_once('/') {
+        Some((namespace, service))
+            if !namespace.is_empty() && !service.is_empty() && !service.contains('/') =>
+        {
+            Ok(VaultId {
+                namespace: namespace.into(),
+                service: service.into(),
+            })
+        }
+        _ => Err("write NAMESPACE/SERVICE, for example vault/openbao".into()),
+    }
+}

@@ -1,0 +1,257 @@
+//! Runs the local Envoy: starts it, finds the one that an earlier run left behind, starts it again when it ends.
+
+use std::net::SocketAddrV4;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use prost::Message;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Options, StandaloneError};
+use crate::compile::envoy::Bootstrap;
+
+/// Shortest and longest wait before Envoy is started again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// An Envoy that ran this long was well; the next wait is the shortest again.
+const WELL: Duration = Duration::from_secs(30);
+/// How long Envoy may take to end before it is killed.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// Why Envoy cannot be run.
+#[derive(thiserror::Error, Debug)]
+pub enum ProxyError {
+    /// There is no such program.
+    #[error("{path}: Envoy was not found; install Envoy 1.40 or later, or give its path with --envoy", path = path.display())]
+    NotFound {
+        /// The path that was tried.
+        path: PathBuf,
+    },
+    /// The system refuses to run it.
+    #[error("{path}: cannot be run: {source}; give another Envoy with --envoy", path = path.display())]
+    Run {
+        /// The path that was tried.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Its bootstrap cannot be written.
+    #[error("{path}: cannot be written: {source}; give another folder with --state-dir", path = path.display())]
+    Bootstrap {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// A running Envoy.
+pub(super) struct Envoy {
+    binary: PathBuf,
+    bootstrap: PathBuf,
+    process_id: PathBuf,
+    running: Running,
+}
+
+enum Running {
+    Child(Child),
+    /// An Envoy of an earlier run. It has no parent here, so a thread waits for its process descriptor.
+    Found(Pid, JoinHandle<()>),
+}
+
+impl Envoy {
+    /// Finds the Envoy of an earlier run, or starts one.
+    pub(super) async fn start(
+        options: &Options,
+        bootstrap: &Bootstrap,
+    ) -> Result<Self, StandaloneError> {
+        let path = options.state.join("bootstrap.pb");
+        let process_id = options.state.join("envoy.pid");
+        if let Some(running) = find(&process_id, &path) {
+            let written = std::fs::read(&path).unwrap_or_default();
+            if written == bootstrap.message().encode_to_vec() {
+                tracing::info!("the Envoy of an earlier run is still enforcing; going on with it");
+                return Ok(Self {
+                    binary: options.envoy.clone(),
+                    bootstrap: path,
+                    process_id,
+                    running,
+                });
+            }
+            tracing::info!("the Envoy of an earlier run protects another vault; stopping it");
+            stop(running).await;
+        }
+        check_free(options.data, "--data-listen")?;
+        check_free(options.management, "--management-listen")?;
+        std::fs::write(&path, bootstrap.message().encode_to_vec()).map_err(|source| {
+            ProxyError::Bootstrap {
+                path: path.clone(),
+                source,
+            }
+        })?;
+        let child = spawn(&options.envoy, &path, &process_id)?;
+        Ok(Self {
+            binary: options.envoy.clone(),
+            bootstrap: path,
+            process_id,
+            running: Running::Child(child),
+        })
+    }
+
+    /// Keeps Envoy running until told to stop, then stops it.
+    pub(super) async fn supervise(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut wait = BACKOFF.0;
+        loop {
+            let started = tokio::time::Instant::now();
+            tokio::select! {
+                ended = self.running.ended() => {
+                    tracing::error!("Envoy ended ({ended}); nothing reaches the vault until it runs again, in {wait:?}");
+                }
+                () = told_to_stop(&mut stopped) => {
+                    stop(self.running).await;
+                    let _ = std::fs::remove_file(&self.process_id);
+                    return;
+                }
+            }
+            if started.elapsed() > WELL {
+                wait = BACKOFF.0;
+            }
+            self.running = loop {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = told_to_stop(&mut stopped) => return,
+                }
+                wait = (wait * 2).min(BACKOFF.1);
+                match spawn(&self.binary, &self.bootstrap, &self.process_id) {
+                    Ok(child) => break Running::Child(child),
+                    Err(error) => tracing::error!("{error}; trying again in {wait:?}"),
+                }
+            };
+        }
+    }
+}
+
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    // An error means that whoever would tell is gone, which is the same.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+impl Running {
+    /// Waits for the end, and says how it ended.
+    async fn ended(&mut self) -> String {
+        match self {
+            Self::Child(child) => match child.wait().await {
+                Ok(status) => describe(status),
+                Err(error) => error.to_string(),
+            },
+            Self::Found(_, ended) => {
+                let _ = ended.await;
+                "started by an earlier run".into()
+            }
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".into(),
+    }
+}
+
+fn spawn(binary: &Path, bootstrap: &Path, process_id: &Path) -> Result<Child, ProxyError> {
+    let child = Command::new(binary)
+        .arg("-c")
+        .arg(bootstrap)
+        .args([
+            "--use-dynamic-base-id",
+            "--log-level",
+            "warning",
+            "--component-log-level",
+            "main:error,misc:error",
+            "--file-flush-interval-msec",
+            "100",
+        ])
+        .stdin(Stdio::null())
+        // A group of its own: a signal to this process's group must not end what enforces.
+        .process_group(0)
+        .spawn()
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ProxyError::NotFound {
+                path: binary.to_owned(),
+            },
+            _ => ProxyError::Run {
+                path: binary.to_owned(),
+                source,
+            },
+        })?;
+    if let Some(id) = child.id() {
+        let written = std::fs::write(process_id, id.to_string());
+        if let Err(error) = written {
+            tracing::warn!(
+                "{}: cannot be written: {error}; a later run will not find this Envoy",
+                process_id.display()
+            );
+        }
+    }
+    Ok(child)
+}
+
+/// The Envoy of an earlier run: the process whose id was noted, if it still runs with our bootstrap.
+fn find(process_id: &Path, bootstrap: &Path) -> Option<Running> {
+    let id: i32 = std::fs::read_to_string(process_id)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    let pid = Pid::from_raw(id)?;
+    let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Asked after the descriptor is open, so that it is about that very process.
+    let command = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+    let named = command
+        .split(|byte| *byte == 0)
+        .any(|word| word == bootstrap.as_os_str().as_encoded_bytes());
+    named.then_some(())?;
+    let ended = tokio::task::spawn_blocking(move || {
+        // Readable means ended.
+        let _ = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None);
+    });
+    Some(Running::Found(pid, ended))
+}
+
+async fn stop(mut running: Running) {
+    let pid = match &running {
+        Running::Child(child) => child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw),
+        Running::Found(pid, _) => Some(*pid),
+    };
+    let Some(pid) = pid else { return };
+    for signal in [Signal::TERM, Signal::KILL] {
+        let _ = kill_process(pid, signal);
+        if tokio::time::timeout(STOPPING, running.ended())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+    }
+}
+
+/// Envoy would only say so in its log, later.
+fn check_free(address: SocketAddrV4, option: &'static str) -> Result<(), StandaloneError> {
+    std::net::TcpListener::bind(address)
+        .map(drop)
+        .map_err(|source| StandaloneError::Listen {
+            address,
+            option,
+            source,
+        })
+}
