@@ -1,0 +1,116 @@
+//! The vault's API, row by row: which request is which plane and operation.
+
+use vaultwall::vault_api::{Request, classify};
+
+use crate::firewall::firewall;
+use crate::table::{optional, request, rows};
+
+/// Request, namespace header, plane, operations (`+` between them: all are needed; `,`: any one is enough). The plane
+/// `400` is a bad request; its last column is a part of the message.
+const COLUMNS: usize = 4;
+
+/// Every file of `classify/`; a file that is not listed fails.
+const FILES: [&str; 9] = [
+    "planes",
+    "kv",
+    "transit",
+    "pki-and-others",
+    "namespaces",
+    "flags",
+    "methods",
+    "encodings",
+    "management-secrets",
+];
+
+#[test]
+fn requests_are_what_the_tables_say() {
+    let firewall = firewall("deny");
+    let table = firewall.table();
+    let mut wrong = Vec::new();
+    for row in FILES
+        .iter()
+        .flat_map(|file| rows(&format!("classify/{file}.txt"), COLUMNS))
+    {
+        let [sent, namespace, plane, operations] = row.cells.as_slice() else {
+            panic!("{}: columns", row.place)
+        };
+        let (method, target) = request(sent);
+        let request = Request {
+            method: &method,
+            target: &target,
+            namespace: optional(namespace).map(|value| value.trim_matches('"')),
+        };
+        let got = match classify(&table, &request) {
+            Ok(found) => {
+                let class = &found.class;
+                let separator = if class.operations.all { "+" } else { "," };
+                let names = class.operations.names.join(separator);
+                let names = if names.is_empty() { "-".into() } else { names };
+                format!("{} {names}", class.plane)
+            }
+            Err(problem) if problem.to_string().contains(operations.as_str()) => {
+                format!("400 {operations}")
+            }
+            Err(problem) => format!("400 {problem}"),
+        };
+        let expected = format!("{plane} {operations}");
+        if got != expected {
+            wrong.push(format!(
+                "{}: {sent} [{namespace}]\n  expected {expected}\n  got      {got}",
+                row.place
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_is_used() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions/classify");
+    let mut found: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.trim_end_matches(".txt").to_owned()
+        })
+        .collect();
+    found.sort();
+    let mut listed = FILES.map(str::to_owned).to_vec();
+    listed.sort();
+    assert_eq!(found, listed);
+}
+
+/// On the management listener only session, control and infrastructure pass. No request to an engine may be one of
+/// them, whatever is mounted where.
+#[test]
+fn no_request_to_an_engine_leaves_the_data_plane() {
+    let firewall = firewall("deny");
+    let table = firewall.table();
+    let mounts = ["secret", "kv1", "transit", "pki", "ns1/every", "x"];
+    let inner = [
+        "sys/mounts",
+        "sys/health",
+        "sys/init",
+        "auth/token/lookup-self",
+        "auth/a/login",
+        "identity/entity/id",
+        "data/sys/mounts",
+        "metadata/sys/raw",
+    ];
+    for method in [
+        "GET", "HEAD", "LIST", "SCAN", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HELP",
+    ] {
+        for mount in mounts {
+            for path in inner {
+                let target = format!("/v1/{mount}/{path}");
+                let request = Request {
+                    method,
+                    target: &target,
+                    namespace: None,
+                };
+                let row = classify(&table, &request).unwrap();
+                assert_eq!(row.class.plane.name(), "data", "{method} {target}");
+            }
+        }
+    }
+}

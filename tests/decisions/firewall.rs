@@ -1,0 +1,90 @@
+//! The firewall of the tables, and its variants.
+
+use std::sync::Arc;
+
+use vaultwall::policy::{
+    AddressRules, DefaultAction, Engine, EngineNamespace, EngineType, Firewall, ManagementAccess,
+    VaultId,
+};
+
+/// Who is let in, by which rule. `10.20.5.0/24` is part of `10.20.0.0/16`, `198.51.100.9/32` of `198.51.100.0/24`.
+const VIRTUAL_NETWORKS: &[(&str, &str)] = &[
+    ("10.1.0.5/32", "web/virtualNetworkRules/corp/build"),
+    ("10.1.0.6/32", "web/virtualNetworkRules/1"),
+    ("10.20.0.0/16", "web/virtualNetworkRules/corp/dc"),
+    ("10.20.5.0/24", "guests/virtualNetworkRules/corp/lab"),
+];
+const IP_RULES: &[(&str, &str)] = &[
+    ("203.0.113.7/32", "web/ipRules/hq"),
+    ("198.51.100.0/24", "web/ipRules/office"),
+    ("198.51.100.9/32", "guests/ipRules/198.51.100.9"),
+];
+/// Mount path, type, vault namespace.
+const ENGINES: &[(&str, EngineType, EngineNamespace)] = &[
+    ("secret", EngineType::KvV2, EngineNamespace::Root),
+    ("kv1", EngineType::KvV1, EngineNamespace::Root),
+    ("cubbyhole", EngineType::Cubbyhole, EngineNamespace::Root),
+    ("transit", EngineType::Transit, EngineNamespace::Root),
+    ("pki", EngineType::Pki, EngineNamespace::Root),
+    ("db", EngineType::Database, EngineNamespace::Root),
+    ("totp", EngineType::Other, EngineNamespace::Root),
+    ("every", EngineType::KvV2, EngineNamespace::EveryListed),
+];
+const NAMESPACES: &[&str] = &["ns1", "ns1/child"];
+
+/// The firewall that a table names:
+///
+/// | name | what it is |
+/// |---|---|
+/// | `deny` | the rules above, `defaultAction: Deny`, management unrestricted |
+/// | `allow` | the same with `defaultAction: Allow` |
+/// | `rules` | as `deny`, with `management.access: NetworkRules` |
+/// | `allow+rules` | as `allow`, with `management.access: NetworkRules` |
+/// | `closed` | as `deny`, with `management.access: Disabled` |
+/// | `none` | a vault that no policy describes |
+pub fn firewall(name: &str) -> Firewall {
+    let vault = VaultId {
+        namespace: "vault".into(),
+        service: "openbao".into(),
+    };
+    let mut firewall = Firewall::deny_all(vault, 8200);
+    if name == "none" {
+        return firewall;
+    }
+    let (action, management) = match name {
+        "deny" => (DefaultAction::Deny, ManagementAccess::Unrestricted),
+        "allow" => (DefaultAction::Allow, ManagementAccess::Unrestricted),
+        "rules" => (DefaultAction::Deny, ManagementAccess::NetworkRules),
+        "allow+rules" => (DefaultAction::Allow, ManagementAccess::NetworkRules),
+        "closed" => (DefaultAction::Deny, ManagementAccess::Disabled),
+        _ => panic!("no firewall is called {name}"),
+    };
+    firewall.policies = vec!["web".into(), "guests".into()];
+    firewall.default_action = action;
+    firewall.management = management;
+    firewall.virtual_networks = rules(VIRTUAL_NETWORKS);
+    firewall.ip_rules = rules(IP_RULES);
+    firewall.namespaces = NAMESPACES.iter().map(ToString::to_string).collect();
+    firewall.engines = ENGINES
+        .iter()
+        .map(|(path, engine_type, namespace)| Engine {
+            path: (*path).to_owned(),
+            engine_type: *engine_type,
+            namespace: namespace.clone(),
+        })
+        .chain([Engine {
+            path: "only".into(),
+            engine_type: EngineType::KvV2,
+            namespace: EngineNamespace::Named("ns1".into()),
+        }])
+        .collect();
+    firewall
+}
+
+fn rules(list: &[(&str, &str)]) -> AddressRules {
+    let mut rules = AddressRules::default();
+    for (prefix, rule) in list {
+        rules.claim(prefix.parse().unwrap(), &Arc::from(*rule));
+    }
+    rules
+}
