@@ -97,7 +97,7 @@ impl Files {
     /// What a file holds now, unless that must not replace what it held before.
     fn load(&self, path: &Path) -> Option<FileContents> {
         let before = self
-            .files
+            .read
             .get(path)
             .map_or(0, |file| file.good.objects.len());
         let stays = if before == 0 {
@@ -141,7 +141,7 @@ impl Files {
     fn forget(&mut self, found: &[PathBuf], listed: bool) -> bool {
         let found: BTreeSet<&PathBuf> = found.iter().collect();
         let gone: Vec<PathBuf> = self
-            .files
+            .read
             .keys()
             .filter(|path| !found.contains(path))
             .cloned()
@@ -156,7 +156,7 @@ impl Files {
                 .any(|(key, _)| key.kind == "VaultNetworkPolicy")
         };
         let left = self
-            .files
+            .read
             .iter()
             .any(|(path, file)| found.contains(path) && has_policy(file));
         let had = self.read.values().any(has_policy);
@@ -187,10 +187,7 @@ impl Files {
         if !loaded.violations.is_empty() {
             return;
         }
-        let objects = self
-            .files
-            .values()
-            .flat_map(|file| file.good.objects.iter());
+        let objects = self.read.values().flat_map(|file| file.good.objects.iter());
         let wanted: BTreeMap<ObjectKey, Object> = objects
             .filter_map(|(key, object)| Some((key.clone(), object.clone()?)))
             .collect();
