@@ -16,7 +16,6 @@ use std::{env, fs};
 
 use cases::{Case, read, root};
 use vaultwall::compile::{ProtectedService, network_policies};
-use vaultwall::index::Index;
 use vaultwall::index::objects::LoadedObjects;
 use vaultwall::policy::{Firewall, Limits, VaultId};
 
@@ -104,27 +103,7 @@ fn firewalls(case: &Case) -> Vec<(Firewall, ProtectedService)> {
     );
     assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
     assert!(loaded.violations.is_empty(), "{:#?}", loaded.violations);
-    let mut index = Index::new(limits);
-    loaded
-        .namespaces
-        .into_iter()
-        .for_each(|fact| index.apply_namespace(fact));
-    loaded
-        .pods
-        .into_iter()
-        .for_each(|fact| index.apply_pod(fact));
-    loaded
-        .services
-        .into_iter()
-        .for_each(|fact| index.apply_service(fact));
-    loaded
-        .virtual_networks
-        .into_iter()
-        .for_each(|network| index.apply_virtual_network(network.object));
-    loaded
-        .policies
-        .into_iter()
-        .for_each(|policy| index.apply_policy(policy.object));
+    let mut index = loaded.into_index(limits);
     let vaults: Vec<_> = index.vaults().cloned().collect();
     let resolve = |vault: VaultId| {
         let resolved = index.resolve(&vault).unwrap().resolution;

@@ -25,7 +25,7 @@ pub use document::LoadError;
 pub use files::files_of;
 use reader::Reader;
 
-use super::{NamespaceFact, ObservedPod, ServiceAccountFact, ServiceFact};
+use super::{Index, NamespaceFact, ObservedPod, ServiceAccountFact, ServiceFact};
 use crate::policy::{
     Limits, ValidatedPolicy, ValidatedVirtualNetwork, VaultId, Violation, ViolationReason,
 };
@@ -222,6 +222,35 @@ impl LoadedObjects {
     pub fn is_empty(&self) -> bool {
         let objects = self.policies.len() + self.virtual_networks.len() + self.facts();
         objects == 0 && self.violations.is_empty() && self.errors.is_empty()
+    }
+
+    /// The index of what can be used, for a question that is asked once. What the violations and errors mean for the
+    /// answer is the caller's decision.
+    pub fn into_index(self, limits: Limits) -> Index {
+        let mut index = Index::new(limits);
+        for fact in self.namespaces {
+            index.apply_namespace(fact);
+        }
+        for pod in self.pods {
+            index.apply_pod(pod);
+        }
+        for fact in self.service_accounts {
+            index.apply_service_account(fact);
+        }
+        for fact in self.services {
+            index.apply_service(fact);
+        }
+        for network in self.virtual_networks {
+            index.apply_virtual_network(network.object);
+        }
+        for policy in self.policies {
+            index.apply_policy(policy.object);
+        }
+        for policy in self.refused_policies {
+            let RefusedPolicy { name, vault, port } = policy.object;
+            index.apply_invalid_policy(&name, vault, port);
+        }
+        index
     }
 
     /// Of objects that stand in two places none is used: nobody can tell which one is meant.
