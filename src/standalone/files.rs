@@ -1,7 +1,9 @@
 //! What was last good of every file, kept in step with the index.
 //!
 //! A file that cannot be read, that holds anything invalid, or that is suddenly empty changes nothing: its objects of
-//! before stay in force, and the reason is said once for each content.
+//! before stay in force, and the reason is said once for each content. Of a file that never was good, refused policies
+//! are known by name: they open nothing, and keep the default action of their vault at `Deny`, because what they mean
+//! is not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -96,14 +98,14 @@ impl Files {
 
     /// What a file holds now, unless that must not replace what it held before.
     fn load(&self, path: &Path) -> Option<FileContents> {
-        let before = self
+        let was_good = self
             .read
             .get(path)
-            .map_or(0, |file| file.good.objects.len());
-        let stays = if before == 0 {
-            "none of it is in force"
-        } else {
+            .is_some_and(|file| file.good.objects.iter().any(is_valid));
+        let stays = if was_good {
             "what it held before stays in force"
+        } else {
+            "none of it is in force"
         };
         let contents = match load_file(path, &self.limits) {
             Ok(contents) => contents,
@@ -124,9 +126,9 @@ impl Files {
             );
         }
         if !contents.violations.is_empty() {
-            return None;
+            return (!was_good).then(|| refused_policies(contents));
         }
-        if contents.objects.is_empty() && before > 0 {
+        if contents.objects.is_empty() && was_good {
             tracing::error!(
                 "{}: it is empty now; {stays}; delete the file to take its rules away",
                 path.display()
@@ -150,10 +152,8 @@ impl Files {
             return false;
         }
         let has_policy = |file: &File| {
-            file.good
-                .objects
-                .iter()
-                .any(|(key, _)| key.kind == "VaultNetworkPolicy")
+            let mut objects = file.good.objects.iter();
+            objects.any(|(_, object)| matches!(object, Some(Object::Policy(_))))
         };
         let left = self
             .read
@@ -211,6 +211,19 @@ impl Files {
     }
 }
 
+fn is_valid((_, object): &(ObjectKey, Option<Object>)) -> bool {
+    !matches!(object, None | Some(Object::RefusedPolicy(_)))
+}
+
+/// What is left of a file with violations: that there are policies, and of which vault.
+fn refused_policies(mut contents: FileContents) -> FileContents {
+    contents
+        .objects
+        .retain(|(_, object)| matches!(object, Some(Object::RefusedPolicy(_))));
+    contents.violations.clear();
+    contents
+}
+
 fn apply(index: &mut Index, object: Object) {
     match object {
         Object::Policy(policy) => index.apply_policy(policy),
@@ -237,5 +250,103 @@ fn delete(index: &mut Index, key: &ObjectKey, object: &Object) {
         Object::Pod(_) => index.delete_pod(&name),
         Object::ServiceAccount(_) => index.delete_service_account(&name),
         Object::Service(_) => index.delete_service(&name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::policy::{DefaultAction, Firewall, VaultId};
+
+    const ALLOW: &str = "\
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: a, namespace: vault}
+spec: {targetRef: {name: openbao, port: 8200}, defaultAction: Allow}
+";
+    const REFUSED: &str = "\
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: b, namespace: vault}
+spec: {targetRef: {name: openbao, port: 8200}, mode: Audit}
+";
+
+    /// The firewall after each step; a step writes files (none: deletes them).
+    fn walk(steps: &[&[(&str, Option<&str>)]]) -> Vec<Option<Firewall>> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Files::new(vec![folder.path().to_owned()], Limits::default());
+        let vault = VaultId {
+            namespace: "vault".into(),
+            service: "openbao".into(),
+        };
+        let step = |changes: &&[(&str, Option<&str>)]| {
+            for (name, text) in *changes {
+                let path = folder.path().join(name);
+                match text {
+                    Some(text) => std::fs::write(path, text).unwrap(),
+                    None => std::fs::remove_file(path).unwrap(),
+                }
+            }
+            files.reload(&BTreeSet::new());
+            let resolved = files.index_mut().resolve(&vault)?;
+            Some(resolved.resolution.firewall)
+        };
+        steps.iter().map(step).collect()
+    }
+
+    fn default_actions(steps: &[&[(&str, Option<&str>)]]) -> Vec<Option<DefaultAction>> {
+        let firewalls = walk(steps).into_iter();
+        firewalls
+            .map(|firewall| Some(firewall?.default_action))
+            .collect()
+    }
+
+    #[test]
+    fn a_policy_that_never_was_valid_keeps_the_vault_closed() {
+        use DefaultAction::{Allow, Deny};
+        // b.yaml is refused from the start, then gone; it may have meant `Deny`.
+        let steps: &[&[_]] = &[
+            &[("a.yaml", Some(ALLOW)), ("b.yaml", Some(REFUSED))],
+            &[("b.yaml", None)],
+            &[("b.yaml", Some(REFUSED))],
+        ];
+        assert_eq!(
+            default_actions(steps),
+            [Some(Deny), Some(Allow), Some(Deny)]
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_good_changes_nothing_when_it_is_refused() {
+        let both = format!("{ALLOW}---\n{REFUSED}");
+        let steps: &[&[_]] = &[
+            &[("a.yaml", Some(ALLOW))],
+            &[("a.yaml", Some(&both))],
+            &[("a.yaml", Some(ALLOW))],
+        ];
+        assert_eq!(
+            default_actions(steps),
+            [Some(DefaultAction::Allow); 3].to_vec()
+        );
+    }
+
+    #[test]
+    fn only_refused_policies_deny_everything_and_name_their_vault() {
+        let firewalls = walk(&[&[("b.yaml", Some(REFUSED))]]);
+        let firewall = firewalls.first().unwrap().as_ref().unwrap();
+        assert_eq!(firewall.policies, Vec::<String>::new());
+        assert_eq!(firewall.default_action, DefaultAction::Deny);
+    }
+
+    #[test]
+    fn the_last_valid_policy_stays_beside_a_refused_one() {
+        let steps: &[&[_]] = &[
+            &[("a.yaml", Some(ALLOW)), ("b.yaml", Some(REFUSED))],
+            &[("a.yaml", None)],
+        ];
+        for firewall in walk(steps) {
+            assert_eq!(firewall.unwrap().policies, ["a"]);
+        }
     }
 }
