@@ -1,7 +1,5 @@
 //! `vaultwall crds`: the objects that a cluster needs before the first policy.
 
-use serde_json::Value;
-
 use super::{Answer, Format, Outcome, Output};
 use crate::api;
 use crate::policy::Limits;
@@ -35,18 +33,10 @@ impl Crds {
                     &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}),
                 )?;
             }
-            Format::Text => output.text(&documents(&objects)?)?,
+            Format::Text => output.yaml(&objects)?,
         }
         Ok(Answer::Yes)
     }
-}
-
-/// One YAML document an object.
-fn documents(objects: &[Value]) -> Result<String, serde_saphyr::ser::Error> {
-    objects
-        .iter()
-        .map(|object| Ok(format!("---\n{}", serde_saphyr::to_string(object)?)))
-        .collect()
 }
 
 /// A number from 1 to `ceiling`; clap's own ranges do not know `usize`.

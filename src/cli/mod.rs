@@ -6,6 +6,7 @@
 mod completion;
 mod crds;
 mod output;
+mod render;
 mod serve;
 mod validate;
 
@@ -32,8 +33,11 @@ pub enum Answer {
     No,
 }
 
-/// The end of a subcommand. An error means that it could not tell: exit code 2, and the error on stderr.
-pub type Outcome = Result<Answer, Box<dyn Error + Send + Sync>>;
+/// Why a subcommand could not tell: exit code 2, and the error on stderr.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// The end of a subcommand.
+pub type Outcome = Result<Answer, Failure>;
 
 /// Exit code of an error, also clap's own for wrong usage.
 const COULD_NOT_TELL: u8 = 2;
@@ -58,6 +62,7 @@ struct Cli {
 enum Command {
     Completion(completion::Completion),
     Crds(crds::Crds),
+    Render(render::Render),
     Serve(serve::Serve),
     Validate(validate::Validate),
 }
@@ -67,6 +72,7 @@ impl Command {
         match self {
             Self::Completion(command) => command.run(output),
             Self::Crds(command) => command.run(output),
+            Self::Render(command) => command.run(output),
             Self::Serve(command) => command.run(output),
             Self::Validate(command) => command.run(output),
         }

@@ -69,13 +69,32 @@ impl Output {
         self.text(&format!("{text}\n"))
     }
 
+    /// Writes one YAML document an object.
+    pub fn yaml(&mut self, objects: &[impl Serialize]) -> Result<(), super::Failure> {
+        self.text(&yaml(objects)?)?;
+        Ok(())
+    }
+
     /// Whether the reader went away; a subcommand that follows something can end then.
     pub fn reader_left(&self) -> bool {
         self.reader_left
     }
 }
 
-/// Says on stderr why a subcommand could not tell, with the causes. A closed stderr is nobody's loss.
+/// One YAML document an object, as a stream.
+pub(super) fn yaml(objects: &[impl Serialize]) -> Result<String, serde_saphyr::ser::Error> {
+    objects
+        .iter()
+        .map(|object| Ok(format!("---\n{}", serde_saphyr::to_string(object)?)))
+        .collect()
+}
+
+/// Says something on stderr. A closed stderr is nobody's loss.
+pub(super) fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Says on stderr why a subcommand could not tell, with the causes.
 pub(super) fn complain(error: &(dyn Error + 'static)) {
     let mut message = format!("vaultwall: {error}");
     let mut cause = error.source();
@@ -83,7 +102,8 @@ pub(super) fn complain(error: &(dyn Error + 'static)) {
         let _ = write!(message, ": {error}");
         cause = error.source();
     }
-    let _ = writeln!(io::stderr(), "{message}");
+    message.push('\n');
+    say(&message);
 }
 
 #[cfg(test)]

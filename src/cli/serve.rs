@@ -77,7 +77,8 @@ fn default_state(port: u16) -> PathBuf {
     }
 }
 
-fn upstream(text: &str) -> Result<Upstream, String> {
+/// `HOST:PORT`.
+pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     let wanted = "write HOST:PORT, for example 127.0.0.1:8200";
     let (host, port) = text.rsplit_once(':').ok_or(wanted)?;
     if host.is_empty() || host.contains(':') {

@@ -58,7 +58,7 @@ fn up_to(ceiling: usize, text: &str) -> Result<usize, String> {
 
 /// Files that could not be read at all, so that nobody can say whether all objects are valid.
 #[derive(Debug)]
-pub(super) struct CannotRead(Vec<LoadError>);
+pub(super) struct CannotRead(pub(super) Vec<LoadError>);
 
 impl fmt::Display for CannotRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,10 +93,32 @@ impl Validate {
     }
 }
 
-/// A table an object: its violations' fields, reasons and messages; and a last line that counts.
+/// The violations, and a last line that counts.
 fn text(loaded: &LoadedObjects) -> String {
+    if !loaded.violations.is_empty() {
+        return violations(&loaded.violations);
+    }
+    format!(
+        "{}: {}, {}, {}\n",
+        if loaded.errors.is_empty() {
+            "valid"
+        } else {
+            "valid, as far as it could be read"
+        },
+        counted(loaded.policies.len(), "policy", "policies"),
+        counted(
+            loaded.virtual_networks.len(),
+            "virtual network",
+            "virtual networks"
+        ),
+        counted(loaded.facts(), "Kubernetes object", "Kubernetes objects"),
+    )
+}
+
+/// A table an object: its violations' fields, reasons and messages; and a last line that counts.
+pub(super) fn violations(violations: &[LocatedViolation]) -> String {
     let mut lines = Vec::new();
-    for object in loaded.violations.chunk_by(same_object) {
+    for object in violations.chunk_by(same_object) {
         let Some(first) = object.first() else {
             continue;
         };
@@ -129,24 +151,7 @@ fn text(loaded: &LoadedObjects) -> String {
             ));
         }
     }
-    lines.push(match loaded.violations.len() {
-        0 => format!(
-            "{}: {}, {}, {}",
-            if loaded.errors.is_empty() {
-                "valid"
-            } else {
-                "valid, as far as it could be read"
-            },
-            counted(loaded.policies.len(), "policy", "policies"),
-            counted(
-                loaded.virtual_networks.len(),
-                "virtual network",
-                "virtual networks"
-            ),
-            counted(loaded.facts(), "Kubernetes object", "Kubernetes objects"),
-        ),
-        n => counted(n, "violation", "violations"),
-    });
+    lines.push(counted(violations.len(), "violation", "violations"));
     lines.join("\n") + "\n"
 }
 

@@ -4,7 +4,11 @@ use std::sync::LazyLock;
 
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Configuration;
+use super::wire::type_url;
 
 /// Why a message could not be printed.
 #[derive(thiserror::Error, Debug)]
@@ -37,6 +41,55 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
         serde_json::value::Serializer,
         &options,
     )?))
+}
+
+/// A [`Configuration`] as JSON: its resources, each with its `@type`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConfigurationJson {
+    /// CDS.
+    pub clusters: Vec<Value>,
+    /// LDS.
+    pub listeners: Vec<Value>,
+    /// RDS.
+    pub routes: Vec<Value>,
+    /// ECDS.
+    pub extensions: Vec<Value>,
+}
+
+impl ConfigurationJson {
+    /// Prints a configuration.
+    pub fn of(configuration: &Configuration) -> Result<Self, JsonError> {
+        Ok(Self {
+            clusters: resources(&configuration.clusters)?,
+            listeners: resources(&configuration.listeners)?,
+            routes: resources(&configuration.routes)?,
+            extensions: resources(&configuration.extensions)?,
+        })
+    }
+
+    /// The resources by the name of their kind, in the order in which Envoy wants to hear of them.
+    pub fn kinds(&self) -> [(&'static str, &[Value]); 4] {
+        [
+            ("clusters", &self.clusters),
+            ("listeners", &self.listeners),
+            ("routes", &self.routes),
+            ("extensions", &self.extensions),
+        ]
+    }
+}
+
+fn resources<M: Message + Name>(messages: &[M]) -> Result<Vec<Value>, JsonError> {
+    messages
+        .iter()
+        .map(|message| {
+            let mut resource = Map::new();
+            resource.insert("@type".to_owned(), type_url::<M>().into());
+            if let Value::Object(fields) = to_json(message)? {
+                resource.extend(fields);
+            }
+            Ok(Value::Object(resource))
+        })
+        .collect()
 }
 
 fn sorted(value: Value) -> Value {

@@ -28,7 +28,7 @@ use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
 pub use bootstrap::{Bootstrap, static_bootstrap};
-pub use json::{JsonError, to_json};
+pub use json::{ConfigurationJson, JsonError, to_json};
 
 /// Name of the vault's cluster.
 const CLUSTER: &str = "vault";

@@ -77,7 +77,12 @@ pub(super) struct Text {
 /// Packs a message with its type URL.
 pub(super) fn any<M: Message + Name>(message: &M) -> Any {
     Any {
-        type_url: format!("type.googleapis.com/{}", M::full_name()),
+        type_url: type_url::<M>(),
         value: message.encode_to_vec(),
     }
+}
+
+/// What a packed message says that it is.
+pub(super) fn type_url<M: Name>() -> String {
+    format!("type.googleapis.com/{}", M::full_name())
 }

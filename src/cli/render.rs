@@ -1,0 +1,239 @@
+//! `vaultwall render`: what the policies in files come to, for people to look at and for machines to apply. It reads,
+//! resolves and compiles as the other commands do; what is rendered of a vault is [`rendered`]'s business.
+
+mod rendered;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::serve;
+use super::validate::{self, CannotRead, LimitArgs};
+use super::{Answer, Failure, Format, Outcome, Output, output};
+use crate::compile::ProxyPorts;
+use crate::compile::envoy::{Proxy, Upstream};
+use crate::index::objects::{LoadedObjects, Located, LocatedViolation};
+use crate::index::{Index, VaultResolution};
+use crate::policy::{Firewall, Limits, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
+use rendered::RenderedVault;
+
+/// Print the `NetworkPolicies` and Envoy resources that the policies in files come to.
+///
+/// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies` and then its Envoy resources,
+/// each with its `@type`. What is invalid is not rendered, and neither is anything beside it.
+#[derive(clap::Args, Debug)]
+pub(super) struct Render {
+    /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    /// Folder to write to instead: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`, `envoy/KIND.json`, and
+    /// `envoy-static.json`, which Envoy runs as it is. Overwrites these files, deletes none.
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// The one vault to render; all vaults of the files otherwise.
+    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = serve::vault)]
+    vault: Option<VaultId>,
+    /// The vault's own address, in place of its Service's.
+    #[arg(long, value_name = "HOST:PORT", value_parser = serve::upstream)]
+    upstream: Option<Upstream>,
+    /// Where the data endpoint listens, in place of the proxies' port in a cluster.
+    #[arg(long, value_name = "ADDR")]
+    data_listen: Option<SocketAddrV4>,
+    /// Where the management endpoint listens, in place of the proxies' port in a cluster.
+    #[arg(long, value_name = "ADDR")]
+    management_listen: Option<SocketAddrV4>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl Render {
+    pub(super) fn run(mut self, output: &mut Output) -> Outcome {
+        let limits: Limits = self.limits.into();
+        let mut loaded = LoadedObjects::load(&self.paths, &limits);
+        let errors = std::mem::take(&mut loaded.errors);
+        if !errors.is_empty() || !loaded.violations.is_empty() {
+            // Half of what is in a folder could open what the other half closes, so none of it is rendered.
+            refuse(output, &loaded.violations)?;
+            return if errors.is_empty() {
+                Ok(Answer::No)
+            } else {
+                Err(Box::new(CannotRead(errors)))
+            };
+        }
+        let files = PolicyFiles::of(&loaded);
+        let mut index = loaded.into_index(limits);
+        let vaults = self.vaults(&index)?;
+        if vaults.is_empty() {
+            tracing::warn!("no VaultNetworkPolicy was found in the paths of -f");
+        }
+        let mut rendered = Vec::new();
+        let mut violations = Vec::new();
+        for vault in vaults {
+            let Some(VaultResolution { resolution, .. }) = index.resolve(&vault) else {
+                continue;
+            };
+            if resolution.refused.is_empty() {
+                rendered.push(self.render(&index, &resolution)?);
+            } else {
+                violations.extend(files.violations(&vault, &resolution));
+            }
+        }
+        if !violations.is_empty() {
+            refuse(output, &violations)?;
+            return Ok(Answer::No);
+        }
+        for vault in &rendered {
+            for warning in &vault.warnings {
+                tracing::warn!("vault {}: {warning}", vault.vault);
+            }
+        }
+        match self.output_dir.take() {
+            Some(folder) => write(output, &rendered, &folder)?,
+            None => print(output, &rendered)?,
+        }
+        Ok(Answer::Yes)
+    }
+
+    /// The vaults to render.
+    fn vaults(&self, index: &Index) -> Result<Vec<VaultId>, String> {
+        let known: Vec<VaultId> = index.vaults().cloned().collect();
+        let names = || {
+            let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        if let Some(vault) = &self.vault {
+            return if known.contains(vault) {
+                Ok(vec![vault.clone()])
+            } else {
+                Err(format!(
+                    "no policy in the files is for the vault {vault}; the vaults with policies are: {}",
+                    names()
+                ))
+            };
+        }
+        let overrides = [
+            (self.upstream.is_some(), "--upstream"),
+            (self.data_listen.is_some(), "--data-listen"),
+            (self.management_listen.is_some(), "--management-listen"),
+        ];
+        match overrides.iter().find(|(given, _)| *given) {
+            Some((_, flag)) if known.len() > 1 => Err(format!(
+                "{flag} is for one vault, and the files have policies for several: {}; choose one with --vault",
+                names()
+            )),
+            _ => Ok(known),
+        }
+    }
+
+    fn render(&self, index: &Index, resolution: &Resolution) -> Result<RenderedVault, Failure> {
+        let firewall = &resolution.firewall;
+        RenderedVault::of(
+            resolution,
+            index.service(&firewall.vault),
+            &self.proxy(firewall),
+        )
+    }
+
+    /// What a proxy in the cluster is told, apart from what the command line says otherwise.
+    fn proxy(&self, firewall: &Firewall) -> Proxy {
+        let ports = ProxyPorts::of(firewall.port);
+        let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let VaultId { namespace, service } = &firewall.vault;
+        Proxy {
+            data: self.data_listen.unwrap_or(everywhere(ports.data)),
+            management: self
+                .management_listen
+                .unwrap_or(everywhere(ports.management)),
+            upstream: self.upstream.clone().unwrap_or_else(|| Upstream {
+                host: format!("{service}.{namespace}.svc"),
+                port: firewall.port,
+            }),
+            access_log: "/dev/stdout".to_owned(),
+        }
+    }
+}
+
+/// The violations, on stderr for people: stdout is for objects alone, and somebody may apply what comes out there.
+fn refuse(output: &mut Output, violations: &[LocatedViolation]) -> std::io::Result<()> {
+    match output.format {
+        Format::Json => output.json(&json!({"vaults": [], "violations": violations})),
+        Format::Text if violations.is_empty() => Ok(()),
+        Format::Text => {
+            output::say(&validate::violations(violations));
+            Ok(())
+        }
+    }
+}
+
+fn print(output: &mut Output, rendered: &[RenderedVault]) -> Result<(), Failure> {
+    match output.format {
+        Format::Json => output.json(&json!({"vaults": rendered, "violations": []}))?,
+        Format::Text => {
+            for vault in rendered {
+                vault.print(output)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files, and says which.
+fn write(output: &mut Output, rendered: &[RenderedVault], folder: &Path) -> Result<(), Failure> {
+    let mut vaults = Vec::new();
+    for vault in rendered {
+        let files = vault.write(folder)?;
+        if output.format == Format::Text {
+            for file in &files {
+                output.text(&format!("{}\n", file.display()))?;
+            }
+        }
+        vaults.push(json!({"vault": vault.vault, "files": files, "warnings": vault.warnings}));
+    }
+    if output.format == Format::Json {
+        output.json(&json!({"vaults": vaults, "violations": []}))?;
+    }
+    Ok(())
+}
+
+/// Which file a policy came from: the index does not care.
+struct PolicyFiles(Vec<(String, String, String)>);
+
+impl PolicyFiles {
+    fn of(loaded: &LoadedObjects) -> Self {
+        let place = |policy: &Located<ValidatedPolicy>| {
+            (
+                policy.object.vault.namespace.clone(),
+                policy.object.name.clone(),
+                policy.file.display().to_string(),
+            )
+        };
+        Self(loaded.policies.iter().map(place).collect())
+    }
+
+    /// Why policies of a vault are refused that are valid by themselves.
+    fn violations(&self, vault: &VaultId, resolution: &Resolution) -> Vec<LocatedViolation> {
+        let located = |refused: &RefusedPolicy| {
+            let file = self
+                .0
+                .iter()
+                .find(|(namespace, name, _)| {
+                    *namespace == vault.namespace && *name == refused.policy
+                })
+                .map(|(_, _, file)| file.clone());
+            LocatedViolation {
+                file: file.unwrap_or_default(),
+                kind: "VaultNetworkPolicy".to_owned(),
+                name: refused.policy.clone(),
+                field: refused.violation.field.clone(),
+                reason: refused.violation.reason,
+                message: refused.violation.message.clone(),
+            }
+        };
+        resolution.refused.iter().map(located).collect()
+    }
+}

@@ -1,0 +1,165 @@
+//! One vault's rendered objects, and their place in files. Decides nothing.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::output::yaml;
+use crate::cli::{Failure, Output};
+use crate::compile::envoy::{self, ConfigurationJson, Proxy};
+use crate::compile::{ProtectedService, firewall_policy, vault_policy};
+use crate::index::ServiceFact;
+use crate::policy::{Resolution, VaultId};
+
+/// What a vault's policies come to; serialized it has exactly these keys, which are a stable contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RenderedVault {
+    /// `NAMESPACE/SERVICE`.
+    pub(super) vault: String,
+    /// What the owners of the policies have to be told.
+    pub(super) warnings: Vec<String>,
+    network_policies: Vec<NetworkPolicy>,
+    envoy: ConfigurationJson,
+    #[serde(skip)]
+    envoy_static: Value,
+    #[serde(skip)]
+    folder: String,
+}
+
+/// A file that cannot be written.
+#[derive(Debug)]
+struct CannotWrite {
+    file: PathBuf,
+    source: io::Error,
+}
+
+impl fmt::Display for CannotWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: cannot be written: {}; check the folder of --output-dir and its owner",
+            self.file.display(),
+            self.source
+        )
+    }
+}
+
+impl Error for CannotWrite {}
+
+impl RenderedVault {
+    /// Renders a resolution. Without its Service nobody knows which pods are the vault's, so the `NetworkPolicy` around
+    /// them is left out, with a warning.
+    pub(super) fn of(
+        resolution: &Resolution,
+        service: Option<&ServiceFact>,
+        proxy: &Proxy,
+    ) -> Result<Self, Failure> {
+        let firewall = &resolution.firewall;
+        let VaultId {
+            namespace,
+            service: name,
+        } = &firewall.vault;
+        let remarks = resolution
+            .unresolved
+            .iter()
+            .chain(&resolution.conflicts)
+            .chain(&resolution.warnings);
+        let mut warnings: Vec<String> = remarks
+            .map(|remark| {
+                format!(
+                    "policy {}: {}: {}",
+                    remark.policy, remark.field, remark.message
+                )
+            })
+            .collect();
+        let mut network_policies = vec![firewall_policy(firewall)?];
+        let protected = match service {
+            Some(service) => {
+                ProtectedService::of(service, firewall.port).map_err(|error| error.to_string())
+            }
+            None => Err(format!(
+                "the Service {namespace}/{name} is in none of the files; add it, as \
+                 `kubectl get service -n {namespace} {name} -o yaml` prints it"
+            )),
+        };
+        match protected {
+            Ok(service) => network_policies.push(vault_policy(&firewall.vault, &service)),
+            Err(why) => warnings.push(format!(
+                "the NetworkPolicy {name}-vault is not rendered, and without it the firewall can be walked around: {why}"
+            )),
+        }
+        let table = firewall.table();
+        let configuration = envoy::configuration(firewall, &table, proxy);
+        Ok(Self {
+            vault: firewall.vault.to_string(),
+            warnings,
+            network_policies,
+            envoy: ConfigurationJson::of(&configuration)?,
+            envoy_static: envoy::to_json(&envoy::static_bootstrap(firewall, &table, proxy))?,
+            // Neither name can hold a slash, and a namespace no dot, so no two vaults share a folder.
+            folder: format!("{namespace}.{name}"),
+        })
+    }
+
+    /// Prints it as YAML documents: the `NetworkPolicies`, then the Envoy resources.
+    pub(super) fn print(&self, output: &mut Output) -> Result<(), Failure> {
+        output.yaml(&self.network_policies)?;
+        for (_, resources) in self.envoy.kinds() {
+            output.yaml(resources)?;
+        }
+        Ok(())
+    }
+
+    /// Writes it under `folder`, and says which files it wrote.
+    pub(super) fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let folder = folder.join(&self.folder);
+        let mut contents = vec![
+            (
+                folder.join("networkpolicies.yaml"),
+                yaml(&self.network_policies)?,
+            ),
+            (
+                folder.join("envoy-static.json"),
+                json_text(&self.envoy_static)?,
+            ),
+        ];
+        for (kind, resources) in self.envoy.kinds() {
+            let file = folder.join("envoy").join(format!("{kind}.json"));
+            contents.push((file, json_text(&resources)?));
+        }
+        let mut files = Vec::new();
+        for (file, text) in contents {
+            put(&file, &text).map_err(|source| CannotWrite {
+                file: file.clone(),
+                source,
+            })?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+}
+
+fn json_text(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n")
+}
+
+/// Nobody ever finds half a file: who watches the folder may be an Envoy.
+fn put(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let unfinished = file.with_extension("unfinished");
+    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, file));
+    if written.is_err() {
+        // It may not even be there.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}

@@ -1,0 +1,32 @@
+//! The real Envoy's opinion of a configuration, without running it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The binary that `dev/tools install` brings, or the one that the environment names.
+fn binary() -> PathBuf {
+    let path = std::env::var_os("VAULTWALL_ENVOY").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/envoy"),
+        PathBuf::from,
+    );
+    assert!(
+        path.is_file(),
+        "{} is missing: run dev/tools install",
+        path.display()
+    );
+    path
+}
+
+/// What is wrong with a bootstrap file (`.json`, or `.pb` in binary form), in Envoy's words; none if it is good.
+pub fn objection(file: &Path) -> Option<String> {
+    let output = Command::new(binary())
+        .args(["--mode", "validate", "--log-level", "error", "-c"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let words = [output.stdout, output.stderr].concat();
+    let words = String::from_utf8_lossy(&words).trim().to_owned();
+    // Envoy has to say that it is good; silence proves nothing.
+    let good = output.status.success() && words.ends_with(" OK");
+    (!good).then(|| format!("{}: {words}", file.display()))
+}

@@ -1,0 +1,377 @@
+//! `vaultwall render` as people and scripts meet it: what is on stdout, which files are written, and exit codes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod real_envoy;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+const CLUSTER: &str = "tests/golden/cluster.yaml";
+const QUICKSTART: &str = "tests/golden/quickstart/in.yaml";
+/// Two vaults.
+const SEVERAL: &str = "tests/golden/several-policies/in.yaml";
+const OTHER_VAULT: &str = "tests/golden/active-service/in.yaml";
+
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
+    fn documents(&self) -> Vec<Value> {
+        serde_saphyr::from_multiple(&self.stdout).unwrap()
+    }
+}
+
+fn render(arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+        .arg("render")
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+fn golden_policies(case: &str) -> Vec<Value> {
+    let file = format!("tests/golden/{case}/out/networkpolicies.yaml");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap()
+}
+
+/// Every file under a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
+    let run = render(&["-f", CLUSTER, QUICKSTART]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let documents = run.documents();
+    assert_eq!(documents[..2], golden_policies("quickstart"));
+    let kinds: Vec<_> = documents[2..]
+        .iter()
+        .map(|resource| resource["@type"].as_str().unwrap())
+        .map(|url| url.rsplit('.').next().unwrap())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "Cluster",
+            "Listener",
+            "Listener",
+            "RouteConfiguration",
+            "TypedExtensionConfig",
+            "TypedExtensionConfig",
+            "TypedExtensionConfig",
+            "TypedExtensionConfig",
+            "TypedExtensionConfig",
+        ]
+    );
+}
+
+#[test]
+fn json_says_the_same_in_one_object() {
+    let arguments = ["-f", CLUSTER, QUICKSTART];
+    let documents = render(&arguments).documents();
+    let run = render(&[&arguments[..], &["-o", "json"]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let object = run.json();
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&object), ["vaults", "violations"]);
+    assert_eq!(object["violations"], json!([]));
+    let vault = &object["vaults"][0];
+    assert_eq!(
+        keys(vault),
+        ["vault", "warnings", "networkPolicies", "envoy"]
+    );
+    assert_eq!(vault["vault"], "vault/openbao");
+    let lists = [
+        &vault["networkPolicies"],
+        &vault["envoy"]["clusters"],
+        &vault["envoy"]["listeners"],
+        &vault["envoy"]["routes"],
+        &vault["envoy"]["extensions"],
+    ];
+    let listed: Vec<_> = lists
+        .iter()
+        .flat_map(|list| list.as_array().unwrap())
+        .cloned()
+        .collect();
+    assert_eq!(listed, documents);
+}
+
+#[test]
+fn proxies_in_a_cluster_listen_everywhere_and_ask_the_service() {
+    let socket = |resource: &Value, pointer: &str| {
+        let address = resource.pointer(pointer).unwrap();
+        let host = address["address"].as_str().unwrap();
+        format!("{host}:{}", address["port_value"])
+    };
+    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+    let case = |arguments: &[&str]| {
+        let run = render(&[arguments, &["-o", "json"]].concat());
+        let envoy = &run.json()["vaults"][0]["envoy"];
+        let mut addresses = vec![socket(&envoy["clusters"][0], endpoint)];
+        for listener in envoy["listeners"].as_array().unwrap() {
+            addresses.push(socket(listener, "/address/socket_address"));
+        }
+        addresses.join(" ")
+    };
+    assert_eq!(
+        case(&["-f", QUICKSTART]),
+        "openbao.vault.svc:8200 0.0.0.0:8200 0.0.0.0:8300"
+    );
+    // The management endpoint steps aside for a vault on its port.
+    assert_eq!(
+        case(&["-f", "tests/golden/port-8300/in.yaml"]),
+        "openbao-8300.vault.svc:8300 0.0.0.0:8300 0.0.0.0:8301"
+    );
+    let overrides = [
+        "--upstream",
+        "127.0.0.1:18200",
+        "--data-listen",
+        "127.0.0.1:1",
+        "--management-listen",
+        "127.0.0.2:2",
+    ];
+    assert_eq!(
+        case(&[&["-f", QUICKSTART][..], &overrides].concat()),
+        "127.0.0.1:18200 127.0.0.1:1 127.0.0.2:2"
+    );
+}
+
+#[test]
+fn a_folder_gets_each_vaults_files_and_envoy_runs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("made/for/it");
+    let arguments = [
+        "-f",
+        CLUSTER,
+        SEVERAL,
+        OTHER_VAULT,
+        "--output-dir",
+        at.to_str().unwrap(),
+    ];
+    let run = render(&arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let mut expected = Vec::new();
+    for vault in ["vault.openbao", "vault.openbao-active"] {
+        for file in [
+            "envoy-static.json",
+            "envoy/clusters.json",
+            "envoy/extensions.json",
+            "envoy/listeners.json",
+            "envoy/routes.json",
+            "networkpolicies.yaml",
+        ] {
+            expected.push(at.join(vault).join(file));
+        }
+    }
+    expected.sort();
+    assert_eq!(files(&at), expected);
+    // stdout names them, one a line
+    let mut named: Vec<_> = run.stdout.lines().map(PathBuf::from).collect();
+    named.sort();
+    assert_eq!(named, expected);
+
+    for (vault, case) in [
+        ("vault.openbao", "several-policies"),
+        ("vault.openbao-active", "active-service"),
+    ] {
+        let text = fs::read_to_string(at.join(vault).join("networkpolicies.yaml")).unwrap();
+        let policies: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        assert_eq!(policies, golden_policies(case));
+        let bootstrap = at.join(vault).join("envoy-static.json");
+        assert_eq!(real_envoy::objection(&bootstrap), None);
+    }
+    let routes = fs::read_to_string(at.join("vault.openbao/envoy/routes.json")).unwrap();
+    let printed = render(&["-f", CLUSTER, SEVERAL, "-o", "json"]).json();
+    assert_eq!(
+        serde_json::from_str::<Value>(&routes).unwrap(),
+        printed["vaults"][0]["envoy"]["routes"]
+    );
+
+    // A second run overwrites its own files with the same bytes, and lets those of others be.
+    let foreign = at.join("vault.openbao/notes.txt");
+    fs::write(&foreign, "mine").unwrap();
+    let cluster = at.join("vault.openbao/envoy/clusters.json");
+    let before = fs::read(&cluster).unwrap();
+    fs::write(&cluster, "spoilt").unwrap();
+    let json = render(&[&arguments[..], &["-o", "json"]].concat()).json();
+    assert_eq!(fs::read(&cluster).unwrap(), before);
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "mine");
+    assert_eq!(json["vaults"][1]["vault"], "vault/openbao-active");
+    assert_eq!(json["vaults"][1]["files"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn one_vault_can_be_chosen() {
+    let arguments = ["-f", SEVERAL, OTHER_VAULT, "-o", "json"];
+    let names = |run: &Run| -> Vec<String> {
+        let object = run.json();
+        let vaults = object["vaults"].as_array().unwrap().iter();
+        vaults
+            .map(|vault| vault["vault"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        names(&render(&arguments)),
+        ["vault/openbao", "vault/openbao-active"]
+    );
+    let one = [&arguments[..], &["--vault", "vault/openbao-active"]].concat();
+    assert_eq!(names(&render(&one)), ["vault/openbao-active"]);
+    let upstream = ["--upstream", "127.0.0.1:1"];
+    assert_eq!(render(&[&one[..], &upstream].concat()).code, Some(0));
+
+    for (more, word) in [
+        (&["--vault", "vault/nobody"][..], "vault/openbao-active"),
+        (&upstream, "--vault"),
+    ] {
+        let run = render(&[&arguments[..], more].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+        assert!(run.stderr.contains(word), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn without_the_service_the_policy_around_its_pods_is_left_out_with_a_warning() {
+    let run = render(&["-f", QUICKSTART, "-o", "json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let vault = &run.json()["vaults"][0];
+    let policies = vault["networkPolicies"].as_array().unwrap();
+    assert_eq!(policies.len(), 1);
+    assert_eq!(policies[0]["metadata"]["name"], "openbao-firewall");
+    assert_eq!(vault["envoy"]["listeners"].as_array().unwrap().len(), 2);
+    let warnings = vault["warnings"].to_string();
+    for words in ["openbao-vault", "kubectl get service -n vault openbao"] {
+        assert!(warnings.contains(words), "{warnings}");
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn what_is_invalid_is_not_rendered_and_neither_is_what_stands_beside_it() {
+    let run = render(&["-f", CLUSTER, QUICKSTART, "tests/validate/bad"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
+    for words in [
+        "tests/validate/bad/policies.yaml: VaultNetworkPolicy many-mistakes",
+        "spec.ipRules[1].value",
+        "12 violations",
+    ] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let run = render(&[
+        "-f",
+        CLUSTER,
+        QUICKSTART,
+        "tests/validate/bad",
+        "-o",
+        "json",
+        "--output-dir",
+        at,
+    ]);
+    assert_eq!(run.code, Some(1));
+    let object = run.json();
+    assert_eq!(object["vaults"], json!([]));
+    assert_eq!(object["violations"].as_array().unwrap().len(), 12);
+    assert!(files(folder.path()).is_empty());
+}
+
+#[test]
+fn what_only_breaks_a_rule_together_is_not_rendered_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = |name: &str, net: u8| {
+        format!(
+            "---\napiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\n\
+             metadata: {{name: {name}, namespace: vault, creationTimestamp: \"2026-01-0{net}T00:00:00Z\"}}\n\
+             spec:\n  targetRef: {{name: openbao, port: 8200}}\n\
+             \x20 ipRules: [{{value: 9.9.{net}.1}}, {{value: 9.9.{net}.2}}]\n"
+        )
+    };
+    let text = policy("older", 1) + &policy("younger", 2);
+    let file = folder.path().join("policies.yaml");
+    fs::write(&file, text).unwrap();
+    let arguments = ["-f", file.to_str().unwrap(), "--max-ip-rules"];
+    assert_eq!(render(&[&arguments[..], &["4"]].concat()).code, Some(0));
+    let run = render(&[&arguments[..], &["3", "-o", "json"]].concat());
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let object = run.json();
+    assert_eq!(object["vaults"], json!([]));
+    let violation = &object["violations"][0];
+    assert_eq!(violation["file"], file.to_str().unwrap());
+    assert_eq!(violation["kind"], "VaultNetworkPolicy");
+    assert_eq!(violation["name"], "younger");
+    assert_eq!(violation["reason"], "LimitExceeded");
+}
+
+#[test]
+fn what_cannot_be_read_or_written_exits_2_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = folder.path().join("taken");
+    fs::write(&taken, "").unwrap();
+    let broken = folder.path().join("broken.yaml");
+    fs::write(&broken, "a: [").unwrap();
+    let taken = taken.to_str().unwrap();
+    let broken = broken.to_str().unwrap();
+    for (arguments, word) in [
+        (&["-f", "no/such/file", QUICKSTART][..], "no/such/file"),
+        (&["-f", QUICKSTART, broken], broken),
+        (&["-f", QUICKSTART, "--output-dir", taken], taken),
+        (
+            &["-f", QUICKSTART, "--vault", "openbao"],
+            "NAMESPACE/SERVICE",
+        ),
+        (&[], "--filename"),
+    ] {
+        let run = render(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+        assert!(run.stderr.contains(word), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn no_policy_renders_nothing() {
+    let run = render(&["-f", CLUSTER]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""));
+    assert!(run.stderr.contains("VaultNetworkPolicy"), "{}", run.stderr);
+}
