@@ -5,6 +5,7 @@
 
 mod completion;
 mod crds;
+mod explain;
 mod output;
 mod render;
 mod serve;
@@ -62,6 +63,7 @@ struct Cli {
 enum Command {
     Completion(completion::Completion),
     Crds(crds::Crds),
+    Explain(Box<explain::Explain>),
     Render(render::Render),
     Serve(serve::Serve),
     Validate(validate::Validate),
@@ -72,6 +74,7 @@ impl Command {
         match self {
             Self::Completion(command) => command.run(output),
             Self::Crds(command) => command.run(output),
+            Self::Explain(command) => command.run(output),
             Self::Render(command) => command.run(output),
             Self::Serve(command) => command.run(output),
             Self::Validate(command) => command.run(output),

@@ -9,10 +9,10 @@ use vaultwall::policy::{
 
 /// Who is let in, by which rule. `10.20.5.0/24` is part of `10.20.0.0/16`, `198.51.100.9/32` of `198.51.100.0/24`.
 const VIRTUAL_NETWORKS: &[(&str, &str)] = &[
-    ("10.1.0.5/32", "web/virtualNetworkRules/corp/build"),
+    ("10.1.0.5/32", "web/virtualNetworkRules/build"),
     ("10.1.0.6/32", "web/virtualNetworkRules/1"),
-    ("10.20.0.0/16", "web/virtualNetworkRules/corp/dc"),
-    ("10.20.5.0/24", "guests/virtualNetworkRules/corp/lab"),
+    ("10.20.0.0/16", "web/virtualNetworkRules/dc"),
+    ("10.20.5.0/24", "guests/virtualNetworkRules/lab"),
 ];
 const IP_RULES: &[(&str, &str)] = &[
     ("203.0.113.7/32", "web/ipRules/hq"),

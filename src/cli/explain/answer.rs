@@ -1,0 +1,180 @@
+//! The answer of `explain`: its JSON, which is a stable contract, and its text.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::step;
+use crate::index::PodFact;
+use crate::policy::{
+    Decision, DefaultAction, Listener, ManagementAccess, Nearest, Reason, Resolution, Step,
+    VaultId, Verdict,
+};
+use crate::vault_api::Plane;
+
+/// An answer, and what to do about it.
+pub(super) struct Explanation {
+    /// The vault.
+    pub(super) vault: VaultId,
+    /// Method and path.
+    pub(super) request: String,
+    /// The answer.
+    pub(super) decision: Decision,
+    /// The rule that came nearest to letting a denied caller in.
+    pub(super) nearest: Option<Nearest>,
+    /// What to do about a denial.
+    pub(super) remedy: Option<String>,
+}
+
+/// The keys are a stable contract.
+#[derive(Serialize)]
+pub(super) struct Json<'a> {
+    verdict: Verdict,
+    reason: Reason,
+    rule: Option<&'a str>,
+    plane: Option<Plane>,
+    operations: &'a [String],
+    trace: Vec<Step>,
+}
+
+impl Explanation {
+    pub(super) fn json(&self) -> Json<'_> {
+        let mut trace = self.decision.trace.clone();
+        trace.extend(self.nearest_text().map(|text| step("nearestRule", text)));
+        trace.extend(self.remedy.iter().map(|text| step("remedy", text)));
+        Json {
+            verdict: self.decision.verdict(),
+            reason: self.decision.reason,
+            rule: self.decision.rule.as_deref(),
+            plane: self.decision.plane,
+            operations: &self.decision.operations.names,
+            trace,
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let decision = &self.decision;
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name:12}{value}");
+        };
+        line("verdict", &format!("{:?}", decision.verdict()));
+        line("reason", decision.reason.name());
+        line("rule", decision.rule.as_deref().unwrap_or("none"));
+        line("vault", &self.vault.to_string());
+        line("request", &self.request);
+        line("plane", decision.plane.map_or("none", Plane::name));
+        let separator = if decision.operations.all {
+            " and "
+        } else {
+            " or "
+        };
+        let operations = decision.operations.names.join(separator);
+        line(
+            "operations",
+            if operations.is_empty() {
+                "none"
+            } else {
+                &operations
+            },
+        );
+        text.push_str("\nWhat was looked at:\n");
+        let width = decision.trace.iter().map(|step| step.step.len()).max();
+        let width = width.unwrap_or(0);
+        for (index, step) in decision.trace.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "{:3}. {:width$}  {}",
+                index + 1,
+                step.step,
+                step.found
+            );
+        }
+        if self.nearest.is_some() || self.remedy.is_some() {
+            text.push('\n');
+        }
+        if let Some(nearest) = self.nearest_text() {
+            let _ = writeln!(text, "Nearest rule: {nearest}.");
+        }
+        if let Some(remedy) = &self.remedy {
+            let _ = writeln!(text, "What to do: {remedy}");
+        }
+        text
+    }
+
+    fn nearest_text(&self) -> Option<String> {
+        let nearest = self.nearest.as_ref()?;
+        Some(format!("{}, but {}", nearest.rule, nearest.lack))
+    }
+}
+
+/// Which firewall is asked.
+pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
+    let firewall = &resolution.firewall;
+    let policies = if resolution.accepted.is_empty() {
+        "no accepted policy, so it denies everything".to_owned()
+    } else {
+        format!("policies, oldest first: {}", resolution.accepted.join(", "))
+    };
+    let asked = match (listener, firewall.management) {
+        (Listener::Data, _) => format!(
+            "data endpoint, defaultAction {}",
+            match firewall.default_action {
+                DefaultAction::Allow => "Allow",
+                DefaultAction::Deny => "Deny",
+            }
+        ),
+        (Listener::Management, access) => format!(
+            "management endpoint, access {}",
+            match access {
+                ManagementAccess::Unrestricted => "Unrestricted",
+                ManagementAccess::NetworkRules => "NetworkRules",
+                ManagementAccess::Disabled => "Disabled",
+            }
+        ),
+    };
+    step("vault", format!("{}, {policies}; {asked}", firewall.vault))
+}
+
+/// What is not in force although it is written: policies that are not accepted, and rules that open nothing.
+pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step> {
+    let refused = resolution.refused.iter().map(|refused| {
+        let violation = &refused.violation;
+        step(
+            "refusedPolicy",
+            format!(
+                "{}: {}: {}",
+                refused.policy, violation.field, violation.message
+            ),
+        )
+    });
+    let unresolved = resolution.unresolved.iter().map(|remark| {
+        step(
+            "unresolvedRule",
+            format!("{}: {}: {}", remark.policy, remark.field, remark.message),
+        )
+    });
+    refused.chain(unresolved)
+}
+
+/// Who connects.
+pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
+    let found = match pod {
+        None => format!("{peer}, the address of no known pod"),
+        Some(pod) => {
+            let others = pod
+                .addresses
+                .iter()
+                .filter(|address| IpAddr::from(**address) != peer);
+            let others: Vec<String> = others.map(ToString::to_string).collect();
+            let also = if others.is_empty() {
+                String::new()
+            } else {
+                format!("; it also has {}", others.join(", "))
+            };
+            format!("{peer}, the address of pod {}{also}", pod.id())
+        }
+    };
+    step("caller", found)
+}

@@ -1,0 +1,234 @@
+//! The rule that came nearest to letting a denied caller in, and what it lacks (R26). Pure; decides nothing.
+//!
+//! Nearer is what fewer people have to change: a label that a namespace lacks, an endpoint that a subnet's owner did not
+//! enable, then a selector or a range that just misses the caller.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+
+use super::client_address::ipv4;
+use super::{
+    Caller, GroupSelector, NamespaceStanding, NetworkRule, NetworkRuleSource, PodGroup,
+    SubnetMembers, ValidatedPolicy, VirtualNetworks,
+};
+use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
+
+/// Fewest leading bits that an address shares with a range that is called near.
+const NEAR_BITS: u32 = 16;
+
+/// The pod behind the peer's address, as far as selectors look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct PodLabels<'a> {
+    /// Name of its namespace.
+    pub namespace: &'a str,
+    /// Labels of its namespace; none when the namespace is not known.
+    pub namespace_labels: Option<&'a BTreeMap<String, String>>,
+    /// Its name.
+    pub name: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// A rule that just missed the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// Full name of the rule.
+    pub rule: Arc<str>,
+    /// What it lacks to let the caller in.
+    pub lack: Lack,
+}
+
+/// What a rule lacks to let the caller in; the nearest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It selects the pod, but the pod's namespace has not opted in.
+    OptIn {
+        /// The namespace.
+        namespace: String,
+    },
+    /// The caller is in its subnet, but the subnet's owner has not enabled the service endpoint.
+    ServiceEndpoint {
+        /// Name of the `VirtualNetwork`.
+        virtual_network: String,
+        /// Name of the subnet in it.
+        subnet: String,
+    },
+    /// It selects other pods of the same namespace.
+    PodLabels {
+        /// The namespace.
+        namespace: String,
+        /// Its selector, in the notation of `kubectl -l`.
+        selector: String,
+        /// The pod's labels, likewise.
+        labels: String,
+    },
+    /// The client's address is next to its range.
+    Range {
+        /// The client.
+        client: Ipv4Addr,
+        /// The range.
+        prefix: Ipv4Net,
+    },
+}
+
+impl Lack {
+    /// The smallest is the nearest.
+    fn distance(&self) -> (u8, u32) {
+        match self {
+            Self::OptIn { .. } => (0, 0),
+            Self::ServiceEndpoint { .. } => (1, 0),
+            Self::PodLabels { .. } => (2, 0),
+            Self::Range { client, prefix } => (3, 32 - shared_bits(*client, *prefix)),
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OptIn { namespace } => write!(
+                f,
+                "namespace {namespace} is not labelled {SERVICE_ENDPOINT_LABEL}={SERVICE_ENDPOINT_ENABLED}"
+            ),
+            Self::ServiceEndpoint {
+                virtual_network,
+                subnet,
+            } => write!(
+                f,
+                "the owner of subnet {virtual_network}/{subnet} has not enabled the Vault service endpoint"
+            ),
+            Self::PodLabels {
+                namespace,
+                selector,
+                labels,
+            } => write!(
+                f,
+                "in namespace {namespace} it selects pods with {selector}; this one has {labels}"
+            ),
+            Self::Range { client, prefix } => write!(f, "{client} is not in {prefix}"),
+        }
+    }
+}
+
+fn shared_bits(address: Ipv4Addr, prefix: Ipv4Net) -> u32 {
+    (address.to_bits() ^ prefix.network().to_bits()).leading_zeros()
+}
+
+/// The nearest rule, if any is near; list order decides between equals.
+pub fn nearest(
+    policies: &[&ValidatedPolicy],
+    virtual_networks: &VirtualNetworks,
+    caller: Caller,
+    pod: Option<PodLabels<'_>>,
+) -> Option<Nearest> {
+    let mut found: Vec<Nearest> = Vec::new();
+    for policy in policies {
+        let own_namespace = &policy.vault.namespace;
+        found.extend(policy.virtual_network_rules.iter().filter_map(|rule| {
+            Some(Nearest {
+                rule: rule.rule.clone(),
+                lack: lack_of(rule, own_namespace, virtual_networks, caller.peer, pod)?,
+            })
+        }));
+        found.extend(policy.ip_rules.iter().filter_map(|rule| {
+            let (client, prefix) = (ipv4(caller.client)?, rule.prefix);
+            (shared_bits(client, prefix) >= NEAR_BITS).then(|| Nearest {
+                rule: rule.rule.clone(),
+                lack: Lack::Range { client, prefix },
+            })
+        }));
+    }
+    // `min_by_key` keeps the first of equals.
+    found
+        .into_iter()
+        .min_by_key(|nearest| nearest.lack.distance())
+}
+
+fn lack_of(
+    rule: &NetworkRule,
+    own_namespace: &str,
+    virtual_networks: &VirtualNetworks,
+    peer: IpAddr,
+    pod: Option<PodLabels<'_>>,
+) -> Option<Lack> {
+    let needs_opt_in = !rule.ignore_missing_service_endpoint;
+    let (virtual_network, subnet) = match &rule.source {
+        NetworkRuleSource::Pods(group) => {
+            let selector = GroupSelector::of_rule(group, own_namespace, needs_opt_in);
+            return lack_of_pods(&selector, group, pod?);
+        }
+        NetworkRuleSource::Subnet {
+            virtual_network,
+            subnet,
+        } => (virtual_network, subnet),
+    };
+    let network = virtual_networks.get(virtual_network)?;
+    let found = network.subnets.iter().find(|other| other.name == *subnet)?;
+    let closed = needs_opt_in && !found.service_endpoint;
+    let (is_member, lack) = match &found.members {
+        SubnetMembers::Prefixes(prefixes) => {
+            let peer = ipv4(peer)?;
+            (prefixes.iter().any(|prefix| prefix.contains(&peer)), None)
+        }
+        SubnetMembers::Pods(group) => {
+            let (selector, pod) = (GroupSelector::of_subnet(group), pod?);
+            let standing = selector.namespace_standing(pod.namespace_labels?);
+            let is_member = standing == NamespaceStanding::In && selector.pods.matches(pod.labels);
+            (is_member, lack_of_pods(&selector, group, pod))
+        }
+    };
+    match (is_member, closed) {
+        (true, true) => Some(Lack::ServiceEndpoint {
+            virtual_network: virtual_network.clone(),
+            subnet: subnet.clone(),
+        }),
+        (false, false) => lack,
+        _ => None,
+    }
+}
+
+fn lack_of_pods(selector: &GroupSelector, group: &PodGroup, pod: PodLabels<'_>) -> Option<Lack> {
+    let namespace = pod.namespace.to_owned();
+    let standing = selector.namespace_standing(pod.namespace_labels?);
+    match (standing, selector.pods.matches(pod.labels)) {
+        (NamespaceStanding::NotOptedIn, true) => Some(Lack::OptIn { namespace }),
+        (NamespaceStanding::In, false) => Some(Lack::PodLabels {
+            namespace,
+            selector: selected(group),
+            labels: labels(pod.labels),
+        }),
+        _ => None,
+    }
+}
+
+/// A pod selector in `kubectl -l`'s notation, as far as that has one.
+fn selected(group: &PodGroup) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for (key, value) in group.pods.match_labels.iter().flatten() {
+        parts.push(format!("{key}={value}"));
+    }
+    for expression in group.pods.match_expressions.iter().flatten() {
+        let values = expression.values.iter().flatten().cloned();
+        let values: Vec<String> = values.collect();
+        let key = &expression.key;
+        parts.push(match expression.operator.as_str() {
+            "Exists" => key.clone(),
+            "DoesNotExist" => format!("!{key}"),
+            "In" => format!("{key} in ({})", values.join(",")),
+            _ => format!("{key} notin ({})", values.join(",")),
+        });
+    }
+    parts.join(",")
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    if labels.is_empty() {
+        return "no labels".into();
+    }
+    let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+    labels.collect::<Vec<_>>().join(",")
+}
