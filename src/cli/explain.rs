@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::serve::vault;
-use super::validate::{CannotRead, LimitArgs};
-use super::{Answer, Format, Outcome, Output};
+use super::validate::{self, CannotRead, LimitArgs};
+use super::{Answer, Format, Outcome, Output, output};
 use crate::index::objects::LoadedObjects;
 use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
 use crate::policy::{
@@ -321,16 +321,9 @@ fn step(step: &'static str, found: impl Into<String>) -> Step {
 
 /// Objects with violations are left out; what that means for the answer, its reader must know.
 fn warn_of_violations(loaded: &LoadedObjects) {
-    for violation in &loaded.violations {
-        tracing::warn!(
-            "{}: {} {}: {}: {} ({:?}); this object lets nobody in",
-            violation.file,
-            violation.kind,
-            violation.name,
-            violation.field,
-            violation.message,
-            violation.reason
-        );
+    if !loaded.violations.is_empty() {
+        output::say(&validate::violations(&loaded.violations));
+        output::say("These objects let nobody in; the answer is for the other ones.\n");
     }
 }
 

@@ -65,7 +65,7 @@ const ANSWERS: &[Row] = &[
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
-    (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "defaultAction Deny"),
+    (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),
     (DIRECT, "--source-ip 10.20.3.4", READ, 1, "ForbiddenByFirewall", "-", "the owner of VirtualNetwork corp to add Vault to the serviceEndpoints of its subnet closed"),
     (REFUSED, "--source-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "correct what `vaultwall validate` finds"),
     (REFUSED, "--source-ip 203.0.113.7", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "no accepted policy"),
@@ -276,7 +276,7 @@ fn violations_are_told_on_stderr() {
         "direct.yaml",
         "typo",
         "spec.ipRules[0].value",
-        "lets nobody in",
+        "These objects let nobody in",
     ] {
         assert!(run.stderr.contains(part), "{}", run.stderr);
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::step;
 use crate::index::PodFact;
 use crate::policy::{
-    Decision, DefaultAction, Listener, ManagementAccess, Nearest, Reason, Resolution, Step,
+    Decision, DefaultAction, Listener, ManagementAccess, Nearest, Reason, Remark, Resolution, Step,
     VaultId, Verdict,
 };
 use crate::vault_api::Plane;
@@ -137,7 +137,8 @@ pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
     step("vault", format!("{}, {policies}; {asked}", firewall.vault))
 }
 
-/// What is not in force although it is written: policies that are not accepted, and rules that open nothing.
+/// What is not in force although it is written: policies that are not accepted, rules that open nothing, and what else
+/// their owners should know.
 pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step> {
     let refused = resolution.refused.iter().map(|refused| {
         let violation = &refused.violation;
@@ -149,13 +150,17 @@ pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step
             ),
         )
     });
-    let unresolved = resolution.unresolved.iter().map(|remark| {
+    let remark = |name: &'static str, remark: &Remark| {
         step(
-            "unresolvedRule",
+            name,
             format!("{}: {}: {}", remark.policy, remark.field, remark.message),
         )
-    });
-    refused.chain(unresolved)
+    };
+    let unresolved = resolution.unresolved.iter();
+    let warnings = resolution.warnings.iter();
+    refused
+        .chain(unresolved.map(move |found| remark("unresolvedRule", found)))
+        .chain(warnings.map(move |found| remark("warning", found)))
 }
 
 /// Who connects.
