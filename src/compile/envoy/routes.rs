@@ -180,6 +180,7 @@ fn groups(table: &Table) -> Vec<Group<'_>> {
 }
 
 impl Group<'_> {
+    /// A flag in the query makes another verb of GET. Flags that change nothing here are not asked about.
     fn matcher(&self) -> OnMatch {
         let flagged = |flag| {
             let set = first_value(flag, &format!("=(?:{})", FLAGS_TRUE.join("|")));
@@ -194,13 +195,20 @@ impl Group<'_> {
                 true,
             )
         };
-        nested(first_of(
+        let (list, scan) = (with_verb(Verb::List), with_verb(Verb::Scan));
+        let otherwise = self.routes(|_| true, false);
+        let flags = if list != scan {
             vec![
-                (flagged("list"), routes(with_verb(Verb::List))),
-                (flagged("scan"), routes(with_verb(Verb::Scan))),
-            ],
-            Some(routes(self.routes(|_| true, false))),
-        ))
+                (flagged("list"), routes(list)),
+                (flagged("scan"), routes(scan)),
+            ]
+        } else if list != otherwise {
+            let either = any_of(vec![flagged("list"), flagged("scan")]);
+            vec![(either, routes(list))]
+        } else {
+            return routes(otherwise);
+        };
+        nested(first_of(flags, Some(routes(otherwise))))
     }
 
     fn routes(&self, wanted: impl Fn(&Row) -> bool, flagged: bool) -> Vec<Route> {
@@ -210,8 +218,40 @@ impl Group<'_> {
             .copied()
             .filter(|row| wanted(row))
             .chain(self.unknown);
-        rows.map(|row| row_route(row, flagged)).collect()
+        joined(rows, flagged)
+            .iter()
+            .map(|row| row_route(row, flagged))
+            .collect()
     }
+}
+
+/// The same rows, fewer: among neighbours with one meaning the order is of no matter, so those for the same verbs
+/// become one. `flagged`: the verb was matched before.
+fn joined<'t>(rows: impl Iterator<Item = &'t Row>, flagged: bool) -> Vec<Row> {
+    let mut joined: Vec<Row> = Vec::new();
+    for row in rows {
+        let mut neighbours = joined
+            .iter_mut()
+            .rev()
+            .take_while(|known| mean_the_same(known, row));
+        let same = neighbours.find(|known| flagged || known.verbs == row.verbs);
+        match (same.map(|known| &mut known.path), &row.path) {
+            (Some(PathMatch::V1(_, known)), PathMatch::V1(_, more)) => {
+                *known = known.iter().chain(more.iter()).cloned().collect();
+            }
+            _ => joined.push(row.clone()),
+        }
+    }
+    joined
+}
+
+/// Whether two rows differ in nothing but their verbs and templates.
+fn mean_the_same(one: &Row, other: &Row) -> bool {
+    let prefixes = match (&one.path, &other.path) {
+        (PathMatch::V1(one, _), PathMatch::V1(other, _)) => one == other,
+        _ => false,
+    };
+    prefixes && (&one.name, &one.class, &one.header) == (&other.name, &other.class, &other.header)
 }
 
 fn begins_with(start: &str, table: &Table) -> Predicate {
@@ -406,3 +446,7 @@ fn alternatives<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
         .collect::<Vec<_>>()
         .join("|")
 }
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

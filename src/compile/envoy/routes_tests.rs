@@ -1,0 +1,123 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+//! What may be left out of the routes without changing what a request is.
+
+use super::*;
+use crate::policy::{Engine, EngineNamespace, EngineType};
+use crate::vault_api::{Profile, Request, classify};
+
+fn table() -> Table {
+    let engine = |path: &str, engine_type, namespace| Engine {
+        path: path.into(),
+        engine_type,
+        namespace,
+    };
+    let engines = [
+        engine("secret", EngineType::KvV2, EngineNamespace::Root),
+        engine("kv", EngineType::KvV1, EngineNamespace::EveryListed),
+        engine(
+            "transit",
+            EngineType::Transit,
+            EngineNamespace::Named("team-a".into()),
+        ),
+    ];
+    Table::new(
+        Profile::open_bao(),
+        &engines,
+        &["team-a".into(), "team-b".into()],
+    )
+}
+
+/// Paths that rows of every kind are for, in an order that crosses the borders of runs of equal rows.
+const PATHS: &str = "
+    sys/health sys/init sys/unseal sys/rekey/init sys/raw sys/namespaces/a/unseal sys/metrics sys/pprof/heap
+    sys/wrapping/unwrap sys/wrapping/wrap sys/workflows/a sys/tools/hash sys/policies/password/a
+    sys/policies/password/a/generate sys/mfa/validate sys/leases/renew/a sys/leases/lookup sys/leases/lookup/a
+    sys/internal/ui/mounts sys/internal/ui/namespaces sys/mounts sys/mounts/a sys/policies/acl/a sys/leases
+    sys/leases/count sys/unheard-of sys
+    auth/a/login auth/a/login/b auth/token/lookup-self auth/token/create auth/token/lookup auth/a/config auth/a/role/b
+    auth/a/role/b/secret-id auth/a/users/b/password auth/a/oidc/callback identity/entity/a identity/oidc/token/a
+    secret/data/a secret/data/a/ secret/metadata/a secret/metadata secret/metadata/ secret/destroy/a secret
+    kv/a kv/a/ kv transit/keys transit/keys/a transit/encrypt/a transit/rewrap/a elsewhere/a";
+
+#[test]
+fn joined_rows_classify_as_all_rows_do() {
+    let whole = table();
+    let fewer = Table {
+        rows: joined(whole.rows.iter(), false),
+        namespaces: whole.namespaces.clone(),
+    };
+    assert!(fewer.rows.len() < whole.rows.len());
+    let methods = [
+        "GET", "HEAD", "POST", "PATCH", "DELETE", "LIST", "SCAN", "HELP",
+    ];
+    let mut asked = 0;
+    for path in PATHS.split_whitespace() {
+        for prefix in ["", "team-a/", "team-b/", "stranger/"] {
+            for namespace in [None, Some("root"), Some("team-a"), Some("stranger")] {
+                for method in methods {
+                    let target = format!("/v1/{prefix}{path}");
+                    let request = Request {
+                        method,
+                        target: &target,
+                        namespace,
+                    };
+                    let meaning = |table| {
+                        classify(table, &request).map(|row| (row.name.clone(), row.class.clone()))
+                    };
+                    assert_eq!(meaning(&fewer), meaning(&whole), "{request:?}");
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 5_000);
+}
+
+#[test]
+fn rows_for_one_verb_are_joined_whatever_their_verbs() {
+    let whole = table();
+    let named = |rows: &[Row], name: &str| rows.iter().filter(|row| *row.name == *name).count();
+    let unlisted = "unlisted-namespace";
+    assert!(named(&whole.rows, unlisted) > 5);
+    assert_eq!(named(&joined(whole.rows.iter(), true), unlisted), 1);
+    // What decides between two meanings is never moved.
+    let order: Vec<_> = joined(whole.rows.iter(), true)
+        .iter()
+        .map(|row| row.name.to_string())
+        .filter(|name| ["data", "control"].contains(&name.as_str()))
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "data",    // sys/wrapping/unwrap
+            "data",    // sys/wrapping, of another operation
+            "control", // sys/policies/password/:name
+            "data",    // sys/policies/password/:name/generate
+            "control",
+        ]
+    );
+}
+
+#[test]
+fn flags_that_change_nothing_are_not_asked_about() {
+    let questions = |start: &str| {
+        let table = table();
+        let group = groups(&table)
+            .into_iter()
+            .find(|group| group.start == start)
+            .unwrap();
+        let written = format!("{:?}", group.matcher());
+        ["list", "scan"].map(|flag| written.contains(&format!("*{flag}=(?:1|")))
+    };
+    let no = [false, false];
+    let both = [true, true];
+    // identity/ has no verbs anywhere; LIST and SCAN are two things in transit, and one in kv.
+    assert_eq!(questions("identity"), no);
+    assert_eq!(questions("transit"), both);
+    assert_eq!(questions("kv"), both);
+}
