@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+pub use crate::vault_api::{Engine, EngineNamespace};
 use crate::vault_api::{Profile, Table};
 
 pub use crate::api::{
@@ -27,28 +28,6 @@ impl fmt::Display for VaultId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.service)
     }
-}
-
-/// A mounted secret engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Engine {
-    /// Mount path without slashes at either end.
-    pub path: String,
-    /// Its type.
-    pub engine_type: EngineType,
-    /// Where it is mounted.
-    pub namespace: EngineNamespace,
-}
-
-/// Vault namespace of an engine's mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EngineNamespace {
-    /// The root namespace only.
-    Root,
-    /// Every listed namespace (not the root).
-    EveryListed,
-    /// One listed namespace.
-    Named(String),
 }
 
 /// Addresses that rules let in: prefix → full name of the winning rule

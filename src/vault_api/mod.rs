@@ -1,6 +1,7 @@
 //! From a request to a plane and its operations, by profiles that are data. Pure: no I/O, no client, no runtime.
 
 mod classify;
+mod engine;
 pub mod path;
 mod profile;
 mod table;
@@ -9,6 +10,7 @@ mod template;
 pub use classify::{
     BadRequest, FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, NAMESPACE_VALUE, Request, classify,
 };
+pub use engine::{Engine, EngineNamespace};
 pub use profile::{Operations, Plane, Profile, Verb};
 pub use table::{Class, HeaderMatch, PathMatch, Prefix, Row, Table};
 pub use template::Template;

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use super::engine::{Engine, EngineNamespace};
 use super::profile::{Line, Operations, Plane, Profile, Verb};
 use super::template::Template;
-use crate::policy::{Engine, EngineNamespace};
 
 /// What a request is.
 #[derive(Clone, Debug, PartialEq, Eq)]
