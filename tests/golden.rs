@@ -9,12 +9,21 @@
 )]
 
 mod cases;
+mod compact_json;
+mod real_envoy;
+mod same_bytes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::{env, fs};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::{env, fs, thread};
 
 use cases::{Case, read, root};
+use prost::Message;
+use serde_json::{Map, Value};
+use vaultwall::compile::envoy::{
+    ConfigurationJson, Proxy, configuration, static_bootstrap, to_json,
+};
 use vaultwall::compile::{ProtectedService, network_policies};
 use vaultwall::index::objects::LoadedObjects;
 use vaultwall::policy::{Firewall, Limits, VaultId};
@@ -84,26 +93,43 @@ fn write(out: &Path, rendered: &Files) {
 /// Everything that is rendered for a case. A new kind of output is one more file here.
 fn render(case: &Case) -> Files {
     let mut policies = Vec::new();
-    for (firewall, service) in firewalls(case) {
+    let mut envoy = Map::new();
+    for (firewall, service) in firewalls(load(case)) {
         policies.extend(network_policies(&firewall, &service).unwrap());
+        let resources = configuration(&firewall, &firewall.table(), &Proxy::in_cluster(&firewall));
+        let json = ConfigurationJson::of(&resources).unwrap();
+        envoy.insert(
+            firewall.vault.to_string(),
+            serde_json::to_value(json).unwrap(),
+        );
     }
     let documents: Vec<_> = policies
         .iter()
         .map(|policy| serde_saphyr::to_string(policy).unwrap())
         .collect();
-    Files::from([("networkpolicies.yaml".to_owned(), documents.join("---\n"))])
+    Files::from([
+        ("networkpolicies.yaml".to_owned(), documents.join("---\n")),
+        (
+            "envoy.json".to_owned(),
+            compact_json::print(&Value::Object(envoy)),
+        ),
+    ])
 }
 
-/// The vaults of a case, by name.
-fn firewalls(case: &Case) -> Vec<(Firewall, ProtectedService)> {
-    let limits = Limits::default();
+/// The objects of a case and of the cluster.
+fn load(case: &Case) -> LoadedObjects {
     let loaded = LoadedObjects::load(
         &[root().join("cluster.yaml"), case.path("in.yaml")],
-        &limits,
+        &Limits::default(),
     );
     assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
     assert!(loaded.violations.is_empty(), "{:#?}", loaded.violations);
-    let mut index = loaded.into_index(limits);
+    loaded
+}
+
+/// The vaults of a case, by name.
+fn firewalls(loaded: LoadedObjects) -> Vec<(Firewall, ProtectedService)> {
+    let mut index = loaded.into_index(Limits::default());
     let vaults: Vec<_> = index.vaults().cloned().collect();
     let resolve = |vault: VaultId| {
         let resolved = index.resolve(&vault).unwrap().resolution;
@@ -112,6 +138,77 @@ fn firewalls(case: &Case) -> Vec<(Firewall, ProtectedService)> {
         (resolved.firewall, service.unwrap())
     };
     vaults.into_iter().map(resolve).collect()
+}
+
+/// The same firewalls as in `envoy.json`, complete in one file, as JSON and in binary form.
+#[test]
+fn envoy_accepts_every_golden_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for case in Case::all() {
+        for (index, (firewall, _)) in firewalls(load(&case)).iter().enumerate() {
+            let proxy = Proxy::in_cluster(firewall);
+            let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
+            let file = |ending| {
+                folder
+                    .path()
+                    .join(format!("{}-{index}.{ending}", case.name))
+            };
+            fs::write(file("json"), to_json(&bootstrap).unwrap().to_string()).unwrap();
+            fs::write(file("pb"), bootstrap.encode_to_vec()).unwrap();
+            files.extend([file("json"), file("pb")]);
+        }
+    }
+    assert_eq!(objections(files), Vec::<String>::new());
+}
+
+/// A validation that finds nothing wrong with anything would prove nothing. Envoy says OK to a `.pb` file that it cannot
+/// parse at all; that it sees the field at the very end of one shows that it read what stands before.
+#[test]
+fn envoy_refuses_what_is_wrong() {
+    let case = &Case::all()[0];
+    let (firewall, _) = &firewalls(load(case))[0];
+    let proxy = Proxy::in_cluster(firewall);
+    let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
+    let unknown_field = [0xfa, 0x3f, 0x01, b'a'];
+    let folder = tempfile::tempdir().unwrap();
+    let (binary, json) = (
+        folder.path().join("wrong.pb"),
+        folder.path().join("wrong.json"),
+    );
+    fs::write(
+        &binary,
+        [bootstrap.encode_to_vec(), unknown_field.into()].concat(),
+    )
+    .unwrap();
+    let text = to_json(&bootstrap).unwrap().to_string();
+    fs::write(&json, text.replace("\"listeners\"", "\"listenerz\"")).unwrap();
+    let objections = objections(vec![binary, json]);
+    assert_eq!(objections.len(), 2, "{objections:?}");
+    for objection in objections {
+        assert!(objection.contains("unknown fields"), "{objection}");
+    }
+}
+
+/// What Envoy has against any of the files; two are looked at at a time.
+fn objections(files: Vec<PathBuf>) -> Vec<String> {
+    let left = Mutex::new(files);
+    let found = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = left.lock().unwrap().pop();
+            let Some(file) = next else { break };
+            let objection = real_envoy::objection(&file);
+            found.lock().unwrap().extend(objection);
+        }
+    };
+    thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+    found.into_inner().unwrap()
 }
 
 /// One entry for each file that is not as it should be.

@@ -3,7 +3,7 @@
 
 mod rendered;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,7 +11,6 @@ use serde_json::json;
 use super::serve;
 use super::validate::{self, CannotRead, LimitArgs};
 use super::{Answer, Failure, Format, Outcome, Output, output};
-use crate::compile::ProxyPorts;
 use crate::compile::envoy::{Proxy, Upstream};
 use crate::index::objects::{LoadedObjects, Located, LocatedViolation};
 use crate::index::{Index, VaultResolution};
@@ -139,21 +138,19 @@ impl Render {
         )
     }
 
-    /// What a proxy in the cluster is told, apart from what the command line says otherwise.
+    /// A proxy in the cluster, apart from what the command line says otherwise.
     fn proxy(&self, firewall: &Firewall) -> Proxy {
-        let ports = ProxyPorts::of(firewall.port);
-        let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let VaultId { namespace, service } = &firewall.vault;
+        let Proxy {
+            data,
+            management,
+            upstream,
+            access_log,
+        } = Proxy::in_cluster(firewall);
         Proxy {
-            data: self.data_listen.unwrap_or(everywhere(ports.data)),
-            management: self
-                .management_listen
-                .unwrap_or(everywhere(ports.management)),
-            upstream: self.upstream.clone().unwrap_or_else(|| Upstream {
-                host: format!("{service}.{namespace}.svc"),
-                port: firewall.port,
-            }),
-            access_log: "/dev/stdout".to_owned(),
+            data: self.data_listen.unwrap_or(data),
+            management: self.management_listen.unwrap_or(management),
+            upstream: self.upstream.clone().unwrap_or(upstream),
+            access_log,
         }
     }
 }

@@ -17,14 +17,15 @@ mod reply;
 mod routes;
 mod wire;
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
-use crate::policy::{Firewall, Listener};
+use super::ProxyPorts;
+use crate::policy::{Firewall, Listener, VaultId};
 use crate::vault_api::Table;
 
 pub use bootstrap::{Bootstrap, static_bootstrap};
@@ -50,6 +51,24 @@ pub struct Proxy {
     pub upstream: Upstream,
     /// File that the access log is appended to; `/dev/stdout` for the proxy's own output.
     pub access_log: String,
+}
+
+impl Proxy {
+    /// A proxy in the vault's cluster: it listens on every address, and asks the vault's Service.
+    pub fn in_cluster(firewall: &Firewall) -> Self {
+        let ports = ProxyPorts::of(firewall.port);
+        let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let VaultId { namespace, service } = &firewall.vault;
+        Self {
+            data: everywhere(ports.data),
+            management: everywhere(ports.management),
+            upstream: Upstream {
+                host: format!("{service}.{namespace}.svc"),
+                port: firewall.port,
+            },
+            access_log: "/dev/stdout".to_owned(),
+        }
+    }
 }
 
 /// The vault's own address.
