@@ -10,8 +10,8 @@ help: ## Show these targets
 
 demo: ## Protect a real OpenBao with a real Envoy and show who gets in
 	dev/tools install envoy openbao
-	cargo build --locked
-	dev/demo
+	cargo build --locked --bin vaultwall --example demo
+	cargo run --locked --quiet --example demo
 
 test: ## Run every test
 	dev/tools install

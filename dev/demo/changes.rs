@@ -1,0 +1,203 @@
+//! Second act: rules change while clients send, and each change is timed from the file to the first changed answer.
+
+use std::time::Duration;
+
+use crate::Fallible;
+use crate::edit::WatchedFile;
+use crate::poller::{Poller, Seen};
+use crate::report::{Report, milliseconds};
+use crate::requests::{Caller, callers};
+use crate::stage::Stage;
+
+/// How often each change is made.
+const TIMES: usize = 10;
+/// Not a target: a change that takes this long is lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the clients ask whose rules change, and those whose rules do not.
+pub const BUSY: Duration = Duration::from_millis(1);
+pub const STEADY: Duration = Duration::from_millis(5);
+/// Rest between two changes, so that each is measured by itself.
+const REST: Duration = Duration::from_millis(30);
+
+/// The rule that comes and goes.
+pub const RULES: &str = "  ipRules:";
+pub const VISITOR_RULE: &str = "  - {name: visitor, value: 192.0.2.44}";
+/// The pod that comes and goes.
+const POD: &str = "---
+apiVersion: v1
+kind: Pod
+metadata: {name: runner-3, namespace: build, labels: {app: runner}}
+status: {phase: Running, podIP: 127.0.30.7}
+";
+
+/// One kind of change: what it is called, what it makes of the answer, and how long each took.
+struct Change<'a> {
+    called: &'a str,
+    status: u16,
+    text: String,
+    took: Vec<Duration>,
+}
+
+pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
+    let callers = callers()?;
+    report.heading("2. Rules change while requests run")?;
+    let policy = WatchedFile::open(stage, "policy.yaml")?;
+    let facts = WatchedFile::open(stage, "facts.yaml")?;
+    let runner = Caller {
+        name: "runner-3",
+        address: [127, 0, 30, 7].into(),
+        ..named(&callers, "runner-1")?
+    };
+    let mut visitor = Poller::start(stage, &named(&callers, "visitor")?, BUSY);
+    let mut runner = Poller::start(stage, &runner, BUSY);
+    let inside = Poller::start(stage, &named(&callers, "hq")?, STEADY);
+    let outside = Poller::start(stage, &named(&callers, "outsider")?, STEADY);
+    for client in [&mut visitor, &mut runner] {
+        client.answered(403, PATIENCE).await?;
+    }
+    let change = |called, status, text| Change {
+        called,
+        status,
+        text,
+        took: Vec::new(),
+    };
+    let mut rule = [
+        change(
+            "policy.yaml: IP rule visitor added",
+            200,
+            policy.with_below(RULES, VISITOR_RULE)?,
+        ),
+        change(
+            "policy.yaml: IP rule visitor removed",
+            403,
+            policy.original().to_owned(),
+        ),
+    ];
+    let mut pod = [
+        change(
+            "facts.yaml: pod runner-3 started",
+            200,
+            facts.with_last(POD),
+        ),
+        change(
+            "facts.yaml: pod runner-3 gone",
+            403,
+            facts.original().to_owned(),
+        ),
+    ];
+    report.line(
+        "  visitor and runner-3 (127.0.30.7) read the secret every millisecond, each on one kept-alive connection.",
+    )?;
+    report.line("  Vaultwall is a debug build here, and what else the machine does counts too.")?;
+    for round in 0..TIMES {
+        for (changes, file, client) in [
+            (&mut rule, &policy, &mut visitor),
+            (&mut pod, &facts, &mut runner),
+        ] {
+            for change in changes {
+                let took = change.make(file, client).await?;
+                if round == 0 {
+                    let number = client.seen().requests();
+                    let shown = if change.status == 200 {
+                        "403 -> 200"
+                    } else {
+                        "200 -> 403"
+                    };
+                    report.line(&format!(
+                        "  {:40} {shown} after {}, at request {number}",
+                        change.called,
+                        milliseconds(took)
+                    ))?;
+                }
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+    figures(report, rule.iter_mut().chain(&mut pod))?;
+    report.line("")?;
+    judge(
+        report,
+        &[&visitor, &runner].map(Poller::seen),
+        &[&inside, &outside].map(Poller::seen),
+    )
+}
+
+impl Change<'_> {
+    async fn make(&mut self, file: &WatchedFile, client: &mut Poller) -> Fallible<Duration> {
+        let replaced = file.replace(&self.text)?;
+        let since = client
+            .answered(self.status, PATIENCE)
+            .await
+            .map_err(|error| format!("{}: {error}", self.called))?;
+        let took = since.saturating_duration_since(replaced);
+        self.took.push(took);
+        Ok(took)
+    }
+}
+
+/// Prints how long each kind of change took.
+fn figures<'a>(report: &Report, changes: impl Iterator<Item = &'a mut Change<'a>>) -> Fallible<()> {
+    report.line("")?;
+    report.line(&format!(
+        "  {:40} {:>5} {:>9} {:>9}",
+        "from the file to the changed answer", "times", "p50", "slowest"
+    ))?;
+    for change in changes {
+        change.took.sort_unstable();
+        let median = change
+            .took
+            .get(change.took.len() / 2)
+            .copied()
+            .unwrap_or_default();
+        let slowest = change.took.last().copied().unwrap_or_default();
+        report.line(&format!(
+            "  {:40} {:>5} {:>9} {:>9}",
+            change.called,
+            change.took.len(),
+            milliseconds(median),
+            milliseconds(slowest)
+        ))?;
+    }
+    Ok(())
+}
+
+fn judge(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> Fallible<()> {
+    let edits = 2 * TIMES as u64;
+    for (name, seen) in ["visitor", "runner-3"].into_iter().zip(changed) {
+        report.check(
+            seen.changes == edits,
+            &format!(
+                "{name}: {} edits, its answer changed {} times",
+                edits, seen.changes
+            ),
+        )?;
+    }
+    for ((name, status), seen) in [("hq", 200), ("outsider", 403)].into_iter().zip(untouched) {
+        report.check(
+            seen.always(status),
+            &format!(
+                "{name}, whom no edit touches: {} answers, all of them {status}",
+                seen.requests()
+            ),
+        )?;
+    }
+    let all = || changed.iter().chain(untouched);
+    report.check(
+        all().all(Seen::undisturbed),
+        &format!(
+            "4 clients, {} answers, {} connections, {} requests without an answer",
+            all().map(Seen::requests).sum::<u64>(),
+            all().map(|seen| seen.connections).sum::<u64>(),
+            all().map(|seen| seen.errors).sum::<u64>()
+        ),
+    )?;
+    Ok(())
+}
+
+/// The caller of this name in the table.
+pub fn named(callers: &[Caller], name: &str) -> Fallible<Caller> {
+    let found = callers.iter().find(|caller| caller.name == name);
+    Ok(found
+        .ok_or_else(|| format!("{name} is not in callers.txt"))?
+        .clone())
+}

@@ -1,0 +1,79 @@
+//! Fourth act: what a person sees, of the vault's own command line and of Vaultwall's.
+
+use tokio::process::Command;
+
+use crate::Fallible;
+use crate::report::Report;
+use crate::requests::Endpoint;
+use crate::stage::{Stage, TOKEN};
+
+pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
+    report.heading("4. What people see, at 127.0.0.1, which no rule lets in")?;
+    let arguments = ["kv", "get", "-mount=secret", "app"];
+    let denied = bao(stage, report, Endpoint::Data, &arguments).await?;
+    let told = ["ForbiddenByFirewall", "address 127.0.0.1", "vault/openbao"];
+    report.check(
+        denied.code != Some(0) && told.iter().all(|part| denied.text.contains(part)),
+        "the secret is denied, and bao prints why",
+    )?;
+    let arguments = ["secrets", "list"];
+    let listed = bao(stage, report, Endpoint::Management, &arguments).await?;
+    report.check(
+        listed.code == Some(0) && listed.text.contains("secret/"),
+        "the management endpoint lists the vault's engines",
+    )?;
+    let explained = explain(stage, report).await?;
+    report.check(
+        explained.code == Some(1) && explained.text.contains("What to do"),
+        "vaultwall explain says why staging/shop-1 was denied, and what to do about it",
+    )?;
+    Ok(())
+}
+
+struct Said {
+    code: Option<i32>,
+    text: String,
+}
+
+async fn bao(
+    stage: &Stage,
+    report: &Report,
+    endpoint: Endpoint,
+    arguments: &[&str],
+) -> Fallible<Said> {
+    let address = format!("http://{}", stage.address(endpoint));
+    let line = format!("BAO_ADDR={address} bao {}", arguments.join(" "));
+    let mut command = Command::new(&stage.programs.bao);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("HOME", &stage.home)
+        .env("BAO_ADDR", address)
+        .env("BAO_TOKEN", TOKEN);
+    run(report, &line, command).await
+}
+
+async fn explain(stage: &Stage, report: &Report) -> Fallible<Said> {
+    let arguments =
+        "--vault vault/openbao --pod web-staging/shop-1 --method GET --path /v1/secret/data/app";
+    let line = format!("vaultwall explain -f examples/quickstart \\\n      {arguments}");
+    let mut command = Command::new(&stage.programs.vaultwall);
+    command
+        .args(["explain", "-f"])
+        .arg(&stage.policies)
+        .args(arguments.split(' '));
+    run(report, &line, command).await
+}
+
+/// Runs a command and shows what it printed, as on a terminal.
+async fn run(report: &Report, line: &str, mut command: Command) -> Fallible<Said> {
+    report.line(&format!("  $ {line}"))?;
+    let output = command.kill_on_drop(true).output().await?;
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let text = text.trim_end().to_owned();
+    report.quote(&text)?;
+    Ok(Said {
+        code: output.status.code(),
+        text,
+    })
+}

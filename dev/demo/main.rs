@@ -1,0 +1,143 @@
+//! `make demo`: protects a real `OpenBao` with a real Envoy, and shows who gets in and why.
+//!
+//! The acts hold no knowledge of each other: `gate` (who gets in), `changes` (rules change under load), `broken` (files
+//! that must change nothing), `command_lines` (what a person sees). The demo uses the program as anybody would, by its
+//! command line, files and ports; it may not call the library.
+
+mod access_log;
+mod broken;
+mod changes;
+mod command_lines;
+mod edit;
+mod explain;
+mod gate;
+mod http;
+mod poller;
+mod report;
+mod requests;
+mod server;
+mod stage;
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use report::Report;
+use stage::Stage;
+
+/// An error is a sentence for whoever runs the demo.
+type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Lines of each log that are shown when something failed.
+const SHOWN: usize = 40;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let mut report = Report::new();
+    match demo(&mut report).await {
+        Ok(code) => code,
+        // Nobody reads stdout any more, most likely.
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(report: &mut Report) -> Fallible<ExitCode> {
+    let started = Instant::now();
+    let stop = stop_signal()?;
+    let folder = tempfile::Builder::new()
+        .prefix("vaultwall-demo-")
+        .tempdir()?;
+    // Whichever ends first: dropping the acts ends every process that they started.
+    let (ended, stopped) = tokio::select! {
+        ended = acts(folder.path(), report) => (ended, None),
+        (name, code) = stop => (Err(format!("stopped by {name}").into()), Some(code)),
+    };
+    if let Err(error) = &ended {
+        report.line("")?;
+        report.check(false, &error.to_string())?;
+    }
+    if report.failed() > 0 && stopped.is_none() {
+        keep_logs(folder.path(), report)?;
+    }
+    folder.close()?;
+    report.line("")?;
+    report.line(&format!(
+        "all of it took {:.1} s; nothing is left running",
+        started.elapsed().as_secs_f64()
+    ))?;
+    report.close()?;
+    Ok(match (report.failed(), stopped) {
+        (0, _) => ExitCode::SUCCESS,
+        (_, Some(code)) => ExitCode::from(code),
+        (_, None) => ExitCode::FAILURE,
+    })
+}
+
+async fn acts(folder: &Path, report: &mut Report) -> Fallible<()> {
+    report.line("Vaultwall in front of OpenBao, on this machine's loopback addresses")?;
+    let mut stage = Stage::start(folder, report).await?;
+    let shown = async {
+        gate::show(&stage, report).await?;
+        changes::show(&stage, report).await?;
+        broken::show(&stage, report).await?;
+        command_lines::show(&stage, report).await
+    };
+    let Err(error) = shown.await else {
+        return Ok(());
+    };
+    // A lost process explains more than what was noticed of it.
+    let lost = stage.ended().unwrap_or_default();
+    Err(format!("{error}{lost}").into())
+}
+
+/// Waits for a signal to end: its name, and the exit code for it.
+fn stop_signal() -> io::Result<impl Future<Output = (&'static str, u8)>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => ("Ctrl-C", 130),
+            _ = terminate.recv() => ("SIGTERM", 143),
+            _ = hangup.recv() => ("SIGHUP", 129),
+        }
+    })
+}
+
+/// Puts the logs where they outlive the demo, and shows the ends of those for people.
+fn keep_logs(folder: &Path, report: &Report) -> Fallible<()> {
+    let demo = std::env::current_exe()?;
+    let target = demo.ancestors().nth(3).unwrap_or(folder);
+    let kept = target.join("demo-logs");
+    std::fs::create_dir_all(&kept)?;
+    for name in ["openbao.log", "vaultwall.log", "access.log"] {
+        let log = folder.join(name);
+        if !log.exists() {
+            continue;
+        }
+        std::fs::copy(&log, kept.join(name))?;
+        let bytes = std::fs::read(&log)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        if name != "access.log" {
+            report.heading(&format!("the end of {}", kept.join(name).display()))?;
+            let end = lines
+                .get(lines.len().saturating_sub(SHOWN)..)
+                .unwrap_or_default();
+            report.quote(&end.join("\n"))?;
+        }
+    }
+    report.line("")?;
+    report.line(&format!(
+        "all logs, with the access log: {}",
+        kept.display()
+    ))?;
+    Ok(())
+}

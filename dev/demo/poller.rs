@@ -1,0 +1,131 @@
+//! A client that asks the same over and over on one kept-alive connection, and notes when the answer changed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::Fallible;
+use crate::http::Request;
+use crate::requests::{Caller, Endpoint};
+use crate::stage::{Stage, TOKEN};
+
+/// A client at work. It works until it is dropped or finished.
+pub struct Poller {
+    seen: watch::Receiver<Seen>,
+    task: JoinHandle<()>,
+}
+
+/// What a client has seen so far.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The newest answer.
+    pub status: u16,
+    /// When that answer came for the first time since another.
+    pub since: Instant,
+    /// How often the answer changed.
+    pub changes: u64,
+    /// How often each answer came.
+    pub answers: BTreeMap<u16, u64>,
+    /// Requests without an answer.
+    pub errors: u64,
+    /// Connections opened.
+    pub connections: u64,
+}
+
+impl Seen {
+    pub fn requests(&self) -> u64 {
+        self.answers.values().sum()
+    }
+
+    /// Whether no answer but this one ever came, and one connection was enough.
+    pub fn always(&self, status: u16) -> bool {
+        self.undisturbed() && self.answers.keys().eq([&status])
+    }
+
+    /// Whether every request was answered, on one connection.
+    pub fn undisturbed(&self) -> bool {
+        self.errors == 0 && self.connections == 1
+    }
+}
+
+impl Poller {
+    /// Starts to read the secret every `period`, as this caller.
+    pub fn start(stage: &Stage, caller: &Caller, period: Duration) -> Self {
+        let mut client = stage.client(caller, Endpoint::Data);
+        let forwarded = caller
+            .forwarded_for
+            .map(|client| ("x-forwarded-for", client.to_owned()));
+        let mut headers = vec![("x-vault-token", TOKEN.to_owned())];
+        headers.extend(forwarded);
+        let request = Request {
+            method: "GET".into(),
+            target: "/v1/secret/data/app".into(),
+            headers,
+            body: String::new(),
+        };
+        let (sender, seen) = watch::channel(Seen {
+            status: 0,
+            since: Instant::now(),
+            changes: 0,
+            answers: BTreeMap::new(),
+            errors: 0,
+            connections: 0,
+        });
+        let task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let answer = client.send(&request).await;
+                let now = Instant::now();
+                sender.send_modify(|seen| {
+                    seen.connections = client.opened();
+                    match &answer {
+                        Ok(answer) => {
+                            *seen.answers.entry(answer.status).or_default() += 1;
+                            if answer.status != seen.status {
+                                seen.changes += u64::from(seen.status != 0);
+                                seen.status = answer.status;
+                                seen.since = now;
+                            }
+                        }
+                        Err(_) => seen.errors += 1,
+                    }
+                });
+            }
+        });
+        Self { seen, task }
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    /// Waits for an answer, and says since when it comes.
+    pub async fn answered(&mut self, status: u16, patience: Duration) -> Fallible<Instant> {
+        let waiting = self.seen.wait_for(|seen| seen.status == status);
+        match tokio::time::timeout(patience, waiting).await {
+            Ok(seen) => Ok(seen?.since),
+            Err(_) => Err(format!("no answer was {status} within {patience:?}").into()),
+        }
+    }
+
+    /// Waits for so many more answers.
+    pub async fn more(&mut self, answers: u64, patience: Duration) -> Fallible<()> {
+        let enough = self.seen().requests() + answers;
+        let waiting = self.seen.wait_for(|seen| seen.requests() >= enough);
+        match tokio::time::timeout(patience, waiting).await {
+            Ok(seen) => Ok(seen.map(drop)?),
+            Err(_) => Err(format!("{answers} answers did not come within {patience:?}").into()),
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,224 @@
+//! The stage: a real `OpenBao`, `vaultwall serve` in front of it with a real Envoy, and a copy of the quickstart example,
+//! all on loopback addresses and free ports.
+
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Fallible;
+use crate::http::{Client, Request};
+use crate::report::Report;
+use crate::requests::{Caller, Endpoint};
+use crate::server::Server;
+
+/// Root token of the vault, which lives in memory and on loopback only, for as long as the demo.
+pub const TOKEN: &str = "demo-root-token";
+/// A caller's own address that the rules let nothing through but probes.
+const ANYBODY: Ipv4Addr = Ipv4Addr::new(127, 0, 50, 1);
+
+/// All that runs. Dropping it ends it: the firewall first, then the vault.
+pub struct Stage {
+    pub vaultwall: Server,
+    openbao: Server,
+    pub programs: Programs,
+    /// Copy of the quickstart example, which Vaultwall watches.
+    pub policies: PathBuf,
+    pub access_log: PathBuf,
+    /// Home of what `bao` writes.
+    pub home: PathBuf,
+    data: SocketAddrV4,
+    management: SocketAddrV4,
+}
+
+/// What the demo runs.
+pub struct Programs {
+    pub vaultwall: PathBuf,
+    pub bao: PathBuf,
+    envoy: PathBuf,
+}
+
+impl Stage {
+    /// Starts everything below `folder`, saying so.
+    pub async fn start(folder: &Path, report: &Report) -> Fallible<Self> {
+        let programs = Programs::find()?;
+        let policies = folder.join("quickstart");
+        copy_examples(&policies)?;
+
+        let said = version(&programs.bao, "version")?;
+        let name = said.split(" (").next().unwrap_or(&said);
+        report.line(&format!("starting {name}"))?;
+        let vault = free_with_next()?;
+        let mut command = Command::new(&programs.bao);
+        command
+            .args(["server", "-dev", "-dev-no-store-token"])
+            .arg(format!("-dev-root-token-id={TOKEN}"))
+            .arg(format!("-dev-listen-address={vault}"))
+            .env_clear()
+            .env("HOME", folder);
+        let mut openbao = Server::start("OpenBao", command, &folder.join("openbao.log"))?;
+        let took = openbao.ready(async || healthy(vault).await).await?;
+        report.line(&format!(
+            "  it serves on {vault} after {} ms",
+            took.as_millis()
+        ))?;
+
+        let envoy = version(&programs.envoy, "--version")?;
+        report.line(&format!(
+            "starting vaultwall serve, with {}",
+            shorten(&envoy)
+        ))?;
+        // Chosen now, when OpenBao has all the ports that it takes.
+        let [data, management] = free()?;
+        let access_log = folder.join("access.log");
+        let state = folder.join("state");
+        let mut command = Command::new(&programs.vaultwall);
+        command
+            .arg("serve")
+            .arg("-f")
+            .arg(&policies)
+            .args(["--upstream", &vault.to_string()])
+            .args(["--data-listen", &data.to_string()])
+            .args(["--management-listen", &management.to_string()])
+            .arg("--envoy")
+            .arg(&programs.envoy)
+            .arg("--access-log")
+            .arg(&access_log)
+            .arg("--state-dir")
+            .arg(&state)
+            // Its messages are part of the demo.
+            .env("RUST_LOG", "info");
+        let mut vaultwall =
+            Server::start("vaultwall serve", command, &folder.join("vaultwall.log"))?
+                .leaves(state.join("envoy.pid"), state.join("bootstrap.pb"));
+        let log = folder.join("vaultwall.log");
+        let in_force =
+            || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("in force at"));
+        let took = vaultwall
+            .ready(async || in_force() && healthy(data).await && healthy(management).await)
+            .await?;
+        report.line(&format!(
+            "  its data endpoint is {data}, its management endpoint {management}, after {} ms",
+            took.as_millis()
+        ))?;
+        Ok(Self {
+            vaultwall,
+            openbao,
+            programs,
+            policies,
+            access_log,
+            home: folder.to_owned(),
+            data,
+            management,
+        })
+    }
+
+    /// Which of its processes has ended by itself, as the end of a sentence.
+    pub fn ended(&mut self) -> Option<String> {
+        let servers = [&mut self.vaultwall, &mut self.openbao];
+        let ended: Vec<String> = servers.into_iter().filter_map(Server::ended).collect();
+        (!ended.is_empty()).then(|| format!(" ({})", ended.join(", ")))
+    }
+
+    pub fn address(&self, endpoint: Endpoint) -> SocketAddrV4 {
+        match endpoint {
+            Endpoint::Data => self.data,
+            Endpoint::Management => self.management,
+        }
+    }
+
+    /// A connection of a caller's.
+    pub fn client(&self, caller: &Caller, endpoint: Endpoint) -> Client {
+        Client::new(caller.address, self.address(endpoint))
+    }
+}
+
+impl Programs {
+    fn find() -> Fallible<Self> {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
+        // Cargo puts examples into a folder beside the binaries.
+        let demo = std::env::current_exe()?;
+        let built = demo.parent().and_then(Path::parent).unwrap_or(&tools);
+        let found = Self {
+            vaultwall: built.join("vaultwall"),
+            bao: tools.join("bao"),
+            envoy: tools.join("envoy"),
+        };
+        for program in [&found.vaultwall, &found.bao, &found.envoy] {
+            if !program.exists() {
+                return Err(format!(
+                    "{} is missing; `make demo` builds and installs what the demo needs",
+                    program.display()
+                )
+                .into());
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn copy_examples(to: &Path) -> Fallible<()> {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(&from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// What a program says about itself.
+fn version(program: &Path, argument: &str) -> Fallible<String> {
+    let said = Command::new(program).arg(argument).output()?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    let line = text.lines().find(|line| !line.trim().is_empty());
+    match line {
+        Some(line) if said.status.success() => Ok(line.trim().to_owned()),
+        _ => Err(format!("{} does not run: {}", program.display(), said.status).into()),
+    }
+}
+
+/// Envoy's `PATH version: COMMIT/VERSION/…` as `Envoy VERSION`.
+fn shorten(version: &str) -> String {
+    match version.split('/').rev().nth(3) {
+        Some(number) => format!("Envoy {number}"),
+        None => version.to_owned(),
+    }
+}
+
+/// Whether a probe is answered with 200, as it is by an unsealed vault, and by a firewall with its rules in front of one.
+async fn healthy(address: SocketAddrV4) -> bool {
+    let probe = Request {
+        method: "GET".into(),
+        target: "/v1/sys/health".into(),
+        ..Request::default()
+    };
+    let answer = Client::new(ANYBODY, address).send(&probe).await;
+    answer.is_ok_and(|answer| answer.status == 200)
+}
+
+/// A free port whose next one is free too: `OpenBao` takes that for its cluster.
+fn free_with_next() -> Fallible<SocketAddrV4> {
+    for _ in 0..100 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let next = port
+            .checked_add(1)
+            .map(|next| TcpListener::bind((Ipv4Addr::LOCALHOST, next)));
+        if matches!(next, Some(Ok(_))) {
+            return Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+        }
+    }
+    Err("no two free ports in a row were found on 127.0.0.1".into())
+}
+
+/// Free ports, all different.
+fn free<const N: usize>() -> Fallible<[SocketAddrV4; N]> {
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()?;
+    let mut addresses = [SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0); N];
+    for (address, listener) in addresses.iter_mut().zip(&listeners) {
+        address.set_port(listener.local_addr()?.port());
+    }
+    Ok(addresses)
+}
