@@ -43,12 +43,20 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
         for client in [&mut visitor, &mut inside, &mut outside] {
             client.more(ANSWERS, PATIENCE).await?;
         }
-        let same =
-            inside.seen().always(200) && outside.seen().always(403) && visitor.seen().always(403);
+        let clients = [(&inside, 200), (&outside, 403), (&visitor, 403)];
+        let same = clients
+            .iter()
+            .all(|(client, status)| client.seen().always(*status));
         let told = said.iter().any(|message| message.contains("policy.yaml"));
+        let answers = if same {
+            "everybody is answered as before".to_owned()
+        } else {
+            let seen = clients.map(|(client, _)| client.seen().answers);
+            format!("not everybody is answered as before: hq, outsider, visitor {seen:?}")
+        };
         report.check(
             same && told,
-            &format!("{called}: everybody is answered as before; Vaultwall says"),
+            &format!("{called}: {answers}; Vaultwall says"),
         )?;
         said.iter().try_for_each(|message| report.quote(message))?;
     }

@@ -173,10 +173,16 @@ fn judge(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> Fal
         )?;
     }
     for ((name, status), seen) in [("hq", 200), ("outsider", 403)].into_iter().zip(untouched) {
+        let always = seen.always(status);
+        let answers = if always {
+            format!("all of them {status}")
+        } else {
+            format!("not all of them {status}: {:?}", seen.answers)
+        };
         report.check(
-            seen.always(status),
+            always,
             &format!(
-                "{name}, whom no edit touches: {} answers, all of them {status}",
+                "{name}, whom no edit touches: {} answers, {answers}",
                 seen.requests()
             ),
         )?;
