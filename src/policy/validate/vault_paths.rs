@@ -196,25 +196,28 @@ fn share_a_namespace(one: &EngineNamespace, other: &EngineNamespace) -> bool {
     }
 }
 
-/// The listed namespace that a mount's path could be taken for: one beneath the mount's own namespace, where either path
-/// is the beginning of the other.
+/// The listed namespace that a mount's path could be taken for, where either path is the beginning of the other.
+///
+/// A client that names the mount's namespace by header writes the path as one in the root namespace looks, so every
+/// mount is held against all namespaces; against those beneath its own also as a client writes it that names that one
+/// in the path.
 fn mistaken_for(engine: &Engine, listed: &[String]) -> Option<String> {
-    let collides = |own: &str| {
+    let beneath_own = |own: &str| {
         listed.iter().find(|namespace| {
-            let relative = if own.is_empty() {
-                Some(namespace.as_str())
-            } else {
-                namespace
-                    .strip_prefix(own)
-                    .and_then(|rest| rest.strip_prefix('/'))
-            };
+            let relative = namespace
+                .strip_prefix(own)
+                .and_then(|rest| rest.strip_prefix('/'));
             relative.is_some_and(|relative| nested(&engine.path, relative))
         })
     };
-    match &engine.namespace {
-        EngineNamespace::Root => collides(""),
-        EngineNamespace::Named(own) => collides(own),
-        EngineNamespace::EveryListed => listed.iter().find_map(|own| collides(own)),
-    }
-    .cloned()
+    let by_header = listed
+        .iter()
+        .find(|namespace| nested(&engine.path, namespace));
+    by_header
+        .or_else(|| match &engine.namespace {
+            EngineNamespace::Root => None,
+            EngineNamespace::Named(own) => beneath_own(own),
+            EngineNamespace::EveryListed => listed.iter().find_map(|own| beneath_own(own)),
+        })
+        .cloned()
 }
