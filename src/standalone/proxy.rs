@@ -23,6 +23,9 @@ const WELL: Duration = Duration::from_secs(30);
 /// How long Envoy may take to end before it is killed.
 const STOPPING: Duration = Duration::from_secs(5);
 
+/// How long connections may go on with a listener that was replaced; those in use are asked to close before.
+const DRAIN_SECONDS: &str = "5";
+
 /// Why Envoy cannot be run.
 #[derive(thiserror::Error, Debug)]
 pub enum ProxyError {
@@ -170,7 +173,13 @@ fn spawn(binary: &Path, bootstrap: &Path, process_id: &Path) -> Result<Child, Pr
         .arg("-c")
         .arg(bootstrap)
         .args([
-            "--use-dynamic-base-id",
+            // Envoy's restart protocol hands the listening sockets to whoever asks, on a socket without permissions.
+            "--disable-hot-restart",
+            // A connection stays with the listener that accepted it, and with its trusted proxies, until it is closed.
+            "--drain-strategy",
+            "immediate",
+            "--drain-time-s",
+            DRAIN_SECONDS,
             "--log-level",
             "warning",
             "--component-log-level",
