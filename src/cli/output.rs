@@ -96,14 +96,21 @@ pub(super) fn say(text: &str) {
 
 /// Says on stderr why a subcommand could not tell, with the causes.
 pub(super) fn complain(error: &(dyn Error + 'static)) {
-    let mut message = format!("vaultwall: {error}");
+    say(&format!("vaultwall: {}\n", with_causes(error)));
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(message, ": {error}");
+        // Many messages name their cause in the middle, before they say what to do; once is enough.
+        let text = error.to_string();
+        if !message.contains(&text) {
+            let _ = write!(message, ": {text}");
+        }
         cause = error.source();
     }
-    message.push('\n');
-    say(&message);
+    message
 }
 
 #[cfg(test)]
@@ -116,6 +123,31 @@ mod tests {
     )]
 
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Example {
+        #[error("cannot listen: {source}; choose another port")]
+        NamesItsCause { source: io::Error },
+        #[error("cannot listen")]
+        DoesNot { source: io::Error },
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = || io::Error::other("in use");
+        for (error, said) in [
+            (
+                Example::NamesItsCause { source: source() },
+                "cannot listen: in use; choose another port",
+            ),
+            (
+                Example::DoesNot { source: source() },
+                "cannot listen: in use",
+            ),
+        ] {
+            assert_eq!(with_causes(&error), said);
+        }
+    }
 
     struct Closed;
 
