@@ -1,5 +1,5 @@
-//! What is generated from the types stays what the types say: CRDs and limits in `crds/`, the API reference in
-//! `docs/reference/`. `UPDATE_GENERATED=1` writes the files again; a file that nothing generates fails too.
+//! What is generated from the types stays what the types say: CRDs and limits in `crds/`, the references of the API and
+//! of the command line in `docs/reference/`. `UPDATE_GENERATED=1` writes the files again; a file that nothing generates fails too.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod command_line;
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ fn generated() -> BTreeMap<PathBuf, String> {
             reference::page(&crd),
         );
     }
+    files.insert("docs/reference/cli.md".into(), command_line::page());
     let limits = document(&api::limits_policy(&Limits::default()))
         + &document(&api::limits_policy_binding());
     files.insert("crds/limits.yaml".into(), format!("{NOTICE}{limits}"));
