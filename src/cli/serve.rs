@@ -1,6 +1,6 @@
 //! `vaultwall serve`: standalone mode.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use super::validate::LimitArgs;
@@ -21,10 +21,10 @@ pub(super) struct Serve {
     #[arg(long, value_name = "HOST:PORT", value_parser = upstream)]
     upstream: Upstream,
     /// Where the data endpoint listens, an IPv4 address and port.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     data_listen: SocketAddrV4,
     /// Where the management endpoint listens, an IPv4 address and port.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     management_listen: SocketAddrV4,
     /// The Envoy binary.
     #[arg(long, value_name = "PATH", default_value = "envoy")]
@@ -54,7 +54,7 @@ impl Serve {
             upstream: self.upstream,
             data: self.data_listen,
             management: self.management_listen,
-            access_log: self.access_log.display().to_string(),
+            access_log: std::path::absolute(self.access_log)?.display().to_string(),
             envoy: self.envoy,
             state: std::path::absolute(state)?,
             limits: self.limits.into(),
@@ -81,13 +81,38 @@ fn default_state(port: u16) -> PathBuf {
 pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     let wanted = "write HOST:PORT, for example 127.0.0.1:8200";
     let (host, port) = text.rsplit_once(':').ok_or(wanted)?;
-    if host.is_empty() || host.contains(':') {
+    if host.contains(':') {
         return Err(format!("{wanted}; only IPv4 is supported"));
     }
-    Ok(Upstream {
-        host: host.into(),
-        port: port.parse().map_err(|_| wanted)?,
-    })
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let is_label = |label: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(plain)
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if host.len() > 253 || !name.split('.').all(is_label) {
+        return Err(format!(
+            "{wanted}; the host is neither a DNS name nor an IPv4 address"
+        ));
+    }
+    if name.rsplit('.').next().is_some_and(is_number) && host.parse::<Ipv4Addr>().is_err() {
+        return Err(format!("{wanted}; the host is not an IPv4 address"));
+    }
+    match port.parse() {
+        Ok(port) if port > 0 => Ok(Upstream {
+            host: host.into(),
+            port,
+        }),
+        _ => Err(format!("{wanted}; the port is a number from 1 to 65535")),
+    }
+}
+
+/// Where an endpoint listens.
+fn listen(text: &str) -> Result<SocketAddrV4, String> {
+    match text.parse::<SocketAddrV4>() {
+        Ok(address) if address.port() > 0 => Ok(address),
+        _ => Err("write an IPv4 address and a port, for example 127.0.0.1:8300".into()),
+    }
 }
 
 /// `NAMESPACE/SERVICE`.
@@ -102,5 +127,31 @@ pub(super) fn vault(text: &str) -> Result<VaultId, String> {
             })
         }
         _ => Err("write NAMESPACE/SERVICE, for example vault/openbao".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip] // a table
+    fn upstreams_and_listeners() {
+        let long = format!("{}:8200", "a".repeat(64));
+        for (text, good) in [
+            ("127.0.0.1:8200", true), ("openbao:8200", true), ("openbao.vault.svc.:1", true), ("a-b_c.d:65535", true),
+            ("", false), (":8200", false), ("openbao", false), ("openbao:", false), ("openbao:0", false),
+            ("openbao:65536", false), ("openbao:+1x", false), ("open bao:8200", false), ("a..b:8200", false),
+            ("[::1]:8200", false), ("::1:8200", false), ("999.1.1.1:8200", false), ("1.2.3:8200", false),
+            ("http://openbao:8200", false), ("openbao/x:8200", false), (&long, false),
+        ] {
+            assert_eq!(upstream(text).is_ok(), good, "{text}");
+        }
+        for (text, good) in [
+            ("127.0.0.1:8300", true), ("0.0.0.0:1", true),
+            ("127.0.0.1:0", false), ("127.0.0.1", false), ("[::1]:8300", false), ("localhost:8300", false), (":8300", false),
+        ] {
+            assert_eq!(listen(text).is_ok(), good, "{text}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use document::LoadError;
-pub use files::files_of;
+pub use files::{Listing, Place, files_of, is_hidden, is_read_in_folders, list};
 use reader::Reader;
 
 use super::{Index, NamespaceFact, ObservedPod, ServiceAccountFact, ServiceFact};

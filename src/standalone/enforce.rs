@@ -5,64 +5,147 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 
+use super::StandaloneError;
 use super::files::Files;
 use crate::compile::envoy::{self, Configuration, Proxy};
 use crate::index::VaultResolution;
-use crate::policy::{AddressRules, Firewall, VaultId};
+use crate::policy::{AddressRules, DefaultAction, Firewall, VaultId};
 use crate::xds::{Event, NotProgrammed, Outcome, Resource, Snapshot, SnapshotStore};
 
 /// How long a proxy may take before its silence is worth a word.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keeps one vault's proxies at the firewall of now.
+/// Keeps the proxies of the one vault at the firewall of now.
 pub(super) struct Enforcer {
-    vault: VaultId,
+    /// Name under which the proxies ask.
+    node: String,
+    /// The vault; none until a policy says which.
+    vault: Option<VaultId>,
     proxy: Proxy,
     store: Arc<SnapshotStore>,
+    /// An Envoy of an earlier run enforces what this run does not know whole: nothing is published until it does.
+    holding: bool,
+    /// The vaults of which it was said that they are too many.
+    several: Vec<VaultId>,
     /// The part that rules do not touch, and the shape that it was compiled for.
     fixed: Option<(Firewall, Vec<Resource>)>,
-    published: Option<Firewall>,
+    published: Option<Published>,
+}
+
+struct Published {
+    firewall: Firewall,
+    /// Whether something that is not known counted as the strictest that it could be.
+    strict: bool,
 }
 
 impl Enforcer {
-    pub(super) fn new(vault: VaultId, proxy: Proxy, store: Arc<SnapshotStore>) -> Self {
+    pub(super) fn new(
+        node: String,
+        vault: Option<VaultId>,
+        proxy: Proxy,
+        store: Arc<SnapshotStore>,
+    ) -> Self {
         Self {
+            node,
             vault,
             proxy,
             store,
+            holding: false,
+            several: Vec::new(),
             fixed: None,
             published: None,
         }
     }
 
-    /// Publishes the firewall if it changed. `seen` is when the change was seen.
-    pub(super) fn enforce(&mut self, files: &mut Files, seen: Instant) {
-        let changed = files.index_mut().take_changed();
-        for other in changed.iter().filter(|vault| **vault != self.vault) {
-            tracing::warn!(
-                "policies of {other} are passed over: this Vaultwall protects {}",
-                self.vault
-            );
-        }
-        if self.published.is_some() && !changed.contains(&self.vault) {
+    /// An Envoy of an earlier run is enforcing. What is not known whole must not take its place: what was in force stays
+    /// in force.
+    pub(super) fn found_running(&mut self, files: &Files) {
+        if is_whole(files) {
             return;
         }
-        let firewall = match files.index_mut().resolve(&self.vault) {
+        self.holding = true;
+        let unknown: Vec<_> = files.unknown().iter().map(|path| path.display()).collect();
+        if unknown.is_empty() {
+            tracing::error!(
+                "there is no policy in the paths of -f; what the Envoy of an earlier run enforces stays in force until \
+                 there is one"
+            );
+        } else {
+            tracing::error!(
+                "not all of the paths of -f can be used ({unknown:?}); what the Envoy of an earlier run enforces stays \
+                 in force until they can"
+            );
+        }
+    }
+
+    /// Envoy was started anew and has nothing, so there is nothing to keep.
+    pub(super) fn restarted(&mut self) {
+        self.holding = false;
+    }
+
+    /// Publishes the firewall if it changed. `seen` is when the change was seen.
+    pub(super) fn enforce(&mut self, files: &mut Files, seen: Instant) {
+        self.holding = self.holding && !is_whole(files);
+        if self.holding {
+            return;
+        }
+        let changed = files.index_mut().take_changed();
+        self.choose_vault(files);
+        let strict = !files.unknown().is_empty();
+        if let Some(vault) = &self.vault {
+            for other in changed.iter().filter(|changed| *changed != vault) {
+                tracing::warn!(
+                    "policies of {other} are passed over: this Vaultwall protects {vault}"
+                );
+            }
+            let same = |published: &Published| {
+                published.strict == strict && published.firewall.vault == *vault
+            };
+            if self.published.as_ref().is_some_and(same) && !changed.contains(vault) {
+                return;
+            }
+        }
+        let resolved = self
+            .vault
+            .as_ref()
+            .and_then(|vault| files.index_mut().resolve(vault));
+        let mut firewall = match resolved {
             Some(resolved) => {
                 say(&resolved);
                 resolved.resolution.firewall
             }
-            None => match &self.published {
-                Some(_) => return,
-                None => Firewall::deny_all(self.vault.clone(), 0),
-            },
+            None if self.published.is_some() => {
+                if let Some(vault) = &self.vault {
+                    tracing::error!(
+                        "no policy of {vault} is left; what was in force stays in force. Stop Vaultwall to take the \
+                         firewall away"
+                    );
+                }
+                return;
+            }
+            None => Firewall::deny_all(self.vault.clone().unwrap_or_else(nameless), 0),
         };
-        if self.published.as_ref() == Some(&firewall) {
-            return;
+        if strict && firewall.default_action == DefaultAction::Allow {
+            tracing::warn!(
+                "the default action is Deny until every path of -f can be used: {:?}",
+                files.unknown()
+            );
+            firewall.default_action = DefaultAction::Deny;
         }
+        let is_new = self
+            .published
+            .as_ref()
+            .is_none_or(|published| published.firewall != firewall);
+        if is_new {
+            self.publish(&firewall, seen);
+        }
+        self.published = Some(Published { firewall, strict });
+    }
+
+    fn publish(&mut self, firewall: &Firewall, seen: Instant) {
         let started = Instant::now();
-        let snapshot = self.compile(&firewall);
-        let version = self.store.publish(&self.vault.to_string(), snapshot);
+        let snapshot = self.compile(firewall);
+        let version = self.store.publish(&self.node, snapshot);
         tracing::info!(
             policies = ?firewall.policies,
             virtual_network_prefixes = firewall.virtual_networks.len(),
@@ -70,15 +153,35 @@ impl Enforcer {
             default_action = ?firewall.default_action,
             compiled_in = ?started.elapsed(),
             "firewall of {} changed",
-            self.vault
+            firewall.vault
         );
-        self.published = Some(firewall);
         tokio::spawn(confirm(
             self.store.clone(),
-            self.vault.clone(),
+            self.node.clone(),
+            firewall.vault.clone(),
             version,
             seen,
         ));
+    }
+
+    /// The vault that the policies name, where nobody has said which is behind `--upstream`.
+    fn choose_vault(&mut self, files: &Files) {
+        if self.vault.is_some() {
+            return;
+        }
+        let vaults: Vec<VaultId> = files.index().vaults().cloned().collect();
+        match vaults.as_slice() {
+            [] => {}
+            [vault] => self.vault = Some(vault.clone()),
+            several if self.several != several => {
+                tracing::error!(
+                    "{}; what was in force stays in force",
+                    StandaloneError::several_vaults(several)
+                );
+                self.several = vaults;
+            }
+            _ => {}
+        }
     }
 
     fn compile(&mut self, firewall: &Firewall) -> Snapshot {
@@ -101,6 +204,19 @@ impl Enforcer {
     }
 }
 
+/// Whether everything that counts is known.
+fn is_whole(files: &Files) -> bool {
+    files.unknown().is_empty() && files.has_policy()
+}
+
+/// Stands for the vault in answers as long as no policy names it.
+fn nameless() -> VaultId {
+    VaultId {
+        namespace: "default".into(),
+        service: "vault".into(),
+    }
+}
+
 /// A firewall without what only its rules say.
 fn shape(firewall: &Firewall) -> Firewall {
     Firewall {
@@ -108,7 +224,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         ip_rules: AddressRules::default(),
         peers: Vec::new(),
         policies: Vec::new(),
-        default_action: crate::policy::DefaultAction::Deny,
+        default_action: DefaultAction::Deny,
         ..firewall.clone()
     }
 }
@@ -156,8 +272,13 @@ fn say(resolved: &VaultResolution) {
 }
 
 /// Says when a version is in force, or why it is not.
-async fn confirm(store: Arc<SnapshotStore>, vault: VaultId, version: String, seen: Instant) {
-    let node = vault.to_string();
+async fn confirm(
+    store: Arc<SnapshotStore>,
+    node: String,
+    vault: VaultId,
+    version: String,
+    seen: Instant,
+) {
     let waiting = store.wait_programmed(&node, &version);
     match tokio::time::timeout(PATIENCE, waiting).await {
         Ok(Ok(())) => tracing::info!(after = ?seen.elapsed(), "in force at {vault}"),

@@ -1,49 +1,70 @@
 //! What was last good of every file, kept in step with the index.
 //!
-//! A file that cannot be read, that holds anything invalid, or that is suddenly empty changes nothing: its objects of
-//! before stay in force, and the reason is said once for each content. Of a file that never was good, refused policies
-//! are known by name: they open nothing, and keep the default action of their vault at `Deny`, because what they mean
-//! is not known.
+//! A file that cannot be read, that holds anything invalid, that is being written or is suddenly empty changes nothing:
+//! its objects of before stay in force, and the reason is said. Of a file that never was good, refused policies are known
+//! by name: they open nothing, and keep the default action of their vault at `Deny`, because what they mean is not
+//! known. Only what changed is read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::index::objects::{FileContents, LoadedObjects, Object, ObjectKey, files_of, load_file};
-use crate::index::{Index, ObjectName};
+use super::contents::{Contents, Ledger, Refusal, places_of};
+use super::places::{Meaning, Places};
+use super::watch::{Noticed, WatchError, Watcher};
+use crate::index::Index;
+use crate::index::objects::{
+    LoadError, LocatedViolation, Object, ObjectKey, RefusedPolicy, list, load_file,
+};
 use crate::policy::Limits;
+
+/// How long a file must be gone until its rules go, too: editors and deployment tools take a file away before they put
+/// the new one in its place.
+const GONE: Duration = Duration::from_millis(100);
 
 /// The files of `-f` and the index that is made from them.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     limits: Limits,
-    /// Every file that was read.
-    read: BTreeMap<PathBuf, File>,
+    places: Places,
+    /// Every file that was read, by its path as it was named or found.
+    read: BTreeMap<PathBuf, Stamp>,
+    /// Files that are gone, and when their rules go.
+    gone: BTreeMap<PathBuf, Instant>,
+    ledger: Ledger,
+    /// Paths that could not be used at the start and still cannot: what they mean is not known.
+    unknown: BTreeSet<PathBuf>,
+    /// Paths that cannot be read, and why; said once.
+    errors: BTreeMap<PathBuf, String>,
+    started: bool,
     index: Index,
-    /// What the index holds.
-    applied: BTreeMap<ObjectKey, Object>,
-}
-
-#[derive(Default)]
-struct File {
-    stamp: Stamp,
-    good: FileContents,
 }
 
 /// Differs when a file's content may.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
+/// What reading a file came to.
+struct Reading {
+    /// What it holds; with problems, the policies that are refused; none if that is not known.
+    contents: Option<Contents>,
+    /// Why it cannot be used.
+    problems: Vec<String>,
+}
+
 fn stamp(file: &Path) -> Stamp {
     let of = std::fs::metadata(file).ok()?;
-    Some((
-        of.dev(),
-        of.ino(),
-        of.size(),
-        of.mtime()
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(of.mtime_nsec()),
-        of.ctime_nsec(),
-    ))
+    let modified = of.mtime().wrapping_mul(1_000_000_000);
+    let modified = modified.wrapping_add(of.mtime_nsec());
+    Some((of.dev(), of.ino(), of.size(), modified, of.ctime_nsec()))
+}
+
+fn path_of(error: &LoadError) -> &Path {
+    match error {
+        LoadError::Unreadable { file, .. }
+        | LoadError::TooLarge { file }
+        | LoadError::Syntax { file, .. } => file,
+    }
 }
 
 impl Files {
@@ -52,9 +73,14 @@ impl Files {
         Self {
             paths,
             limits,
+            places: Places::default(),
             read: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            ledger: Ledger::default(),
+            unknown: BTreeSet::new(),
+            errors: BTreeMap::new(),
+            started: false,
             index: Index::new(limits),
-            applied: BTreeMap::new(),
         }
     }
 
@@ -68,285 +94,324 @@ impl Files {
         &mut self.index
     }
 
-    /// Reads again what changed, but not the files that are being written.
-    pub(super) fn reload(&mut self, unfinished: &BTreeSet<PathBuf>) {
-        let (found, errors) = files_of(&self.paths);
-        for error in &errors {
-            tracing::error!("{error}; what was in force stays in force");
-        }
-        let mut changed = false;
-        for path in &found {
-            let now = stamp(path);
-            let known = self.read.get(path);
-            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            if unfinished.contains(&absolute) || known.is_some_and(|file| file.stamp == now) {
-                continue;
-            }
-            let good = self.load(path);
-            let file = self.read.entry(path.clone()).or_default();
-            file.stamp = now;
-            if let Some(good) = good {
-                file.good = good;
-                changed = true;
-            }
-        }
-        changed |= self.forget(&found, errors.is_empty());
-        if changed {
-            self.apply();
-        }
+    /// Whether a policy is in force.
+    pub(super) fn has_policy(&self) -> bool {
+        self.ledger.has_policy()
     }
 
-    /// What a file holds now, unless that must not replace what it held before.
-    fn load(&self, path: &Path) -> Option<FileContents> {
-        let was_good = self
-            .read
-            .get(path)
-            .is_some_and(|file| file.good.objects.iter().any(is_valid));
-        let stays = if was_good {
-            "what it held before stays in force"
-        } else {
-            "none of it is in force"
-        };
-        let contents = match load_file(path, &self.limits) {
-            Ok(contents) => contents,
-            Err(error) => {
-                tracing::error!("{error}; {stays}");
-                return None;
-            }
-        };
-        for violation in &contents.violations {
-            tracing::error!(
-                "{}: {} {}: {}: {} ({:?}); {stays}",
-                violation.file,
-                violation.kind,
-                violation.name,
-                violation.field,
-                violation.message,
-                violation.reason
-            );
-        }
-        if !contents.violations.is_empty() {
-            return (!was_good).then(|| refused_policies(contents));
-        }
-        if contents.objects.is_empty() && was_good {
-            tracing::error!(
-                "{}: it is empty now; {stays}; delete the file to take its rules away",
-                path.display()
-            );
-            return None;
-        }
-        Some(contents)
+    /// Paths that could not be used at the start and still cannot. Whatever they mean may be stricter than what is
+    /// known without them.
+    pub(super) fn unknown(&self) -> &BTreeSet<PathBuf> {
+        &self.unknown
     }
 
-    /// Drops what was deleted. A last policy that vanishes stays: an empty folder is more often a mistake (a volume
-    /// that is not mounted) than a wish, and there is nothing to put in its place.
-    fn forget(&mut self, found: &[PathBuf], listed: bool) -> bool {
-        let found: BTreeSet<&PathBuf> = found.iter().collect();
-        let gone: Vec<PathBuf> = self
-            .read
-            .keys()
-            .filter(|path| !found.contains(path))
-            .cloned()
-            .collect();
-        if gone.is_empty() || !listed {
-            return false;
-        }
-        let has_policy = |file: &File| {
-            let mut objects = file.good.objects.iter();
-            objects.any(|(_, object)| matches!(object, Some(Object::Policy(_))))
-        };
-        let left = self
-            .read
-            .iter()
-            .any(|(path, file)| found.contains(path) && has_policy(file));
-        let had = self.read.values().any(has_policy);
-        if had && !left {
-            tracing::error!(
-                "the last policy is gone from the paths of -f; what was in force stays in force. Stop Vaultwall to take \
-                 the firewall away"
-            );
-            return false;
-        }
-        for path in &gone {
-            tracing::info!("{}: deleted", path.display());
-            self.read.remove(path);
-        }
-        true
-    }
-
-    /// Hands the index what differs from what it holds.
-    fn apply(&mut self) {
-        let loaded = LoadedObjects::of(self.read.values().map(|file| file.good.clone()));
-        for violation in &loaded.violations {
-            tracing::error!(
-                "{}: {}; what was in force stays in force",
-                violation.file,
-                violation.message
-            );
-        }
-        if !loaded.violations.is_empty() {
-            return;
-        }
-        let objects = self.read.values().flat_map(|file| file.good.objects.iter());
-        let wanted: BTreeMap<ObjectKey, Object> = objects
-            .filter_map(|(key, object)| Some((key.clone(), object.clone()?)))
-            .collect();
-        let gone: Vec<ObjectKey> = self
-            .applied
-            .keys()
-            .filter(|key| !wanted.contains_key(key))
-            .cloned()
-            .collect();
-        for key in gone {
-            if let Some(object) = self.applied.remove(&key) {
-                delete(&mut self.index, &key, &object);
-            }
-        }
-        for (key, object) in wanted {
-            if self.applied.get(&key) != Some(&object) {
-                apply(&mut self.index, object.clone());
-                self.applied.insert(key, object);
-            }
-        }
-    }
-}
-
-fn is_valid((_, object): &(ObjectKey, Option<Object>)) -> bool {
-    !matches!(object, None | Some(Object::RefusedPolicy(_)))
-}
-
-/// What is left of a file with violations: that there are policies, and of which vault.
-fn refused_policies(mut contents: FileContents) -> FileContents {
-    contents
-        .objects
-        .retain(|(_, object)| matches!(object, Some(Object::RefusedPolicy(_))));
-    contents.violations.clear();
-    contents
-}
-
-fn apply(index: &mut Index, object: Object) {
-    match object {
-        Object::Policy(policy) => index.apply_policy(policy),
-        Object::RefusedPolicy(policy) => {
-            index.apply_invalid_policy(&policy.name, policy.vault, policy.port);
-        }
-        Object::VirtualNetwork(network) => index.apply_virtual_network(network),
-        Object::Namespace(fact) => index.apply_namespace(fact),
-        Object::Pod(fact) => index.apply_pod(fact),
-        Object::ServiceAccount(fact) => index.apply_service_account(fact),
-        Object::Service(fact) => index.apply_service(fact),
-    }
-}
-
-fn delete(index: &mut Index, key: &ObjectKey, object: &Object) {
-    let name = ObjectName {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-    };
-    match object {
-        Object::Policy(_) | Object::RefusedPolicy(_) => index.delete_policy(&name),
-        Object::VirtualNetwork(_) => index.delete_virtual_network(&key.name),
-        Object::Namespace(_) => index.delete_namespace(&key.name),
-        Object::Pod(_) => index.delete_pod(&name),
-        Object::ServiceAccount(_) => index.delete_service_account(&name),
-        Object::Service(_) => index.delete_service(&name),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::policy::{DefaultAction, Firewall, VaultId};
-
-    const ALLOW: &str = "\
-apiVersion: vaultwall.dev/v1alpha1
-kind: VaultNetworkPolicy
-metadata: {name: a, namespace: vault}
-spec: {targetRef: {name: openbao, port: 8200}, defaultAction: Allow}
-";
-    const REFUSED: &str = "\
-apiVersion: vaultwall.dev/v1alpha1
-kind: VaultNetworkPolicy
-metadata: {name: b, namespace: vault}
-spec: {targetRef: {name: openbao, port: 8200}, mode: Audit}
-";
-
-    /// The firewall after each step; a step writes files (none: deletes them).
-    fn walk(steps: &[&[(&str, Option<&str>)]]) -> Vec<Option<Firewall>> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut files = Files::new(vec![folder.path().to_owned()], Limits::default());
-        let vault = VaultId {
-            namespace: "vault".into(),
-            service: "openbao".into(),
-        };
-        let step = |changes: &&[(&str, Option<&str>)]| {
-            for (name, text) in *changes {
-                let path = folder.path().join(name);
-                match text {
-                    Some(text) => std::fs::write(path, text).unwrap(),
-                    None => std::fs::remove_file(path).unwrap(),
-                }
-            }
-            files.reload(&BTreeSet::new());
-            let resolved = files.index_mut().resolve(&vault)?;
-            Some(resolved.resolution.firewall)
-        };
-        steps.iter().map(step).collect()
-    }
-
-    fn default_actions(steps: &[&[(&str, Option<&str>)]]) -> Vec<Option<DefaultAction>> {
-        let firewalls = walk(steps).into_iter();
-        firewalls
-            .map(|firewall| Some(firewall?.default_action))
+    /// The paths of `-f` that cannot be read, and why.
+    pub(super) fn unreadable_paths(&self) -> Vec<&str> {
+        let named = self.paths.iter();
+        named
+            .filter_map(|path| self.errors.get(path))
+            .map(String::as_str)
             .collect()
     }
 
-    #[test]
-    fn a_policy_that_never_was_valid_keeps_the_vault_closed() {
-        use DefaultAction::{Allow, Deny};
-        // b.yaml is refused from the start, then gone; it may have meant `Deny`.
-        let steps: &[&[_]] = &[
-            &[("a.yaml", Some(ALLOW)), ("b.yaml", Some(REFUSED))],
-            &[("b.yaml", None)],
-            &[("b.yaml", Some(REFUSED))],
-        ];
-        assert_eq!(
-            default_actions(steps),
-            [Some(Deny), Some(Allow), Some(Deny)]
-        );
+    /// When [`Files::update`] has something to do without an event.
+    pub(super) fn deadline(&self, watcher: &Watcher) -> Option<Instant> {
+        let gone = self.gone.values().min().copied();
+        gone.into_iter().chain(watcher.next_overdue()).min()
     }
 
-    #[test]
-    fn a_file_that_was_good_changes_nothing_when_it_is_refused() {
-        let both = format!("{ALLOW}---\n{REFUSED}");
-        let steps: &[&[_]] = &[
-            &[("a.yaml", Some(ALLOW))],
-            &[("a.yaml", Some(&both))],
-            &[("a.yaml", Some(ALLOW))],
-        ];
-        assert_eq!(
-            default_actions(steps),
-            [Some(DefaultAction::Allow); 3].to_vec()
-        );
+    /// Reads everything for the first time.
+    pub(super) fn load(&mut self, watcher: &mut Watcher) -> Result<(), WatchError> {
+        let everything = Noticed {
+            lost: true,
+            ..Noticed::default()
+        };
+        self.update(watcher, everything)?;
+        self.started = true;
+        Ok(())
     }
 
-    #[test]
-    fn only_refused_policies_deny_everything_and_name_their_vault() {
-        let firewalls = walk(&[&[("b.yaml", Some(REFUSED))]]);
-        let firewall = firewalls.first().unwrap().as_ref().unwrap();
-        assert_eq!(firewall.policies, Vec::<String>::new());
-        assert_eq!(firewall.default_action, DefaultAction::Deny);
+    /// Takes in what was noticed: reads again what changed, but not what is being written.
+    pub(super) fn update(
+        &mut self,
+        watcher: &mut Watcher,
+        noticed: Noticed,
+    ) -> Result<(), WatchError> {
+        let mut wanted = BTreeMap::new();
+        let mut listing = noticed.lost;
+        for path in noticed.paths {
+            match self.places.meaning(&path) {
+                Meaning::Nothing => {}
+                Meaning::Content(file) => {
+                    wanted.insert(file, path);
+                }
+                Meaning::Gone(file) => self.is_gone(&file),
+                Meaning::Listing => listing = true,
+            }
+        }
+        if listing {
+            let all = noticed.lost;
+            self.list(watcher, all, &mut wanted)?;
+        }
+        let read = self.read(watcher, wanted)?;
+        self.accept(read);
+        for path in watcher.take_overdue(Instant::now()) {
+            if let Some(file) = self.places.file_at(&path) {
+                let stays = self.stays(file);
+                tracing::warn!(
+                    "{}: somebody is writing it and has not closed it; {stays} until then",
+                    file.display()
+                );
+            }
+        }
+        Ok(())
     }
 
-    #[test]
-    fn the_last_valid_policy_stays_beside_a_refused_one() {
-        let steps: &[&[_]] = &[
-            &[("a.yaml", Some(ALLOW)), ("b.yaml", Some(REFUSED))],
-            &[("a.yaml", None)],
-        ];
-        for firewall in walk(steps) {
-            assert_eq!(firewall.unwrap().policies, ["a"]);
+    fn is_gone(&mut self, file: &Path) {
+        if self.read.contains_key(file) || self.unknown.contains(file) {
+            self.gone
+                .entry(file.to_owned())
+                .or_insert_with(|| Instant::now() + GONE);
+        }
+    }
+
+    /// Looks which files there are, and adds those that changed. `all`: those that seem not to have, too.
+    fn list(
+        &mut self,
+        watcher: &mut Watcher,
+        all: bool,
+        wanted: &mut BTreeMap<PathBuf, PathBuf>,
+    ) -> Result<(), WatchError> {
+        let listing = loop {
+            let listing = list(&self.paths);
+            self.places = Places::new(&self.paths, &listing);
+            // A file may have come into a folder between looking and watching.
+            if !watcher.watch(&self.places.watched())? {
+                break listing;
+            }
+        };
+        let mut present = BTreeSet::new();
+        for file in listing.files {
+            let known = self.read.get(&file.path);
+            if all || known != Some(&stamp(&file.path)) {
+                wanted.insert(file.path.clone(), file.canonical);
+            }
+            present.insert(file.path);
+        }
+        let mut errors = BTreeMap::new();
+        for error in &listing.errors {
+            errors.insert(path_of(error).to_owned(), error.to_string());
+        }
+        self.say_errors(errors);
+        // What is beneath a path that cannot be read is not gone, only out of sight.
+        let out_of_sight = |file: &Path| self.errors.keys().any(|path| file.starts_with(path));
+        let gone: Vec<PathBuf> = self
+            .read
+            .keys()
+            .filter(|file| !present.contains(*file) && !out_of_sight(file))
+            .cloned()
+            .collect();
+        for file in gone {
+            self.is_gone(&file);
+        }
+        Ok(())
+    }
+
+    fn say_errors(&mut self, errors: BTreeMap<PathBuf, String>) {
+        for (path, error) in &errors {
+            if self.errors.get(path) != Some(error) {
+                let stays = self.stays(path);
+                tracing::error!("{error}; {stays}");
+            }
+            if !self.started {
+                self.unknown.insert(path.clone());
+            }
+        }
+        for path in self
+            .errors
+            .keys()
+            .filter(|path| !errors.contains_key(*path))
+        {
+            self.unknown.remove(path);
+        }
+        self.errors = errors;
+    }
+
+    /// Reads files, by path and canonical path. What was written to meanwhile is left for later.
+    fn read(
+        &mut self,
+        watcher: &mut Watcher,
+        wanted: BTreeMap<PathBuf, PathBuf>,
+    ) -> Result<BTreeMap<PathBuf, Reading>, WatchError> {
+        watcher.start_reading();
+        let mut read = Vec::new();
+        for (file, canonical) in wanted {
+            if watcher.is_writing(&canonical) {
+                self.not_known_yet(&file);
+                continue;
+            }
+            let stamp = stamp(&file);
+            let reading = self.read_file(&file);
+            read.push((file, canonical, stamp, reading));
+        }
+        watcher.drain()?;
+        // Another one has come in its place and is not finished.
+        let is_coming = |file: &Path| {
+            let canonical = file.canonicalize();
+            canonical.is_ok_and(|canonical| watcher.is_writing(&canonical))
+        };
+        self.gone.retain(|file, _| !is_coming(file));
+        let mut complete = BTreeMap::new();
+        for (file, canonical, stamp, reading) in read {
+            if watcher.was_modified(&canonical) {
+                self.not_known_yet(&file);
+                continue;
+            }
+            self.gone.remove(&file);
+            self.read.insert(file.clone(), stamp);
+            complete.insert(file, reading);
+        }
+        Ok(complete)
+    }
+
+    fn read_file(&self, file: &Path) -> Reading {
+        let loaded = match load_file(file, &self.limits) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                return Reading {
+                    contents: None,
+                    problems: vec![error.to_string()],
+                };
+            }
+        };
+        let mut problems: Vec<String> = loaded.violations.iter().map(describe).collect();
+        let mut contents = Contents::new();
+        for (key, object) in loaded.objects {
+            let Some(object) = object else { continue };
+            if contents.insert(key.clone(), object).is_some() {
+                let file = file.display();
+                problems.push(format!("{file}: {key} stands here twice; remove one"));
+            }
+        }
+        if contents.is_empty() && problems.is_empty() && self.ledger.holds_good(file) {
+            problems.push(format!(
+                "{}: it holds nothing now; delete the file to take its rules away",
+                file.display()
+            ));
+        }
+        if !problems.is_empty() {
+            contents = contents.into_iter().filter_map(refused).collect();
+        }
+        Reading {
+            contents: Some(contents),
+            problems,
+        }
+    }
+
+    /// Takes over what is good, and what is gone long enough.
+    fn accept(&mut self, read: BTreeMap<PathBuf, Reading>) {
+        let (mut new, mut bad) = (BTreeMap::new(), BTreeSet::new());
+        for (file, reading) in read {
+            if !reading.problems.is_empty() {
+                self.ledger.forget_waiting(&file);
+                self.not_known_yet(&file);
+                let stays = self.stays(&file);
+                for problem in reading.problems {
+                    tracing::error!("{problem}; {stays}");
+                }
+                if self.ledger.holds_good(&file) {
+                    continue;
+                }
+                bad.insert(file.clone());
+            }
+            if let Some(contents) = reading.contents {
+                new.insert(file, contents);
+            }
+        }
+        let now = Instant::now();
+        let moved = places_of(&self.ledger, &new);
+        let ends = self.gone.iter();
+        let ends = ends.filter(|(file, end)| **end <= now || moved.contains(file));
+        let ends: Vec<PathBuf> = ends.map(|(file, _)| file.clone()).collect();
+        for file in &ends {
+            self.gone.remove(file);
+            self.read.remove(file);
+            new.insert(file.clone(), Contents::new());
+        }
+        if new.is_empty() {
+            return;
+        }
+        let settled = self.ledger.settle(new, &mut self.index);
+        for (file, refusal) in settled.refused {
+            let stays = self.stays(&file);
+            match refusal {
+                Refusal::Repeated { key, other } => tracing::error!(
+                    "{}: {key} stands here and in {}; remove one; {stays}",
+                    file.display(),
+                    other.display()
+                ),
+                Refusal::LastPolicy => tracing::error!(
+                    "{}: the last policy is gone from the paths of -f; what was in force stays in force. Stop Vaultwall \
+                     to take the firewall away",
+                    file.display()
+                ),
+            }
+            self.not_known_yet(&file);
+        }
+        for file in settled.taken {
+            if ends.contains(&file) {
+                tracing::info!("{}: is gone, and its rules with it", file.display());
+            }
+            if !bad.contains(&file) {
+                self.unknown.remove(&file);
+            }
+        }
+    }
+
+    fn not_known_yet(&mut self, file: &Path) {
+        if !self.started {
+            self.unknown.insert(file.to_owned());
+        }
+    }
+
+    fn stays(&self, file: &Path) -> &'static str {
+        let beneath = self.read.range(file.to_owned()..);
+        let held = beneath
+            .take_while(|(read, _)| read.starts_with(file))
+            .any(|(read, _)| self.ledger.holds_good(read));
+        if held {
+            "what it held before stays in force"
+        } else {
+            "none of it is in force"
         }
     }
 }
+
+fn describe(violation: &LocatedViolation) -> String {
+    let LocatedViolation {
+        file,
+        kind,
+        name,
+        field,
+        reason,
+        message,
+    } = violation;
+    format!("{file}: {kind} {name}: {field}: {message} ({reason:?})")
+}
+
+/// What is left of an object in a file that cannot be used: that there is a policy, and of which vault.
+fn refused((key, object): (ObjectKey, Object)) -> Option<(ObjectKey, Object)> {
+    let refused = match object {
+        Object::Policy(policy) => RefusedPolicy {
+            name: policy.name,
+            vault: policy.vault,
+            port: policy.port,
+        },
+        Object::RefusedPolicy(policy) => policy,
+        _ => return None,
+    };
+    Some((key, Object::RefusedPolicy(refused)))
+}
+
+#[cfg(test)]
+mod tests;

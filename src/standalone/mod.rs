@@ -1,10 +1,20 @@
 //! Standalone mode: the objects as files, one binary, a local Envoy; no cluster.
 //!
-//! [`files`] keeps what was last good of every file and hands changes to the index, [`enforce`] compiles and publishes
-//! the one firewall, [`proxy`] runs Envoy. [`run`] connects them and holds no rule.
+//! | module | what it is |
+//! |---|---|
+//! | [`watch`] | which files may be read now, and which are being written |
+//! | [`places`] | what the paths of `-f` mean on disk, and where that could change |
+//! | [`files`] | what was last good of every file |
+//! | [`contents`] | which object stands in which file, and what of that the index gets |
+//! | [`enforce`] | compiles and publishes the one firewall |
+//! | [`proxy`] | runs Envoy |
+//!
+//! [`run`] connects them and holds no rule.
 
+mod contents;
 mod enforce;
 mod files;
+mod places;
 mod proxy;
 mod watch;
 
@@ -22,6 +32,7 @@ use crate::xds::{self, SnapshotStore};
 use enforce::Enforcer;
 use files::Files;
 use proxy::{Envoy, ProxyError};
+use watch::{WatchError, Watcher};
 
 /// What standalone mode is told.
 #[derive(Clone, Debug)]
@@ -80,24 +91,47 @@ pub enum StandaloneError {
     /// The xDS server.
     #[error(transparent)]
     Serve(#[from] xds::ServeError),
+    /// A path of `-f` cannot be read at all.
+    #[error("{0}")]
+    Unreadable(String),
     /// The files cannot be watched.
-    #[error("cannot watch the files of -f: {0}")]
-    Watch(#[from] notify::Error),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The access log cannot be written.
+    #[error(
+        "{path}: cannot be opened for the access log: {source}; give another file with --access-log"
+    )]
+    AccessLog {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Signals cannot be received.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
 
+impl StandaloneError {
+    fn several_vaults(vaults: &[VaultId]) -> Self {
+        let names: Vec<String> = vaults.iter().map(ToString::to_string).collect();
+        Self::SeveralVaults(names.join(", "))
+    }
+}
+
 /// Runs until the process is told to stop. Envoy is then stopped as well; were this process killed instead, Envoy would
 /// go on with what it has, and the next run would find it.
 pub async fn run(options: Options) -> Result<(), StandaloneError> {
-    let (stop, stopped) = signal::channel(false);
     let mut signals = Signals::new().map_err(StandaloneError::Signals)?;
     prepare_state(&options.state)?;
-    // Watch before reading, so that no change falls between the two.
-    let mut watcher = watch::Watcher::start(&options.paths)?;
+    check_access_log(&options.access_log)?;
+    let mut watcher = Watcher::start()?;
     let mut files = Files::new(options.paths.clone(), options.limits);
-    files.reload(&watcher.unfinished());
+    files.load(&mut watcher)?;
+    let unreadable = files.unreadable_paths();
+    if !unreadable.is_empty() {
+        return Err(StandaloneError::Unreadable(unreadable.join("; ")));
+    }
     let vault = protected_vault(&options, &files)?;
     let proxy = Proxy {
         data: options.data,
@@ -105,66 +139,104 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
         upstream: options.upstream.clone(),
         access_log: options.access_log.clone(),
     };
-    let store = Arc::new(SnapshotStore::new());
-    let mut enforcer = Enforcer::new(vault.clone(), proxy, store.clone());
-    enforcer.enforce(&mut files, Instant::now());
-
+    // The vault behind an address stays the same, whatever the policies call it.
+    let node = format!("{}:{}", options.upstream.host, options.upstream.port);
+    let socket = options.state.join("xds.sock");
     let bootstrap = Bootstrap {
-        node_id: vault.to_string(),
-        xds_socket: options.state.join("xds.sock").display().to_string(),
+        node_id: node.clone(),
+        xds_socket: socket.display().to_string(),
         admin_socket: options.state.join("admin.sock").display().to_string(),
     };
-    let listener = xds::bind_unix(&options.state.join("xds.sock"))?;
+    // Who has the socket has the state folder, and its Envoy.
+    let listener = xds::bind_unix(&socket)?;
+    let store = Arc::new(SnapshotStore::new());
+    let mut enforcer = Enforcer::new(node, vault, proxy, store.clone());
+    let found = Envoy::find(&options, &bootstrap).await;
+    if found.is_some() {
+        enforcer.found_running(&files);
+    }
+    enforcer.enforce(&mut files, Instant::now());
+
+    let (stop, stopped) = signal::channel(false);
     let mut stop_server = stopped.clone();
     let server = tokio::spawn(xds::serve_unix(listener, store.clone(), async move {
         let _ = stop_server.wait_for(|stop| *stop).await;
     }));
     let reports = tokio::spawn(enforce::report_rejections(store.clone()));
-    let envoy = Envoy::start(&options, &bootstrap).await?;
-    warn_of_silent_vault(&options.upstream).await;
-    let supervised = tokio::spawn(envoy.supervise(stopped));
+    let silent = tokio::spawn(warn_of_silent_vault(options.upstream.clone()));
+    let envoy = match found {
+        Some(envoy) => envoy,
+        None => Envoy::start(&options, &bootstrap)?,
+    };
+    let (restarts, mut restarted) = signal::channel(());
+    let supervised = tokio::spawn(envoy.supervise(stopped, restarts));
 
     loop {
-        tokio::select! {
+        let deadline = files.deadline(&watcher);
+        let seen = tokio::select! {
             () = signals.stop() => break,
-            Some(seen) = watcher.changed() => {
-                files.reload(&watcher.unfinished());
-                enforcer.enforce(&mut files, seen);
+            Ok(()) = restarted.changed() => {
+                enforcer.restarted();
+                Instant::now()
             }
+            seen = watcher.changed() => seen.map_err(WatchError::from)?,
+            () = until(deadline) => Instant::now(),
+        };
+        let noticed = watcher.take();
+        if let Err(error) = files.update(&mut watcher, noticed) {
+            tracing::error!("{error}; what was in force stays in force");
         }
+        enforcer.enforce(&mut files, seen);
     }
     tracing::info!("stopping");
     let _ = stop.send(true);
     let _ = supervised.await;
     reports.abort();
+    silent.abort();
     match server.await {
         Ok(ended) => Ok(ended?),
         Err(_) => Ok(()),
     }
 }
 
-/// The vault behind `--upstream`.
-fn protected_vault(options: &Options, files: &Files) -> Result<VaultId, StandaloneError> {
+/// Waits for a moment, or for ever.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The vault behind `--upstream`; none until a policy says which.
+fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, StandaloneError> {
     if let Some(vault) = &options.vault {
-        return Ok(vault.clone());
+        return Ok(Some(vault.clone()));
     }
     let vaults: Vec<VaultId> = files.index().vaults().cloned().collect();
     match vaults.as_slice() {
-        [vault] => Ok(vault.clone()),
+        [vault] => Ok(Some(vault.clone())),
         [] => {
             tracing::warn!(
-                "no policy was found in the paths of -f: everything but health probes is denied"
+                "no policy was found in the paths of -f: everything but health probes is denied until there is one"
             );
-            Ok(VaultId {
-                namespace: "default".into(),
-                service: "vault".into(),
-            })
+            Ok(None)
         }
-        several => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            Err(StandaloneError::SeveralVaults(names.join(", ")))
-        }
+        several => Err(StandaloneError::several_vaults(several)),
     }
+}
+
+/// Envoy would only refuse the listeners, later.
+fn check_access_log(path: &str) -> Result<(), StandaloneError> {
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path);
+    opened
+        .map(drop)
+        .map_err(|source| StandaloneError::AccessLog {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// A folder that only this user can use: whoever could write there could replace the configuration.
@@ -189,7 +261,7 @@ fn prepare_state(path: &std::path::Path) -> Result<(), StandaloneError> {
     Ok(())
 }
 
-async fn warn_of_silent_vault(upstream: &Upstream) {
+async fn warn_of_silent_vault(upstream: Upstream) {
     let address = (upstream.host.as_str(), upstream.port);
     let connect = tokio::net::TcpStream::connect(address);
     let problem = match tokio::time::timeout(std::time::Duration::from_secs(3), connect).await {

@@ -1,17 +1,18 @@
 //! Runs the local Envoy: starts it, finds the one that an earlier run left behind, starts it again when it ends.
 
 use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use prost::Message;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::{Options, StandaloneError};
 use crate::compile::envoy::Bootstrap;
@@ -63,34 +64,36 @@ pub(super) struct Envoy {
 
 enum Running {
     Child(Child),
-    /// An Envoy of an earlier run. It has no parent here, so a thread waits for its process descriptor.
-    Found(Pid, JoinHandle<()>),
+    /// An Envoy of an earlier run. It has no parent here, so its process descriptor tells when it ends.
+    Found(AsyncFd<OwnedFd>),
 }
 
 impl Envoy {
-    /// Finds the Envoy of an earlier run, or starts one.
-    pub(super) async fn start(
-        options: &Options,
-        bootstrap: &Bootstrap,
-    ) -> Result<Self, StandaloneError> {
-        let path = options.state.join("bootstrap.pb");
-        let process_id = options.state.join("envoy.pid");
-        if let Some(running) = find(&process_id, &path) {
-            let written = std::fs::read(&path).unwrap_or_default();
-            if written == bootstrap.message().encode_to_vec() {
-                tracing::info!("the Envoy of an earlier run is still enforcing; going on with it");
-                return Ok(Self {
-                    binary: options.envoy.clone(),
-                    bootstrap: path,
-                    process_id,
-                    running,
-                });
-            }
-            tracing::info!("the Envoy of an earlier run protects another vault; stopping it");
+    /// The Envoy of an earlier run, if it asks here for the same vault; another one is stopped.
+    pub(super) async fn find(options: &Options, bootstrap: &Bootstrap) -> Option<Self> {
+        let (path, process_id) = files(options);
+        let running = find(&process_id, &path)?;
+        let written = std::fs::read(&path).unwrap_or_default();
+        if written != bootstrap.message().encode_to_vec() {
+            tracing::info!(
+                "the Envoy of an earlier run was started for another vault or another version of Vaultwall; stopping it"
+            );
             stop(running).await;
+            return None;
         }
-        check_free(options.data, "--data-listen")?;
-        check_free(options.management, "--management-listen")?;
+        tracing::info!("the Envoy of an earlier run is still enforcing; going on with it");
+        Some(Self {
+            binary: options.envoy.clone(),
+            bootstrap: path,
+            process_id,
+            running,
+        })
+    }
+
+    /// Starts one.
+    pub(super) fn start(options: &Options, bootstrap: &Bootstrap) -> Result<Self, StandaloneError> {
+        let (path, process_id) = files(options);
+        check_free(options)?;
         std::fs::write(&path, bootstrap.message().encode_to_vec()).map_err(|source| {
             ProxyError::Bootstrap {
                 path: path.clone(),
@@ -106,8 +109,12 @@ impl Envoy {
         })
     }
 
-    /// Keeps Envoy running until told to stop, then stops it.
-    pub(super) async fn supervise(mut self, mut stopped: watch::Receiver<bool>) {
+    /// Keeps Envoy running until told to stop, then stops it. `restarts` hears of every new one.
+    pub(super) async fn supervise(
+        mut self,
+        mut stopped: watch::Receiver<bool>,
+        restarts: watch::Sender<()>,
+    ) {
         let mut wait = BACKOFF.0;
         loop {
             let started = tokio::time::Instant::now();
@@ -131,7 +138,10 @@ impl Envoy {
                 }
                 wait = (wait * 2).min(BACKOFF.1);
                 match spawn(&self.binary, &self.bootstrap, &self.process_id) {
-                    Ok(child) => break Running::Child(child),
+                    Ok(child) => {
+                        restarts.send_replace(());
+                        break Running::Child(child);
+                    }
                     Err(error) => tracing::error!("{error}; trying again in {wait:?}"),
                 }
             };
@@ -152,8 +162,9 @@ impl Running {
                 Ok(status) => describe(status),
                 Err(error) => error.to_string(),
             },
-            Self::Found(_, ended) => {
-                let _ = ended.await;
+            Self::Found(descriptor) => {
+                // Readable means ended; that it cannot be waited for, too.
+                let _ = descriptor.readable().await;
                 "started by an earlier run".into()
             }
         }
@@ -213,38 +224,42 @@ fn spawn(binary: &Path, bootstrap: &Path, process_id: &Path) -> Result<Child, Pr
 }
 
 /// The Envoy of an earlier run: the process whose id was noted, if it still runs with our bootstrap.
+#[expect(
+    deprecated,
+    reason = "an `OwnedFd` owns its descriptor for as long as it lives; what replaces `with_interest` needs unsafe code"
+)]
 fn find(process_id: &Path, bootstrap: &Path) -> Option<Running> {
     let id: i32 = std::fs::read_to_string(process_id)
         .ok()?
         .trim()
         .parse()
         .ok()?;
-    let pid = Pid::from_raw(id)?;
-    let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let descriptor = pidfd_open(Pid::from_raw(id)?, PidfdFlags::NONBLOCK).ok()?;
     // Asked after the descriptor is open, so that it is about that very process.
     let command = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
     let named = command
         .split(|byte| *byte == 0)
         .any(|word| word == bootstrap.as_os_str().as_encoded_bytes());
     named.then_some(())?;
-    let ended = tokio::task::spawn_blocking(move || {
-        // Readable means ended.
-        let _ = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None);
-    });
-    Some(Running::Found(pid, ended))
+    Some(Running::Found(
+        AsyncFd::with_interest(descriptor, Interest::READABLE).ok()?,
+    ))
 }
 
 async fn stop(mut running: Running) {
-    let pid = match &running {
-        Running::Child(child) => child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw),
-        Running::Found(pid, _) => Some(*pid),
-    };
-    let Some(pid) = pid else { return };
     for signal in [Signal::TERM, Signal::KILL] {
-        let _ = kill_process(pid, signal);
+        match &running {
+            Running::Child(child) => {
+                let id = child.id().and_then(|id| i32::try_from(id).ok());
+                let Some(pid) = id.and_then(Pid::from_raw) else {
+                    return;
+                };
+                let _ = kill_process(pid, signal);
+            }
+            Running::Found(descriptor) => {
+                let _ = pidfd_send_signal(descriptor, signal);
+            }
+        }
         if tokio::time::timeout(STOPPING, running.ended())
             .await
             .is_ok()
@@ -254,13 +269,23 @@ async fn stop(mut running: Running) {
     }
 }
 
+/// Its bootstrap, and the file that holds its process id.
+fn files(options: &Options) -> (PathBuf, PathBuf) {
+    let state = &options.state;
+    (state.join("bootstrap.pb"), state.join("envoy.pid"))
+}
+
 /// Envoy would only say so in its log, later.
-fn check_free(address: SocketAddrV4, option: &'static str) -> Result<(), StandaloneError> {
-    std::net::TcpListener::bind(address)
-        .map(drop)
-        .map_err(|source| StandaloneError::Listen {
+fn check_free(options: &Options) -> Result<(), StandaloneError> {
+    let listen = |address: SocketAddrV4, option| {
+        std::net::TcpListener::bind(address).map_err(|source| StandaloneError::Listen {
             address,
             option,
             source,
         })
+    };
+    // Both at once, so that they are not the same.
+    let _data = listen(options.data, "--data-listen")?;
+    let _management = listen(options.management, "--management-listen")?;
+    Ok(())
 }

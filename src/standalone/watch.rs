@@ -1,101 +1,273 @@
-//! Says that files changed, and which of them are still being written. Reads nothing.
+//! Says which files may be read now and which are still being written. Reads no file.
+//!
+//! The kernel queues an event before the system call that causes it returns, so whoever drains the queue after reading
+//! a file knows whether that file was written to meanwhile: see [`Watcher::start_reading`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
 
-/// Watches files and folders.
+/// A file that is written for longer than this is worth a word.
+const WRITING: Duration = Duration::from_secs(1);
+/// Room for some hundred events.
+const BUFFER: usize = 16 * 1024;
+
+/// Halves of moves that are remembered until the other half comes.
+const MOVES_KEPT: usize = 64;
+
+/// Why files cannot be watched.
+#[derive(thiserror::Error, Debug)]
+pub enum WatchError {
+    /// The system has no more watches, or refuses one.
+    #[error(
+        "{folder}: cannot be watched for changes: {source}; if the system's limit is reached, raise \
+         fs.inotify.max_user_watches and fs.inotify.max_user_instances",
+        folder = folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No events can be received at all.
+    #[error("files cannot be watched for changes: {0}; raise fs.inotify.max_user_instances")]
+    Events(#[from] io::Error),
+}
+
+/// What happened since the last time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Noticed {
+    /// Names, by canonical folder, of what was written to its end, put in place, or taken away.
+    pub paths: BTreeSet<PathBuf>,
+    /// Events were lost: anything may have changed.
+    pub lost: bool,
+}
+
+/// Watches folders.
 pub(super) struct Watcher {
-    /// Watching ends when this is dropped.
-    _alive: RecommendedWatcher,
-    events: UnboundedReceiver<(Instant, notify::Result<Event>)>,
-    writing: BTreeSet<PathBuf>,
+    inotify: AsyncFd<OwnedFd>,
+    /// The canonical paths of a watched folder; several when it is mounted in several places.
+    folders: BTreeMap<i32, BTreeSet<PathBuf>>,
+    noticed: Noticed,
+    /// When the first of it was noticed.
+    since: Option<Instant>,
+    /// Files that somebody has begun to write and not yet closed, and since when; none: already told.
+    writing: BTreeMap<PathBuf, Option<Instant>>,
+    /// Files that were written to since reading started.
+    modified: BTreeSet<PathBuf>,
+    /// Files that were being written when they were moved, by the move's cookie.
+    moved: BTreeMap<u32, PathBuf>,
 }
 
 impl Watcher {
-    /// Starts. Of a file its folder is watched, because editors replace files.
-    pub(super) fn start(paths: &[PathBuf]) -> notify::Result<Self> {
-        let (sender, events) = unbounded_channel();
-        let mut watcher = notify::recommended_watcher(move |event| {
-            // The receiver is gone only when everything stops.
-            let _ = sender.send((Instant::now(), event));
-        })?;
-        let mut folders = BTreeSet::new();
-        for path in paths {
-            let (folder, mode) = if path.is_dir() {
-                (path.as_path(), RecursiveMode::Recursive)
-            } else {
-                let parent = path
-                    .parent()
-                    .filter(|parent| !parent.as_os_str().is_empty());
-                (
-                    parent.unwrap_or(Path::new(".")),
-                    RecursiveMode::NonRecursive,
-                )
-            };
-            if folders.insert(folder.to_owned()) {
-                watcher.watch(folder, mode)?;
-            }
-        }
+    /// Watches nothing yet.
+    #[expect(
+        deprecated,
+        reason = "an `OwnedFd` owns its descriptor for as long as it lives; what replaces `new` needs unsafe code"
+    )]
+    pub(super) fn start() -> Result<Self, WatchError> {
+        let inotify =
+            inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         Ok(Self {
-            _alive: watcher,
-            events,
-            writing: BTreeSet::new(),
+            inotify: AsyncFd::new(inotify)?,
+            folders: BTreeMap::new(),
+            noticed: Noticed::default(),
+            since: None,
+            writing: BTreeMap::new(),
+            modified: BTreeSet::new(),
+            moved: BTreeMap::new(),
         })
     }
 
-    /// Waits for a change that may be read, and takes all that came with it. The answer is when the first was seen.
-    pub(super) async fn changed(&mut self) -> Option<Instant> {
-        loop {
-            let (seen, event) = self.events.recv().await?;
-            let mut complete = self.note(event);
-            while let Ok((_, event)) = self.events.try_recv() {
-                complete |= self.note(event);
-            }
-            if complete {
-                return Some(seen);
-            }
-        }
-    }
-
-    /// Files that somebody has begun to write and not yet closed, by file name and folder as the system names them.
-    pub(super) fn unfinished(&self) -> BTreeSet<PathBuf> {
-        self.writing.clone()
-    }
-
-    /// Whether something may be read now.
-    fn note(&mut self, event: notify::Result<Event>) -> bool {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!("watching the files: {error}; reading all of them again");
-                self.writing.clear();
-                return true;
-            }
-        };
-        if event.need_rescan() {
-            self.writing.clear();
-            return true;
-        }
-        match event.kind {
-            EventKind::Modify(ModifyKind::Data(_)) => {
-                self.writing.extend(event.paths);
-                false
-            }
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Name(_))
-            | EventKind::Remove(_)
-            | EventKind::Create(_) => {
-                for path in &event.paths {
-                    self.writing.remove(path);
+    /// Watches exactly these folders, canonical ones. Whether one of them is new: what happened in it before is not
+    /// known, so it has to be looked into again. A folder that does not exist is no error, the folder around it tells.
+    pub(super) fn watch(&mut self, folders: &BTreeSet<PathBuf>) -> Result<bool, WatchError> {
+        let events = WatchFlags::CREATE
+            | WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::ATTRIB
+            | WatchFlags::MOVE
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let mut watched: BTreeMap<i32, BTreeSet<PathBuf>> = BTreeMap::new();
+        let mut is_new = false;
+        for folder in folders {
+            // Asked for again each time: another folder may have come under the same name.
+            match inotify::add_watch(self.inotify.get_ref(), folder, events) {
+                Ok(watch) => {
+                    is_new |= !self.folders.contains_key(&watch);
+                    watched.entry(watch).or_default().insert(folder.clone());
                 }
-                true
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(source) => {
+                    return Err(WatchError::Folder {
+                        folder: folder.clone(),
+                        source: source.into(),
+                    });
+                }
             }
-            _ => false,
         }
+        for watch in self.folders.keys() {
+            if !watched.contains_key(watch) {
+                // It fails for a folder that was deleted, whose watch ended by itself.
+                let _ = inotify::remove_watch(self.inotify.get_ref(), *watch);
+            }
+        }
+        self.folders = watched;
+        Ok(is_new)
+    }
+
+    /// Waits until something may be read. The answer is when the first of it was seen. Nothing is lost when this is
+    /// not waited for to its end.
+    pub(super) async fn changed(&mut self) -> io::Result<Instant> {
+        loop {
+            if let Some(since) = self.since {
+                return Ok(since);
+            }
+            self.inotify.readable().await?.clear_ready();
+            self.drain()?;
+        }
+    }
+
+    /// What may be read now.
+    pub(super) fn take(&mut self) -> Noticed {
+        self.since = None;
+        std::mem::take(&mut self.noticed)
+    }
+
+    /// Whether a file, by its canonical path, is being written.
+    pub(super) fn is_writing(&self, file: &Path) -> bool {
+        self.writing.contains_key(file)
+    }
+
+    /// From now on it is remembered what is written to.
+    pub(super) fn start_reading(&mut self) {
+        self.modified.clear();
+    }
+
+    /// Whether a file was written to since reading started, so that what was read of it may be neither its old content
+    /// nor its new one. The end of the writing will be noticed, or is already.
+    pub(super) fn was_modified(&self, file: &Path) -> bool {
+        self.modified.contains(file) || self.is_writing(file)
+    }
+
+    /// When the next file will have been written for remarkably long.
+    pub(super) fn next_overdue(&self) -> Option<Instant> {
+        let since = self.writing.values().flatten().min()?;
+        Some(*since + WRITING)
+    }
+
+    /// Files that are written for remarkably long, each told once.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<PathBuf> {
+        let overdue = self.writing.iter_mut().filter_map(|(file, since)| {
+            since.filter(|since| *since + WRITING <= now)?;
+            *since = None;
+            Some(file.clone())
+        });
+        overdue.collect()
+    }
+
+    /// Takes in everything that has happened until now.
+    pub(super) fn drain(&mut self) -> io::Result<()> {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut happened = Vec::new();
+        let mut reader = inotify::Reader::new(self.inotify.get_ref(), &mut buffer);
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event
+                        .file_name()
+                        .map(|name| OsStr::from_bytes(name.to_bytes()).to_owned());
+                    happened.push((event.wd(), event.events(), event.cookie(), name));
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (watch, events, cookie, name) in happened {
+            if events.contains(ReadFlags::QUEUE_OVERFLOW) {
+                // The end of a writing may be among what was lost.
+                self.writing.clear();
+                self.noticed.lost = true;
+                self.since.get_or_insert_with(Instant::now);
+            }
+            for folder in self.folders.get(&watch).cloned().unwrap_or_default() {
+                match &name {
+                    Some(name) => self.note(folder.join(name), events, cookie),
+                    None => self.ready(folder),
+                }
+            }
+            if events.contains(ReadFlags::IGNORED) {
+                self.folders.remove(&watch);
+            }
+        }
+        // Those that were moved to where nobody watches never arrive.
+        if self.moved.len() > MOVES_KEPT {
+            self.moved.clear();
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, path: PathBuf, events: ReadFlags, cookie: u32) {
+        if events.contains(ReadFlags::MODIFY) {
+            self.modified.insert(path.clone());
+            self.write(path);
+        } else if events.contains(ReadFlags::CREATE) {
+            // Who creates an ordinary file has it open, and will close it. A link and a folder are there at once.
+            let being_written = path
+                .symlink_metadata()
+                .is_ok_and(|of| of.is_file() && of.nlink() == 1);
+            if being_written {
+                self.write(path);
+            } else {
+                self.ready(path);
+            }
+        } else if events.contains(ReadFlags::CLOSE_WRITE) || events.contains(ReadFlags::DELETE) {
+            self.writing.remove(&path);
+            self.ready(path);
+        } else if events.contains(ReadFlags::MOVED_FROM) {
+            if self.writing.remove(&path).is_some() {
+                self.moved.insert(cookie, path.clone());
+            }
+            self.ready(path);
+        } else if events.contains(ReadFlags::MOVED_TO) {
+            self.writing.remove(&path);
+            // A file may be moved by a program that still writes to it.
+            if self.moved.remove(&cookie).is_some() {
+                self.write(path);
+            } else {
+                self.ready(path);
+            }
+        } else if events.contains(ReadFlags::ATTRIB) {
+            self.ready(path);
+        }
+    }
+
+    fn write(&mut self, path: PathBuf) {
+        self.writing
+            .entry(path)
+            .or_insert_with(|| Some(Instant::now()));
+    }
+
+    fn ready(&mut self, path: PathBuf) {
+        self.since.get_or_insert_with(Instant::now);
+        self.noticed.paths.insert(path);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Which files are meant by paths: a file is itself, a folder is every YAML and JSON file beneath it, in the order of names.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,57 +13,112 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// Deepest nesting of folders.
 const MAX_DEPTH: usize = 32;
 
-/// The files of `paths`, each once, and the paths that cannot be read. Hidden files and folders are left out: editors
-/// keep their copies there, and a mounted `ConfigMap` its versions.
-pub fn files_of(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<LoadError>) {
+/// A file or folder under both of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As it was named or found.
+    pub path: PathBuf,
+    /// Without symbolic links.
+    pub canonical: PathBuf,
+}
+
+/// What paths mean.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The files, each once.
+    pub files: Vec<Place>,
+    /// The folders that were looked into, each once.
+    pub folders: Vec<Place>,
+    /// The symbolic links that were followed inside folders.
+    pub links: Vec<PathBuf>,
+    /// The paths that cannot be read.
+    pub errors: Vec<LoadError>,
+}
+
+/// Finds the files of `paths`. Hidden files and folders are left out: editors keep their copies there, and a mounted
+/// `ConfigMap` its versions.
+pub fn list(paths: &[PathBuf]) -> Listing {
     let mut found = Found::default();
     for path in paths {
         found.visit(path, 0);
     }
-    (found.files, found.errors)
+    found.listing
+}
+
+/// The files of `paths`, and the paths that cannot be read; see [`list`].
+pub fn files_of(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<LoadError>) {
+    let listing = list(paths);
+    let files = listing.files.into_iter().map(|file| file.path).collect();
+    (files, listing.errors)
+}
+
+/// Whether a name in a folder is passed over.
+pub fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// Whether a file of this name in a folder is read.
+pub fn is_read_in_folders(name: &OsStr) -> bool {
+    let ending = Path::new(name)
+        .extension()
+        .and_then(|ending| ending.to_str());
+    !is_hidden(name) && ending.is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 #[derive(Default)]
 struct Found {
-    files: Vec<PathBuf>,
-    errors: Vec<LoadError>,
+    listing: Listing,
     /// Canonical paths: a file is read once, and a circle of links ends.
     seen: BTreeSet<PathBuf>,
 }
 
 impl Found {
     fn visit(&mut self, path: &Path, depth: usize) {
-        if let Err(source) = self.try_visit(path, depth) {
-            self.errors.push(LoadError::Unreadable {
+        let visited = path
+            .canonicalize()
+            .and_then(|canonical| self.enter(path, canonical, depth));
+        self.note_error(path, visited);
+    }
+
+    fn note_error(&mut self, path: &Path, visited: io::Result<()>) {
+        if let Err(source) = visited {
+            self.listing.errors.push(LoadError::Unreadable {
                 file: path.to_owned(),
                 source,
             });
         }
     }
 
-    fn try_visit(&mut self, path: &Path, depth: usize) -> io::Result<()> {
-        if !self.seen.insert(path.canonicalize()?) {
+    fn enter(&mut self, path: &Path, canonical: PathBuf, depth: usize) -> io::Result<()> {
+        if !self.seen.insert(canonical.clone()) {
             return Ok(());
         }
+        let place = Place {
+            path: path.to_owned(),
+            canonical,
+        };
         if !fs::metadata(path)?.is_dir() {
-            self.files.push(path.to_owned());
+            self.listing.files.push(place);
             return Ok(());
         }
         if depth == MAX_DEPTH {
             return Err(io::Error::other("folders are nested too deeply"));
         }
-        let mut entries = fs::read_dir(path)?
-            .map(|entry| entry.map(|e| e.path()))
-            .collect::<io::Result<Vec<_>>>()?;
-        entries.sort();
+        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        let folder = place.canonical.clone();
+        self.listing.folders.push(place);
         for entry in entries {
-            let hidden = entry
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            let ending = entry.extension().and_then(|ending| ending.to_str());
-            if !hidden && (entry.is_dir() || ending.is_some_and(|ending| ENDINGS.contains(&ending)))
-            {
+            let (entry, name) = (entry.path(), entry.file_name());
+            if is_hidden(&name) || !(is_read_in_folders(&name) || entry.is_dir()) {
+                continue;
+            }
+            if entry.is_symlink() {
+                self.listing.links.push(entry.clone());
                 self.visit(&entry, depth + 1);
+            } else {
+                let visited = self.enter(&entry, folder.join(&name), depth + 1);
+                self.note_error(&entry, visited);
             }
         }
         Ok(())
