@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod access_log;
 mod command;
 mod examples;
 mod flags;

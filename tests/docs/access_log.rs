@@ -1,0 +1,81 @@
+//! The tables of fields and of reasons are complete, and hold nothing that does not exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+use vaultwall::policy::{Reason, Verdict};
+
+use crate::command::Folder;
+use crate::page::Page;
+
+fn page(path: &str) -> Page {
+    let found = Page::all()
+        .into_iter()
+        .find(|page| page.path.to_str() == Some(path));
+    found.unwrap()
+}
+
+/// Names in backticks in the first column of the table whose head begins with `head`.
+fn first_column(page: &Page, head: &str) -> BTreeSet<String> {
+    let rows = page.prose.iter().map(|(_, line)| line.as_str());
+    let table = rows.skip_while(|line| !line.starts_with(head)).skip(2);
+    let cells = table
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split(" | ").next());
+    cells
+        .flat_map(|cell| {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn every_field_is_explained() {
+    let folder = Folder::new();
+    let (code, said) = folder.run("vaultwall render -f examples/quickstart --output-dir rendered");
+    assert_eq!(code, Some(0), "{said}");
+    let rendered = folder
+        .path()
+        .join("rendered/vault.openbao/envoy/listeners.json");
+    let listeners: Value = serde_json::from_slice(&fs::read(rendered).unwrap()).unwrap();
+    let mut written = BTreeSet::new();
+    formats(&listeners, &mut written);
+    let explained = first_column(&page("docs/access-log.md"), "| field |");
+    assert_eq!(explained, written);
+}
+
+/// Keys of the JSON formats of access logs, wherever they are.
+fn formats(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                if let ("log_format", Some(Value::Object(format))) =
+                    (key.as_str(), value.get("json_format"))
+                {
+                    keys.extend(format.keys().cloned());
+                }
+                formats(value, keys);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| formats(value, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let names = |wanted: fn(&Reason) -> bool| -> BTreeSet<String> {
+        let reasons = Reason::ALL.iter().filter(|reason| wanted(reason));
+        reasons.map(|reason| reason.name().to_owned()).collect()
+    };
+    let mut logged = first_column(&page("docs/access-log.md"), "| `reason` | verdict |");
+    assert!(logged.remove("null"));
+    assert_eq!(logged, names(|_| true));
+    let denied = first_column(&page("docs/denied.md"), "| reason |");
+    assert_eq!(denied, names(|reason| reason.verdict() == Verdict::Deny));
+}
