@@ -98,15 +98,23 @@ impl Table {
                 .iter()
                 .filter(|line| line.plane != Plane::Critical)
         };
-        rows.extend(others().map(|line| row(line, &anywhere, known.clone())));
-        // In a namespace that nobody listed, what would be management elsewhere is just data.
+        rows.extend(others().map(|line| {
+            let prefix = if lets_in(line.plane) {
+                &Prefix::None
+            } else {
+                &anywhere
+            };
+            row(line, prefix, known.clone())
+        }));
+        // In a namespace that nobody listed, or that only the path names, what would be management elsewhere is just
+        // data.
         let system = others().filter(|line| {
             line.templates
                 .iter()
                 .any(|path| path.first_segment() == "sys")
         });
         rows.extend(system.map(|line| Row {
-            name: Arc::from("unlisted-namespace"),
+            name: Arc::from("unproven-namespace"),
             class: unknown(),
             ..row(line, &anywhere, HeaderMatch::Any)
         }));
@@ -134,6 +142,17 @@ impl Table {
         }
         rows.push(any("unknown", Vec::new()));
         Self { rows, namespaces }
+    }
+}
+
+/// Whether a plane can be open to callers whom no network rule knows.
+///
+/// Its paths count without a namespace in front only. A namespace in the header that does not exist is an error; one in
+/// the path is none, and then an engine may be mounted there, so that `team-a/sys/mounts` is a secret's path.
+fn lets_in(plane: Plane) -> bool {
+    match plane {
+        Plane::Session | Plane::Control | Plane::Infrastructure => true,
+        Plane::Data | Plane::Critical | Plane::Internal => false,
     }
 }
 

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLogFilter, ComparisonFilter, ExtensionFilter, StatusCodeFilter, access_log_filter,
-    comparison_filter, extension_filter,
+    AccessLogFilter, ExtensionFilter, access_log_filter, extension_filter,
 };
+use envoy_types::pb::envoy::config::core::v3::SubstitutionFormatString;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
-use envoy_types::pb::envoy::config::core::v3::{RuntimeUInt32, SubstitutionFormatString};
 use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     LocalReplyConfig, ResponseMapper,
@@ -26,7 +25,9 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
         .map(|reason| denial(firewall, listener, *reason))
         .collect();
     mappers.push(ResponseMapper {
-        filter: Some(status_is(403)),
+        filter: Some(when(
+            "response.code_details.startsWith('rbac_access_denied')",
+        )),
         body_format_override: Some(errors(&format!(
             "Vaultwall has no configuration for {} yet and denies everything until it has (decision %STREAM_ID%)",
             firewall.vault
@@ -50,7 +51,12 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
              Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint"
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
-            "the management endpoint serves the vault's management, not its data. Use the data endpoint"
+            if firewall.namespaces.is_empty() {
+                "the management endpoint serves the vault's management, not its data. Use the data endpoint"
+            } else {
+                "the management endpoint serves the vault's management, not its data. Use the data endpoint, or name a \
+                 vault namespace by X-Vault-Namespace: one in the path may be an engine's mount"
+            }
         }
         Reason::ForbiddenByPlane => {
             "only the vault's own peers reach this path, and they do so directly"
@@ -112,22 +118,5 @@ fn errors(text: &str) -> SubstitutionFormatString {
     SubstitutionFormatString {
         format: Some(Format::JsonFormat(Struct { fields })),
         ..SubstitutionFormatString::default()
-    }
-}
-
-fn status_is(code: u32) -> AccessLogFilter {
-    let value = RuntimeUInt32 {
-        default_value: code,
-        runtime_key: "vaultwall.status".into(),
-    };
-    AccessLogFilter {
-        filter_specifier: Some(access_log_filter::FilterSpecifier::StatusCodeFilter(
-            StatusCodeFilter {
-                comparison: Some(ComparisonFilter {
-                    op: comparison_filter::Op::Eq.into(),
-                    value: Some(value),
-                }),
-            },
-        )),
     }
 }
