@@ -99,15 +99,16 @@ impl Table {
                 .filter(|line| line.plane != Plane::Critical)
         };
         rows.extend(others().map(|line| {
-            let prefix = if lets_in(line.plane) {
-                &Prefix::None
-            } else {
-                &anywhere
+            // Open to everyone. A namespace in the path that does not exist is none, and then an engine may be mounted
+            // there: `team-a/sys/health` would be a secret's path. One in the header that does not exist is an error.
+            let prefix = match line.plane {
+                Plane::Infrastructure => &Prefix::None,
+                _ => &anywhere,
             };
             row(line, prefix, known.clone())
         }));
-        // In a namespace that nobody listed, or that only the path names, what would be management elsewhere is just
-        // data.
+        // In a namespace that nobody listed, what would be management elsewhere is just data; so is a probe in one that
+        // only the path names.
         let system = others().filter(|line| {
             line.templates
                 .iter()
@@ -142,17 +143,6 @@ impl Table {
         }
         rows.push(any("unknown", Vec::new()));
         Self { rows, namespaces }
-    }
-}
-
-/// Whether a plane can be open to callers whom no network rule knows.
-///
-/// Its paths count without a namespace in front only. A namespace in the header that does not exist is an error; one in
-/// the path is none, and then an engine may be mounted there, so that `team-a/sys/mounts` is a secret's path.
-fn lets_in(plane: Plane) -> bool {
-    match plane {
-        Plane::Session | Plane::Control | Plane::Infrastructure => true,
-        Plane::Data | Plane::Critical | Plane::Internal => false,
     }
 }
 

@@ -51,12 +51,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
              Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint"
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
-            if firewall.namespaces.is_empty() {
-                "the management endpoint serves the vault's management, not its data. Use the data endpoint"
-            } else {
-                "the management endpoint serves the vault's management, not its data. Use the data endpoint, or name a \
-                 vault namespace by X-Vault-Namespace: one in the path may be an engine's mount"
-            }
+            "the management endpoint serves the vault's management, not its data. Use the data endpoint"
         }
         Reason::ForbiddenByPlane => {
             "only the vault's own peers reach this path, and they do so directly"
