@@ -115,9 +115,8 @@ impl Files {
     }
 
     /// When [`Files::update`] has something to do without an event.
-    pub(super) fn deadline(&self, watcher: &Watcher) -> Option<Instant> {
-        let gone = self.gone.values().min().copied();
-        gone.into_iter().chain(watcher.next_overdue()).min()
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.gone.values().min().copied()
     }
 
     /// Reads everything for the first time.
@@ -250,9 +249,13 @@ impl Files {
                 self.not_known_yet(&file);
                 continue;
             }
-            let stamp = stamp(&file);
+            let before = stamp(&file);
             let reading = self.read_file(&file);
-            read.push((file, canonical, stamp, reading));
+            if stamp(&file) == before {
+                read.push((file, canonical, before, reading));
+            } else {
+                self.not_known_yet(&file);
+            }
         }
         watcher.drain()?;
         // Another one has come in its place and is not finished.

@@ -172,7 +172,7 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
     let supervised = tokio::spawn(envoy.supervise(stopped, restarts));
 
     loop {
-        let deadline = files.deadline(&watcher);
+        let deadline = files.deadline();
         let seen = tokio::select! {
             () = signals.stop() => break,
             Ok(()) = restarted.changed() => {

@@ -1,7 +1,8 @@
 //! Says which files may be read now and which are still being written. Reads no file.
 //!
 //! The kernel queues an event before the system call that causes it returns, so whoever drains the queue after reading
-//! a file knows whether that file was written to meanwhile: see [`Watcher::start_reading`].
+//! a file knows whether somebody had begun to write it: see [`Watcher::start_reading`]. What remains is a
+//! writer's very first call while it is under way; mostly it empties the file, and an empty file is never used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -130,14 +131,18 @@ impl Watcher {
         Ok(is_new)
     }
 
-    /// Waits until something may be read. The answer is when the first of it was seen. Nothing is lost when this is
-    /// not waited for to its end.
+    /// Waits until something may be read, or a file has been written for remarkably long. The answer is when that was
+    /// seen. Nothing is lost when this is not waited for to its end.
     pub(super) async fn changed(&mut self) -> io::Result<Instant> {
         loop {
             if let Some(since) = self.since {
                 return Ok(since);
             }
-            self.inotify.readable().await?.clear_ready();
+            let overdue = self.next_overdue();
+            tokio::select! {
+                ready = self.inotify.readable() => ready?.clear_ready(),
+                () = super::until(overdue) => return Ok(Instant::now()),
+            }
             self.drain()?;
         }
     }
@@ -165,7 +170,7 @@ impl Watcher {
     }
 
     /// When the next file will have been written for remarkably long.
-    pub(super) fn next_overdue(&self) -> Option<Instant> {
+    fn next_overdue(&self) -> Option<Instant> {
         let since = self.writing.values().flatten().min()?;
         Some(*since + WRITING)
     }

@@ -1,0 +1,201 @@
+//! What cannot work is said at once: what, why, and what to do. Exit code 2.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Output;
+
+use rustix::process::Signal;
+
+use crate::client::Verdict;
+use crate::objects::{ALLOWED, allowing, policy_of};
+use crate::sandbox::Sandbox;
+use crate::serve::Serve;
+
+/// Runs to its end with these options, which must be an error that says all of these.
+fn refused(sandbox: &Sandbox, other: &[(&str, &OsStr)], expected: &[&str]) {
+    let output = Serve::command_with(sandbox, other).output().unwrap();
+    let Output { status, stderr, .. } = output;
+    let said = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(2), "{other:?}: {said}");
+    for text in expected {
+        assert!(said.contains(text), "{other:?}: {text} is not in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(sandbox.envoy(), None, "no Envoy is left behind");
+}
+
+#[test]
+fn values_that_mean_nothing() {
+    let sandbox = Sandbox::new();
+    for (option, value, expected) in [
+        ("--upstream", "openbao", "HOST:PORT"),
+        ("--upstream", "openbao:0", "65535"),
+        ("--upstream", "http://openbao:8200", "HOST:PORT"),
+        ("--upstream", "[::1]:8200", "only IPv4"),
+        ("--upstream", "10.0.0.256:8200", "not an IPv4 address"),
+        ("--data-listen", "8300", "IPv4 address and a port"),
+        ("--data-listen", "127.0.0.1:0", "IPv4 address and a port"),
+        (
+            "--management-listen",
+            "[::1]:8400",
+            "IPv4 address and a port",
+        ),
+        ("--vault", "openbao", "NAMESPACE/SERVICE"),
+    ] {
+        let value_of = [(option, OsStr::new(value))];
+        refused(&sandbox, &value_of, &[option, value, expected]);
+    }
+}
+
+#[test]
+fn an_envoy_that_is_none() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    let missing = sandbox.at("nowhere/envoy");
+    let missing = missing.as_os_str();
+    refused(
+        &sandbox,
+        &[("--envoy", missing)],
+        &[
+            missing.to_str().unwrap(),
+            "not found",
+            "install Envoy",
+            "--envoy",
+        ],
+    );
+    refused(
+        &sandbox,
+        &[("--envoy", OsStr::new("no-such-envoy"))],
+        &["no-such-envoy", "not found", "--envoy"],
+    );
+    let text = sandbox.at("envoy.txt");
+    fs::write(&text, "not a program").unwrap();
+    refused(
+        &sandbox,
+        &[("--envoy", text.as_os_str())],
+        &[text.to_str().unwrap(), "cannot be run", "--envoy"],
+    );
+}
+
+#[test]
+fn an_envoy_that_ends_at_once_is_tried_again() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    let other = [("--envoy", OsStr::new("/bin/false"))];
+    let mut serve = Serve::run(&mut Serve::command_with(&sandbox, &other));
+    for _ in 0..3 {
+        let (_, line) = serve.hears(0, "Envoy ended");
+        assert!(line.contains("exit code 1"), "{line}");
+    }
+    assert_eq!(sandbox.verdict(ALLOWED), Verdict::Refused);
+    assert_eq!(serve.stop(Signal::TERM).code(), Some(0));
+}
+
+#[test]
+fn addresses_that_are_taken() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    for (address, option) in [
+        (sandbox.data(), "--data-listen"),
+        (sandbox.management(), "--management-listen"),
+    ] {
+        let _taken = TcpListener::bind(address).unwrap();
+        let address = address.to_string();
+        refused(
+            &sandbox,
+            &[],
+            &["cannot listen", &address, option, "in use"],
+        );
+    }
+    let data = sandbox.data().to_string();
+    refused(
+        &sandbox,
+        &[("--management-listen", OsStr::new(&data))],
+        &["cannot listen", &data, "--management-listen"],
+    );
+    // An address of the documentation, which no machine has.
+    refused(
+        &sandbox,
+        &[("--data-listen", OsStr::new("192.0.2.1:8300"))],
+        &["192.0.2.1:8300", "--data-listen"],
+    );
+}
+
+#[test]
+fn paths_that_cannot_be_used() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    let missing = sandbox.at("missing.yaml");
+    let dangling = sandbox.at("dangling.yaml");
+    symlink("nowhere", &dangling).unwrap();
+    for path in [&missing, &dangling] {
+        let name = path.to_str().unwrap();
+        let expected = [name, "cannot be read", "check that the path exists"];
+        refused(&sandbox, &[("-f", path.as_os_str())], &expected);
+    }
+
+    let beneath_a_file = sandbox.path_of("main.yaml").join("state");
+    let open = sandbox.at("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let long = sandbox.at(&"x".repeat(120));
+    for (path, expected) in [
+        (&beneath_a_file, "--state-dir"),
+        (&sandbox.path_of("main.yaml"), "--state-dir"),
+        (&open, "other users"),
+        (&long, "short name"),
+    ] {
+        let name = path.to_str().unwrap();
+        refused(
+            &sandbox,
+            &[("--state-dir", path.as_os_str())],
+            &[name, expected],
+        );
+    }
+
+    let folder = sandbox.objects();
+    refused(
+        &sandbox,
+        &[("--access-log", folder.as_os_str())],
+        &[folder.to_str().unwrap(), "--access-log"],
+    );
+}
+
+#[test]
+fn another_vaultwall_in_the_same_folder() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    let serve = Serve::start(&sandbox);
+    let envoy = sandbox.envoy().unwrap();
+    let output = Serve::command(&sandbox).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("xds.sock: another process serves"), "{said}");
+    assert_eq!(
+        sandbox.envoy(),
+        Some(envoy),
+        "the first one is not disturbed"
+    );
+    assert!(!serve.log().contains("ERROR"));
+}
+
+#[test]
+fn several_vaults() {
+    let sandbox = Sandbox::new();
+    let address = Ipv4Addr::new(127, 35, 0, 1);
+    sandbox.put("main.yaml", &allowing(&[&format!("{address}/32")]));
+    sandbox.put("other.yaml", &policy_of("other", "other", &[], ""));
+    refused(
+        &sandbox,
+        &[],
+        &["vault/openbao, vault/other", "--vault NAMESPACE/SERVICE"],
+    );
+    let serve = Serve::run(&mut Serve::command_with(
+        &sandbox,
+        &[("--vault", OsStr::new("vault/openbao"))],
+    ));
+    serve.says(0, &["policies of vault/other are passed over"]);
+    serve.hears(0, "in force at vault/openbao");
+}

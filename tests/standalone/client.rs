@@ -1,0 +1,151 @@
+//! A client of the vault at an address of its own, on one connection that is kept open.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::sandbox::PATIENCE;
+
+/// What the vault holds for the tests.
+pub(crate) const SECRET: &str = "/v1/secret/data/app";
+/// The token of the vault's development server.
+pub(crate) const TOKEN: &str = "root";
+
+pub(crate) struct Client {
+    pub source: Ipv4Addr,
+    server: SocketAddrV4,
+    /// Header lines, each with its end.
+    pub headers: String,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// What became of a request for the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The vault gave it out.
+    Allowed,
+    /// Vaultwall denied it.
+    Denied,
+    /// Nothing listens, or the connection ended.
+    Refused,
+    /// Anything else, in full.
+    Other(String),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.status, self.body.trim_end())
+    }
+}
+
+impl Answer {
+    fn verdict(&self) -> Verdict {
+        match self.status {
+            200 => Verdict::Allowed,
+            403 if self.body.contains("Vaultwall") => Verdict::Denied,
+            _ => Verdict::Other(self.to_string()),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(source: Ipv4Addr, server: SocketAddrV4) -> Self {
+        Self {
+            source,
+            server,
+            headers: format!("X-Vault-Token: {TOKEN}\r\n"),
+            connection: None,
+        }
+    }
+
+    fn connect(&self) -> io::Result<BufReader<TcpStream>> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddrV4::new(self.source, 0).into())?;
+        socket.connect_timeout(&self.server.into(), PATIENCE)?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(BufReader::new(stream))
+    }
+
+    /// Sends a request on the open connection, or on a new one if there is none yet. An error ends the connection.
+    pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: vault\r\n{}Content-Length: {}\r\n\r\n{body}",
+            self.headers,
+            body.len()
+        );
+        connection.get_mut().write_all(request.as_bytes())?;
+        let answer = read_answer(&mut connection)?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    /// The verdict on this connection, which must be there when it was there before.
+    pub(crate) fn verdict(&mut self) -> Verdict {
+        match self.send("GET", SECRET, "") {
+            Ok(answer) => answer.verdict(),
+            Err(_) => Verdict::Refused,
+        }
+    }
+}
+
+fn read_line(connection: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    if connection.read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(line.trim_end().to_owned())
+}
+
+fn read_answer(connection: &mut impl BufRead) -> io::Result<Answer> {
+    let bad = |line: &str| io::Error::other(format!("not HTTP: {line}"));
+    let line = read_line(connection)?;
+    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| bad(&line))?;
+    let (mut length, mut chunked, mut closes) = (0, false, false);
+    loop {
+        let line = read_line(connection)?.to_ascii_lowercase();
+        match line.split_once(':') {
+            None => break,
+            Some(("content-length", value)) => {
+                length = value.trim().parse().map_err(|_| bad(&line))?;
+            }
+            Some(("transfer-encoding", value)) => chunked = value.trim() == "chunked",
+            Some(("connection", value)) => closes = value.trim() == "close",
+            Some(_) => {}
+        }
+    }
+    let mut body = Vec::new();
+    if chunked {
+        loop {
+            let line = read_line(connection)?;
+            let size = usize::from_str_radix(&line, 16).map_err(|_| bad(&line))?;
+            let mut chunk = vec![0; size];
+            connection.read_exact(&mut chunk)?;
+            body.extend(chunk);
+            read_line(connection)?;
+            if size == 0 {
+                break;
+            }
+        }
+    } else {
+        body.resize(length, 0);
+        connection.read_exact(&mut body)?;
+    }
+    assert!(!closes, "the connection is not kept open: {status}");
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Answer { status, body })
+}

@@ -1,0 +1,196 @@
+//! One of the three processes is gone: what was in force stays in force, and nothing opens.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+
+use crate::client::Verdict;
+use crate::objects::{ALLOWED, DENIED, allowing};
+use crate::sandbox::{Sandbox, runs, soon};
+use crate::serve::{IN_FORCE, Serve};
+use crate::vault::Vault;
+
+/// Allowed by a rule that comes later.
+const LATER: Ipv4Addr = Ipv4Addr::new(127, 33, 0, 1);
+
+const AS_EVER: [(Ipv4Addr, Verdict); 3] = [
+    (ALLOWED, Verdict::Allowed),
+    (DENIED, Verdict::Denied),
+    (LATER, Verdict::Denied),
+];
+const CHANGED: [(Ipv4Addr, Verdict); 3] = [
+    (ALLOWED, Verdict::Allowed),
+    (DENIED, Verdict::Denied),
+    (LATER, Verdict::Allowed),
+];
+
+fn protected() -> (Sandbox, Vault, Serve) {
+    let sandbox = Sandbox::new();
+    let vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+    sandbox.put("main.yaml", &allowing(&[]));
+    let serve = Serve::start(&sandbox);
+    sandbox.comes_to(&AS_EVER);
+    (sandbox, vault, serve)
+}
+
+#[test]
+fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
+    let (sandbox, _vault, mut serve) = protected();
+    let envoy = sandbox.envoy().unwrap();
+    let mut open: Vec<_> = AS_EVER
+        .iter()
+        .map(|(source, verdict)| (sandbox.client(*source), verdict))
+        .collect();
+    let mut still_answered = |when: &str| {
+        for (client, verdict) in &mut open {
+            assert_eq!(client.verdict(), **verdict, "{} {when}", client.source);
+        }
+        sandbox.is_at(&AS_EVER);
+        assert_eq!(sandbox.envoy(), Some(envoy), "{when}");
+    };
+    still_answered("before");
+    serve.kill();
+    still_answered("without Vaultwall");
+
+    let serve = Serve::start(&sandbox);
+    serve.says(0, &["the Envoy of an earlier run is still enforcing"]);
+    still_answered("with the next Vaultwall");
+    sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
+    sandbox.comes_to(&CHANGED);
+    assert_eq!(sandbox.envoy(), Some(envoy));
+    // The connections that were open all the time see it, too.
+    for ((client, _), (source, verdict)) in open.iter_mut().zip(&CHANGED) {
+        assert_eq!(client.source, *source);
+        assert_eq!(client.verdict(), *verdict, "{source}");
+    }
+}
+
+#[test]
+fn what_changed_meanwhile_is_in_force_with_the_next_vaultwall() {
+    let (sandbox, _vault, mut serve) = protected();
+    serve.kill();
+    sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
+    sandbox.is_at(&AS_EVER);
+    let _serve = Serve::start(&sandbox);
+    sandbox.comes_to(&CHANGED);
+}
+
+#[test]
+fn what_broke_meanwhile_changes_nothing_with_the_next_vaultwall() {
+    for broken in [Some("{"), Some("kind: VaultNetworkPolicy\n"), None] {
+        let (sandbox, _vault, mut serve) = protected();
+        let envoy = sandbox.envoy().unwrap();
+        serve.kill();
+        match broken {
+            Some(text) => sandbox.put("main.yaml", text),
+            None => fs::remove_file(sandbox.path_of("main.yaml")).unwrap(),
+        }
+        let serve = Serve::run(&mut Serve::command(&sandbox));
+        serve.hears(0, "in force until");
+        serve.hears(0, "a proxy is connected");
+        sandbox.is_at(&AS_EVER);
+        sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
+        serve.hears(0, IN_FORCE);
+        sandbox.comes_to(&CHANGED);
+        assert_eq!(sandbox.envoy(), Some(envoy), "{broken:?}");
+    }
+}
+
+#[test]
+fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
+    let (sandbox, _vault, serve) = protected();
+    for _ in 0..2 {
+        let (said, envoy) = (serve.lines(), sandbox.envoy().unwrap());
+        kill_process(envoy, Signal::KILL).unwrap();
+        serve.says(said, &["Envoy ended", "signal 9", "until it runs again"]);
+        // Nobody is let in on the way there.
+        let expected = AS_EVER.map(|(_, verdict)| verdict);
+        soon("the verdicts are those of before", || {
+            let verdicts = AS_EVER.map(|(source, _)| sandbox.verdict(source));
+            for (verdict, (source, expected)) in verdicts.iter().zip(&AS_EVER) {
+                let closed = [Verdict::Refused, Verdict::Denied].contains(verdict);
+                assert!(closed || verdict == expected, "{source}: {verdict:?}");
+            }
+            (verdicts == expected).then_some(())
+        });
+        assert_ne!(sandbox.envoy().unwrap(), envoy);
+    }
+    sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
+    sandbox.comes_to(&CHANGED);
+}
+
+#[test]
+fn an_envoy_that_was_found_and_ends_is_started_again_too() {
+    let (sandbox, _vault, mut serve) = protected();
+    let envoy = sandbox.envoy().unwrap();
+    serve.kill();
+    sandbox.put("main.yaml", "{");
+    let serve = Serve::run(&mut Serve::command(&sandbox));
+    serve.hears(0, "in force until");
+    kill_process(envoy, Signal::KILL).unwrap();
+    serve.says(0, &["Envoy ended", "started by an earlier run"]);
+    // The new one has nothing to keep, and what the file means is not known.
+    serve.hears(0, IN_FORCE);
+    sandbox.comes_to(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
+    sandbox.put("main.yaml", &allowing(&[]));
+    sandbox.comes_to(&AS_EVER);
+}
+
+#[test]
+fn stopping_ends_envoy_as_well() {
+    for (signal, found) in [
+        (Signal::TERM, false),
+        (Signal::INT, false),
+        (Signal::TERM, true),
+    ] {
+        let (sandbox, _vault, mut serve) = protected();
+        let envoy = sandbox.envoy().unwrap();
+        if found {
+            serve.kill();
+            serve = Serve::start(&sandbox);
+        }
+        // A client that keeps its connection open holds nothing up.
+        let mut client = sandbox.client(ALLOWED);
+        assert_eq!(client.verdict(), Verdict::Allowed);
+        let asked = Instant::now();
+        let status = serve.stop(signal);
+        // After 5 s Envoy is killed: this is an end in peace.
+        assert!(asked.elapsed() < Duration::from_secs(5), "{signal:?}");
+        assert_eq!(status.code(), Some(0), "{signal:?}");
+        assert!(!runs(envoy), "Envoy still runs");
+        sandbox.is_at(&[(ALLOWED, Verdict::Refused)]);
+        let state = fs::read_dir(sandbox.state()).unwrap();
+        let left = state.map(|entry| entry.unwrap().file_name());
+        assert!(left.into_iter().all(|name| name != "envoy.pid"));
+    }
+}
+
+#[test]
+fn without_the_vault_the_answer_says_so_until_it_is_there() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    let serve = Serve::start(&sandbox);
+    let upstream = sandbox.upstream().to_string();
+    serve.says(0, &[&upstream, "--upstream", "does not answer", "503"]);
+    let path = crate::client::SECRET;
+    let answer = soon("Envoy answers", || {
+        sandbox.client(ALLOWED).send("GET", path, "").ok()
+    });
+    assert_eq!(answer.status, 503, "{answer}");
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let error = body["errors"][0].as_str().unwrap();
+    for text in ["could not pass the request on", "vault/openbao", "decision"] {
+        assert!(error.contains(text), "{text} is not in: {error}");
+    }
+    assert_eq!(sandbox.verdict(DENIED), Verdict::Denied);
+    let vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+    sandbox.comes_to(&AS_EVER);
+    drop(vault);
+    soon("the vault is gone", || {
+        let answer = sandbox.client(ALLOWED).send("GET", path, "").ok()?;
+        (answer.status == 503).then_some(())
+    });
+    assert_eq!(sandbox.verdict(DENIED), Verdict::Denied);
+}
