@@ -6,10 +6,16 @@ use ipnet::Ipv4Net;
 
 use super::ClientAddressSource;
 
-/// Finds the client's address from the connection's peer and the lines of `X-Forwarded-For`, in order.
+/// More addresses than this in `X-Forwarded-For`, and Envoy 1.40 reads none of them.
+const LONGEST_CHAIN: usize = 20;
+
+/// Finds the client's address from the connection's peer and the lines of `X-Forwarded-For`, in order, as Envoy does it.
 ///
 /// Only a listed proxy is believed. From one, the rightmost address that is not a listed proxy's counts; when every
-/// address is a proxy's, the leftmost. An entry that is not an address ends the search, and the peer itself counts.
+/// address is a proxy's, the leftmost. Lines are read as one, empty lines are passed over. Where there is no line, where
+/// an entry is not an address (empty, with a port, in brackets, in short notation) before the search has ended, and
+/// where there are more than 20 entries, the peer counts: then nobody knows the client, and no IP rule holds
+/// (see [`nobody_knows`]).
 pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str]) -> IpAddr {
     let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
         return peer;
@@ -17,13 +23,17 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
     if !is_listed(trusted_proxies, peer) {
         return peer;
     }
-    let mut client = peer;
     let entries: Vec<&str> = forwarded_for
         .iter()
+        .filter(|line| !trim(line).is_empty())
         .flat_map(|line| line.split(','))
         .collect();
+    if entries.len() > LONGEST_CHAIN {
+        return peer;
+    }
+    let mut client = peer;
     for entry in entries.iter().rev() {
-        let Ok(address) = entry.trim_matches([' ', '\t']).parse::<IpAddr>() else {
+        let Ok(address) = trim(entry).parse::<IpAddr>() else {
             return peer;
         };
         client = address;
@@ -32,6 +42,23 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
         }
     }
     client
+}
+
+/// Whether the client's address is a listed proxy's: then the proxy named nobody else, and nobody knows the client.
+///
+/// Such a client is in no IP rule. Otherwise a caller from anywhere, by a header too long to be read, would pass as the
+/// proxy, whose address may well be in an office's range.
+pub fn nobody_knows(source: &ClientAddressSource, client: IpAddr) -> bool {
+    match source {
+        ClientAddressSource::Direct => false,
+        ClientAddressSource::XForwardedFor { trusted_proxies } => {
+            is_listed(trusted_proxies, client)
+        }
+    }
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// Whether an address is a listed proxy's.

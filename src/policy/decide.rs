@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::client_address::ipv4;
+use super::client_address::{ipv4, nobody_knows};
 use super::{AddressRules, DefaultAction, Firewall, ManagementAccess};
 use crate::vault_api::{Operations, Plane, Request, Table, classify};
 
@@ -205,7 +205,14 @@ pub fn decide(
             operations,
         );
     }
-    if let Some(rule) = trace.look_up("ipRules", "client", caller.client, &firewall.ip_rules) {
+    if nobody_knows(&firewall.client_address, caller.client) {
+        let proxy = caller.client;
+        trace.note(
+            "ipRules",
+            format!("{proxy} is a listed proxy, which named no client that could be in a rule"),
+        );
+    } else if let Some(rule) = trace.look_up("ipRules", "client", caller.client, &firewall.ip_rules)
+    {
         return trace.decided(Reason::IpRule, Some(rule), Some(plane), operations);
     }
     trace.note("bypass", "None: no service is trusted".into());

@@ -48,7 +48,7 @@ pub fn normalise(raw: &str) -> Result<Target, String> {
     }
     if let Some(c) = raw
         .chars()
-        .find(|c| c.is_control() || matches!(c, ' ' | '#'))
+        .find(|c| c.is_control() || !c.is_ascii() || matches!(c, ' ' | '#'))
     {
         return Err(format!("the target holds {c:?} unencoded"));
     }
@@ -106,16 +106,29 @@ fn canonicalise(path: &str) -> Option<String> {
                 Some((value, after)) if is_unreserved(value) => {
                     rest = after;
                     output.push(char::from(value));
+                    keep_from_decoding(&mut output, after);
                 }
                 _ => output.push('%'),
             },
-            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
                 let _ = write!(output, "%{byte:02X}");
             }
             _ => output.push(char::from(byte)),
         }
     }
     Some(output)
+}
+
+/// Encodes a stray percent sign where the byte that was just decoded would make an encoded byte of it.
+fn keep_from_decoding(output: &mut String, rest: &[u8]) {
+    let (after_percent, digits) = match (output.as_bytes(), rest) {
+        ([.., b'%', high], [low, ..]) => (output.len() - 1, [*high, *low]),
+        ([.., b'%', high, low], _) => (output.len() - 2, [*high, *low]),
+        _ => return,
+    };
+    if digits.iter().all(u8::is_ascii_hexdigit) {
+        output.insert_str(after_percent, "25");
+    }
 }
 
 /// What follows a dot, plain or encoded, if one comes next.
@@ -203,6 +216,17 @@ mod tests {
         ("//", "//"),
         ("/..", "/"),
         ("/v1/%7E%5f%2d%69", "/v1/~_-i"),
+        ("/%%61", "/%a"),
+        ("/%%619", "/%25a9"),
+        ("/%2%66", "/%252f"),
+        ("/%%32f", "/%252f"),
+        ("/%%%36%31", "/%%2561"),
+        ("/%%2e%2e", "/%.."),
+        ("/%c3%%619/", "/%c3%25a9/"),
+        ("/%2%6a", "/%2j"),
+        ("/%%2%61", "/%%252a"),
+        ("/%%2f", "/%%2f"),
+        ("/%%61/..", "/"),
         ("/v1/sys//%69../health", "/v1/sys/i../health"),
     ];
 
@@ -225,6 +249,8 @@ mod tests {
             "/v1/a#b",
             "/v1/a%00b",
             "/v1/\u{7f}",
+            "/v1/\u{e9}",
+            "/v1/a?b=\u{e9}",
         ] {
             assert!(normalise(sent).is_err(), "{sent:?}");
         }

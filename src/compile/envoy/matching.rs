@@ -107,11 +107,6 @@ pub(super) fn exactly(text: &str) -> StringMatcher {
     string(MatchPattern::Exact(text.into()))
 }
 
-/// Begins with this text.
-pub(super) fn begins(text: &str) -> StringMatcher {
-    string(MatchPattern::Prefix(text.into()))
-}
-
 /// The whole text matches this regular expression.
 pub(super) fn matches(regex: &str) -> StringMatcher {
     let engine_type = Some(regex_matcher::EngineType::GoogleRe2(

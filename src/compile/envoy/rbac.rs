@@ -29,12 +29,16 @@ use super::matching::{action, exactly, first_of, fits, input, is, nested};
 use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any};
 use super::{BAD_REQUEST, PLANE};
 use crate::policy::{
-    AddressRules, DefaultAction, Firewall, Listener, PlaneRule, Reason, Verdict, plane_rule,
+    AddressRules, ClientAddressSource, DefaultAction, Firewall, Listener, PlaneRule, Reason,
+    Verdict, plane_rule,
 };
 use crate::vault_api::Plane;
 
 /// The metadata that RBAC filters write.
 pub(super) const METADATA: &str = "envoy.filters.http.rbac";
+
+/// What the access log has in the place of an IP rule when the client is a listed proxy, so that nobody knows it.
+const TRUSTED_PROXIES: &str = "clientAddress.trustedProxies";
 
 /// A filter that finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,7 @@ impl Fact {
     }
 
     fn rules(self, firewall: &Firewall) -> impl Iterator<Item = (&Ipv4Net, &Arc<str>)> {
+        let nobodys = self.nobodys(firewall);
         let rules: &AddressRules = match self {
             Self::Hosts | Self::Networks => &firewall.virtual_networks,
             Self::IpRules => &firewall.ip_rules,
@@ -90,31 +95,43 @@ impl Fact {
         rules.0.iter().filter(move |(prefix, _)| match self {
             Self::Hosts => prefix.prefix_len() == 32,
             Self::Networks => prefix.prefix_len() < 32,
-            Self::IpRules => true,
+            Self::IpRules => !nobodys.iter().any(|proxy| proxy.contains(*prefix)),
         })
+    }
+
+    /// Addresses that are in no rule, whatever wider range holds them: listed proxies are no clients.
+    fn nobodys(self, firewall: &Firewall) -> &[Ipv4Net] {
+        match (self, &firewall.client_address) {
+            (Self::IpRules, ClientAddressSource::XForwardedFor { trusted_proxies }) => {
+                trusted_proxies
+            }
+            _ => &[],
+        }
     }
 
     /// The filter's configuration. Without any address it finds nothing.
     pub(super) fn filter(self, firewall: &Firewall) -> Rbac {
         let mut by_rule: BTreeMap<&str, Vec<CidrRange>> = BTreeMap::new();
         for (prefix, rule) in self.rules(firewall) {
-            by_rule.entry(rule).or_default().push(CidrRange {
-                address_prefix: prefix.addr().to_string(),
-                prefix_len: Some(UInt32Value {
-                    value: prefix.prefix_len().into(),
-                }),
-            });
+            by_rule.entry(rule).or_default().push(range(*prefix));
         }
         if by_rule.is_empty() {
             return Rbac::default();
         }
-        let range_matchers = by_rule
+        let mut range_matchers: Vec<IpRangeMatcher> = by_rule
             .into_iter()
             .map(|(rule, ranges)| IpRangeMatcher {
                 ranges,
                 on_match: Some(rbac_action(rule, Verdict::Allow)),
             })
             .collect();
+        let nobodys = self.nobodys(firewall);
+        if !nobodys.is_empty() {
+            range_matchers.push(IpRangeMatcher {
+                ranges: nobodys.iter().copied().map(range).collect(),
+                on_match: Some(rbac_action(TRUSTED_PROXIES, Verdict::Deny)),
+            });
+        }
         let address = match self {
             Self::Hosts | Self::Networks => input("direct_source_ip", &DirectSourceIpInput {}),
             Self::IpRules => input("source_ip", &SourceIpInput {}),
@@ -131,6 +148,15 @@ impl Fact {
             }),
             ..Rbac::default()
         }
+    }
+}
+
+fn range(prefix: Ipv4Net) -> CidrRange {
+    CidrRange {
+        address_prefix: prefix.addr().to_string(),
+        prefix_len: Some(UInt32Value {
+            value: prefix.prefix_len().into(),
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a denied caller is told, in the vault's own error shape so that `bao` and `vault` print it.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
     AccessLogFilter, ExtensionFilter, access_log_filter, extension_filter,
@@ -15,6 +16,10 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, v
 
 use super::wire::any;
 use crate::policy::{Firewall, Listener, Reason, Verdict};
+
+/// Bad requests that Envoy refuses before any filter sees them: a target that is no path, and one that it cannot
+/// normalise.
+const REFUSED_EARLY: [&str; 2] = ["absolute_path_rejected", "path_normalization_failed"];
 
 /// Bodies of the answers that Envoy gives itself.
 pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalReplyConfig {
@@ -64,10 +69,15 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
              a namespace either by header or in the path"
         }
     };
-    let expression = format!(
+    let mut expression = format!(
         "response.code_details == 'rbac_access_denied_matched_policy[{}]'",
         reason.name()
     );
+    if reason == Reason::BadRequest {
+        for refused in REFUSED_EARLY {
+            let _ = write!(expression, " || response.code_details == '{refused}'");
+        }
+    }
     let status = if reason == Reason::BadRequest {
         400
     } else {

@@ -27,9 +27,7 @@ use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
-use super::matching::{
-    action, any_of, begins, both, exactly, first_of, input, is, matches, nested, not,
-};
+use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
 use super::wire::any;
 use super::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
 use crate::vault_api::{
@@ -52,7 +50,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
     let unknown = unknown(table);
     let groups = groups(table)
         .into_iter()
-        .map(|group| (begins_with(&group.start, table), group.matcher()));
+        .map(|group| (belongs_to(&group), group.matcher()));
     checks.extend(groups);
     RouteConfiguration {
         name: NAME.into(),
@@ -137,30 +135,25 @@ fn unknown(table: &Table) -> Option<&Row> {
     table.rows.last()
 }
 
-/// The rows whose paths begin with the same text.
+/// The rows whose paths begin with the same segments.
 struct Group<'t> {
-    start: String,
+    start: &'t str,
     rows: Vec<&'t Row>,
     unknown: Option<&'t Row>,
 }
 
-/// Longer beginnings first: a request belongs to the first group whose beginning fits.
+/// No group's beginning is beneath another's, so a path is in one group at most: a mount beneath another one, which can
+/// only be in another namespace, shares its group.
 fn groups(table: &Table) -> Vec<Group<'_>> {
+    let starts: Vec<&str> = table.rows.iter().filter_map(start).collect();
     let mut groups: Vec<Group<'_>> = Vec::new();
     for row in &table.rows {
-        let PathMatch::V1(_, templates) = &row.path else {
-            continue;
-        };
-        let first_segment = || {
-            templates
-                .first()
-                .map(Template::first_segment)
-                .unwrap_or_default()
-        };
-        let start = row
-            .mount
-            .clone()
-            .unwrap_or_else(|| first_segment().to_owned());
+        let Some(own) = start(row) else { continue };
+        let start = starts
+            .iter()
+            .filter(|start| is_beneath(own, start))
+            .min_by_key(|start| start.len())
+            .map_or(own, |start| *start);
         match groups.iter_mut().find(|group| group.start == start) {
             Some(group) => group.rows.push(row),
             None => groups.push(Group {
@@ -170,13 +163,23 @@ fn groups(table: &Table) -> Vec<Group<'_>> {
             }),
         }
     }
-    groups.sort_by(|a, b| {
-        b.start
-            .len()
-            .cmp(&a.start.len())
-            .then_with(|| a.start.cmp(&b.start))
-    });
+    groups.sort_by_key(|group| group.start);
     groups
+}
+
+/// What the paths of a row begin with, after the vault's namespace.
+fn start(row: &Row) -> Option<&str> {
+    match (&row.mount, &row.path) {
+        (Some(mount), _) => Some(mount),
+        (None, PathMatch::V1(_, templates)) => templates.first().map(Template::first_segment),
+        (None, PathMatch::Any) => None,
+    }
+}
+
+/// Whether a path is another one or beneath it, by whole segments.
+fn is_beneath(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Group<'_> {
@@ -254,14 +257,30 @@ fn mean_the_same(one: &Row, other: &Row) -> bool {
     prefixes && (&one.name, &one.class, &one.header) == (&other.name, &other.class, &other.header)
 }
 
-fn begins_with(start: &str, table: &Table) -> Predicate {
-    let prefixes = std::iter::once(String::new())
-        .chain(table.namespaces.iter().map(|name| format!("{name}/")));
-    any_of(
-        prefixes
-            .map(|prefix| is(header(":path"), begins(&format!("/v1/{prefix}{start}"))))
-            .collect(),
-    )
+/// A target whose path begins with these whole segments, in any namespace that a row of the group is for. A namespace
+/// may begin with the letters of a mount, and the other way round.
+fn belongs_to(group: &Group<'_>) -> Predicate {
+    let mut bare = false;
+    let mut namespaces: Vec<&String> = Vec::new();
+    for row in &group.rows {
+        let (without, within) = match &row.path {
+            PathMatch::Any | PathMatch::V1(Prefix::None, _) => (true, &[][..]),
+            PathMatch::V1(Prefix::Optional(names), _) => (true, &**names),
+            PathMatch::V1(Prefix::Required(names), _) => (false, &**names),
+        };
+        bare |= without;
+        namespaces.extend(within);
+    }
+    namespaces.sort();
+    namespaces.dedup();
+    let start = regex::escape(group.start);
+    let prefix = match (namespaces.is_empty(), bare) {
+        (true, _) => String::new(),
+        (false, true) => format!("(?:(?:{})/)?", alternatives(namespaces)),
+        (false, false) => format!("(?:{})/", alternatives(namespaces)),
+    };
+    let target = format!("/v1/{prefix}{start}(?:[/?].*)?");
+    is(header(":path"), matches(&target))
 }
 
 /// A row as a route. `flagged`: the method and the flag that make the verb were matched before.
