@@ -1,0 +1,156 @@
+//! Reads Envoy's decision from its answer and its access log, and holds it against `decide`'s.
+
+use serde_json::Value;
+use vaultwall::policy::{Decision, Reason, Verdict};
+use vaultwall::vault_api::{HEADER_NAMESPACE, Plane, path};
+
+use crate::headers::SPOOFED;
+use crate::hop::Arrived;
+use crate::wire::{Answer, Sent};
+
+/// What Envoy decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    status: Option<u16>,
+    reason: Option<String>,
+    rule: Option<String>,
+    plane: Option<String>,
+    operations: String,
+}
+
+/// What Envoy writes when it refuses a request while it reads it, so that no filter sees it. `low_version` is a request
+/// whose first line ends early.
+const UNREADABLE: &[&str] = &[
+    "http1.codec_error",
+    "absolute_path_rejected",
+    "path_normalization_failed",
+    "low_version",
+];
+
+impl Observed {
+    /// Reads an answer and the request's log record, if its mark could be read at all.
+    pub fn new(answer: &Answer, record: Option<&Value>) -> Self {
+        let field = |name: &str| {
+            let text = record?[name].as_str()?;
+            (text != "-").then(|| text.to_owned())
+        };
+        let details = field("responseDetails").unwrap_or_default();
+        let refused = record.is_none() || UNREADABLE.iter().any(|start| details.starts_with(start));
+        let reason = field("reason").or_else(|| {
+            let unreadable = refused && matches!(answer.status, Some(400 | 426));
+            unreadable.then(|| Reason::BadRequest.name().to_owned())
+        });
+        let rule = match reason.as_deref() {
+            Some("VirtualNetworkRule") => {
+                field("virtualNetworkHostRule").or_else(|| field("virtualNetworkRule"))
+            }
+            Some("IpRule") => field("ipRule"),
+            _ => None,
+        };
+        Self {
+            status: answer.status,
+            reason,
+            rule,
+            plane: field("plane").filter(|plane| plane != "bad-request"),
+            operations: field("operations").unwrap_or_default(),
+        }
+    }
+}
+
+/// How the two decisions differ.
+pub fn decisions(decision: &Decision, observed: &Observed) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut differ = |what: &str, decided: &str, seen: &str| {
+        if decided != seen {
+            differences.push(format!("{what}: decide {decided:?}, Envoy {seen:?}"));
+        }
+    };
+    let seen = observed.reason.as_deref().unwrap_or_default();
+    differ("reason", decision.reason.name(), seen);
+    differ(
+        "rule",
+        decision.rule.as_deref().unwrap_or_default(),
+        observed.rule.as_deref().unwrap_or_default(),
+    );
+    let plane = decision.plane.map(Plane::name).unwrap_or_default();
+    differ(
+        "plane",
+        plane,
+        observed.plane.as_deref().unwrap_or_default(),
+    );
+    differ(
+        "operations",
+        &decision.operations.to_string(),
+        &observed.operations,
+    );
+    let status = match decision.reason {
+        reason if reason.verdict() == Verdict::Allow => &[200][..],
+        Reason::BadRequest => &[400, 426][..],
+        _ => &[403][..],
+    };
+    if !observed.status.is_some_and(|seen| status.contains(&seen)) {
+        differences.push(format!(
+            "status: {:?} instead of {status:?}",
+            observed.status
+        ));
+    }
+    differences
+}
+
+/// What is wrong with what arrived at the hop.
+pub fn arrivals(sent: &Sent, decision: &Decision, arrived: &[Arrived]) -> Vec<String> {
+    let expected = usize::from(decision.verdict() == Verdict::Allow);
+    if arrived.len() != expected {
+        return vec![format!(
+            "{} requests arrived at the hop, not {expected}",
+            arrived.len()
+        )];
+    }
+    arrived
+        .iter()
+        .flat_map(|arrived| wrong_with(sent, arrived))
+        .collect()
+}
+
+fn wrong_with(sent: &Sent, arrived: &Arrived) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let judged = path::normalise(&String::from_utf8_lossy(&sent.target)).unwrap();
+    let query = judged
+        .query
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let line = format!(
+        "{} {}{query} HTTP/1.1",
+        String::from_utf8_lossy(&sent.method),
+        judged.path
+    );
+    if arrived.line != line.as_bytes() {
+        wrong.push(format!(
+            "judged {line:?}, arrived {:?}",
+            arrived.line.escape_ascii().to_string()
+        ));
+    }
+    let namespaces = arrived.values(HEADER_NAMESPACE);
+    let first = sent.values(HEADER_NAMESPACE).into_iter().next();
+    if namespaces != first.iter().map(String::as_bytes).collect::<Vec<_>>() {
+        wrong.push(format!(
+            "namespace {first:?} arrived as {:?}",
+            namespaces
+                .iter()
+                .map(|v| v.escape_ascii().to_string())
+                .collect::<Vec<_>>()
+        ));
+    }
+    for (name, value) in &arrived.headers {
+        let stripped = ["x-envoy-", "x-vaultwall-", "x-vault-inline-auth-"];
+        let forged = value
+            .windows(SPOOFED.len())
+            .any(|part| part == SPOOFED.as_bytes());
+        if stripped.iter().any(|prefix| name.starts_with(prefix))
+            && (forged || !name.starts_with("x-envoy-"))
+        {
+            wrong.push(format!("the client's {name} arrived"));
+        }
+    }
+    wrong
+}

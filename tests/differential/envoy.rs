@@ -1,0 +1,166 @@
+//! A real Envoy with a compiled firewall, and its access log.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use vaultwall::compile::envoy::{Proxy, Upstream, static_bootstrap};
+use vaultwall::policy::{Firewall, Listener};
+
+use crate::wire::{MARK, exchange};
+
+/// A running Envoy; it ends with this value.
+pub struct Envoy {
+    process: Child,
+    folder: TempDir,
+    data: SocketAddrV4,
+    management: SocketAddrV4,
+}
+
+/// The path of an installed tool, unless the environment names another.
+pub fn tool(name: &str, variable: &str, package: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(
+        || {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(".tools/bin")
+                .join(name)
+        },
+        PathBuf::from,
+    );
+    assert!(
+        path.exists(),
+        "{} is missing: run `dev/tools install {package}`",
+        path.display()
+    );
+    path
+}
+
+/// Loopback ports that were free a moment ago. They lie below the range that the kernel takes ports of connections from:
+/// the tests' own clients would take one of those before Envoy does.
+pub fn free_ports<const N: usize>() -> [SocketAddrV4; N] {
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap();
+    std::array::from_fn(|_| {
+        loop {
+            let address =
+                SocketAddrV4::new(Ipv4Addr::LOCALHOST, rand::random_range(10_000..32_000));
+            if TcpListener::bind(address).is_ok() && taken.insert(address.port()) {
+                return address;
+            }
+        }
+    })
+}
+
+impl Envoy {
+    /// Starts one in front of `upstream` and waits until it listens.
+    pub async fn start(firewall: &Firewall, upstream: SocketAddrV4) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [data, management] = free_ports();
+        let proxy = Proxy {
+            data,
+            management,
+            upstream: Upstream {
+                host: upstream.ip().to_string(),
+                port: upstream.port(),
+            },
+            access_log: folder
+                .path()
+                .join("access.log")
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        };
+        let bootstrap = folder.path().join("bootstrap.pb");
+        fs::write(
+            &bootstrap,
+            static_bootstrap(firewall, &firewall.table(), &proxy).encode_to_vec(),
+        )
+        .unwrap();
+        let process = Command::new(tool("envoy", "VAULTWALL_ENVOY", "envoy"))
+            .args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"])
+            .args(["--file-flush-interval-msec", "50", "-c"])
+            .arg(&bootstrap)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut envoy = Self {
+            process,
+            folder,
+            data,
+            management,
+        };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        for address in [data, management] {
+            while TcpStream::connect(address).await.is_err() {
+                let ended = envoy.process.try_wait().unwrap();
+                assert!(
+                    ended.is_none() && Instant::now() < deadline,
+                    "Envoy does not listen: {}",
+                    envoy.said()
+                );
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        envoy
+    }
+
+    /// The address of a listener.
+    pub fn address(&self, listener: Listener) -> SocketAddrV4 {
+        match listener {
+            Listener::Data => self.data,
+            Listener::Management => self.management,
+        }
+    }
+
+    /// What it wrote to its standard error.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Its access log so far, by the mark of the request. There is one worker, which writes in order, so when the last
+    /// request's record is there, all are.
+    pub async fn log(&self) -> HashMap<String, Value> {
+        let last = format!(
+            "GET /v1/sys/health HTTP/1.1\r\nHost: last\r\n{MARK}: last\r\nconnection: close\r\n\r\n"
+        );
+        exchange(Ipv4Addr::LOCALHOST, self.data, last.as_bytes()).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let log = fs::read(self.folder.path().join("access.log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            if log.contains(r#""userAgent":"last""#) && log.ends_with('\n') {
+                let records = log.lines().map(|line| {
+                    let record: Value =
+                        serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+                    (
+                        record["userAgent"].as_str().unwrap_or_default().to_owned(),
+                        record,
+                    )
+                });
+                return records.collect();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the access log ends early: {}",
+                self.said()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

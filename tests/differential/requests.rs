@@ -1,0 +1,206 @@
+//! Requests: good ones of every line of the profile, and what a hostile client makes of them.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use vaultwall::policy::{EngineNamespace, Firewall, Listener};
+
+use crate::addresses::peer;
+use crate::headers::{headers, odd_namespaces};
+use crate::hostile::mutate;
+use crate::profile::{OPEN_BAO, word};
+use crate::wire::Sent;
+
+const METHODS: &[&str] = &[
+    "GET", "GET", "POST", "PUT", "LIST", "SCAN", "DELETE", "PATCH", "HEAD", "OPTIONS", "HELP",
+    "get", "List", "TRACE", "PROPFIND", "FOO", "PRI", "UNLOCK", "GETX", "G", "list", "POST-X",
+    "help", "M-SEARCH", "CONNECT",
+];
+const FLAGS: &[&str] = &[
+    "list=true",
+    "list=1",
+    "list=t",
+    "list=T",
+    "list=TRUE",
+    "list=True",
+    "list=false",
+    "list=0",
+    "list=",
+    "list",
+    "list=tRUE",
+    "list=yes",
+    "list=2",
+    "list=true&list=false",
+    "list=false&list=true",
+    "list&list=true",
+    "l%69st=true",
+    "list=%74rue",
+    "list=true%20",
+    "list=+true",
+    "LIST=true",
+    "list=true;x",
+    "a=b;list=true",
+    "a=b&list=true",
+    "&list=true",
+    "?list=true",
+    "=true&list=1",
+    "li=1&list=1",
+    "lists=1&list=t",
+    "list==true",
+    "list=true=",
+    "list=true&scan=true",
+    "scan=true",
+    "scan=1",
+    "scan=x",
+    "scan=false&list=true",
+    "scan",
+    "s%63an=true",
+    "help=1",
+    "help=0",
+    "help=",
+    "help",
+    "h%65lp=1",
+    "help=&help=1",
+    "hel=p&help=1",
+    "help=1&list=true",
+    "version=2",
+    "x=%zz",
+    "x=%",
+    "x=a+b",
+    "a+b=c",
+    "x=%00",
+    "x=%2f%5c..",
+    "after=a&limit=10",
+];
+const HOSTS: &[&str] = &[
+    "vault",
+    "127.0.0.1:8200",
+    "vault.example.com",
+    "OTHER",
+    "evil.example:1",
+    "[::1]:8200",
+];
+const ELSEWHERE: &[&str] = &[
+    "/",
+    "/v1",
+    "/v1/",
+    "//",
+    "/ui/",
+    "/ui/vault/secrets",
+    "/v2/secret/data/a",
+    "/V1/secret/data/a",
+    "/v1/sys",
+    "/v1/sys/",
+    "/v1/sys/x",
+    "/v1/sys/raw/core",
+    "/v1/system",
+    "/v1/sys/healthy",
+    "/v1/sys/health/",
+    "/v1/sys/mounts-x",
+    "/v1/auth",
+    "/v1/auth/",
+    "/v1/identity",
+    "/v1/identity/oidc/token/role",
+    "/v1/identity/oidc/.well-known/keys",
+    "/robots.txt",
+    "/v1/.well-known/x",
+    "/v1/auth/token/create",
+    "/v1/auth/approle/role/r/secret-id",
+    "/v1/auth/a/config/role/r/secret-id",
+    "/v1/auth/token/lookup",
+    "/v1/sys/unseal",
+    "/v1/sys/wrapping/unwrap",
+    "/v1/sys/workflows/execute/x",
+    "/v1/v1/sys/mounts",
+    "/v1/root/sys/mounts",
+    "/v1/nope/sys/mounts",
+    "/v1/sys/sys/mounts",
+    "/v1/ns1/ns1/sys/mounts",
+    "/v1/cubbyhole/response",
+    "/sys/mounts",
+    "/v1/sys/internal/ui/mounts/secret",
+    "/v1/sys/policies/password/p/generate",
+    "/v1/sys/leases/lookup/a/b",
+];
+
+/// A request to a firewall.
+pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
+    let (mut method, path, namespace) = ordinary(rng, firewall);
+    let mut headers = headers(rng, firewall);
+    let mut target = format!("/v1/{path}");
+    match rng.random_range(0..10) {
+        0 => target = String::from(*ELSEWHERE.choose(rng).unwrap()),
+        1 => headers.extend(odd_namespaces(rng, firewall)),
+        2 => {
+            headers.extend(odd_namespaces(rng, firewall));
+            target = format!("/v1/{}/{path}", namespace.as_deref().unwrap_or("ns1"));
+        }
+        3..=6 => {
+            if let Some(namespace) = &namespace {
+                let slash = if rng.random_bool(0.2) { "/" } else { "" };
+                headers.push((
+                    "X-Vault-Namespace".into(),
+                    format!("{namespace}{slash}").into_bytes(),
+                ));
+            }
+        }
+        _ => {
+            if let Some(namespace) = &namespace {
+                target = format!("/v1/{namespace}/{path}");
+            }
+        }
+    }
+    if rng.random_bool(0.15) {
+        method = String::from(*METHODS.choose(rng).unwrap());
+    }
+    if rng.random_bool(0.3) {
+        let flags: Vec<&str> = (0..rng.random_range(1..=2))
+            .map(|_| *FLAGS.choose(rng).unwrap())
+            .collect();
+        target = format!("{target}?{}", flags.join("&"));
+    }
+    let mut target = target.into_bytes();
+    if rng.random_bool(0.4) {
+        for _ in 0..rng.random_range(1..=3) {
+            mutate(rng, &mut target);
+        }
+    }
+    Sent {
+        listener: if rng.random_bool(0.6) {
+            Listener::Data
+        } else {
+            Listener::Management
+        },
+        from: peer(rng, firewall),
+        method: method.into_bytes(),
+        target,
+        host: HOSTS.choose(rng).unwrap(),
+        headers,
+    }
+}
+
+/// Method, path and namespace of a good request.
+fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Option<String>) {
+    let engine = firewall.engines.choose(rng);
+    if let (Some(engine), true) = (engine, rng.random_bool(0.5)) {
+        let (method, path) = match OPEN_BAO.engines[&engine.engine_type].choose(rng) {
+            Some(line) => line.example(rng),
+            None => ("GET".into(), format!("creds/{}", word(rng))),
+        };
+        let namespace = match &engine.namespace {
+            _ if rng.random_bool(0.1) => firewall.namespaces.choose(rng).cloned(),
+            EngineNamespace::Root => None,
+            EngineNamespace::EveryListed => firewall.namespaces.choose(rng).cloned(),
+            EngineNamespace::Named(name) => Some(name.clone()),
+        };
+        let slash = if path.is_empty() { "" } else { "/" };
+        return (method, format!("{}{slash}{path}", engine.path), namespace);
+    }
+    let (method, path) = OPEN_BAO.system.choose(rng).unwrap().example(rng);
+    let namespace = match rng.random_range(0..10) {
+        0..=5 => None,
+        6 => Some("nope".into()),
+        _ => firewall.namespaces.choose(rng).cloned(),
+    };
+    (method, path, namespace)
+}

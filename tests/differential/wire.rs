@@ -1,0 +1,165 @@
+//! A request as bytes on a connection, what `decide` has to be told about it, and the answer.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use vaultwall::policy::{Caller, Decision, Firewall, Listener, client_address, decide};
+use vaultwall::vault_api::{HEADER_NAMESPACE, Request, Table};
+
+/// A request to send.
+#[derive(Clone)]
+pub struct Sent {
+    /// The listener it goes to.
+    pub listener: Listener,
+    /// The address it comes from.
+    pub from: Ipv4Addr,
+    /// Method, as bytes.
+    pub method: Vec<u8>,
+    /// Target, as bytes.
+    pub target: Vec<u8>,
+    /// Value of `Host`.
+    pub host: &'static str,
+    /// Further headers in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// The name of the header that tells requests apart, in Envoy's log and at the hop.
+pub const MARK: &str = "user-agent";
+
+impl Sent {
+    /// The bytes, with a mark of this request's own.
+    pub fn bytes(&self, mark: &str) -> Vec<u8> {
+        let mut bytes = self.method.clone();
+        bytes.push(b' ');
+        bytes.extend(&self.target);
+        bytes.extend(
+            format!(
+                " HTTP/1.1\r\nHost: {}\r\n{MARK}: {mark}\r\nconnection: close\r\n",
+                self.host
+            )
+            .bytes(),
+        );
+        for (name, value) in &self.headers {
+            bytes.extend(name.bytes());
+            bytes.extend(b": ");
+            bytes.extend(value);
+            bytes.extend(b"\r\n");
+        }
+        bytes.extend(b"\r\n");
+        bytes
+    }
+
+    /// Values of a header, in order, without the blanks around them that HTTP ignores. Bytes that are not UTF-8 become
+    /// replacement characters, which no rule takes for anything else.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let lines = self
+            .headers
+            .iter()
+            .filter(|(line, _)| line.eq_ignore_ascii_case(name));
+        lines
+            .map(|(_, value)| {
+                String::from_utf8_lossy(value)
+                    .trim_matches([' ', '\t'])
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    /// What `decide` says.
+    pub fn decided(&self, firewall: &Firewall, table: &Table) -> Decision {
+        let peer = IpAddr::V4(self.from);
+        let forwarded_for = self.values("x-forwarded-for");
+        let forwarded_for: Vec<&str> = forwarded_for.iter().map(String::as_str).collect();
+        let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
+        let namespaces = self.values(HEADER_NAMESPACE);
+        let request = Request {
+            method: &String::from_utf8_lossy(&self.method),
+            target: &String::from_utf8_lossy(&self.target),
+            namespace: namespaces.first().map(String::as_str),
+        };
+        decide(
+            firewall,
+            table,
+            self.listener,
+            Caller { peer, client },
+            &request,
+        )
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} -> {} listener: {}",
+            self.from,
+            self.listener.name(),
+            self.bytes("MARK").escape_ascii()
+        )
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Status code; none when the connection ended without an answer.
+    pub status: Option<u16>,
+    /// Everything that came, head and body.
+    pub bytes: Vec<u8>,
+}
+
+/// Sends bytes from an address and reads the answer.
+pub async fn exchange(from: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> Answer {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket
+        .bind((from, 0).into())
+        .unwrap_or_else(|error| panic!("{from}: {error}"));
+    let mut stream = socket.connect(to.into()).await.unwrap();
+    let mut answer = Vec::new();
+    let has_body = !bytes.starts_with(b"HEAD ");
+    let both = async {
+        // A refused request may end the connection before all of it was written.
+        let _ = stream.write_all(bytes).await;
+        while !is_complete(&answer, has_body)
+            && stream
+                .read_buf(&mut answer)
+                .await
+                .is_ok_and(|read| read > 0)
+        {}
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(15), both).await;
+    let status = answer
+        .strip_prefix(b"HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
+    let status = status.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    Answer {
+        status,
+        bytes: answer,
+    }
+}
+
+/// Whether an answer has ended. Envoy keeps a connection open for a second after the last answer, so its end tells late.
+fn is_complete(answer: &[u8], has_body: bool) -> bool {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return false;
+    };
+    let (head, body) = answer.split_at(end + 4);
+    let head = String::from_utf8_lossy(head).to_lowercase();
+    let header = |name: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    match (header("content-length:"), header("transfer-encoding:")) {
+        _ if !has_body => true,
+        (Some(length), _) => length
+            .parse()
+            .is_ok_and(|length: usize| body.len() >= length),
+        (None, Some(_)) => body.ends_with(b"0\r\n\r\n"),
+        // Neither: there is none, or its end is the connection's.
+        (None, None) => head.starts_with("http/1.1 204"),
+    }
+}
