@@ -114,7 +114,7 @@ pub fn arrivals(sent: &Sent, decision: &Decision, arrived: &[Arrived]) -> Vec<St
 
 fn wrong_with(sent: &Sent, arrived: &Arrived) -> Vec<String> {
     let mut wrong = Vec::new();
-    let judged = path::normalise(&String::from_utf8_lossy(&sent.target)).unwrap();
+    let judged = path::normalise(&sent.read_target()).unwrap();
     let query = judged
         .query
         .map(|query| format!("?{query}"))

@@ -260,7 +260,7 @@ pub fn sent(listener: Listener, method: &str, target: &[u8], namespaces: &[&str]
     }
 }
 
-/// Every byte as it is and encoded, in a path, a query's key and value, a namespace and a method.
+/// Every byte as it is and encoded, in a path and at both its ends, a query's key and value, a namespace and a method.
 fn every_byte() -> Vec<Sent> {
     let mut requests = Vec::new();
     for byte in 0..=u8::MAX {
@@ -273,6 +273,8 @@ fn every_byte() -> Vec<Sent> {
                 ("/v1/secret/data/a", "b"),
                 ("/v1/secret/metadata?li", "st=true"),
                 ("/v1/secret/metadata?list=tr", "ue"),
+                ("", "/v1/secret/data/a"),
+                ("/v1/secret/data/a", ""),
             ] {
                 let target = [start.as_bytes(), &written, end.as_bytes()].concat();
                 requests.push(sent(Listener::Data, "GET", &target, &[]));

@@ -68,6 +68,14 @@ impl Sent {
             .collect()
     }
 
+    /// The target, without the blanks and bare carriage returns around it: they only part it from its neighbours in the
+    /// first line (RFC 9112, section 3), and Envoy does not pass them on, as the hop shows.
+    pub fn read_target(&self) -> String {
+        String::from_utf8_lossy(&self.target)
+            .trim_matches([' ', '\t', '\r'])
+            .to_owned()
+    }
+
     /// What `decide` says.
     pub fn decided(&self, firewall: &Firewall, table: &Table) -> Decision {
         let peer = IpAddr::V4(self.from);
@@ -77,7 +85,7 @@ impl Sent {
         let namespaces = self.values(HEADER_NAMESPACE);
         let request = Request {
             method: &String::from_utf8_lossy(&self.method),
-            target: &String::from_utf8_lossy(&self.target),
+            target: &self.read_target(),
             namespace: namespaces.first().map(String::as_str),
         };
         decide(
