@@ -56,7 +56,7 @@ pub enum ProxyError {
 
 /// A running Envoy.
 pub(super) struct Envoy {
-    binary: PathBuf,
+    options: Options,
     bootstrap: PathBuf,
     process_id: PathBuf,
     running: Running,
@@ -83,7 +83,7 @@ impl Envoy {
         }
         tracing::info!("the Envoy of an earlier run is still enforcing; going on with it");
         Some(Self {
-            binary: options.envoy.clone(),
+            options: options.clone(),
             bootstrap: path,
             process_id,
             running,
@@ -102,7 +102,7 @@ impl Envoy {
         })?;
         let child = spawn(&options.envoy, &path, &process_id)?;
         Ok(Self {
-            binary: options.envoy.clone(),
+            options: options.clone(),
             bootstrap: path,
             process_id,
             running: Running::Child(child),
@@ -137,7 +137,7 @@ impl Envoy {
                     () = told_to_stop(&mut stopped) => return,
                 }
                 wait = (wait * 2).min(BACKOFF.1);
-                match spawn(&self.binary, &self.bootstrap, &self.process_id) {
+                match self.start_again() {
                     Ok(child) => {
                         restarts.send_replace(());
                         break Running::Child(child);
@@ -146,6 +146,18 @@ impl Envoy {
                 }
             };
         }
+    }
+}
+
+impl Envoy {
+    /// Not while something else has its ports: Envoy would give that listener up for good.
+    fn start_again(&self) -> Result<Child, StandaloneError> {
+        check_free(&self.options)?;
+        Ok(spawn(
+            &self.options.envoy,
+            &self.bootstrap,
+            &self.process_id,
+        )?)
     }
 }
 

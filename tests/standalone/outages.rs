@@ -1,7 +1,7 @@
 //! One of the three processes is gone: what was in force stays in force, and nothing opens.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
@@ -119,6 +119,21 @@ fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
     }
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
     sandbox.comes_to(&CHANGED);
+}
+
+#[test]
+fn envoy_waits_until_its_port_is_free_again() {
+    let (sandbox, _vault, serve) = protected();
+    // Nobody else can listen there while Envoy does. Should the next one be quicker than this test, it ends as well.
+    let taken = soon("the port is taken", || {
+        sandbox
+            .envoy()
+            .map(|envoy| kill_process(envoy, Signal::KILL));
+        TcpListener::bind(sandbox.data()).ok()
+    });
+    serve.says(0, &["cannot listen on", "--data-listen", "trying again"]);
+    drop(taken);
+    sandbox.comes_to(&AS_EVER);
 }
 
 #[test]
