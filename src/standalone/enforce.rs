@@ -9,7 +9,7 @@ use super::StandaloneError;
 use super::files::Files;
 use crate::compile::envoy::{self, Configuration, Proxy};
 use crate::index::VaultResolution;
-use crate::policy::{AddressRules, DefaultAction, Firewall, VaultId};
+use crate::policy::{AddressRules, DefaultAction, Denial, Firewall, VaultId};
 use crate::xds::{Event, NotProgrammed, Outcome, Resource, Snapshot, SnapshotStore};
 
 /// How long a proxy may take before its silence is worth a word.
@@ -155,6 +155,11 @@ impl Enforcer {
             "firewall of {} changed",
             firewall.vault
         );
+        if firewall.denial == Denial::Drop {
+            tracing::warn!(
+                "spec.denial: Drop is the work of a NetworkPolicy; here, without a cluster, denied callers get 403"
+            );
+        }
         tokio::spawn(confirm(
             self.store.clone(),
             self.node.clone(),

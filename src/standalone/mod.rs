@@ -168,6 +168,11 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
         Some(envoy) => envoy,
         None => Envoy::start(&options, &bootstrap)?,
     };
+    tracing::warn!(
+        "{} and {} speak plain HTTP, and so does the vault's side: keep all three on loopback or on links you trust",
+        options.data,
+        options.management
+    );
     let (restarts, mut restarted) = signal::channel(());
     let supervised = tokio::spawn(envoy.supervise(stopped, restarts));
 

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, value};
 
 use super::wire::any;
-use crate::policy::{Firewall, Listener, Reason, Verdict};
+use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
 
 /// Bad requests that Envoy refuses before any filter sees them: a target that is no path, and one that it cannot
 /// normalise.
@@ -54,6 +54,12 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "no virtual-network rule holds your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
              holds %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%. You were taken for a caller outside every enabled subnet. \
              Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint"
+        }
+        Reason::ForbiddenByPlane
+            if listener == Listener::Management
+                && firewall.management == ManagementAccess::Disabled =>
+        {
+            "the management endpoint is switched off; its owner may set spec.management.access of the policy"
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
             "the management endpoint serves the vault's management, not its data. Use the data endpoint"
