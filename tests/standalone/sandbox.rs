@@ -143,16 +143,19 @@ impl Sandbox {
         self.client(source).verdict()
     }
 
-    /// Waits until clients, each on a new connection, get these verdicts.
+    /// Waits until clients, each on a new connection, get these verdicts; several times in a row, because each of Envoy's
+    /// workers begins with a new rule at a moment of its own, and a new connection may be any worker's.
     pub(crate) fn comes_to(&self, expected: &[(Ipv4Addr, Verdict)]) {
         let mut last = Vec::new();
+        let mut in_a_row = 0;
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             last = expected
                 .iter()
                 .map(|(source, _)| (*source, self.verdict(*source)))
                 .collect();
-            if last == expected {
+            in_a_row = if last == expected { in_a_row + 1 } else { 0 };
+            if in_a_row == 8 {
                 return;
             }
             std::thread::sleep(Duration::from_millis(2));
