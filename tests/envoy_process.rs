@@ -7,16 +7,22 @@
     clippy::indexing_slicing
 )]
 
+mod loopback;
+mod tool;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
+
+use self::loopback::own_address;
+use self::tool::tool;
 
 /// Longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +41,9 @@ impl Serve {
         let vault = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let upstream = vault.local_addr().unwrap();
         thread::spawn(move || vault.incoming().flatten().for_each(answer_all));
-        let (data, management) = (free_address(), free_address());
+        let address = own_address();
+        let data = SocketAddrV4::new(address, 8300);
+        let management = SocketAddrV4::new(address, 8400);
         fs::create_dir(folder.path().join("objects")).unwrap();
         write_policy(folder.path(), "XForwardedFor");
         let child = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
@@ -48,48 +56,41 @@ impl Serve {
             .arg("--state-dir")
             .arg(folder.path().join("state"))
             .arg("--envoy")
-            .arg(envoy())
+            .arg(tool("envoy"))
             .arg("--access-log")
             .arg("/dev/null")
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("messages")).unwrap())
             .spawn()
             .unwrap();
-        let serve = Self {
+        let mut serve = Self {
             child,
             data,
             folder,
         };
         until("the data endpoint answers", || {
+            let ended = serve.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended: {}", serve.messages());
             TcpStream::connect(data).is_ok()
         });
         serve
+    }
+
+    fn messages(&self) -> String {
+        fs::read_to_string(self.folder.path().join("messages")).unwrap_or_default()
     }
 }
 
 impl Drop for Serve {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("vaultwall said:\n{}", self.messages());
+        }
         // Told to stop, it stops its Envoy as well.
         let id = i32::try_from(self.child.id()).unwrap();
         let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::TERM);
         let _ = self.child.wait();
     }
-}
-
-fn envoy() -> PathBuf {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/envoy");
-    let binary = std::env::var_os("VAULTWALL_ENVOY").map_or(installed, PathBuf::from);
-    assert!(
-        binary.is_file(),
-        "{} is missing: run dev/tools install",
-        binary.display()
-    );
-    binary
-}
-
-fn free_address() -> SocketAddrV4 {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.local_addr().unwrap().port())
 }
 
 /// Believes [`PROXY`] or, with `Direct`, nobody.

@@ -12,6 +12,7 @@ mod cases;
 mod compact_json;
 mod real_envoy;
 mod same_bytes;
+mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@
 )]
 
 mod real_envoy;
+mod tool;
 
 use std::fs;
 use std::path::{Path, PathBuf};

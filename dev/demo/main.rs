@@ -12,6 +12,8 @@ mod edit;
 mod explain;
 mod gate;
 mod http;
+#[path = "../../tests/loopback/mod.rs"]
+mod loopback;
 mod poller;
 mod report;
 mod requests;

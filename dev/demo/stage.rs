@@ -1,12 +1,13 @@
 //! The stage: a real `OpenBao`, `vaultwall serve` in front of it with a real Envoy, and a copy of the quickstart example,
-//! all on loopback addresses and free ports.
+//! all on loopback addresses, with their usual ports on one that is the demo's own.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Fallible;
 use crate::http::{Client, Request};
+use crate::loopback::own_address;
 use crate::report::Report;
 use crate::requests::{Caller, Endpoint};
 use crate::server::Server;
@@ -47,7 +48,8 @@ impl Stage {
         let said = version(&programs.bao, "version")?;
         let name = said.split(" (").next().unwrap_or(&said);
         report.line(&format!("starting {name}"))?;
-        let vault = free_with_next()?;
+        let address = own_address();
+        let vault = SocketAddrV4::new(address, 8200);
         let mut command = Command::new(&programs.bao);
         command
             .args(["server", "-dev", "-dev-no-store-token"])
@@ -67,8 +69,8 @@ impl Stage {
             "starting vaultwall serve, with {}",
             shorten(&envoy)
         ))?;
-        // Chosen now, when OpenBao has all the ports that it takes.
-        let [data, management] = free()?;
+        let data = SocketAddrV4::new(address, 8300);
+        let management = SocketAddrV4::new(address, 8400);
         let access_log = folder.join("access.log");
         let state = folder.join("state");
         let mut command = Command::new(&programs.vaultwall);
@@ -194,31 +196,4 @@ async fn healthy(address: SocketAddrV4) -> bool {
     };
     let answer = Client::new(ANYBODY, address).send(&probe).await;
     answer.is_ok_and(|answer| answer.status == 200)
-}
-
-/// A free port whose next one is free too: `OpenBao` takes that for its cluster.
-fn free_with_next() -> Fallible<SocketAddrV4> {
-    for _ in 0..100 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        let next = port
-            .checked_add(1)
-            .map(|next| TcpListener::bind((Ipv4Addr::LOCALHOST, next)));
-        if matches!(next, Some(Ok(_))) {
-            return Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
-        }
-    }
-    Err("no two free ports in a row were found on 127.0.0.1".into())
-}
-
-/// Free ports, all different.
-fn free<const N: usize>() -> Fallible<[SocketAddrV4; N]> {
-    let listeners: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()?;
-    let mut addresses = [SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0); N];
-    for (address, listener) in addresses.iter_mut().zip(&listeners) {
-        address.set_port(listener.local_addr()?.port());
-    }
-    Ok(addresses)
 }

@@ -108,8 +108,8 @@ pub enum Object {
 }
 
 impl Object {
-    /// A policy that must not be used after all.
-    fn refused(self) -> Option<Self> {
+    /// What is left of an object that must not be used after all: that there is a policy, and of which vault.
+    pub(crate) fn refused(self) -> Option<Self> {
         match self {
             Self::Policy(policy) => Some(Self::RefusedPolicy(RefusedPolicy {
                 name: policy.name,

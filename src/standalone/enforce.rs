@@ -9,7 +9,7 @@ use super::StandaloneError;
 use super::files::Files;
 use crate::compile::envoy::{self, Configuration, Proxy};
 use crate::index::VaultResolution;
-use crate::policy::{AddressRules, DefaultAction, Denial, Firewall, VaultId};
+use crate::policy::{DefaultAction, Denial, Firewall, VaultId};
 use crate::xds::{Event, NotProgrammed, Outcome, Resource, Snapshot, SnapshotStore};
 
 /// How long a proxy may take before its silence is worth a word.
@@ -222,15 +222,33 @@ fn nameless() -> VaultId {
     }
 }
 
-/// A firewall without what only its rules say.
+/// A firewall without what only its rules say. Every field is named, so that a new one has to be given a side.
 fn shape(firewall: &Firewall) -> Firewall {
+    let Firewall {
+        vault,
+        port,
+        policies: _,
+        api,
+        engines,
+        namespaces,
+        default_action: _,
+        virtual_networks: _,
+        ip_rules: _,
+        peers: _,
+        client_address,
+        management,
+        denial,
+        access_log,
+    } = firewall;
     Firewall {
-        virtual_networks: AddressRules::default(),
-        ip_rules: AddressRules::default(),
-        peers: Vec::new(),
-        policies: Vec::new(),
-        default_action: DefaultAction::Deny,
-        ..firewall.clone()
+        api: *api,
+        engines: engines.clone(),
+        namespaces: namespaces.clone(),
+        client_address: client_address.clone(),
+        management: *management,
+        denial: *denial,
+        access_log: *access_log,
+        ..Firewall::deny_all(vault.clone(), *port)
     }
 }
 

@@ -14,9 +14,7 @@ use super::contents::{Contents, Ledger, Refusal, places_of};
 use super::places::{Meaning, Places};
 use super::watch::{Noticed, WatchError, Watcher};
 use crate::index::Index;
-use crate::index::objects::{
-    LoadError, LocatedViolation, Object, ObjectKey, RefusedPolicy, list, load_file,
-};
+use crate::index::objects::{LoadError, LocatedViolation, list, load_file};
 use crate::policy::Limits;
 
 /// How long a file must be gone until its rules go, too: editors and deployment tools take a file away before they put
@@ -303,7 +301,9 @@ impl Files {
             ));
         }
         if !problems.is_empty() {
-            contents = contents.into_iter().filter_map(refused).collect();
+            let refused = contents.into_iter();
+            let refused = refused.filter_map(|(key, object)| Some((key, object.refused()?)));
+            contents = refused.collect();
         }
         Reading {
             contents: Some(contents),
@@ -400,20 +400,6 @@ fn describe(violation: &LocatedViolation) -> String {
         message,
     } = violation;
     format!("{file}: {kind} {name}: {field}: {message} ({reason:?})")
-}
-
-/// What is left of an object in a file that cannot be used: that there is a policy, and of which vault.
-fn refused((key, object): (ObjectKey, Object)) -> Option<(ObjectKey, Object)> {
-    let refused = match object {
-        Object::Policy(policy) => RefusedPolicy {
-            name: policy.name,
-            vault: policy.vault,
-            port: policy.port,
-        },
-        Object::RefusedPolicy(policy) => policy,
-        _ => return None,
-    };
-    Some((key, Object::RefusedPolicy(refused)))
 }
 
 #[cfg(test)]

@@ -147,9 +147,7 @@ impl Envoy {
             };
         }
     }
-}
 
-impl Envoy {
     /// Not while something else has its ports: Envoy would give that listener up for good.
     fn start_again(&self) -> Result<Child, StandaloneError> {
         check_free(&self.options)?;

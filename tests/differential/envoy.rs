@@ -1,11 +1,9 @@
 //! A real Envoy with a compiled firewall, and its access log.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use prost::Message;
@@ -15,6 +13,8 @@ use tokio::net::TcpStream;
 use vaultwall::compile::envoy::{Proxy, Upstream, static_bootstrap};
 use vaultwall::policy::{Firewall, Listener};
 
+use crate::loopback::own_address;
+use crate::tool::tool;
 use crate::wire::{MARK, exchange};
 
 /// A running Envoy; it ends with this value.
@@ -25,45 +25,13 @@ pub struct Envoy {
     management: SocketAddrV4,
 }
 
-/// The path of an installed tool, unless the environment names another.
-pub fn tool(name: &str, variable: &str, package: &str) -> PathBuf {
-    let path = std::env::var_os(variable).map_or_else(
-        || {
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join(".tools/bin")
-                .join(name)
-        },
-        PathBuf::from,
-    );
-    assert!(
-        path.exists(),
-        "{} is missing: run `dev/tools install {package}`",
-        path.display()
-    );
-    path
-}
-
-/// Loopback ports that were free a moment ago. They lie below the range that the kernel takes ports of connections from:
-/// the tests' own clients would take one of those before Envoy does.
-pub fn free_ports<const N: usize>() -> [SocketAddrV4; N] {
-    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut taken = TAKEN.lock().unwrap();
-    std::array::from_fn(|_| {
-        loop {
-            let address =
-                SocketAddrV4::new(Ipv4Addr::LOCALHOST, rand::random_range(10_000..32_000));
-            if TcpListener::bind(address).is_ok() && taken.insert(address.port()) {
-                return address;
-            }
-        }
-    })
-}
-
 impl Envoy {
     /// Starts one in front of `upstream` and waits until it listens.
     pub async fn start(firewall: &Firewall, upstream: SocketAddrV4) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [data, management] = free_ports();
+        let address = own_address();
+        let data = SocketAddrV4::new(address, 8300);
+        let management = SocketAddrV4::new(address, 8400);
         let proxy = Proxy {
             data,
             management,
@@ -84,7 +52,7 @@ impl Envoy {
             static_bootstrap(firewall, &firewall.table(), &proxy).encode_to_vec(),
         )
         .unwrap();
-        let process = Command::new(tool("envoy", "VAULTWALL_ENVOY", "envoy"))
+        let process = Command::new(tool("envoy"))
             .args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"])
             .args(["--file-flush-interval-msec", "50", "-c"])
             .arg(&bootstrap)

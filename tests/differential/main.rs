@@ -20,9 +20,13 @@ mod framing;
 mod headers;
 mod hop;
 mod hostile;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 mod profile;
 mod requests;
 mod run;
+#[path = "../tool/mod.rs"]
+mod tool;
 mod vault;
 mod wire;
 

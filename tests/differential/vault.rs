@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use vaultwall::policy::{DefaultAction, Firewall, Listener};
 
-use crate::envoy::{Envoy, free_ports, tool};
+use crate::envoy::Envoy;
 use crate::hostile::{self, NAMESPACES, TARGETS};
+use crate::loopback::own_address;
 use crate::requests;
 use crate::run::announce;
+use crate::tool::tool;
 use crate::wire::{Answer, Sent, exchange};
 
 /// What must not come back.
@@ -34,8 +36,8 @@ struct OpenBao {
 impl OpenBao {
     async fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let [address] = free_ports();
-        let process = Command::new(tool("bao", "VAULTWALL_BAO", "openbao"))
+        let address = SocketAddrV4::new(own_address(), 8200);
+        let process = Command::new(tool("bao"))
             .args(["server", "-dev", "-dev-no-store-token"])
             .arg(format!("-dev-root-token-id={ROOT}"))
             .arg(format!("-dev-listen-address={address}"))

@@ -1,25 +1,13 @@
 //! The real Envoy's opinion of a configuration, without running it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-/// The binary that `dev/tools install` brings, or the one that the environment names.
-fn binary() -> PathBuf {
-    let path = std::env::var_os("VAULTWALL_ENVOY").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/envoy"),
-        PathBuf::from,
-    );
-    assert!(
-        path.is_file(),
-        "{} is missing: run dev/tools install",
-        path.display()
-    );
-    path
-}
+use crate::tool::tool;
 
 /// What is wrong with a bootstrap file (`.json`, or `.pb` in binary form), in Envoy's words; none if it is good.
 pub fn objection(file: &Path) -> Option<String> {
-    let output = Command::new(binary())
+    let output = Command::new(tool("envoy"))
         .args(["--mode", "validate", "--log-level", "error", "-c"])
         .arg(file)
         .output()

@@ -22,7 +22,8 @@ use vaultwall::xds::{
 
 use crate::client::Verdict;
 use crate::objects::{ALLOWED, DENIED, allowing};
-use crate::sandbox::{PATIENCE, Sandbox, soon, tool};
+use crate::sandbox::{PATIENCE, Sandbox, soon};
+use crate::tool::tool;
 use crate::vault::Vault;
 
 const NODE: &str = "by-hand";
@@ -46,7 +47,7 @@ fn start_envoy(sandbox: &Sandbox) -> Envoy {
     let file = sandbox.state().join("bootstrap.pb");
     std::fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();
     let log = File::create(sandbox.at("envoy.log")).unwrap();
-    let process = Command::new(tool("VAULTWALL_ENVOY", "envoy"))
+    let process = Command::new(tool("envoy"))
         .arg("-c")
         .arg(file)
         .args(["--use-dynamic-base-id", "--log-level", "warning"])

@@ -14,9 +14,13 @@ mod by_hand;
 mod client;
 mod files;
 mod load;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 mod members;
 mod objects;
 mod outages;
 mod sandbox;
 mod serve;
+#[path = "../tool/mod.rs"]
+mod tool;
 mod vault;

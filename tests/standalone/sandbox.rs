@@ -3,8 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::path::PathBuf;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -12,13 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::{Client, Verdict};
+use crate::loopback::own_address;
 
 /// Longer than anything here takes; only a test that fails waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who measures is alone.
 static MEASURING: RwLock<()> = RwLock::new(());
-static SANDBOXES: AtomicU8 = AtomicU8::new(1);
 
 enum Turn {
     Shared {
@@ -39,22 +38,6 @@ pub(crate) fn soon<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "{what}: did not happen");
         std::thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// The path of a tool.
-pub(crate) fn tool(variable: &str, name: &str) -> PathBuf {
-    let installed = || {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(".tools/bin")
-            .join(name)
-    };
-    let binary = std::env::var_os(variable).map_or_else(installed, PathBuf::from);
-    assert!(
-        binary.exists(),
-        "{} is not there: run dev/tools install",
-        binary.display()
-    );
-    binary
 }
 
 pub(crate) struct Sandbox {
@@ -81,8 +64,6 @@ impl Sandbox {
     }
 
     fn with(turn: Turn) -> Self {
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let number = SANDBOXES.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("objects")).unwrap();
         fs::DirBuilder::new()
@@ -91,8 +72,7 @@ impl Sandbox {
             .unwrap();
         Self {
             folder,
-            // Not the first /16, which everybody uses.
-            address: Ipv4Addr::new(127, high | 0x80, low, number),
+            address: own_address(),
             _turn: turn,
         }
     }

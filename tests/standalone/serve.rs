@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{PATIENCE, Sandbox, soon, tool};
+use crate::sandbox::{PATIENCE, Sandbox, soon};
+use crate::tool::tool;
 
 /// What serve says when a change is in force.
 pub(crate) const IN_FORCE: &str = "in force at";
@@ -50,7 +51,7 @@ impl Serve {
                 "--management-listen",
                 sandbox.management().to_string().into(),
             ),
-            ("--envoy", tool("VAULTWALL_ENVOY", "envoy").into()),
+            ("--envoy", tool("envoy").into()),
             ("--state-dir", sandbox.state().into()),
             ("--access-log", sandbox.at("access.log").into()),
         ];

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::client::{Client, SECRET, TOKEN};
-use crate::sandbox::{soon, tool};
+use crate::sandbox::soon;
+use crate::tool::tool;
 
 pub(crate) struct Vault(Child);
 
 impl Vault {
     /// Starts it, and waits until it holds the secret.
     pub(crate) fn start(address: SocketAddrV4, home: &Path) -> Self {
-        let process = Command::new(tool("VAULTWALL_BAO", "bao"))
+        let process = Command::new(tool("bao"))
             .args(["server", "-dev", "-dev-no-store-token"])
             .arg(format!("-dev-root-token-id={TOKEN}"))
             .arg(format!("-dev-listen-address={address}"))

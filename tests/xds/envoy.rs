@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +12,9 @@ use serde_json::json;
 use tempfile::TempDir;
 use vaultwall::xds::{Resource, Snapshot};
 
+use crate::loopback::own_address;
 use crate::resources::{cluster, listener, routes};
+use crate::tool::tool;
 
 /// The node as which it connects.
 pub(crate) const NODE: &str = "team-a/openbao";
@@ -28,27 +30,16 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub(crate) struct Envoy {
     process: Child,
     folder: TempDir,
-    port: u16,
+    address: SocketAddrV4,
 }
 
 impl Envoy {
-    fn binary() -> PathBuf {
-        let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/envoy");
-        let binary = std::env::var_os("VAULTWALL_ENVOY").map_or_else(installed, PathBuf::from);
-        assert!(
-            binary.exists(),
-            "{} is not there: run dev/tools install",
-            binary.display()
-        );
-        binary
-    }
-
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bootstrap = folder.path().join("bootstrap.json");
         std::fs::write(&bootstrap, Self::bootstrap(folder.path())).unwrap();
         let log = File::create(folder.path().join("envoy.log")).unwrap();
-        let process = Command::new(Self::binary())
+        let process = Command::new(tool("envoy"))
             .arg("--config-path")
             .arg(bootstrap)
             .args([
@@ -63,16 +54,10 @@ impl Envoy {
             .stderr(log)
             .spawn()
             .unwrap();
-        // A port that was free a moment ago.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         Self {
             process,
             folder,
-            port,
+            address: SocketAddrV4::new(own_address(), 8300),
         }
     }
 
@@ -119,15 +104,14 @@ impl Envoy {
 
     /// The whole configuration, with these rules if any.
     pub(crate) fn snapshot(&self, rules: Option<Resource>) -> Snapshot {
-        let mut resources = vec![cluster(), listener(self.port), routes()];
+        let mut resources = vec![cluster(), listener(self.address), routes()];
         resources.extend(rules);
         Snapshot::new(resources)
     }
 
     /// The status code of a request; `None` when nothing answers.
     fn asks(&self, path: &str) -> Option<u16> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        let mut stream = TcpStream::connect_timeout(&self.address.into(), PATIENCE).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         write!(
             stream,

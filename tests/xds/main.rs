@@ -9,7 +9,11 @@
 )]
 
 mod envoy;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 mod resources;
+#[path = "../tool/mod.rs"]
+mod tool;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A small but whole Envoy configuration: a cluster, a listener with one ECDS filter, a route that answers itself.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
@@ -144,7 +144,7 @@ pub(crate) fn cluster() -> Resource {
 }
 
 /// LDS `data`: asks for `routes` and `rules`, and denies everything until `rules` are there.
-pub(crate) fn listener(port: u16) -> Resource {
+pub(crate) fn listener(address: SocketAddrV4) -> Resource {
     let discovery = ExtensionConfigSource {
         config_source: Some(ads()),
         default_config: Some(any(&rbac(None))),
@@ -172,8 +172,8 @@ pub(crate) fn listener(port: u16) -> Resource {
         ..HttpConnectionManager::default()
     };
     let address = SocketAddress {
-        address: Ipv4Addr::LOCALHOST.to_string(),
-        port_specifier: Some(PortSpecifier::PortValue(port.into())),
+        address: address.ip().to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(address.port().into())),
         ..SocketAddress::default()
     };
     let http = Filter {

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, ApiConfigSource, BackoffStrategy, GrpcService, Http2ProtocolOptions,
+    Address, ApiConfigSource, ApiVersion, BackoffStrategy, GrpcService, Http2ProtocolOptions,
     KeepaliveSettings, Node, Pipe, RetryPolicy, address, api_config_source::ApiType,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
@@ -30,7 +30,6 @@ use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
 const XDS_CLUSTER: &str = "vaultwall-xds";
-const V3: i32 = 2;
 
 /// The bootstrap of an Envoy that asks Vaultwall over a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl Bootstrap {
         };
         let ads = ApiConfigSource {
             api_type: ApiType::DeltaGrpc.into(),
-            transport_api_version: V3,
+            transport_api_version: ApiVersion::V3.into(),
             grpc_services: vec![grpc],
             set_node_on_first_message_only: true,
             ..ApiConfigSource::default()

@@ -5,7 +5,7 @@ use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, access_log};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action, RemoveOnMatch};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, CidrRange, ConfigSource, ExtensionConfigSource, HeaderValue, HeaderValueOption,
+    Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, ExtensionConfigSource, HeaderValue, HeaderValueOption,
     Http1ProtocolOptions, SocketAddress, TypedExtensionConfig, address, config_source, socket_address,
     header_value_option::HeaderAppendAction,
 };
@@ -88,7 +88,7 @@ pub(super) fn aggregated() -> ConfigSource {
         config_source_specifier: Some(config_source::ConfigSourceSpecifier::Ads(
             AggregatedConfigSource {},
         )),
-        resource_api_version: 2, // V3
+        resource_api_version: ApiVersion::V3.into(),
         ..ConfigSource::default()
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
     DataSource, HeaderValue, HeaderValueOption, Metadata, SubstitutionFormatString, data_source,
+    header_value_option::HeaderAppendAction,
 };
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
@@ -31,8 +32,8 @@ use super::matching::{action, any_of, both, exactly, first_of, input, is, matche
 use super::wire::any;
 use super::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
 use crate::vault_api::{
-    Class, FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, Operations,
-    PathMatch, Prefix, Row, Table, Template, Verb, path,
+    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, Operations, PathMatch,
+    Prefix, Row, Table, Template, Verb, path,
 };
 
 /// Metadata namespace of a route's operations.
@@ -78,7 +79,7 @@ fn network_info() -> HeaderValueOption {
             value: value.into(),
             ..HeaderValue::default()
         }),
-        append_action: 2, // OVERWRITE_IF_EXISTS_OR_ADD
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
         ..HeaderValueOption::default()
     }
 }
@@ -264,9 +265,8 @@ fn belongs_to(group: &Group<'_>) -> Predicate {
     let mut namespaces: Vec<&String> = Vec::new();
     for row in &group.rows {
         let (without, within) = match &row.path {
-            PathMatch::Any | PathMatch::V1(Prefix::None, _) => (true, &[][..]),
-            PathMatch::V1(Prefix::Optional(names), _) => (true, &**names),
-            PathMatch::V1(Prefix::Required(names), _) => (false, &**names),
+            PathMatch::Any => (true, &[][..]),
+            PathMatch::V1(prefix, _) => namespaces_of(prefix),
         };
         bare |= without;
         namespaces.extend(within);
@@ -274,13 +274,27 @@ fn belongs_to(group: &Group<'_>) -> Predicate {
     namespaces.sort();
     namespaces.dedup();
     let start = regex::escape(group.start);
-    let prefix = match (namespaces.is_empty(), bare) {
-        (true, _) => String::new(),
-        (false, true) => format!("(?:(?:{})/)?", alternatives(namespaces)),
-        (false, false) => format!("(?:{})/", alternatives(namespaces)),
-    };
+    let prefix = namespace_prefix(namespaces, bare);
     let target = format!("/v1/{prefix}{start}(?:[/?].*)?");
     is(header(":path"), matches(&target))
+}
+
+/// Whether a path may go without a namespace in front, and with which ones.
+fn namespaces_of(prefix: &Prefix) -> (bool, &[String]) {
+    match prefix {
+        Prefix::None => (true, &[]),
+        Prefix::Optional(names) => (true, names),
+        Prefix::Required(names) => (false, names),
+    }
+}
+
+/// One of these namespaces and a slash; `bare`: or nothing.
+fn namespace_prefix<'n>(namespaces: impl IntoIterator<Item = &'n String>, bare: bool) -> String {
+    match (alternatives(namespaces), bare) {
+        (names, true) if names.is_empty() => String::new(),
+        (names, true) => format!("(?:(?:{names})/)?"),
+        (names, false) => format!("(?:{names})/"),
+    }
 }
 
 /// A row as a route. `flagged`: the method and the flag that make the verb were matched before.
@@ -288,12 +302,8 @@ fn row_route(row: &Row, flagged: bool) -> Route {
     let path_specifier = match &row.path {
         PathMatch::Any => PathSpecifier::Prefix("/".into()),
         PathMatch::V1(prefix, templates) => {
-            let namespace = match prefix {
-                Prefix::None => String::new(),
-                Prefix::Optional(names) if names.is_empty() => String::new(),
-                Prefix::Optional(names) => format!("(?:(?:{})/)?", alternatives(names.iter())),
-                Prefix::Required(names) => format!("(?:{})/", alternatives(names.iter())),
-            };
+            let (bare, namespaces) = namespaces_of(prefix);
+            let namespace = namespace_prefix(namespaces, bare);
             let templates: Vec<String> = templates.iter().map(Template::regex).collect();
             PathSpecifier::SafeRegex(regex(&format!(
                 "/v1/{namespace}(?:{})",
@@ -337,7 +347,7 @@ fn row_route(row: &Row, flagged: bool) -> Route {
             ..RouteMatch::default()
         }),
         metadata: operations(&row.class.operations),
-        typed_per_filter_config: plane(&row.class),
+        typed_per_filter_config: filter_state(row.class.plane.name()),
         action: Some(route::Action::Route(RouteAction {
             cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(CLUSTER.into())),
             // The vault ends its own requests; zero is Envoy's word for no limit.
@@ -367,10 +377,6 @@ fn bad_request_route() -> Route {
         })),
         ..Route::default()
     }
-}
-
-fn plane(class: &Class) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
-    filter_state(class.plane.name())
 }
 
 fn filter_state(plane: &str) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
