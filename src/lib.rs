@@ -7,6 +7,7 @@
 //! | [`api`] | the custom resources: wire types and their schema |
 //! | [`cli`] | the command line: one file a subcommand |
 //! | [`compile`] | firewall → Kubernetes NetworkPolicies and Envoy resources: pure |
+//! | [`controller`] | the operator: watches, xDS to every proxy, children and status |
 //! | [`index`] | facts from watches or files, and which firewalls a change touches |
 //! | [`policy`] | validation, resolution, decision: pure |
 //! | [`standalone`] | standalone mode: files in, a local Envoy out |
@@ -16,6 +17,7 @@
 pub mod api;
 pub mod cli;
 pub mod compile;
+pub mod controller;
 pub mod index;
 pub mod policy;
 pub mod standalone;

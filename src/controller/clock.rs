@@ -1,0 +1,95 @@
+//! Time, as a clock that tests can set.
+//!
+//! Expiry of certificates and of the lease, and the moments of periodic work, come from here. How long something took is
+//! measured with [`std::time::Instant`] instead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// Tells the time and waits.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Set(Arc<watch::Sender<Timestamp>>),
+}
+
+/// Sets the time of a [`Clock::settable`].
+#[derive(Clone, Debug)]
+pub struct Hands(Arc<watch::Sender<Timestamp>>);
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until its hands are moved.
+    pub fn settable(start: Timestamp) -> (Self, Hands) {
+        let time = Arc::new(watch::Sender::new(start));
+        (Self(Source::Set(Arc::clone(&time))), Hands(time))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System => Timestamp::now(),
+            Source::Set(time) => *time.borrow(),
+        }
+    }
+
+    /// Waits until that much time has passed on this clock.
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.0 {
+            Source::System => tokio::time::sleep(duration).await,
+            Source::Set(time) => {
+                let mut time = time.subscribe();
+                let end = after(*time.borrow(), duration);
+                // It cannot fail: this clock holds the sender.
+                let _ = time.wait_for(|now| *now >= end).await;
+            }
+        }
+    }
+}
+
+impl Hands {
+    /// Moves the time on.
+    pub fn advance(&self, duration: Duration) {
+        self.0.send_modify(|now| *now = after(*now, duration));
+    }
+}
+
+/// A moment later, or the end of time.
+pub fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+    moment
+        .saturating_add(
+            jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX),
+        )
+        .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_set_clock_waits_for_its_hands() {
+        let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);
+        let hour = Duration::from_hours(1);
+        let sleeping = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep(hour).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!sleeping.is_finished());
+        hands.advance(hour);
+        sleeping.await.unwrap();
+        assert_eq!(clock.now(), after(Timestamp::UNIX_EPOCH, hour));
+    }
+}
