@@ -24,10 +24,9 @@ lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo-deny --locked --all-features check bans licenses sources
 
 generate: ## Write again what is generated: CRDs, reference, golden files
-	dev/tools install
+	dev/tools install envoy
 	UPDATE_GENERATED=1 cargo test --locked --quiet --test generated --test descriptors
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test golden
 
 bench: ## Measure what the performance claims rest on
-	dev/tools install
 	cargo bench --locked
