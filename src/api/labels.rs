@@ -1,4 +1,4 @@
-//! Labels: the one place where their keys and values are written.
+//! Labels and annotations: the one place where their keys and values are written.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,9 @@ pub const PROXY_NAME: &str = "vaultwall-firewall";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`] on generated objects.
 pub const MANAGED_BY: &str = "vaultwall";
+
+/// Annotation on the operator's lease: where the other replicas reach the one that holds it, as `host:port`.
+pub const ADDRESS_ANNOTATION: &str = "vaultwall.dev/address";
 
 /// What selects the proxies of one vault, in the vault's namespace; their pods carry these labels.
 ///

@@ -2,12 +2,19 @@
 //!
 //! Expiry of certificates and of the lease, and the moments of periodic work, come from here. How long something took is
 //! measured with [`std::time::Instant`] instead.
+//!
+//! Two readings: [`Clock::now`] is what people and other machines call the time, and may be set back. [`Clock::uptime`]
+//! only goes forward, so it alone says whether a lease has run out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+
+/// A moment, as the time since this machine started. It never goes back, goes on while the machine is suspended, and
+/// means nothing on another machine.
+pub type Uptime = Duration;
 
 /// Tells the time and waits.
 #[derive(Clone, Debug)]
@@ -40,6 +47,22 @@ impl Clock {
         match &self.0 {
             Source::System => Timestamp::now(),
             Source::Set(time) => *time.borrow(),
+        }
+    }
+
+    /// The time since this machine started (`CLOCK_BOOTTIME`); of a settable clock, since the epoch.
+    pub fn uptime(&self) -> Uptime {
+        match &self.0 {
+            Source::System => {
+                let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+                Duration::new(
+                    u64::try_from(time.tv_sec).unwrap_or_default(),
+                    u32::try_from(time.tv_nsec).unwrap_or_default(),
+                )
+            }
+            Source::Set(time) => {
+                Duration::try_from(time.borrow().as_duration()).unwrap_or_default()
+            }
         }
     }
 

@@ -5,3 +5,6 @@
 //! leader alone writes).
 
 pub mod clock;
+pub mod leader;
+pub mod operations;
+pub mod rights;
