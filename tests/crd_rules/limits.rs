@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use vaultwall::api::{self, VaultNetworkPolicy};
 use vaultwall::policy::{Limits, validate_policy};
 
-use super::{ACCEPTED, policy, schemas};
+use super::schemas;
+use super::tables::{ACCEPTED, with_rules};
 
 /// R5: the schema holds the ceilings.
 #[test]
@@ -110,17 +111,6 @@ fn limits_look_at_changes_of_the_spec_alone() {
         !looks_at(Some(with_rules(0, 200)), labelled),
         "another label"
     );
-}
-
-/// A policy with so many valid rules.
-fn with_rules(virtual_network_rules: usize, ip_rules: usize) -> Value {
-    let subnets: Vec<Value> = (0..virtual_network_rules)
-        .map(|n| json!({"subnet": {"virtualNetwork": "corp", "name": format!("s{n}")}}))
-        .collect();
-    let addresses: Vec<Value> = (0..ip_rules)
-        .map(|n| json!({"value": format!("8.8.{}.{}", n / 250, n % 250)}))
-        .collect();
-    policy(&json!({"virtualNetworkRules": subnets, "ipRules": addresses}))
 }
 
 fn refused_by_limits(limits: &Limits, object: &Value) -> Vec<String> {

@@ -8,18 +8,17 @@
 )]
 
 mod limits;
-mod shapes;
-mod values;
+mod random;
+mod tables;
 
 use std::collections::BTreeMap;
 
 use kube_cel::{CompiledSchema, Validator, compile_schema};
-use serde_json::{Value, json};
+use serde_json::Value;
 use vaultwall::api::{self, VaultNetworkPolicy, VirtualNetwork};
 use vaultwall::policy::{Limits, validate_policy, validate_virtual_network};
 
-/// A row's verdict: `""` is accepted, anything else is a part of the message.
-const ACCEPTED: &str = "";
+use self::tables::{ACCEPTED, Row};
 
 /// Kind → schema.
 fn schemas() -> BTreeMap<String, Value> {
@@ -69,10 +68,16 @@ impl Schemas {
     }
 
     /// Checks one row: the rules' verdict and message, and that validation has the same verdict.
-    fn check(&self, label: &str, object: &Value, field: &str, expected: &str) {
+    fn check(&self, row: &Row) {
+        let Row {
+            label,
+            object,
+            field,
+            expected,
+        } = row;
         let refusals = self.refusals(object);
         let violations = violations(object);
-        if expected == ACCEPTED {
+        if *expected == ACCEPTED {
             assert_eq!(refusals, [], "{label}: refused by the CRD");
             assert_eq!(
                 violations,
@@ -111,25 +116,39 @@ fn violations(object: &Value) -> Vec<String> {
     }
 }
 
-fn policy(spec: &Value) -> Value {
-    let mut object = json!({
-        "apiVersion": "vaultwall.dev/v1alpha1",
-        "kind": "VaultNetworkPolicy",
-        "metadata": {"name": "openbao", "namespace": "vault"},
-        "spec": {"targetRef": {"name": "openbao", "port": 8200}},
-    });
-    object["spec"]
-        .as_object_mut()
-        .unwrap()
-        .extend(spec.as_object().unwrap().clone());
-    object
+fn check_all(rows: &[Row]) {
+    let schemas = Schemas::new();
+    for row in rows {
+        schemas.check(row);
+    }
 }
 
-fn network(subnet: &Value) -> Value {
-    json!({
-        "apiVersion": "vaultwall.dev/v1alpha1",
-        "kind": "VirtualNetwork",
-        "metadata": {"name": "corp"},
-        "spec": {"subnets": [subnet]},
-    })
+#[test]
+fn values_of_ip_rules() {
+    check_all(&tables::ip_rules());
+}
+
+#[test]
+fn prefixes_of_subnets() {
+    check_all(&tables::subnet_prefixes());
+}
+
+#[test]
+fn trusted_proxies() {
+    check_all(&tables::trusted_proxies());
+}
+
+#[test]
+fn shapes_of_virtual_network_rules() {
+    check_all(&tables::virtual_network_rules());
+}
+
+#[test]
+fn shapes_of_policies() {
+    check_all(&tables::policies());
+}
+
+#[test]
+fn shapes_of_virtual_networks() {
+    check_all(&tables::virtual_networks());
 }

@@ -2,10 +2,24 @@
 
 use serde_json::{Value, json};
 
-use super::{ACCEPTED, Schemas, network, policy};
+use super::{ACCEPTED, Row, network, policy};
 
-#[test]
-fn shapes_of_virtual_network_rules() {
+fn rows(
+    parts: &[(Value, &'static str, &'static str)],
+    object: impl Fn(&Value) -> Value,
+) -> Vec<Row> {
+    parts
+        .iter()
+        .map(|(part, field, expected)| Row {
+            label: part.to_string(),
+            object: object(part),
+            field,
+            expected,
+        })
+        .collect()
+}
+
+pub fn virtual_network_rules() -> Vec<Row> {
     let selector = |requirement: Value| json!({"podSelector": {"matchExpressions": [requirement]}});
     let requirement = "spec.virtualNetworkRules[0].pods.podSelector.matchExpressions[0]";
     let rules = [
@@ -67,16 +81,12 @@ fn shapes_of_virtual_network_rules() {
             "take no values",
         ),
     ];
-    let schemas = Schemas::new();
-    for (rule, field, expected) in rules {
-        let object = policy(&json!({"virtualNetworkRules": [rule]}));
-        schemas.check(&rule.to_string(), &object, field, expected);
-    }
+    rows(&rules, |rule| {
+        policy(&json!({"virtualNetworkRules": [rule]}))
+    })
 }
 
-#[test]
-fn shapes_of_policies() {
-    let schemas = Schemas::new();
+pub fn policies() -> Vec<Row> {
     let proxies = "spec.clientAddress.trustedProxies";
     let specs = [
         (json!({}), "", ACCEPTED),
@@ -127,14 +137,11 @@ fn shapes_of_policies() {
             "DNS label",
         ),
     ];
-    for (spec, field, expected) in specs {
-        schemas.check(&spec.to_string(), &policy(&spec), field, expected);
-    }
+    rows(&specs, policy)
 }
 
-#[test]
-fn shapes_of_virtual_networks() {
-    let rows = [
+pub fn virtual_networks() -> Vec<Row> {
+    let subnets = [
         (
             json!({"name": "build", "pods": {"namespaceSelector": {}, "podSelector": {}}}),
             "",
@@ -171,8 +178,5 @@ fn shapes_of_virtual_networks() {
             "DNS label",
         ),
     ];
-    let schemas = Schemas::new();
-    for (subnet, field, expected) in rows {
-        schemas.check(&subnet.to_string(), &network(&subnet), field, expected);
-    }
+    rows(&subnets, network)
 }

@@ -1,0 +1,118 @@
+//! The server of the tests does what the tests rely on.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use crate::kubernetes::ApiServer;
+
+fn config_map(name: &str) -> ConfigMap {
+    serde_json::from_value(json!({"metadata": {"name": name}, "data": {"a": "1"}})).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_known_by_user_and_agent() {
+    let server = ApiServer::shared();
+    let client = server.client().await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    maps.create(&PostParams::default(), &config_map("counted"))
+        .await
+        .unwrap();
+    let patch = Patch::Merge(json!({"data": {"a": "2"}}));
+    maps.patch("counted", &PatchParams::apply("somebody"), &patch)
+        .await
+        .unwrap();
+    maps.get("counted").await.unwrap();
+    let writes: Vec<_> = server
+        .writes("admin")
+        .into_iter()
+        .filter(|record| record.name == "counted")
+        .map(|record| {
+            (
+                record.verb,
+                record.resource,
+                record.namespace,
+                record.status,
+            )
+        })
+        .collect();
+    let record = |verb: &str, status| {
+        (
+            verb.to_owned(),
+            "configmaps".to_owned(),
+            "default".to_owned(),
+            status,
+        )
+    };
+    assert_eq!(writes, [record("create", 201), record("patch", 200)]);
+
+    server.apply(
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "by-kubectl"}})
+            .to_string(),
+    );
+    let names: Vec<_> = server
+        .writes("kubectl/")
+        .into_iter()
+        .map(|record| record.name)
+        .collect();
+    assert!(names.contains(&"by-kubectl".to_owned()), "{names:?}");
+    assert!(!names.contains(&"counted".to_owned()), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_may_do_what_rbac_says() {
+    let server = ApiServer::shared();
+    let client = server.client_for("somebody", &["readers"]).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let error = maps.list(&kube::api::ListParams::default()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains(r#"User "somebody" cannot list resource "configmaps""#),
+        "{error}"
+    );
+    let create = |arguments: &str| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        server.kubectl_prints(&[&["create", "--namespace=default"], &arguments[..]].concat());
+    };
+    create("role readers --verb=list --resource=configmaps");
+    create("rolebinding readers --role=readers --group=readers");
+    // The server's authorizer hears of the binding a moment later.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while maps.list(&kube::api::ListParams::default()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let error = maps
+        .create(&PostParams::default(), &config_map("mine"))
+        .await;
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("cannot create resource")
+    );
+    let by_somebody = server.writes("somebody");
+    assert_eq!(by_somebody.len(), 1);
+    assert_eq!(
+        (by_somebody[0].verb.as_str(), by_somebody[0].status),
+        ("create", 403)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_outlives_the_server() {
+    let server = ApiServer::start();
+    let maps: Api<ConfigMap> = Api::namespaced(server.client().await, "default");
+    maps.create(&PostParams::default(), &config_map("kept"))
+        .await
+        .unwrap();
+    server.stop();
+    maps.get("kept").await.unwrap_err();
+    server.restart();
+    assert_eq!(maps.get("kept").await.unwrap().data.unwrap()["a"], "1");
+}

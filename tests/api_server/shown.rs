@@ -1,0 +1,156 @@
+//! What is installed stays as it is when applied again, and what people see of it.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::judge::api_of;
+use crate::kubernetes::ApiServer;
+use crate::server;
+use crate::tables::{network, policy};
+
+/// Cells of what kubectl prints as a table.
+fn table(text: &str) -> Vec<Vec<&str>> {
+    text.lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect()
+}
+
+#[test]
+fn applying_again_changes_nothing() {
+    let server = ApiServer::start();
+    let versions = || {
+        server.kubectl_prints(&[
+            "get",
+            "customresourcedefinitions,validatingadmissionpolicies,validatingadmissionpolicybindings",
+            "-o",
+            r#"jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#,
+        ])
+    };
+    server.install_crds();
+    let installed = versions();
+    assert_eq!(installed.lines().count(), 4, "{installed}");
+    server.install_crds();
+    assert_eq!(versions(), installed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn printed_columns() {
+    let server = server("columns");
+    let mut object = policy(&json!({"ipRules": [{"value": "203.0.113.7"}]}));
+    object["metadata"]["namespace"] = json!("columns");
+    server.apply(&object.to_string());
+    let get = |arguments: &[&str]| {
+        server.kubectl_prints(&[&["get", "--namespace=columns"], arguments].concat())
+    };
+
+    let text = get(&["vnp"]);
+    let lines = table(&text);
+    assert_eq!(
+        lines[0],
+        ["NAME", "VAULT", "DEFAULT", "ACCEPTED", "PROGRAMMED", "AGE"]
+    );
+    // Nobody has judged it yet.
+    assert_eq!(lines[1][..3], ["openbao", "openbao", "Deny"]);
+    assert_eq!(lines[1].len(), 4, "{text}");
+
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let conditions = [
+        condition("Accepted", "True", "Accepted"),
+        condition("Programmed", "False", "Pending"),
+    ];
+    api_of(&server.client().await, &object)
+        .patch_status(
+            "openbao",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"status": {"conditions": conditions}})),
+        )
+        .await
+        .unwrap();
+    let text = get(&["vnp", "-o", "wide"]);
+    let lines = table(&text);
+    assert_eq!(
+        lines[0],
+        [
+            "NAME",
+            "VAULT",
+            "DEFAULT",
+            "ACCEPTED",
+            "PROGRAMMED",
+            "MODE",
+            "REASON",
+            "AGE"
+        ]
+    );
+    assert_eq!(
+        lines[1][..7],
+        [
+            "openbao", "openbao", "Deny", "True", "False", "Enforced", "Accepted"
+        ]
+    );
+}
+
+#[test]
+fn names_and_explanations() {
+    let server = server("names");
+    let mut corp = network(&json!({"name": "dc", "addressPrefixes": ["10.0.0.0/8"]}));
+    corp["metadata"]["name"] = json!("names");
+    let mut object = policy(&json!({}));
+    object["metadata"]["namespace"] = json!("names");
+    server.apply(&corp.to_string());
+    server.apply(&object.to_string());
+    for name in ["vnp", "vaultnetworkpolicy", "vaultnetworkpolicies"] {
+        let printed = server.kubectl_prints(&["get", name, "--namespace=names", "-o", "name"]);
+        assert_eq!(printed, "vaultnetworkpolicy.vaultwall.dev/openbao\n");
+    }
+    for name in ["vnet", "virtualnetwork", "virtualnetworks"] {
+        let printed = server.kubectl_prints(&["get", name, "names", "-o", "name"]);
+        assert_eq!(printed, "virtualnetwork.vaultwall.dev/names\n");
+    }
+    let printed = server.kubectl_prints(&["get", "vaultwall", "--namespace=names", "-o", "name"]);
+    assert!(
+        printed.contains("vaultnetworkpolicy.vaultwall.dev/openbao")
+            && printed.contains("virtualnetwork.vaultwall.dev/names"),
+        "{printed}"
+    );
+
+    for (what, expected) in [
+        ("vnp", "the network firewall in front of a vault's Service"),
+        (
+            "vnp.spec.ipRules",
+            "Public IPv4 addresses and ranges that are let in.",
+        ),
+        ("vnp.spec.ipRules.value", "FIELD: value <string>"),
+        ("vnp.spec.defaultAction", "Allow"),
+        (
+            "vnet.spec.subnets.serviceEndpoints",
+            "Without `Vault` no vault lets this subnet in.",
+        ),
+    ] {
+        explained(server, what, expected);
+    }
+}
+
+/// The server publishes descriptions of new kinds a moment after it serves them.
+fn explained(server: &ApiServer, what: &str, expected: &str) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let output = server.kubectl(&["explain", what], "");
+        let said = String::from_utf8_lossy(&output.stdout).replace("\n    ", " ");
+        if said.contains(expected) {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "kubectl explain {what}: {expected:?} is not in:\n{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

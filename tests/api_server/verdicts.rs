@@ -1,0 +1,165 @@
+//! Good objects are taken, bad ones refused at the field with what to do about it.
+
+use serde_json::{Value, json};
+
+use crate::judge::check;
+use crate::server;
+use crate::tables::{self, Row, policy};
+
+/// Checks that the server takes or refuses each row as `tests/crd_rules` expects of the rules without a server.
+async fn check_all(rows: Vec<Row>) {
+    let client = server("vault").client().await;
+    for row in rows {
+        check(&client, &row.label, &row.object, row.field, row.expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_ip_rules() {
+    check_all(tables::ip_rules()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefixes_of_subnets() {
+    check_all(tables::subnet_prefixes()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trusted_proxies() {
+    check_all(tables::trusted_proxies()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shapes() {
+    check_all(tables::virtual_network_rules()).await;
+    check_all(tables::policies()).await;
+    check_all(tables::virtual_networks()).await;
+}
+
+/// What the schema says by itself: the server's own words.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_other_fields() {
+    let target = |name: &str, port: i64| json!({"targetRef": {"name": name, "port": port}});
+    let rows = [
+        (target("openbao", 1), "", ""),
+        (target("openbao", 65535), "", ""),
+        (
+            target("openbao", 0),
+            "spec.targetRef.port",
+            "should be greater than or equal to 1",
+        ),
+        (
+            target("openbao", 65536),
+            "spec.targetRef.port",
+            "should be less than or equal to 65535",
+        ),
+        (
+            json!({"targetRef": {"port": 8200}}),
+            "spec.targetRef.name",
+            "Required value",
+        ),
+        (
+            json!({"targetRef": {"kind": "Pod", "name": "openbao", "port": 8200}}),
+            "spec.targetRef.kind",
+            r#"Unsupported value: "Pod": supported values: "Service""#,
+        ),
+        (
+            json!({"defaultAction": "deny"}),
+            "spec.defaultAction",
+            r#"Unsupported value: "deny": supported values: "Deny", "Allow""#,
+        ),
+        (
+            json!({"mode": "Off"}),
+            "spec.mode",
+            r#"supported values: "Enforced", "Audit""#,
+        ),
+        (
+            json!({"bypass": "AzureServices"}),
+            "spec.bypass",
+            r#"supported values: "None", "TrustedServices""#,
+        ),
+        (
+            json!({"denial": "Ignore"}),
+            "spec.denial",
+            r#"supported values: "Reject", "Drop""#,
+        ),
+        (
+            json!({"clientAddress": {"source": "Forwarded"}}),
+            "spec.clientAddress.source",
+            r#"supported values: "Direct", "ProxyProtocol", "XForwardedFor""#,
+        ),
+        (
+            json!({"management": {"access": "Open"}}),
+            "spec.management.access",
+            r#"supported values: "Unrestricted", "NetworkRules", "Disabled""#,
+        ),
+        (
+            json!({"accessLog": {"level": "None"}}),
+            "spec.accessLog.level",
+            r#"supported values: "All", "Denied""#,
+        ),
+        (
+            json!({"vault": {"api": "Conjur"}}),
+            "spec.vault.api",
+            r#"supported values: "OpenBao", "AzureKeyVault""#,
+        ),
+        (
+            json!({"vault": {"engines": [{"path": "secret", "type": "KvV3"}]}}),
+            "spec.vault.engines[0].type",
+            r#"Unsupported value: "KvV3": supported values: "KvV1", "KvV2""#,
+        ),
+        (
+            json!({"ipRules": {"value": "203.0.113.7"}}),
+            "spec.ipRules",
+            "must be of type array",
+        ),
+    ];
+    let client = server("vault").client().await;
+    for (spec, field, expected) in rows {
+        check(&client, &spec.to_string(), &policy(&spec), field, expected).await;
+    }
+}
+
+/// Who applies a bad object reads every fault at once, each with its field and the remedy.
+#[test]
+fn every_fault_is_shown_at_once() {
+    let server = server("faults");
+    let refused = |spec: Value| {
+        let mut object = policy(&spec);
+        object["metadata"]["namespace"] = json!("faults");
+        let output = server.kubectl(&["apply", "-f", "-"], &object.to_string());
+        assert!(!output.status.success(), "{spec} was taken");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused(json!({
+        "virtualNetworkRules": [{}],
+        "ipRules": [
+            {"value": "203.0.113.7"},
+            {"value": "10.1.2.3"},
+            {"value": "203.0.113.7/32"},
+            {"value": "203.0.113.0/33"},
+        ],
+    }));
+    for expected in [
+        "The VaultNetworkPolicy \"openbao\" is invalid",
+        "* spec.virtualNetworkRules[0]: Invalid value",
+        "has neither subnet nor pods",
+        "* spec.ipRules[1].value: Invalid value",
+        "10.0.0.0/8 (private, RFC 1918), which is not public; use a subnet rule",
+        "* spec.ipRules[2].value: Invalid value",
+        "write single addresses",
+        "* spec.ipRules[3].value: Invalid value",
+        "prefix length that is not a plain number from 1 to 32",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+    }
+    assert!(!said.contains("spec.ipRules[0]"), "{said}");
+
+    let said = refused(json!({"iprules": [], "ipRules": [{"adress": "203.0.113.7"}]}));
+    for expected in [
+        r#"unknown field "spec.iprules""#,
+        r#"unknown field "spec.ipRules[0].adress""#,
+    ] {
+        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+    }
+}
