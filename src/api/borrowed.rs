@@ -13,6 +13,8 @@ const SELECTOR_ENTRIES: u64 = 50;
 const REQUIREMENT_VALUES: u64 = 100;
 /// Longest label key: a DNS name of 253 characters, a slash, a name of 63.
 const LABEL_KEY_LENGTH: u64 = 317;
+/// Longest message of a condition, in characters; `metav1.Condition` says so.
+pub const MESSAGE_LENGTH: usize = 32768;
 /// Longest label value.
 const LABEL_VALUE_LENGTH: u64 = 63;
 
@@ -91,6 +93,34 @@ fn match_expressions() -> Value {
             ],
         },
     })
+}
+
+/// Schema of a list of conditions: bounded as `metav1.Condition` says, and one of a type, so that several writers can
+/// each own theirs.
+pub(super) fn conditions(schema: &mut Schema) {
+    first_paragraphs(schema);
+    let object = schema.ensure_object();
+    object.insert("x-kubernetes-list-type".to_owned(), json!("map"));
+    object.insert("x-kubernetes-list-map-keys".to_owned(), json!(["type"]));
+    let Some(fields) = object
+        .get_mut("items")
+        .and_then(|item| item.get_mut("properties"))
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    for (name, bounds) in [
+        ("type", json!({"minLength": 1, "maxLength": 316})),
+        ("status", json!({"enum": ["True", "False", "Unknown"]})),
+        ("reason", json!({"minLength": 1, "maxLength": 1024})),
+        ("message", json!({"maxLength": MESSAGE_LENGTH})),
+        ("lastTransitionTime", json!({"maxLength": 40})),
+    ] {
+        if let (Some(Value::Object(field)), Value::Object(bounds)) = (fields.get_mut(name), bounds)
+        {
+            field.extend(bounds);
+        }
+    }
 }
 
 /// Schema of any type of Kubernetes: the first paragraph of each description says enough.

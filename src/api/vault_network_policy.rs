@@ -39,16 +39,70 @@ use super::{Management, PodSelector, Proxy, borrowed, rules};
         description = "What happens to a request that nothing allows"
     ),
     printcolumn(
+        name = "Proxies",
+        type_ = "string",
+        json_path = ".status.proxies",
+        description = "Proxies that have everything in force, of those that are connected"
+    ),
+    printcolumn(
+        name = "Endpoint",
+        type_ = "string",
+        json_path = ".status.endpoint",
+        description = "Where clients reach the vault"
+    ),
+    printcolumn(
         name = "Accepted",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
-        description = "Whether the policy is valid"
+        description = "Whether this generation of the policy is valid and within the limits"
     ),
     printcolumn(
         name = "Programmed",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
         description = "Whether every connected proxy enforces this generation"
+    ),
+    printcolumn(
+        name = "Resolved",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ResolvedRefs\")].status",
+        description = "Whether everything that the policy refers to is there",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Conflicted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Conflicted\")].status",
+        description = "Whether another policy decides some of its settings",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Networks",
+        type_ = "integer",
+        json_path = ".status.virtualNetworkRules",
+        description = "Number of its virtual-network rules",
+        priority = 1
+    ),
+    printcolumn(
+        name = "IPs",
+        type_ = "integer",
+        json_path = ".status.ipRules",
+        description = "Number of its IP rules",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Addresses",
+        type_ = "integer",
+        json_path = ".status.addresses",
+        description = "Addresses and ranges that the vault's firewall lets in",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Management",
+        type_ = "string",
+        json_path = ".status.managementEndpoint",
+        description = "Where operators reach the vault's management",
+        priority = 1
     ),
     printcolumn(
         name = "Mode",
@@ -60,8 +114,8 @@ use super::{Management, PodSelector, Proxy, borrowed, rules};
     printcolumn(
         name = "Reason",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason",
-        description = "Why the policy is or is not accepted",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].reason",
+        description = "Why it is or is not programmed",
         priority = 1
     ),
     printcolumn(
@@ -398,6 +452,46 @@ pub struct VaultNetworkPolicyStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted`, `ResolvedRefs`, `Programmed`, `Conflicted`.
     #[serde(default)]
-    #[schemars(length(max = 16), transform = borrowed::first_paragraphs)]
+    #[schemars(length(max = 16), transform = borrowed::conditions)]
     pub conditions: Vec<Condition>,
+    /// Where clients reach the vault now, `HOST:PORT`: what `VAULT_ADDR` has to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub endpoint: Option<String>,
+    /// Where operators reach the vault's management, `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub management_endpoint: Option<String>,
+    /// Proxies of the vault that have everything in force, of those that are connected: `2/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub proxies: Option<String>,
+    /// How many virtual-network rules the policy has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_network_rules: Option<i64>,
+    /// How many IP rules the policy has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_rules: Option<i64>,
+    /// How many addresses and ranges the vault's firewall lets in, by the rules of all its policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<i64>,
+    /// What the owner should know though nothing is refused for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub warnings: Vec<PolicyWarning>,
+}
+
+/// What a policy's owner should know though nothing is refused for it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyWarning {
+    /// Why, in one word.
+    #[schemars(length(min = 1, max = 63))]
+    pub reason: String,
+    /// Field path in the policy.
+    #[schemars(length(max = 253))]
+    pub field: String,
+    /// What is so, and what to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }

@@ -8,3 +8,4 @@ pub mod clock;
 pub mod leader;
 pub mod operations;
 pub mod rights;
+pub mod status;

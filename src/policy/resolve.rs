@@ -46,11 +46,33 @@ pub struct RefusedPolicy {
     pub violation: Violation,
 }
 
+/// Why an owner is told something. Written in `CamelCase`, as reasons of Kubernetes conditions are. Of those in
+/// [`Resolution::unresolved`] the gravest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RemarkReason {
+    /// A rule names a `VirtualNetwork` that does not exist, or is invalid and never was valid.
+    VirtualNetworkNotFound,
+    /// A rule names a subnet that its `VirtualNetwork` does not have.
+    SubnetNotFound,
+    /// The owner of a subnet has not enabled the vault's service endpoint.
+    ServiceEndpointMissing,
+    /// No namespace that an inline rule selects has opted in.
+    NotOptedIn,
+    /// Another policy decides a setting.
+    SettingsDiffer,
+    /// An address is claimed by pods of which a rule selects only some.
+    AddressContested,
+    /// `Allow` is overruled by a `Deny`.
+    DefaultActionOverruled,
+}
+
 /// A word to the owner of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// Name of the policy.
     pub policy: String,
+    /// Why, for programs.
+    pub reason: RemarkReason,
     /// Field path in it.
     pub field: String,
     /// What is so, and what to do.
@@ -147,6 +169,7 @@ fn overruled(accepted: &[&ValidatedPolicy], cause: &str) -> impl Iterator<Item =
         .filter(|policy| policy.default_action == DefaultAction::Allow);
     allowing.map(move |policy| Remark {
         policy: policy.name.clone(),
+        reason: RemarkReason::DefaultActionOverruled,
         field: "spec.defaultAction".to_owned(),
         message: format!("`Allow` is not in force because {cause}; the stricter one wins"),
     })

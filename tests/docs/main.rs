@@ -18,3 +18,4 @@ mod live;
 mod messages;
 mod page;
 mod shown;
+mod status;

@@ -1,6 +1,6 @@
 //! Settings of a firewall that come from one policy, the oldest accepted one, and the word to those that differ.
 
-use super::Remark;
+use super::{Remark, RemarkReason};
 use crate::policy::{Firewall, ValidatedPolicy};
 
 /// Puts the settings of `oldest` into `firewall`.
@@ -50,6 +50,7 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
         ];
         conflicts.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| Remark {
             policy: policy.name.clone(),
+            reason: RemarkReason::SettingsDiffer,
             field: field.to_owned(),
             message: format!(
                 "is not in force: it differs from the policy `{}`, the oldest of this vault, which decides it; \

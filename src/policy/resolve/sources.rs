@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
-use super::{Inputs, Remark, VirtualNetworks};
+use super::{Inputs, Remark, RemarkReason, VirtualNetworks};
 use crate::policy::{
     AddressRules, GroupMembers, GroupSelector, NetworkRule, NetworkRuleSource, Peer, PodMembership,
     Selector, SubnetMembers, ValidatedPolicy,
@@ -121,8 +121,9 @@ enum Missing<'a> {
 
 impl Missing<'_> {
     fn remark(&self, policy: &ValidatedPolicy, rule: &NetworkRule) -> Remark {
-        let (member, message) = match self {
+        let (reason, member, message) = match self {
             Self::VirtualNetwork(name) => (
+                RemarkReason::VirtualNetworkNotFound,
                 "subnet.virtualNetwork",
                 format!(
                     "there is no valid VirtualNetwork `{name}`, so this rule lets nobody in; create it or correct \
@@ -133,6 +134,7 @@ impl Missing<'_> {
                 virtual_network,
                 subnet,
             } => (
+                RemarkReason::SubnetNotFound,
                 "subnet.name",
                 format!(
                     "VirtualNetwork `{virtual_network}` has no subnet `{subnet}`, so this rule lets nobody in; \
@@ -143,6 +145,7 @@ impl Missing<'_> {
                 virtual_network,
                 subnet,
             } => (
+                RemarkReason::ServiceEndpointMissing,
                 "subnet",
                 format!(
                     "the owner of subnet `{virtual_network}/{subnet}` has not enabled the Vault service endpoint, so \
@@ -150,6 +153,7 @@ impl Missing<'_> {
                 ),
             ),
             Self::OptIn(namespaces) => (
+                RemarkReason::NotOptedIn,
                 "pods",
                 format!(
                     "no namespace that this rule selects ({namespaces}) has opted in, so it lets nobody in; ask the \
@@ -159,6 +163,7 @@ impl Missing<'_> {
         };
         Remark {
             policy: policy.name.clone(),
+            reason,
             field: format!("{}.{member}", rule.field),
             message,
         }
@@ -244,6 +249,7 @@ fn contested(
     };
     Some(Remark {
         policy: policy.name.clone(),
+        reason: RemarkReason::AddressContested,
         field: rule.field.clone(),
         message: format!(
             "address {first}{others} is claimed by several pods of which this rule selects only some, so it is not \
