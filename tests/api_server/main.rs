@@ -17,6 +17,7 @@ mod limits;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod shown;
+mod status;
 #[path = "../crd_rules/tables/mod.rs"]
 mod tables;
 #[path = "../tool/mod.rs"]

@@ -2,20 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::judge::api_of;
 use crate::kubernetes::ApiServer;
 use crate::server;
 use crate::tables::{network, policy};
-
-/// Cells of what kubectl prints as a table.
-fn table(text: &str) -> Vec<Vec<&str>> {
-    text.lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect()
-}
 
 #[test]
 fn applying_again_changes_nothing() {
@@ -33,67 +24,6 @@ fn applying_again_changes_nothing() {
     assert_eq!(installed.lines().count(), 4, "{installed}");
     server.install_crds();
     assert_eq!(versions(), installed);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn printed_columns() {
-    let server = server("columns");
-    let mut object = policy(&json!({"ipRules": [{"value": "203.0.113.7"}]}));
-    object["metadata"]["namespace"] = json!("columns");
-    server.apply(&object.to_string());
-    let get = |arguments: &[&str]| {
-        server.kubectl_prints(&[&["get", "--namespace=columns"], arguments].concat())
-    };
-
-    let text = get(&["vnp"]);
-    let lines = table(&text);
-    assert_eq!(
-        lines[0],
-        ["NAME", "VAULT", "DEFAULT", "ACCEPTED", "PROGRAMMED", "AGE"]
-    );
-    // Nobody has judged it yet.
-    assert_eq!(lines[1][..3], ["openbao", "openbao", "Deny"]);
-    assert_eq!(lines[1].len(), 4, "{text}");
-
-    let condition = |kind: &str, status: &str, reason: &str| {
-        json!({
-            "type": kind, "status": status, "reason": reason, "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        })
-    };
-    let conditions = [
-        condition("Accepted", "True", "Accepted"),
-        condition("Programmed", "False", "Pending"),
-    ];
-    api_of(&server.client().await, &object)
-        .patch_status(
-            "openbao",
-            &PatchParams::default(),
-            &Patch::Merge(json!({"status": {"conditions": conditions}})),
-        )
-        .await
-        .unwrap();
-    let text = get(&["vnp", "-o", "wide"]);
-    let lines = table(&text);
-    assert_eq!(
-        lines[0],
-        [
-            "NAME",
-            "VAULT",
-            "DEFAULT",
-            "ACCEPTED",
-            "PROGRAMMED",
-            "MODE",
-            "REASON",
-            "AGE"
-        ]
-    );
-    assert_eq!(
-        lines[1][..7],
-        [
-            "openbao", "openbao", "Deny", "True", "False", "Enforced", "Accepted"
-        ]
-    );
 }
 
 #[test]

@@ -1,0 +1,201 @@
+//! The operator's status on a server: what it keeps of it, who owns it, and what people see.
+
+use jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use vaultwall::api::{MESSAGE_LENGTH, VaultNetworkPolicy, VaultNetworkPolicyStatus};
+use vaultwall::controller::status::{
+    PolicySeen, RuleCounts, VaultSeen, differs, own_part, status_of, target_of,
+};
+use vaultwall::index::Index;
+use vaultwall::policy::{Limits, Violation, ViolationReason, validate_policy};
+use vaultwall::xds;
+
+use crate::kubernetes::ApiServer;
+use crate::server;
+use crate::tables::policy;
+
+/// What the operator wants to write about a policy that it accepted, with no Service and `connected` proxies.
+fn wanted(
+    stored: &VaultNetworkPolicy,
+    connected: usize,
+    violations: &[Violation],
+) -> VaultNetworkPolicyStatus {
+    let mut index = Index::new(Limits::default());
+    let valid = validate_policy(stored, &Limits::default()).unwrap();
+    let vault = valid.vault.clone();
+    index.apply_policy(valid);
+    let resolution = index.resolve(&vault);
+    let policy = PolicySeen {
+        name: "openbao",
+        generation: stored.metadata.generation.unwrap(),
+        status: stored.status.as_ref(),
+        violations,
+        rules: Some(RuleCounts {
+            virtual_networks: 0,
+            ip: 1,
+        }),
+    };
+    let proxies = xds::Status {
+        version: Some("1".into()),
+        connected,
+        programmed: connected,
+        ..xds::Status::default()
+    };
+    let seen = VaultSeen {
+        resolution: resolution.as_ref(),
+        target: target_of(index.service(&vault), 8200),
+        terminating: false,
+        apply_error: None,
+        plain_http: true,
+        proxies: &proxies,
+        version: Some("1"),
+        endpoint: Some("openbao-firewall.status.svc:8200".into()),
+        management_endpoint: Some("openbao-firewall.status.svc:8300".into()),
+    };
+    status_of(&policy, &seen, Timestamp::now())
+}
+
+/// A stored policy in a namespace of its own.
+async fn stored(
+    server: &ApiServer,
+    namespace: &str,
+) -> (Api<VaultNetworkPolicy>, VaultNetworkPolicy) {
+    let mut object = policy(&json!({"ipRules": [{"value": "203.0.113.7"}]}));
+    object["metadata"]["namespace"] = json!(namespace);
+    server.apply(&object.to_string());
+    let api = Api::namespaced(server.client().await, namespace);
+    let stored = api.get("openbao").await.unwrap();
+    (api, stored)
+}
+
+/// As the operator may write it: what it owns, and nothing of what others do.
+fn applied(status: &VaultNetworkPolicyStatus) -> Value {
+    json!({
+        "apiVersion": "vaultwall.dev/v1alpha1", "kind": "VaultNetworkPolicy",
+        "metadata": {"name": "openbao"}, "status": own_part(status),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_no_difference() {
+    let server = server("status");
+    let (api, fresh) = stored(server, "status").await;
+    let theirs = json!({
+        "type": "example.com/Reviewed", "status": "True", "reason": "Read", "message": "by a person",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let reviewed = Patch::Merge(json!({"status": {"conditions": [theirs]}}));
+    api.patch_status("openbao", &PatchParams::default(), &reviewed)
+        .await
+        .unwrap();
+
+    let us = PatchParams::apply("test-status").force();
+    let first = wanted(&fresh, 2, &[]);
+    let apply = Patch::Apply(applied(&first));
+    let after = api.patch_status("openbao", &us, &apply).await.unwrap();
+    let kept = after.status.as_ref().unwrap();
+    let second = wanted(&after, 2, &[]);
+    assert!(!differs(Some(kept), &second), "{kept:#?}\n{second:#?}");
+    assert_eq!(kept.conditions.len(), 5);
+    let still = json!(kept.conditions);
+    assert!(still.as_array().unwrap().contains(&theirs), "{still}");
+
+    // The same again is not even a new version.
+    let again = Patch::Apply(applied(&second));
+    let again = api.patch_status("openbao", &us, &again).await.unwrap();
+    assert_eq!(
+        again.metadata.resource_version,
+        after.metadata.resource_version
+    );
+
+    // A change of ours leaves theirs, which is theirs alone.
+    let third = Patch::Apply(applied(&wanted(&after, 0, &[])));
+    let last = api.patch_status("openbao", &us, &third).await.unwrap();
+    assert_eq!(last.status.unwrap().conditions.len(), 5);
+    let fields = json!(last.metadata.managed_fields).to_string();
+    let owned = fields.matches("example.com/Reviewed").count();
+    assert_eq!(owned, 1, "{fields}");
+}
+
+/// The server refuses a message of one character more, and all of the status with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_status_is_taken() {
+    let server = server("long");
+    let (api, fresh) = stored(server, "long").await;
+    let violation = |number| Violation {
+        field: format!("spec.ipRules[{number}].value"),
+        reason: ViolationReason::Invalid,
+        message: "ü".repeat(500),
+    };
+    let violations: Vec<Violation> = (0..1000).map(violation).collect();
+    let long = wanted(&fresh, 2, &violations);
+    let message = long.conditions[0].message.chars().count();
+    assert!((MESSAGE_LENGTH - 1000..=MESSAGE_LENGTH).contains(&message));
+    let us = PatchParams::apply("test-status").force();
+    let apply = Patch::Apply(applied(&long));
+    let after = api.patch_status("openbao", &us, &apply).await.unwrap();
+    assert!(!differs(after.status.as_ref(), &long));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn printed_columns() {
+    let server = server("columns");
+    let (api, fresh) = stored(server, "columns").await;
+    let get = |arguments: &[&str]| {
+        let text =
+            server.kubectl_prints(&[&["get", "vnp", "--namespace=columns"], arguments].concat());
+        let lines = text
+            .lines()
+            .map(|line| line.split_whitespace().map(str::to_owned).collect());
+        lines.collect::<Vec<Vec<String>>>()
+    };
+
+    let narrow = [
+        "NAME",
+        "VAULT",
+        "DEFAULT",
+        "PROXIES",
+        "ENDPOINT",
+        "ACCEPTED",
+        "PROGRAMMED",
+        "AGE",
+    ];
+    let lines = get(&[]);
+    assert_eq!(lines[0], narrow);
+    // Nobody has judged it yet.
+    assert_eq!(lines[1][..3], ["openbao", "openbao", "Deny"]);
+    assert_eq!(lines[1].len(), 4, "{lines:?}");
+
+    let us = PatchParams::apply("test-status").force();
+    let apply = Patch::Apply(applied(&wanted(&fresh, 2, &[])));
+    api.patch_status("openbao", &us, &apply).await.unwrap();
+    let lines = get(&["-o", "wide"]);
+    let shown: Vec<(&str, &str)> = lines[0]
+        .iter()
+        .zip(&lines[1])
+        .map(|(column, cell)| (column.as_str(), cell.as_str()))
+        .collect();
+    assert_eq!(
+        shown[..shown.len() - 1],
+        [
+            ("NAME", "openbao"),
+            ("VAULT", "openbao"),
+            ("DEFAULT", "Deny"),
+            ("PROXIES", "2/2"),
+            ("ENDPOINT", "openbao-firewall.status.svc:8200"),
+            ("ACCEPTED", "True"),
+            ("PROGRAMMED", "False"),
+            ("RESOLVED", "False"),
+            ("CONFLICTED", "False"),
+            ("NETWORKS", "0"),
+            ("IPS", "1"),
+            ("ADDRESSES", "1"),
+            ("MANAGEMENT", "openbao-firewall.status.svc:8300"),
+            ("MODE", "Enforced"),
+            ("REASON", "TargetNotFound"),
+        ]
+    );
+    assert_eq!(shown.last().map(|(column, _)| *column), Some("AGE"));
+}
