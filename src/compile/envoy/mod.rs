@@ -12,10 +12,12 @@ mod cluster;
 mod json;
 mod listener;
 mod matching;
+mod metrics_port;
 mod rbac;
 mod reply;
 mod routes;
 mod wire;
+mod xds_cluster;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -30,6 +32,8 @@ use crate::vault_api::Table;
 
 pub use bootstrap::{Bootstrap, static_bootstrap};
 pub use json::{ConfigurationJson, JsonError, to_json};
+pub use metrics_port::MetricsPort;
+pub use xds_cluster::XdsServer;
 
 /// Name of the vault's cluster.
 const CLUSTER: &str = "vault";
