@@ -13,11 +13,12 @@ mod cluster;
 mod json;
 mod listener;
 mod matching;
-mod metrics;
+mod metrics_port;
 mod rbac;
 mod reply;
 mod routes;
 mod wire;
+mod xds_cluster;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -33,6 +34,8 @@ use crate::vault_api::Table;
 pub use arguments::ARGUMENTS;
 pub use bootstrap::{Bootstrap, static_bootstrap};
 pub use json::{ConfigurationJson, JsonError, to_json};
+pub use metrics_port::MetricsPort;
+pub use xds_cluster::XdsServer;
 
 /// Name of the vault's cluster.
 const CLUSTER: &str = "vault";
