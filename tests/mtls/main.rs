@@ -13,6 +13,8 @@
 mod loopback;
 mod operator;
 mod proxy;
+#[path = "../real_envoy/mod.rs"]
+mod real_envoy;
 mod replicas;
 #[path = "../tool/mod.rs"]
 mod tool;
@@ -206,6 +208,14 @@ async fn nobody_is_given_what_is_not_theirs() {
         other.asks(8200, "GET", "/v1/secret/data/app") == Some(403)
     })
     .await;
+}
+
+#[test]
+fn envoy_takes_the_bootstrap_with_a_name() {
+    let (authority, own) = (authority(), vault("openbao"));
+    let issued = authority.proxy(&own, Timestamp::now()).unwrap();
+    let secret = secret(&issued, authority.ca_pem());
+    assert_eq!(proxy::objection_to_a_name(&own, &secret), None);
 }
 
 /// What a bare TLS client hears first from the server: of HTTP/2, its settings; nothing when it is refused.

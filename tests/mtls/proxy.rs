@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{
     self, Bootstrap, Configuration, MetricsPort, Upstream, XdsServer, to_json,
 };
@@ -20,6 +21,7 @@ use vaultwall::xds::{Resource, Snapshot};
 
 use crate::loopback::own_address;
 use crate::operator::PORT;
+use crate::real_envoy;
 use crate::tool::tool;
 
 pub(crate) struct Proxy {
@@ -167,6 +169,30 @@ fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> Option<S
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// What Envoy finds wrong with the bootstrap of a proxy in a cluster, which looks the operator up by name.
+pub(crate) fn objection_to_a_name(vault: &VaultId, files: &[(&str, &str)]) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let bootstrap = Bootstrap {
+        node_id: vault.to_string(),
+        xds: XdsServer::Tls {
+            host: "vaultwall.vaultwall-system.svc".into(),
+            port: PORT,
+            certificates: at("secret"),
+            configuration: at(""),
+        },
+        admin_socket: at("admin.sock"),
+        metrics: Some(MetricsPort::in_cluster(ProxyPorts::of(8200))),
+    };
+    mount(&folder.path().join("secret"), files);
+    for (name, text) in bootstrap.xds.files() {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let file = folder.path().join("bootstrap.json");
+    fs::write(&file, to_json(&bootstrap.message()).unwrap().to_string()).unwrap();
+    real_envoy::objection(&file)
 }
 
 /// What the Secret of a proxy holds.
