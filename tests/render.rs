@@ -362,8 +362,7 @@ fn what_cannot_be_read_or_written_exits_2_and_says_so() {
             &["-f", QUICKSTART, "--vault", "openbao"],
             "NAMESPACE/SERVICE",
         ),
-        (&["--kubeconfig", "no/such/config"], "no/such/config"),
-        (&["-f", QUICKSTART, "-n", "vault"], "cannot be used with"),
+        (&[], "--filename"),
     ] {
         let run = render(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));

@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
-use super::{ProtectedService, ProxyPorts, firewall_name, vault_name};
+use super::{ProtectedService, ProxyPorts};
 use crate::api::{generated_labels, proxy_labels};
 use crate::policy::{
     ClientAddressSource, DefaultAction, Denial, Firewall, MAX_DROP_BLOCKS, ManagementAccess, Peer,
@@ -66,8 +66,7 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
         (own_pods, cluster),
         (proxies, api),
     ];
-    let name = vault_name(&vault.service);
-    network_policy(vault, name, service.selector().clone(), opened)
+    network_policy(vault, "vault", service.selector().clone(), opened)
 }
 
 /// `<service>-firewall` selects the proxies.
@@ -96,7 +95,7 @@ pub fn firewall_policy(firewall: &Firewall) -> Result<NetworkPolicy, NetworkPoli
     ];
     Ok(network_policy(
         &firewall.vault,
-        firewall_name(&firewall.vault.service),
+        "firewall",
         proxy_labels(&firewall.vault.service),
         opened,
     ))
@@ -168,13 +167,13 @@ impl Sources {
 /// A policy on the pods with the labels `selected`, that opens the given ports and no other.
 fn network_policy(
     vault: &VaultId,
-    name: String,
+    suffix: &str,
     selected: BTreeMap<String, String>,
     opened: impl IntoIterator<Item = (Sources, IntOrString)>,
 ) -> NetworkPolicy {
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some(name),
+            name: Some(format!("{}-{suffix}", vault.service)),
             namespace: Some(vault.namespace.clone()),
             labels: Some(generated_labels(&vault.service)),
             ..ObjectMeta::default()

@@ -4,10 +4,12 @@
 //! [`Term`] is asked before every write. When it is lost it never comes back: the process ends and starts again as a
 //! candidate that knows nothing.
 //!
-//! Deleting the lease by hand is safe while every replica saw it; a replica that starts in the seconds after takes it
-//! as a first start.
+//! Deleting the lease by hand is safe as long as every replica has seen it; one that starts in the seconds after takes it
+//! for a first start.
 
 pub mod candidate;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -9,6 +9,8 @@
 
 pub mod health;
 pub mod metrics;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::io;
@@ -50,7 +52,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
         .map_err(|source| ListenError { address, source })
 }
 
-/// Answers until `stop` is done. Readiness says so at once; the server itself goes on until then.
+/// Answers until `stop` is done. Stop it last, and say by a [`Condition`] before that the replica is stopping.
 pub async fn serve(
     listener: TcpListener,
     health: Health,

@@ -229,7 +229,8 @@ async fn lacking(client: &Client) -> Result<Vec<String>, RightsError> {
     let version = format!("{GROUP}/{VERSION}");
     let served = match answer(client.list_api_group_resources(&version)).await {
         Ok(list) => list.resources,
-        Err(Some(kube::Error::Api(status))) if status.is_not_found() => Vec::new(),
+        // For a group that it does not know, the API server answers in plain text, without a reason.
+        Err(Some(kube::Error::Api(status))) if status.code == 404 => Vec::new(),
         Err(error) => return Err(unanswered(error)),
     };
     let ours = custom_resource_definitions().into_iter();
@@ -321,4 +322,59 @@ fn unanswered(error: Option<kube::Error>) -> RightsError {
         || format!("no answer in {} s", PATIENCE.as_secs()),
         |error| error.to_string(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_lists_every_right() {
+        let page = include_str!("../../docs/operations.md");
+        let (_, section) = page.split_once("\n## Rights\n").unwrap_or_default();
+        let listed: Vec<&str> = section
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| API group"))
+            .collect();
+        let rights = RIGHTS.map(|right| {
+            let group = match right.group {
+                "" => "core".to_owned(),
+                group => format!("`{group}`"),
+            };
+            let scope = match right.scope {
+                Scope::Cluster => "",
+                Scope::OwnNamespace => " (own namespace)",
+            };
+            let (resource, verbs, why) = (right.resource, right.verbs.join(", "), right.why);
+            format!("| {group} | `{resource}`{scope} | {verbs} | {why} |")
+        });
+        assert_eq!(listed, rights);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_its_remedy() {
+        let error = RightsError::Lacking {
+            lacking: vec!["virtualnetworks.vaultwall.dev in version v1alpha1".into()],
+            missing: vec![
+                Missing {
+                    verb: "watch",
+                    right: RIGHTS[4],
+                    namespace: None,
+                    reason: None,
+                },
+                Missing {
+                    verb: "update",
+                    right: RIGHTS[13],
+                    namespace: Some("vaultwall".into()),
+                    reason: Some("no".into()),
+                },
+            ],
+        };
+        let expected = "the API server does not know virtualnetworks.vaultwall.dev in version v1alpha1; \
+             install the definitions: vaultwall crds | kubectl apply --server-side -f -\n\
+             the operator lacks rights; bind a ClusterRole to it that allows (docs/operations.md has the whole table):\n  \
+             watch pods, in all namespaces (addresses, labels and service accounts of clients)\n  \
+             update leases of the API group coordination.k8s.io, in the namespace vaultwall (the election of a leader): no";
+        assert_eq!(error.to_string(), expected);
+    }
 }

@@ -398,7 +398,6 @@ fn describe(violation: &LocatedViolation) -> String {
         field,
         reason,
         message,
-        ..
     } = violation;
     format!("{file}: {kind} {name}: {field}: {message} ({reason:?})")
 }

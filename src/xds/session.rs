@@ -18,7 +18,6 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
-use serde::{Deserialize, Serialize};
 
 use super::resource::ResourceType;
 use super::snapshot::Snapshot;
@@ -84,7 +83,7 @@ pub enum Outcome {
 }
 
 /// A resource that a proxy refuses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rejection {
     /// The resource's type.
     pub kind: ResourceType,

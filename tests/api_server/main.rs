@@ -9,7 +9,6 @@
     clippy::indexing_slicing
 )]
 
-mod fleet;
 mod harness;
 mod judge;
 #[path = "../kubernetes/mod.rs"]

@@ -139,8 +139,10 @@ enum Knowledge {
 #[derive(Clone, Debug)]
 struct Seen {
     record: Record,
-    /// Since when it is the same, by what this candidate saw.
+    /// Since when it is the same, or gone, by what this candidate saw.
     since: Uptime,
+    /// Somebody deleted it.
+    gone: bool,
 }
 
 impl Candidate {
@@ -186,9 +188,15 @@ impl Candidate {
                 if self.expired(now) {
                     return;
                 }
-                self.seen = Some(Seen { record, since: now });
-                if sent.saturating_add(self.timing.renew_deadline()) <= now {
-                    self.retry_at(now);
+                // One that was deleted may have been made, held and deleted again meanwhile: who makes it anew leads
+                // when that holder's term must be over. Nobody waits at the first start of all.
+                let unseen_holder = self.held.is_none()
+                    && self.knowledge == Knowledge::Absent
+                    && self.seen.is_some();
+                self.saw(now, record);
+                let late = sent.saturating_add(self.timing.renew_deadline()) <= now;
+                if unseen_holder || late {
+                    self.retry_at(now.saturating_add(self.timing.retry()));
                     return;
                 }
                 self.knowledge = Knowledge::Present;
@@ -208,8 +216,12 @@ impl Candidate {
                 self.lost = Some(Lost::Taken(record.holder.clone()));
             }
             if self.seen.as_ref().is_none_or(|seen| seen.record != record) {
-                self.seen = Some(Seen { record, since: now });
+                self.saw(now, record);
             }
+        } else if let Some(seen) = self.seen.as_mut().filter(|seen| !seen.gone) {
+            // It may have been renewed, or taken by another, after this candidate saw it last.
+            seen.gone = true;
+            seen.since = now;
         }
         self.next = now;
         if !self.may_write(now) {
@@ -222,6 +234,14 @@ impl Candidate {
         }
     }
 
+    fn saw(&mut self, now: Uptime, record: Record) {
+        self.seen = Some(Seen {
+            record,
+            since: now,
+            gone: false,
+        });
+    }
+
     fn retry_at(&mut self, moment: Uptime) {
         self.knowledge = Knowledge::Stale;
         self.next = moment;
@@ -232,11 +252,16 @@ impl Candidate {
         self.held.is_some() || self.free_at().is_none_or(|free| free <= now)
     }
 
-    /// From when on the lease may be taken; `None`: at once. A lease that somebody deleted stays its holder's until
-    /// it would have run out, because the holder cannot know yet.
+    /// From when on the lease may be taken; `None`: at once. One that somebody deleted is left alone for as long as one
+    /// that is held: its last holder cannot know yet. So is one that names this candidate without a term: a write that
+    /// had no answer may have happened long after it was decided, between a deletion and its holder's next renewal.
     fn free_at(&self) -> Option<Uptime> {
-        let Seen { record, since } = self.seen.as_ref()?;
-        if record.holder.is_empty() || record.holder == self.identity {
+        let Seen {
+            record,
+            since,
+            gone,
+        } = self.seen.as_ref()?;
+        if !gone && record.holder.is_empty() {
             return None;
         }
         Some(since.saturating_add(record.duration.max(self.timing.duration)))

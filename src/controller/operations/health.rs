@@ -1,7 +1,7 @@
 //! Health: whether the process can still do its work (`/healthz`), and whether it does it now (`/readyz`).
 //!
-//! A loop answers for itself by a [`Pulse`]: one that hangs does not, and one that ended cannot. Nothing is healthy
-//! because nobody said otherwise.
+//! A loop answers for itself by a [`Pulse`]: one that hangs does not, and one that ended cannot. A [`Condition`] is unmet
+//! until somebody says that it is met.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

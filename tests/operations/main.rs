@@ -1,5 +1,4 @@
-//! `explain`, `validate` and `render` of a cluster: a real API server says the same as files with the same objects, and what
-//! keeps it from answering is said in words.
+//! Replicas of the operator on a real Kubernetes API server: who leads, and what they are allowed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,14 +6,12 @@
     clippy::indexing_slicing
 )]
 
-mod connection;
+mod election;
+mod forwarder;
 #[path = "../kubernetes/mod.rs"]
 mod kubernetes;
 #[path = "../loopback/mod.rs"]
 mod loopback;
-mod plugin;
 mod rights;
-mod same_answers;
-mod scene;
 #[path = "../tool/mod.rs"]
 mod tool;
