@@ -25,9 +25,10 @@ use serde_json::{Map, Value};
 use vaultwall::compile::envoy::{
     ConfigurationJson, Proxy, configuration, static_bootstrap, to_json,
 };
-use vaultwall::compile::{ProtectedService, network_policies};
+use vaultwall::compile::fleet::{self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references};
+use vaultwall::compile::{ProtectedService, ProxyPorts, network_policies};
 use vaultwall::index::objects::LoadedObjects;
-use vaultwall::policy::{Firewall, Limits, VaultId};
+use vaultwall::policy::{Firewall, Limits, ProxySettings, VaultId};
 
 /// File name → content.
 type Files = BTreeMap<String, String>;
@@ -95,7 +96,9 @@ fn write(out: &Path, rendered: &Files) {
 fn render(case: &Case) -> Files {
     let mut policies = Vec::new();
     let mut envoy = Map::new();
-    for (firewall, service) in firewalls(load(case)) {
+    let mut fleets = String::new();
+    for (firewall, service, settings) in firewalls(load(case)) {
+        fleets += &documents(&fleet(&firewall, &settings));
         policies.extend(network_policies(&firewall, &service).unwrap());
         let resources = configuration(&firewall, &firewall.table(), &Proxy::in_cluster(&firewall));
         let json = ConfigurationJson::of(&resources).unwrap();
@@ -109,12 +112,53 @@ fn render(case: &Case) -> Files {
         .map(|policy| serde_saphyr::to_string(policy).unwrap())
         .collect();
     Files::from([
+        ("fleet.yaml".to_owned(), fleets),
         ("networkpolicies.yaml".to_owned(), documents.join("---\n")),
         (
             "envoy.json".to_owned(),
             compact_json::print(&Value::Object(envoy)),
         ),
     ])
+}
+
+/// The proxies' objects; what their `ConfigMap` and Secret hold comes from elsewhere.
+fn fleet(firewall: &Firewall, settings: &ProxySettings) -> Vec<Value> {
+    let text = |what: &str| format!("(the {what})");
+    let owners = firewall.policies.iter();
+    let owners = owners.map(|name| (name.clone(), format!("uid-of-{name}")));
+    let fleet = fleet::objects(&FleetInputs {
+        vault: &firewall.vault,
+        ports: ProxyPorts::of(firewall.port),
+        settings,
+        image: "envoy:golden",
+        files: Files::from([(BOOTSTRAP_FILE.to_owned(), text("bootstrap"))]),
+        identity: &Identity {
+            certificate: text("certificate"),
+            key: text("key"),
+            authority: text("authority"),
+        },
+        owners: &owner_references(owners),
+    });
+    [
+        serde_json::to_value(fleet.service_account),
+        serde_json::to_value(fleet.config_map),
+        serde_json::to_value(fleet.secret),
+        serde_json::to_value(fleet.deployment),
+        serde_json::to_value(fleet.service),
+        serde_json::to_value(fleet.pod_disruption_budget),
+    ]
+    .map(Result::unwrap)
+    .into()
+}
+
+/// One YAML document an object.
+fn documents(objects: &[Value]) -> String {
+    let documents = objects
+        .iter()
+        .map(|object| serde_saphyr::to_string(object).unwrap());
+    documents
+        .flat_map(|text| ["---\n".to_owned(), text])
+        .collect()
 }
 
 /// The objects of a case and of the cluster.
@@ -129,14 +173,14 @@ fn load(case: &Case) -> LoadedObjects {
 }
 
 /// The vaults of a case, by name.
-fn firewalls(loaded: LoadedObjects) -> Vec<(Firewall, ProtectedService)> {
+fn firewalls(loaded: LoadedObjects) -> Vec<(Firewall, ProtectedService, ProxySettings)> {
     let mut index = loaded.into_index(Limits::default());
     let vaults: Vec<_> = index.vaults().cloned().collect();
     let resolve = |vault: VaultId| {
         let resolved = index.resolve(&vault).unwrap().resolution;
         assert!(resolved.refused.is_empty(), "{:#?}", resolved.refused);
         let service = ProtectedService::of(index.service(&vault).unwrap(), resolved.firewall.port);
-        (resolved.firewall, service.unwrap())
+        (resolved.firewall, service.unwrap(), resolved.proxy)
     };
     vaults.into_iter().map(resolve).collect()
 }
@@ -147,7 +191,7 @@ fn envoy_accepts_every_golden_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for case in Case::all() {
-        for (index, (firewall, _)) in firewalls(load(&case)).iter().enumerate() {
+        for (index, (firewall, _, _)) in firewalls(load(&case)).iter().enumerate() {
             let proxy = Proxy::in_cluster(firewall);
             let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
             let file = |ending| {
@@ -168,7 +212,7 @@ fn envoy_accepts_every_golden_configuration() {
 #[test]
 fn envoy_refuses_what_is_wrong() {
     let case = &Case::all()[0];
-    let (firewall, _) = &firewalls(load(case))[0];
+    let (firewall, _, _) = &firewalls(load(case))[0];
     let proxy = Proxy::in_cluster(firewall);
     let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
     let unknown_field = [0xfa, 0x3f, 0x01, b'a'];

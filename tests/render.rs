@@ -362,7 +362,8 @@ fn what_cannot_be_read_or_written_exits_2_and_says_so() {
             &["-f", QUICKSTART, "--vault", "openbao"],
             "NAMESPACE/SERVICE",
         ),
-        (&[], "--filename"),
+        (&["--kubeconfig", "no/such/config"], "no/such/config"),
+        (&["-f", QUICKSTART, "-n", "vault"], "cannot be used with"),
     ] {
         let run = render(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));

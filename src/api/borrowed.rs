@@ -6,6 +6,7 @@ use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use super::rules::RULES;
+use crate::policy::ProxySettings;
 
 /// Most requirements of one label selector, and most labels; bounds are what lets the API server price a rule.
 const SELECTOR_ENTRIES: u64 = 50;
@@ -121,6 +122,19 @@ pub(super) fn conditions(schema: &mut Schema) {
             field.extend(bounds);
         }
     }
+}
+
+/// Schema of an object's annotations: few and short enough that the API server takes them all.
+pub(super) fn annotations(schema: &mut Schema) {
+    let object = schema.ensure_object();
+    object.insert(
+        "maxProperties".to_owned(),
+        json!(ProxySettings::MOST_ANNOTATIONS),
+    );
+    object.insert(
+        "additionalProperties".to_owned(),
+        json!({"type": "string", "maxLength": ProxySettings::LONGEST_ANNOTATION}),
+    );
 }
 
 /// Schema of any type of Kubernetes: the first paragraph of each description says enough.

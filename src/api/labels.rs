@@ -21,6 +21,8 @@ pub const MANAGED_BY: &str = "vaultwall";
 
 /// Annotation on the operator's lease: where the other replicas reach the one that holds it, as `host:port`.
 pub const ADDRESS_ANNOTATION: &str = "vaultwall.dev/address";
+/// Annotation on the proxies' pods: a hash of what they are started with, so that they are replaced when it changes.
+pub const BOOTSTRAP_HASH_ANNOTATION: &str = "vaultwall.dev/bootstrap-hash";
 
 /// What selects the proxies of one vault, in the vault's namespace; their pods carry these labels.
 ///

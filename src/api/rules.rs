@@ -77,6 +77,13 @@ pub(super) fn others_list_proxies() -> Rule {
     .field_path(".trustedProxies")
 }
 
+/// Where nothing comes from outside there is nothing to say about it.
+pub(super) fn external_traffic_needs_a_way_in() -> Rule {
+    Rule::new("!has(self.externalTrafficPolicy) || (has(self.type) && self.type != 'ClusterIP')")
+        .message("nothing comes from outside to a ClusterIP; set type to NodePort or LoadBalancer, or remove it")
+        .field_path(".externalTrafficPolicy")
+}
+
 /// A DNS label.
 pub(super) fn dns_label() -> Rule {
     Rule::new(format!("self.matches('{DNS_LABEL}')"))

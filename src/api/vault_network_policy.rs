@@ -161,7 +161,7 @@ pub struct VaultNetworkPolicySpec {
     /// Who reaches the management endpoint.
     #[serde(default)]
     pub management: Management,
-    /// The proxies that enforce the policy.
+    /// The proxies that enforce the policy, in a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
     /// What the access log records.

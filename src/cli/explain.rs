@@ -1,12 +1,13 @@
 //! `vaultwall explain`: what the firewall says to one request, why, and what to do about a denial.
 //!
-//! Finds the caller and the vault in the files; the answer is `policy::decide`'s, the advice `policy::remedy`'s.
+//! Finds the caller and the vault in the files or in the cluster; the answer is `policy::decide`'s, the advice `policy::remedy`'s.
 
 mod answer;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::cluster::{self, ClusterArgs};
 use super::serve::vault;
 use super::validate::{self, CannotRead, LimitArgs};
 use super::{Answer, Format, Outcome, Output, output};
@@ -21,12 +22,14 @@ use answer::Explanation;
 
 /// Say what the firewall answers to a request, by which rule, and why.
 ///
-/// Exit code 0: allowed. 1: denied. 2: could not tell.
+/// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: could not tell.
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
     /// File or folder of policies, networks and facts (Namespaces, Pods, Services as `kubectl get -o yaml` prints them).
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context"])]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// The vault's Service.
     #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = vault)]
     vault: VaultId,
@@ -78,18 +81,24 @@ enum ListenerName {
 /// Why nobody can tell.
 #[derive(Debug, thiserror::Error)]
 enum CannotTell {
-    #[error("reading the cluster is not supported yet: give files with -f")]
-    NoFiles,
     #[error("--claims is not supported yet: federated identities come with trusted services")]
     Claims,
     #[error("who connects? give --pod or --source-ip")]
     Nobody,
-    #[error("no policy in the files of -f is for the vault {vault}; {others}")]
-    UnknownVault { vault: VaultId, others: String },
+    #[error("no policy in {place} is for the vault {vault}; {others}")]
+    UnknownVault {
+        place: String,
+        vault: VaultId,
+        others: String,
+    },
     #[error(
         "there is no pod {0} in the files of -f; add it (kubectl get pod -o yaml), or give its address with --source-ip"
     )]
-    UnknownPod(ObjectName),
+    NoSuchPodInFiles(ObjectName),
+    #[error(
+        "there is no pod {0} in the cluster; correct the name, or give its address with --source-ip"
+    )]
+    NoSuchPod(ObjectName),
     #[error("pod {pod} cannot be told by its address: {reason}; {advice}")]
     NotCounted {
         pod: ObjectName,
@@ -107,9 +116,6 @@ impl Explain {
         if self.claims.is_some() {
             return Err(Box::new(CannotTell::Claims));
         }
-        if self.paths.is_empty() {
-            return Err(Box::new(CannotTell::NoFiles));
-        }
         let explanation = self.explain()?;
         match output.format {
             Format::Json => output.json(&explanation.json())?,
@@ -123,7 +129,11 @@ impl Explain {
 
     fn explain(&self) -> Result<Explanation, Box<dyn std::error::Error + Send + Sync>> {
         let limits: Limits = self.limits.into();
-        let loaded = LoadedObjects::load(&self.paths, &limits);
+        let loaded = if self.reads_files() {
+            LoadedObjects::load(&self.paths, &limits)
+        } else {
+            cluster::to_explain(&self.cluster, &self.vault, self.asked_by()?, limits)?
+        };
         warn_of_violations(&loaded);
         if !loaded.errors.is_empty() {
             return Err(Box::new(CannotRead(loaded.errors)));
@@ -132,11 +142,26 @@ impl Explain {
         let mut index = loaded.into_index(limits);
         let Some(resolution) = index.resolve(&self.vault) else {
             return Err(Box::new(CannotTell::UnknownVault {
+                place: if self.reads_files() {
+                    "the files of -f".to_owned()
+                } else {
+                    format!("namespace {} of the cluster", self.vault.namespace)
+                },
                 vault: self.vault.clone(),
                 others: others(&index),
             }));
         };
         Ok(self.judge(&index, &resolution, &rules)?)
+    }
+
+    fn reads_files(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
+    fn asked_by(&self) -> Result<cluster::Who<'_>, CannotTell> {
+        let pod = self.who.pod.as_ref().map(cluster::Who::Pod);
+        pod.or(self.who.source_ip.map(cluster::Who::Address))
+            .ok_or(CannotTell::Nobody)
     }
 
     fn judge(
@@ -237,7 +262,13 @@ impl Explain {
         let found = index
             .pod(name)
             .and_then(|pod| Some((pod, *pod.addresses.first()?)));
-        let (pod, address) = found.ok_or_else(|| CannotTell::UnknownPod(name.clone()))?;
+        let (pod, address) = found.ok_or_else(|| {
+            if self.reads_files() {
+                CannotTell::NoSuchPodInFiles(name.clone())
+            } else {
+                CannotTell::NoSuchPod(name.clone())
+            }
+        })?;
         Ok((address.into(), Some(pod)))
     }
 
@@ -330,7 +361,7 @@ fn warn_of_violations(loaded: &LoadedObjects) {
 fn others(index: &Index) -> String {
     let vaults: Vec<String> = index.vaults().map(ToString::to_string).collect();
     if vaults.is_empty() {
-        "there are no policies in them".into()
+        "there are no policies at all".into()
     } else {
         format!("there are policies for {}", vaults.join(", "))
     }

@@ -3,6 +3,7 @@
 //!
 //! A subcommand is a `clap::Args` struct with `run(self, &mut Output) -> Outcome` and one line in [`Command`].
 
+pub(crate) mod cluster;
 mod completion;
 mod crds;
 mod explain;
@@ -24,6 +25,9 @@ pub use output::{Format, Output};
 const PROGRAM: &str = "vaultwall";
 /// File name under which kubectl finds the program as a plugin, called `kubectl vaultwall`.
 const KUBECTL_PLUGIN: &str = "kubectl-vaultwall";
+
+/// What is logged without `RUST_LOG`. The client's own lines about failed requests would stand beside ours, which say more.
+const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
 
 /// What a subcommand answered; the exit code that scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +130,8 @@ fn called_as() -> String {
 
 /// Logs to stderr, so that stdout holds the answer alone. Colours only for a terminal.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

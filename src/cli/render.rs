@@ -1,4 +1,4 @@
-//! `vaultwall render`: what the policies in files come to, for people to look at and for machines to apply. It reads,
+//! `vaultwall render`: what the policies in files or in the cluster come to, for people to look at and for machines to apply. It reads,
 //! resolves and compiles as the other commands do; what is rendered of a vault is [`rendered`]'s business.
 
 mod rendered;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::cluster::{self, ClusterArgs, Scope};
 use super::serve;
 use super::validate::{self, CannotRead, LimitArgs};
 use super::{Answer, Failure, Format, Outcome, Output, output};
@@ -17,20 +18,26 @@ use crate::index::{Index, VaultResolution};
 use crate::policy::{Firewall, Limits, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
 use rendered::RenderedVault;
 
-/// Print the `NetworkPolicies` and Envoy resources that the policies in files come to.
+/// Print the `NetworkPolicies` and Envoy resources that the policies in files or in the cluster come to.
 ///
+/// Without -f it reads the cluster: what is printed is what the operator makes of it.
 /// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies` and then its Envoy resources,
 /// each with its `@type`. What is invalid is not rendered, and neither is anything beside it.
 #[derive(clap::Args, Debug)]
 pub(super) struct Render {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context", "namespace"])]
     paths: Vec<PathBuf>,
+    /// The namespace whose vaults are rendered; all namespaces otherwise.
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "vault", value_parser = cluster::namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Folder to write to instead: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`, `envoy/KIND.json`, and
     /// `envoy-static.json`, which Envoy runs as it is. Overwrites these files, deletes none.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// The one vault to render; all vaults of the files otherwise.
+    /// The one vault to render; all vaults otherwise.
     #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = serve::vault)]
     vault: Option<VaultId>,
     /// The vault's own address, in place of its Service's.
@@ -49,7 +56,11 @@ pub(super) struct Render {
 impl Render {
     pub(super) fn run(mut self, output: &mut Output) -> Outcome {
         let limits: Limits = self.limits.into();
-        let mut loaded = LoadedObjects::load(&self.paths, &limits);
+        let mut loaded = if self.reads_files() {
+            LoadedObjects::load(&self.paths, &limits)
+        } else {
+            cluster::to_render(&self.cluster, self.scope(), limits)?
+        };
         let errors = std::mem::take(&mut loaded.errors);
         if !errors.is_empty() || !loaded.violations.is_empty() {
             // Half of what is in a folder could open what the other half closes, so none of it is rendered.
@@ -60,11 +71,12 @@ impl Render {
                 Err(Box::new(CannotRead(errors)))
             };
         }
-        let files = PolicyFiles::of(&loaded);
+        let files = PolicyFiles::of(&loaded, self.reads_files());
         let mut index = loaded.into_index(limits);
         let vaults = self.vaults(&index)?;
         if vaults.is_empty() {
-            tracing::warn!("no VaultNetworkPolicy was found in the paths of -f");
+            let place = self.place("the paths of -f");
+            tracing::warn!("no VaultNetworkPolicy was found in {place}");
         }
         let mut rendered = Vec::new();
         let mut violations = Vec::new();
@@ -94,6 +106,28 @@ impl Render {
         Ok(Answer::Yes)
     }
 
+    fn reads_files(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        match (&self.vault, &self.namespace) {
+            (Some(vault), _) => Scope::Vault(vault),
+            (None, Some(namespace)) => Scope::Namespace(namespace),
+            (None, None) => Scope::Cluster,
+        }
+    }
+
+    /// Where the objects came from, in words.
+    fn place(&self, files: &'static str) -> String {
+        match self.scope() {
+            _ if self.reads_files() => files.to_owned(),
+            Scope::Vault(VaultId { namespace, .. }) => format!("namespace {namespace}"),
+            Scope::Namespace(namespace) => format!("namespace {namespace}"),
+            Scope::Cluster => "the cluster".to_owned(),
+        }
+    }
+
     /// The vaults to render.
     fn vaults(&self, index: &Index) -> Result<Vec<VaultId>, String> {
         let known: Vec<VaultId> = index.vaults().cloned().collect();
@@ -110,7 +144,8 @@ impl Render {
                 Ok(vec![vault.clone()])
             } else {
                 Err(format!(
-                    "no policy in the files is for the vault {vault}; the vaults with policies are: {}",
+                    "no policy in {} is for the vault {vault}; the vaults with policies are: {}",
+                    self.place("the files"),
                     names()
                 ))
             };
@@ -122,7 +157,8 @@ impl Render {
         ];
         match overrides.iter().find(|(given, _)| *given) {
             Some((_, flag)) if known.len() > 1 => Err(format!(
-                "{flag} is for one vault, and the files have policies for several: {}; choose one with --vault",
+                "{flag} is for one vault, and {} has policies for several: {}; choose one with --vault",
+                self.place("the set of files"),
                 names()
             )),
             _ => Ok(known),
@@ -135,6 +171,7 @@ impl Render {
             resolution,
             index.service(&firewall.vault),
             &self.proxy(firewall),
+            self.reads_files(),
         )
     }
 
@@ -198,10 +235,14 @@ fn write(output: &mut Output, rendered: &[RenderedVault], folder: &Path) -> Resu
 }
 
 /// Which file a policy came from: the index does not care.
-struct PolicyFiles(Vec<(String, String, String)>);
+struct PolicyFiles {
+    from_files: bool,
+    /// Namespace, name, file.
+    places: Vec<(String, String, String)>,
+}
 
 impl PolicyFiles {
-    fn of(loaded: &LoadedObjects) -> Self {
+    fn of(loaded: &LoadedObjects, from_files: bool) -> Self {
         let place = |policy: &Located<ValidatedPolicy>| {
             (
                 policy.object.vault.namespace.clone(),
@@ -209,14 +250,17 @@ impl PolicyFiles {
                 policy.file.display().to_string(),
             )
         };
-        Self(loaded.policies.iter().map(place).collect())
+        Self {
+            from_files,
+            places: loaded.policies.iter().map(place).collect(),
+        }
     }
 
     /// Why policies of a vault are refused that are valid by themselves.
     fn violations(&self, vault: &VaultId, resolution: &Resolution) -> Vec<LocatedViolation> {
         let located = |refused: &RefusedPolicy| {
             let file = self
-                .0
+                .places
                 .iter()
                 .find(|(namespace, name, _)| {
                     *namespace == vault.namespace && *name == refused.policy
@@ -225,6 +269,7 @@ impl PolicyFiles {
             LocatedViolation {
                 file: file.unwrap_or_default(),
                 kind: "VaultNetworkPolicy".to_owned(),
+                namespace: (!self.from_files).then(|| vault.namespace.clone()),
                 name: refused.policy.clone(),
                 field: refused.violation.field.clone(),
                 reason: refused.violation.reason,

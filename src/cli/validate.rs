@@ -1,22 +1,29 @@
-//! `vaultwall validate`: every violation of the objects in files, or that there is none.
+//! `vaultwall validate`: every violation of the objects in files or in the cluster, or that there is none.
 
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::cluster::{self, ClusterArgs};
 use super::{Answer, Format, Outcome, Output};
 use crate::index::objects::{LoadError, LoadedObjects, LocatedViolation};
 use crate::policy::Limits;
 
-/// Check objects in files and report every violation.
+/// Check objects in files or in the cluster and report every violation.
 ///
-/// Reads `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods, `ServiceAccounts` and Services as
+/// Without -f it checks the policies and virtual networks of the cluster, with --namespace the policies of that one.
+/// With -f it reads `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods, `ServiceAccounts` and Services as
 /// `kubectl get -o yaml` prints them; YAML or JSON, several documents a file, Lists too.
 #[derive(clap::Args, Debug)]
 pub(super) struct Validate {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context", "namespace"])]
     paths: Vec<PathBuf>,
+    /// The namespace whose policies are checked; all namespaces otherwise.
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = cluster::namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -71,16 +78,28 @@ impl Error for CannotRead {}
 
 impl Validate {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let loaded = LoadedObjects::load(&self.paths, &self.limits.into());
+        let limits = self.limits.into();
+        let from_files = !self.paths.is_empty();
+        let loaded = if from_files {
+            LoadedObjects::load(&self.paths, &limits)
+        } else {
+            cluster::to_validate(&self.cluster, self.namespace.as_deref(), limits)?
+        };
         for (kind, count) in &loaded.ignored {
             tracing::info!("passed over {count} of kind {kind}, which no firewall needs");
         }
         if loaded.is_empty() {
-            tracing::warn!("no objects were found in the paths of -f");
+            let place = if from_files {
+                "the paths of -f".to_owned()
+            } else {
+                self.namespace
+                    .map_or("the cluster".into(), |name| format!("namespace {name}"))
+            };
+            tracing::warn!("no objects were found in {place}");
         }
         match output.format {
             Format::Json => output.json(&loaded.violations)?,
-            Format::Text => output.text(&text(&loaded))?,
+            Format::Text => output.text(&text(&loaded, from_files))?,
         }
         if !loaded.errors.is_empty() {
             return Err(Box::new(CannotRead(loaded.errors)));
@@ -94,12 +113,13 @@ impl Validate {
 }
 
 /// The violations, and a last line that counts.
-fn text(loaded: &LoadedObjects) -> String {
+fn text(loaded: &LoadedObjects, from_files: bool) -> String {
     if !loaded.violations.is_empty() {
         return violations(&loaded.violations);
     }
+    let facts = counted(loaded.facts(), "Kubernetes object", "Kubernetes objects");
     format!(
-        "{}: {}, {}, {}\n",
+        "{}: {}, {}{}\n",
         if loaded.errors.is_empty() {
             "valid"
         } else {
@@ -111,7 +131,11 @@ fn text(loaded: &LoadedObjects) -> String {
             "virtual network",
             "virtual networks"
         ),
-        counted(loaded.facts(), "Kubernetes object", "Kubernetes objects"),
+        if from_files {
+            format!(", {facts}")
+        } else {
+            String::new()
+        },
     )
 }
 
@@ -129,9 +153,16 @@ pub(super) fn violations(violations: &[LocatedViolation]) -> String {
                 text.escape_debug().to_string()
             }
         };
+        let place = match first.namespace.as_deref() {
+            None => format!("{}: ", first.file),
+            Some(_) => String::new(),
+        };
+        let namespace = match first.namespace.as_deref() {
+            None | Some("") => String::new(),
+            Some(namespace) => format!("{namespace}/"),
+        };
         lines.push(format!(
-            "{}: {} {}",
-            first.file,
+            "{place}{} {namespace}{}",
             shown(&first.kind, "(no kind)"),
             shown(&first.name, "(no name)")
         ));
@@ -160,7 +191,15 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 }
 
 fn same_object(one: &LocatedViolation, other: &LocatedViolation) -> bool {
-    (&one.file, &one.kind, &one.name) == (&other.file, &other.kind, &other.name)
+    let key = |of: &LocatedViolation| {
+        (
+            of.file.clone(),
+            of.kind.clone(),
+            of.namespace.clone(),
+            of.name.clone(),
+        )
+    };
+    key(one) == key(other)
 }
 
 fn field(violation: &LocatedViolation) -> String {

@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
-use super::{ProtectedService, ProxyPorts};
+use super::{ProtectedService, ProxyPorts, firewall_name, vault_name};
 use crate::api::{generated_labels, proxy_labels};
 use crate::policy::{
     ClientAddressSource, DefaultAction, Denial, Firewall, MAX_DROP_BLOCKS, ManagementAccess, Peer,
@@ -66,7 +66,8 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
         (own_pods, cluster),
         (proxies, api),
     ];
-    network_policy(vault, "vault", service.selector().clone(), opened)
+    let name = vault_name(&vault.service);
+    network_policy(vault, name, service.selector().clone(), opened)
 }
 
 /// `<service>-firewall` selects the proxies.
@@ -95,7 +96,7 @@ pub fn firewall_policy(firewall: &Firewall) -> Result<NetworkPolicy, NetworkPoli
     ];
     Ok(network_policy(
         &firewall.vault,
-        "firewall",
+        firewall_name(&firewall.vault.service),
         proxy_labels(&firewall.vault.service),
         opened,
     ))
@@ -167,13 +168,13 @@ impl Sources {
 /// A policy on the pods with the labels `selected`, that opens the given ports and no other.
 fn network_policy(
     vault: &VaultId,
-    suffix: &str,
+    name: String,
     selected: BTreeMap<String, String>,
     opened: impl IntoIterator<Item = (Sources, IntOrString)>,
 ) -> NetworkPolicy {
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some(format!("{}-{suffix}", vault.service)),
+            name: Some(name),
             namespace: Some(vault.namespace.clone()),
             labels: Some(generated_labels(&vault.service)),
             ..ObjectMeta::default()

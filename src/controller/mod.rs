@@ -4,8 +4,10 @@
 //! Data flows one way: watches → index → resolved firewalls → xDS snapshots (every replica) → children and status (the
 //! leader alone writes).
 
+pub mod certificates;
 pub mod clock;
 pub mod leader;
 pub mod operations;
+pub mod replicas;
 pub mod rights;
 pub mod status;

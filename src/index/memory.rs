@@ -38,7 +38,7 @@ pub struct Index {
 #[derive(Clone, Debug, PartialEq)]
 pub struct VaultResolution {
     /// What the policies come to. When none is accepted, `accepted` is empty and the firewall is the last accepted
-    /// one, with the pods of now, or denies everything if there never was one.
+    /// one, with the pods of now and its proxies' settings, or denies everything if there never was one.
     pub resolution: Resolution,
     /// Whether the firewall is that of an earlier time because no policy is accepted now.
     pub kept: bool,
@@ -322,11 +322,13 @@ impl Index {
                     virtual_networks,
                     ..inputs
                 })
-                .firewall
             });
-            let kept = kept.filter(|firewall| !firewall.policies.is_empty());
+            let kept = kept.filter(|kept| !kept.firewall.policies.is_empty());
             let is_kept = kept.is_some();
-            resolution.firewall = kept.unwrap_or(resolution.firewall);
+            if let Some(kept) = kept {
+                resolution.firewall = kept.firewall;
+                resolution.proxy = kept.proxy;
+            }
             return Some(VaultResolution {
                 resolution,
                 kept: is_kept,

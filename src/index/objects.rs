@@ -1,4 +1,5 @@
-//! Objects from files and folders: our own kinds, checked and validated, and ordinary Kubernetes objects as facts.
+//! Objects from files and folders, or as an API server sends them: our own kinds, checked and validated, and ordinary
+//! Kubernetes objects as facts.
 //!
 //! A file is read on its own ([`load_file`]), so that a watcher reloads the one that changed; [`LoadedObjects`] puts files
 //! together and finds what stands in two of them. An object with a violation is left out; whether the others may then be
@@ -30,13 +31,20 @@ use crate::policy::{
     Limits, ValidatedPolicy, ValidatedVirtualNetwork, VaultId, Violation, ViolationReason,
 };
 
+/// What stands for the file of an object that came from a cluster.
+pub const CLUSTER: &str = "cluster";
+
 /// A violation with its place; serialized it has exactly these keys, which are a stable contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LocatedViolation {
-    /// The file, as it was named or found.
+    /// The file, as it was named or found; [`CLUSTER`] for an object of a cluster.
     pub file: String,
     /// Kind of the object; empty when it does not say.
     pub kind: String,
+    /// Namespace of an object of a cluster, empty for a cluster-scoped one; files have their own name to tell objects
+    /// apart, and no such key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Name of the object; empty when it does not say.
     pub name: String,
     /// Field path; empty for the object itself.
@@ -162,7 +170,15 @@ pub fn parse_file(file: &Path, text: &str, limits: &Limits) -> Result<FileConten
     Ok(reader.finish())
 }
 
-/// Everything from a set of files.
+/// Reads an object or a List as an API server sends it.
+pub fn read_from_cluster(sent: Value, limits: &Limits) -> FileContents {
+    let mut reader = Reader::of_cluster(limits);
+    // Sent as JSON, it has one reading.
+    reader.document(sent, None);
+    reader.finish()
+}
+
+/// Everything from a set of files, or from a cluster.
 #[derive(Debug, Default)]
 pub struct LoadedObjects {
     /// The policies.
@@ -312,6 +328,7 @@ fn duplicate(file: &Path, first: &Path, key: ObjectKey) -> LocatedViolation {
         file: file.display().to_string(),
         message: format!("{key} stands here and {place}; remove one, neither is used"),
         kind: key.kind,
+        namespace: None,
         name: key.name,
         field: String::new(),
         reason: ViolationReason::Duplicate,

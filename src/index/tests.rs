@@ -360,6 +360,25 @@ fn without_an_accepted_policy_what_was_in_force_stays() {
     assert_eq!(index.resolve(&vault()), None);
 }
 
+/// A mistake in a rule must not take proxies or a load balancer away.
+#[test]
+fn without_an_accepted_policy_the_proxies_stay_as_they_were() {
+    let mut index = Index::new(Limits {
+        virtual_network_rules: 1,
+        ip_rules: 1,
+    });
+    let three = || policy("p", 1).with(|p| p.proxy.replicas = Some(3));
+    let replicas = |index: &mut Index, policy: ValidatedPolicy| {
+        Event::Policy(policy).tell(index);
+        index.resolve(&vault()).unwrap().resolution.proxy.replicas()
+    };
+    assert_eq!(replicas(&mut index, three()), 3);
+    let refused = three().with(|p| p.proxy.replicas = None);
+    let refused = refused.ip("203.0.113.1").ip("203.0.113.2");
+    assert_eq!(replicas(&mut index, refused), 3);
+    assert_eq!(replicas(&mut index, policy("p", 1)), 2);
+}
+
 #[test]
 fn an_invalid_policy_beside_a_valid_one_opens_nothing() {
     let mut index = Index::default();

@@ -9,6 +9,8 @@ mod limits;
 mod model;
 mod nearest;
 mod pod_group;
+mod proxy_settings;
+mod quantity;
 mod remedy;
 mod resolve;
 mod selector;
@@ -21,6 +23,8 @@ pub use limits::*;
 pub use model::*;
 pub use nearest::*;
 pub use pod_group::*;
+pub use proxy_settings::*;
+pub use quantity::Quantity;
 pub use remedy::*;
 #[cfg(test)]
 pub(crate) use resolve::fixtures;

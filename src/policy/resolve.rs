@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    DefaultAction, Firewall, Limits, PodMembership, ValidatedPolicy, ValidatedVirtualNetwork,
-    VaultId, Violation,
+    DefaultAction, Firewall, Limits, PodMembership, ProxySettings, ValidatedPolicy,
+    ValidatedVirtualNetwork, VaultId, Violation,
 };
 use sources::PolicySources;
 pub use sources::referenced_groups;
@@ -25,6 +25,8 @@ pub type VirtualNetworks = BTreeMap<String, Arc<ValidatedVirtualNetwork>>;
 pub struct Resolution {
     /// What is to be enforced.
     pub firewall: Firewall,
+    /// How the proxies are run: the oldest accepted policy says it, as it says the firewall's settings.
+    pub proxy: ProxySettings,
     /// Names of the policies that it was made from, oldest first.
     pub accepted: Vec<String>,
     /// Policies that are not accepted; they open nothing.
@@ -121,9 +123,11 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     let policies: Vec<&ValidatedPolicy> = accepted.iter().map(|sources| sources.policy).collect();
 
     let mut firewall = Firewall::deny_all(inputs.vault.clone(), inputs.port);
+    let mut proxy = ProxySettings::default();
     let mut conflicts = Vec::new();
     if let Some(oldest) = policies.first() {
         settings::take(&mut firewall, oldest);
+        proxy = oldest.proxy.clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);
         firewall.virtual_networks = sources.virtual_networks;
@@ -140,6 +144,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     Resolution {
         accepted: firewall.policies.clone(),
         firewall,
+        proxy,
         refused,
         unresolved,
         conflicts,

@@ -3,6 +3,7 @@
 
 mod names;
 mod network_rules;
+mod proxy;
 mod selector;
 #[cfg(test)]
 #[rustfmt::skip] // tables are read by eye
@@ -80,9 +81,7 @@ pub fn validate_policy(
     let ip_rules = network_rules::ip_rules(&name, &spec.ip_rules, limits.ip_rules, &mut findings);
     let client_address = client_address(&spec.client_address, &mut findings);
     refuse_identities(&spec.management, &mut findings);
-    if spec.proxy.is_some() {
-        findings.not_supported_yet("spec.proxy", "settings of the proxies");
-    }
+    let proxy = proxy::check(spec.proxy.as_ref(), &mut findings);
     findings.or_else(ValidatedPolicy {
         name,
         created: created(&policy.metadata),
@@ -101,6 +100,7 @@ pub fn validate_policy(
         client_address,
         management: spec.management.access,
         access_log: spec.access_log.level,
+        proxy,
     })
 }
 

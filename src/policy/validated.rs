@@ -6,8 +6,8 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    AccessLogLevel, ClientAddressSource, DefaultAction, Denial, Engine, ManagementAccess, VaultApi,
-    VaultId,
+    AccessLogLevel, ClientAddressSource, DefaultAction, Denial, Engine, ManagementAccess,
+    ProxySettings, VaultApi, VaultId,
 };
 
 /// A `VaultNetworkPolicy` that can be enforced.
@@ -41,6 +41,8 @@ pub struct ValidatedPolicy {
     pub management: ManagementAccess,
     /// What the access log records.
     pub access_log: AccessLogLevel,
+    /// How its proxies are run.
+    pub proxy: ProxySettings,
 }
 
 /// A virtual-network rule.

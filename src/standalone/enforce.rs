@@ -279,6 +279,13 @@ fn say(resolved: &VaultResolution) {
             resolution.firewall.vault
         );
     }
+    if !resolution.proxy.is_empty() {
+        tracing::warn!(
+            "spec.proxy of the policies of {} says nothing here: it is about proxies in a cluster, and this is the one \
+             proxy of standalone mode",
+            resolution.firewall.vault
+        );
+    }
     let remarks = resolution
         .unresolved
         .iter()

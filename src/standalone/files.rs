@@ -398,6 +398,7 @@ fn describe(violation: &LocatedViolation) -> String {
         field,
         reason,
         message,
+        ..
     } = violation;
     format!("{file}: {kind} {name}: {field}: {message} ({reason:?})")
 }

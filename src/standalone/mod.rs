@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use tokio::sync::watch as signal;
 
-use crate::compile::envoy::{Bootstrap, Proxy, Upstream};
+use crate::compile::envoy::{Bootstrap, Proxy, Upstream, XdsServer};
 use crate::policy::{Limits, VaultId};
 use crate::xds::{self, SnapshotStore};
 
@@ -144,8 +144,9 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
     let socket = options.state.join("xds.sock");
     let bootstrap = Bootstrap {
         node_id: node.clone(),
-        xds_socket: socket.display().to_string(),
+        xds: XdsServer::Socket(socket.display().to_string()),
         admin_socket: options.state.join("admin.sock").display().to_string(),
+        metrics: None,
     };
     // Who has the socket has the state folder, and its Envoy.
     let listener = xds::bind_unix(&socket)?;

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::{Options, StandaloneError};
-use crate::compile::envoy::Bootstrap;
+use crate::compile::envoy::{ARGUMENTS, Bootstrap};
 
 /// Shortest and longest wait before Envoy is started again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -23,9 +23,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const WELL: Duration = Duration::from_secs(30);
 /// How long Envoy may take to end before it is killed.
 const STOPPING: Duration = Duration::from_secs(5);
-
-/// How long connections may go on with a listener that was replaced; those in use are asked to close before.
-const DRAIN_SECONDS: &str = "5";
 
 /// Why Envoy cannot be run.
 #[derive(thiserror::Error, Debug)]
@@ -193,21 +190,7 @@ fn spawn(binary: &Path, bootstrap: &Path, process_id: &Path) -> Result<Child, Pr
     let child = Command::new(binary)
         .arg("-c")
         .arg(bootstrap)
-        .args([
-            // Envoy's restart protocol hands the listening sockets to whoever asks, on a socket without permissions.
-            "--disable-hot-restart",
-            // A connection stays with the listener that accepted it, and with its trusted proxies, until it is closed.
-            "--drain-strategy",
-            "immediate",
-            "--drain-time-s",
-            DRAIN_SECONDS,
-            "--log-level",
-            "warning",
-            "--component-log-level",
-            "main:error,misc:error",
-            "--file-flush-interval-msec",
-            "100",
-        ])
+        .args(ARGUMENTS)
         .stdin(Stdio::null())
         // A group of its own: a signal to this process's group must not end what enforces.
         .process_group(0)

@@ -17,14 +17,15 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::server_tls::Peer;
 use super::session::{Event, Outcome, Output, ProtocolError, Session};
 use super::store::{Connection, SnapshotStore};
 
@@ -110,27 +111,28 @@ pub async fn serve_unix(
     store: Arc<SnapshotStore>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    serve(UnixListenerStream::new(listener), store, stop).await
-}
-
-/// Serves on a TCP socket until `stop` is done.
-pub async fn serve_tcp(
-    listener: TcpListener,
-    store: Arc<SnapshotStore>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    // Small responses must not wait for the acknowledgement of earlier ones.
     serve(
-        TcpIncoming::from(listener).with_nodelay(Some(true)),
+        UnixListenerStream::new(listener),
         store,
+        Access::Socket,
         stop,
     )
     .await
 }
 
-async fn serve<I, S>(
+/// Who may speak as which node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Whoever can open the socket, as any.
+    Socket,
+    /// The owner of a certificate, as the node that it names.
+    Certificate,
+}
+
+pub(super) async fn serve<I, S>(
     incoming: I,
     store: Arc<SnapshotStore>,
+    access: Access,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError>
 where
@@ -139,7 +141,11 @@ where
 {
     let (stopping, stopped) = watch::channel(false);
     let mut overdue = stopped.clone();
-    let service = AggregatedDiscoveryServiceServer::new(Discovery { store, stopped });
+    let service = AggregatedDiscoveryServiceServer::new(Discovery {
+        store,
+        access,
+        stopped,
+    });
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -162,6 +168,7 @@ where
 #[derive(Debug)]
 struct Discovery {
     store: Arc<SnapshotStore>,
+    access: Access,
     stopped: watch::Receiver<bool>,
 }
 
@@ -183,20 +190,47 @@ impl AggregatedDiscoveryService for Discovery {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let peer = match self.access {
+            Access::Socket => None,
+            // Without one nobody is let in, whatever the reason.
+            Access::Certificate => Some(
+                request
+                    .extensions()
+                    .get::<Peer>()
+                    .cloned()
+                    .ok_or_else(|| Status::permission_denied("the peer is not known"))?,
+            ),
+        };
         let (responses, queue) = mpsc::channel(RESPONSES_QUEUED);
         let mut stopped = self.stopped.clone();
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
-            let conversation = converse(&store, request.into_inner(), &responses);
+            let conversation = converse(&store, peer.as_ref(), request.into_inner(), &responses);
+            let mut believed = peer.clone();
+            let no_longer_believed = async move {
+                match &mut believed {
+                    Some(peer) => peer.is_no_longer_believed().await,
+                    None => std::future::pending().await,
+                }
+            };
             let stopping = async move {
                 // An error means that the server itself is gone, which is the same to a stream.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             };
             let end = tokio::select! {
                 end = conversation => end,
+                status = no_longer_believed => Err(status),
                 () = stopping => Err(Status::unavailable("the xDS server is stopping")),
             };
             if let Err(status) = end {
+                let is_refused = matches!(
+                    status.code(),
+                    tonic::Code::PermissionDenied | tonic::Code::Unauthenticated
+                );
+                if let Some(peer) = peer.filter(|_| is_refused) {
+                    tracing::warn!("a proxy is refused: {}", status.message());
+                    peer.refuse();
+                }
                 // When it cannot be told, the client is gone or does not read: there is nobody to tell.
                 let _ = responses.try_send(Err(status));
             }
@@ -207,13 +241,18 @@ impl AggregatedDiscoveryService for Discovery {
 
 async fn converse(
     store: &Arc<SnapshotStore>,
+    peer: Option<&Peer>,
     mut requests: Streaming<DeltaDiscoveryRequest>,
     responses: &mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
 ) -> Result<(), Status> {
     let Some(first) = requests.message().await? else {
         return Ok(());
     };
-    let mut connection = store.connect(node_of(&first)?);
+    let node = node_of(&first)?;
+    if let Some(peer) = peer {
+        peer.check_node(node)?;
+    }
+    let mut connection = store.connect(node);
     tracing::info!(node = connection.node(), session = %connection.id(), "a proxy is connected");
     if !connection.has_snapshot() {
         tracing::warn!(

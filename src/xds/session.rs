@@ -18,6 +18,7 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
+use serde::{Deserialize, Serialize};
 
 use super::resource::ResourceType;
 use super::snapshot::Snapshot;
@@ -83,7 +84,7 @@ pub enum Outcome {
 }
 
 /// A resource that a proxy refuses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rejection {
     /// The resource's type.
     pub kind: ResourceType,

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
+use super::changes::{Announcer, Changes};
 use super::session::{Event, Progress, Rejection};
 use super::snapshot::Snapshot;
 
@@ -37,7 +39,7 @@ pub struct Report {
 }
 
 /// How far a node's proxies have come with its newest snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of the newest snapshot; `None`: nothing was published.
     pub version: Option<String>,
@@ -119,6 +121,7 @@ fn words(rejections: &[Rejection]) -> String {
 pub struct SnapshotStore {
     nodes: Mutex<HashMap<Arc<str>, Arc<Node>>>,
     reports: broadcast::Sender<Report>,
+    changes: Announcer,
     last_session: AtomicU64,
 }
 
@@ -181,6 +184,7 @@ impl Default for SnapshotStore {
         Self {
             nodes: Mutex::default(),
             reports: broadcast::Sender::new(REPORTS_KEPT),
+            changes: Announcer::default(),
             last_session: AtomicU64::default(),
         }
     }
@@ -197,7 +201,7 @@ impl SnapshotStore {
     pub fn publish(&self, node: &str, snapshot: Snapshot) -> String {
         let version = snapshot.version().to_owned();
         self.with_node(node, |node| {
-            node.snapshot.send_if_modified(|current| {
+            let is_new = node.snapshot.send_if_modified(|current| {
                 let is_new = current
                     .as_ref()
                     .is_none_or(|current| current.version() != version);
@@ -205,7 +209,10 @@ impl SnapshotStore {
                     *current = Some(Arc::new(snapshot));
                 }
                 is_new
-            })
+            });
+            if is_new {
+                self.changes.announce(&node.name);
+            }
         });
         version
     }
@@ -216,6 +223,7 @@ impl SnapshotStore {
         let mut nodes = self.nodes();
         if let Some(known) = nodes.get(node).cloned() {
             known.snapshot.send_replace(None);
+            self.changes.announce(&known.name);
             if known.is_idle() {
                 nodes.remove(node);
             }
@@ -306,6 +314,12 @@ impl SnapshotStore {
         self.reports.subscribe()
     }
 
+    /// Which nodes have another [`Status`] than before; first all that are known. For who looks after all nodes at once,
+    /// where [`SnapshotStore::status_changed`] is about one.
+    pub fn changes(&self) -> Changes {
+        self.changes.subscribe(|| self.nodes_known())
+    }
+
     /// A proxy is there; it is gone when the connection is dropped.
     pub(super) fn connect(self: &Arc<Self>, node: &str) -> Connection {
         let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
@@ -313,6 +327,7 @@ impl SnapshotStore {
             node.sessions.send_modify(|sessions| {
                 sessions.insert(id, Progress::default());
             });
+            self.changes.announce(&node.name);
             Arc::clone(node)
         });
         let mut snapshots = node.snapshot.subscribe();
@@ -382,15 +397,19 @@ impl Connection {
                 event,
             });
         }
-        self.node
-            .sessions
-            .send_if_modified(|sessions| match sessions.get_mut(&self.id) {
-                Some(known) if *known != progress => {
-                    *known = progress;
-                    true
-                }
-                _ => false,
-            });
+        let is_news =
+            self.node
+                .sessions
+                .send_if_modified(|sessions| match sessions.get_mut(&self.id) {
+                    Some(known) if *known != progress => {
+                        *known = progress;
+                        true
+                    }
+                    _ => false,
+                });
+        if is_news {
+            self.store.changes.announce(&self.node.name);
+        }
     }
 }
 
@@ -401,6 +420,7 @@ impl Drop for Connection {
         self.node.sessions.send_modify(|sessions| {
             sessions.remove(&self.id);
         });
+        self.store.changes.announce(&self.node.name);
         if self.node.is_idle() {
             nodes.remove(&self.node.name);
         }

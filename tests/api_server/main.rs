@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod fleet;
 mod harness;
 mod judge;
 #[path = "../kubernetes/mod.rs"]

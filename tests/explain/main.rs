@@ -75,9 +75,10 @@ const ANSWERS: &[Row] = &[
 /// Arguments, a part of the message; all exit with 2.
 #[rustfmt::skip] // read by eye
 const CANNOT_TELL: &[(&str, &str)] = &[
-    ("--vault vault/openbao --source-ip 10.0.0.1", "reading the cluster is not supported yet: give files with -f"),
+    ("--kubeconfig nowhere/config --vault vault/openbao --source-ip 10.0.0.1", "the kubeconfig nowhere/config cannot be read: No such file"),
+    ("-f examples/quickstart --context here --vault vault/openbao --source-ip 10.0.0.1", "cannot be used with"),
     ("-f examples/quickstart --vault vault/nothing --source-ip 10.0.0.1", "no policy in the files of -f is for the vault vault/nothing; there are policies for vault/openbao"),
-    ("-f examples/quickstart/facts.yaml --vault vault/openbao --source-ip 10.0.0.1", "there are no policies in them"),
+    ("-f examples/quickstart/facts.yaml --vault vault/openbao --source-ip 10.0.0.1", "there are no policies at all"),
     ("-f examples/quickstart --vault vault/openbao --pod build/nobody", "there is no pod build/nobody in the files of -f"),
     ("-f examples/quickstart --vault vault/openbao --pod build/runner-0", "its phase is Succeeded"),
     ("-f tests/explain/direct.yaml --vault vault/openbao --pod kube-system/node-agent", "give the node's address with --source-ip"),

@@ -17,7 +17,7 @@ use paths::paths_of;
 /// Folders that know no I/O, no clock, no client and no runtime.
 const PURE: [&str; 3] = ["src/policy", "src/vault_api", "src/compile"];
 /// Crates that they may use: plain data, text, and the wire types of Kubernetes and Envoy.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 18] = [
     "std",
     "core",
     "alloc",
@@ -34,6 +34,7 @@ const CRATES: [&str; 17] = [
     "serde",
     "serde_json",
     "serde_saphyr",
+    "sha2",
     "thiserror",
 ];
 /// Modules of this crate that they may use.

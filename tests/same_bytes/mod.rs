@@ -50,12 +50,12 @@ fn equal_input_in_any_order_gives_equal_bytes() {
     for case in Case::all() {
         let first: Vec<_> = firewalls(load(&case))
             .iter()
-            .map(|(firewall, _)| bytes(firewall))
+            .map(|(firewall, _, _)| bytes(firewall))
             .collect();
         for seed in 0..REPETITIONS {
             let mut loaded = load(&case);
             shuffle(&mut loaded, seed);
-            for ((firewall, _), first) in firewalls(loaded).iter().zip(&first) {
+            for ((firewall, _, _), first) in firewalls(loaded).iter().zip(&first) {
                 for ((name, again), (_, before)) in bytes(firewall).iter().zip(first) {
                     assert!(
                         again == before,

@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 use tokio::runtime::Runtime;
-use vaultwall::compile::envoy::{self, Bootstrap, Configuration, Proxy, Upstream};
+use vaultwall::compile::envoy::{self, Bootstrap, Configuration, Proxy, Upstream, XdsServer};
 use vaultwall::index::objects::{LoadedObjects, parse_file};
 use vaultwall::policy::{Firewall, Limits, VaultId};
 use vaultwall::xds::{
@@ -41,8 +41,9 @@ fn start_envoy(sandbox: &Sandbox) -> Envoy {
     let path = |name: &str| sandbox.state().join(name).display().to_string();
     let bootstrap = Bootstrap {
         node_id: NODE.into(),
-        xds_socket: path("xds.sock"),
+        xds: XdsServer::Socket(path("xds.sock")),
         admin_socket: path("admin.sock"),
+        metrics: None,
     };
     let file = sandbox.state().join("bootstrap.pb");
     std::fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();

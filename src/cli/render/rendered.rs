@@ -60,6 +60,7 @@ impl RenderedVault {
         resolution: &Resolution,
         service: Option<&ServiceFact>,
         proxy: &Proxy,
+        from_files: bool,
     ) -> Result<Self, Failure> {
         let firewall = &resolution.firewall;
         let VaultId {
@@ -84,6 +85,9 @@ impl RenderedVault {
             Some(service) => {
                 ProtectedService::of(service, firewall.port).map_err(|error| error.to_string())
             }
+            None if !from_files => Err(format!(
+                "there is no Service {namespace}/{name} in the cluster; create it, or correct targetRef in the policies"
+            )),
             None => Err(format!(
                 "the Service {namespace}/{name} is in none of the files; add it, as \
                  `kubectl get service -n {namespace} {name} -o yaml` prints it"

@@ -7,39 +7,31 @@ use envoy_types::pb::envoy::config::bootstrap::v3::runtime_layer::LayerSpecifier
 use envoy_types::pb::envoy::config::bootstrap::v3::{
     Admin, Bootstrap as Message, LayeredRuntime, RuntimeLayer,
 };
-use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, ApiConfigSource, ApiVersion, BackoffStrategy, GrpcService, Http2ProtocolOptions,
-    KeepaliveSettings, Node, Pipe, RetryPolicy, address, api_config_source::ApiType,
-};
-use envoy_types::pb::envoy::config::endpoint::v3::{
-    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
-};
-use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
-use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
-    ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+    Address, ApiConfigSource, ApiVersion, BackoffStrategy, ConfigSource, GrpcService, Node, Pipe,
+    RetryPolicy, address, api_config_source::ApiType,
 };
 use envoy_types::pb::google::protobuf::{Duration, Struct, Value, value};
 
 use super::listener::{Delivery, listener};
-use super::wire::any;
+use super::metrics_port::MetricsPort;
+use super::xds_cluster::{self, XdsServer};
 use super::{Proxy, cluster, routes};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
-const XDS_CLUSTER: &str = "vaultwall-xds";
-
-/// The bootstrap of an Envoy that asks Vaultwall over a Unix socket.
+/// The bootstrap of an Envoy that asks Vaultwall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     /// Name of the firewall whose configuration it asks for.
     pub node_id: String,
-    /// Path of the socket that Vaultwall serves on.
-    pub xds_socket: String,
+    /// Where it asks.
+    pub xds: XdsServer,
     /// Path of Envoy's own admin socket.
     pub admin_socket: String,
+    /// Its port for probes and metrics, if it has one.
+    pub metrics: Option<MetricsPort>,
 }
 
 impl Bootstrap {
@@ -47,7 +39,7 @@ impl Bootstrap {
     pub fn message(&self) -> Message {
         let grpc = GrpcService {
             target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
-                cluster_name: XDS_CLUSTER.into(),
+                cluster_name: xds_cluster::NAME.into(),
                 retry_policy: Some(RetryPolicy {
                     retry_back_off: Some(BackoffStrategy {
                         base_interval: Some(Duration {
@@ -72,6 +64,15 @@ impl Bootstrap {
             set_node_on_first_message_only: true,
             ..ApiConfigSource::default()
         };
+        // Without a limit: an Envoy that gave up waiting would say that it is ready, with no listener.
+        let source = || ConfigSource {
+            initial_fetch_timeout: Some(Duration::default()),
+            ..super::listener::aggregated()
+        };
+        let mut clusters = vec![self.xds.cluster()];
+        if let Some(metrics) = self.metrics {
+            clusters.extend(metrics.clusters(&self.admin_socket));
+        }
         Message {
             node: Some(Node {
                 id: self.node_id.clone(),
@@ -84,13 +85,18 @@ impl Bootstrap {
             }),
             layered_runtime: Some(runtime()),
             dynamic_resources: Some(DynamicResources {
-                lds_config: Some(super::listener::aggregated()),
-                cds_config: Some(super::listener::aggregated()),
+                lds_config: Some(source()),
+                cds_config: Some(source()),
                 ads_config: Some(ads),
                 ..DynamicResources::default()
             }),
             static_resources: Some(StaticResources {
-                clusters: vec![xds_cluster(&self.xds_socket)],
+                listeners: self
+                    .metrics
+                    .map(MetricsPort::listener)
+                    .into_iter()
+                    .collect(),
+                clusters,
                 ..StaticResources::default()
             }),
             ..Message::default()
@@ -130,53 +136,8 @@ fn runtime() -> LayeredRuntime {
     }
 }
 
-fn xds_cluster(socket: &str) -> Cluster {
-    let endpoint = Endpoint {
-        address: Some(pipe(socket)),
-        ..Endpoint::default()
-    };
-    let endpoint = LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
-        ..LbEndpoint::default()
-    };
-    let second = |seconds| Some(Duration { seconds, nanos: 0 });
-    let http2 = HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
-            ExplicitHttpConfig {
-                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions {
-                    connection_keepalive: Some(KeepaliveSettings {
-                        interval: second(30),
-                        timeout: second(5),
-                        ..KeepaliveSettings::default()
-                    }),
-                    ..Http2ProtocolOptions::default()
-                })),
-            },
-        )),
-        ..HttpProtocolOptions::default()
-    };
-    let options = any(&http2);
-    Cluster {
-        name: XDS_CLUSTER.into(),
-        connect_timeout: second(1),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
-        typed_extension_protocol_options: HashMap::from([(
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            options,
-        )]),
-        load_assignment: Some(ClusterLoadAssignment {
-            cluster_name: XDS_CLUSTER.into(),
-            endpoints: vec![LocalityLbEndpoints {
-                lb_endpoints: vec![endpoint],
-                ..LocalityLbEndpoints::default()
-            }],
-            ..ClusterLoadAssignment::default()
-        }),
-        ..Cluster::default()
-    }
-}
-
-fn pipe(path: &str) -> Address {
+/// A Unix socket.
+pub(super) fn pipe(path: &str) -> Address {
     Address {
         address: Some(address::Address::Pipe(Pipe {
             path: path.into(),

@@ -4,6 +4,7 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily,
 };
+use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
 };
@@ -20,14 +21,6 @@ pub(super) fn cluster(upstream: &Upstream) -> Cluster {
     } else {
         DiscoveryType::StrictDns
     };
-    let endpoint = Endpoint {
-        address: Some(socket(&upstream.host, upstream.port)),
-        ..Endpoint::default()
-    };
-    let endpoint = LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
-        ..LbEndpoint::default()
-    };
     Cluster {
         name: CLUSTER.into(),
         connect_timeout: Some(Duration {
@@ -36,14 +29,27 @@ pub(super) fn cluster(upstream: &Upstream) -> Cluster {
         }),
         dns_lookup_family: DnsLookupFamily::V4Only.into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
-        load_assignment: Some(ClusterLoadAssignment {
-            cluster_name: CLUSTER.into(),
-            endpoints: vec![LocalityLbEndpoints {
-                lb_endpoints: vec![endpoint],
-                ..LocalityLbEndpoints::default()
-            }],
-            ..ClusterLoadAssignment::default()
-        }),
+        load_assignment: Some(endpoints(CLUSTER, socket(&upstream.host, upstream.port))),
         ..Cluster::default()
+    }
+}
+
+/// A cluster's one endpoint.
+pub(super) fn endpoints(cluster: &str, address: Address) -> ClusterLoadAssignment {
+    let endpoint = Endpoint {
+        address: Some(address),
+        ..Endpoint::default()
+    };
+    let endpoint = LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
+        ..LbEndpoint::default()
+    };
+    ClusterLoadAssignment {
+        cluster_name: cluster.into(),
+        endpoints: vec![LocalityLbEndpoints {
+            lb_endpoints: vec![endpoint],
+            ..LocalityLbEndpoints::default()
+        }],
+        ..ClusterLoadAssignment::default()
     }
 }

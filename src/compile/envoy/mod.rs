@@ -7,15 +7,18 @@
 //! | cluster `vault` | where allowed requests go | the vault's address |
 //! | extension configs `vaultwall.*` | the rules, and the decision | every rule |
 
+mod arguments;
 mod bootstrap;
 mod cluster;
 mod json;
 mod listener;
 mod matching;
+mod metrics_port;
 mod rbac;
 mod reply;
 mod routes;
 mod wire;
+mod xds_cluster;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -28,8 +31,11 @@ use super::ProxyPorts;
 use crate::policy::{Firewall, Listener, VaultId};
 use crate::vault_api::Table;
 
+pub use arguments::ARGUMENTS;
 pub use bootstrap::{Bootstrap, static_bootstrap};
 pub use json::{ConfigurationJson, JsonError, to_json};
+pub use metrics_port::MetricsPort;
+pub use xds_cluster::XdsServer;
 
 /// Name of the vault's cluster.
 const CLUSTER: &str = "vault";

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use envoy_types::pb::google::protobuf::{Any, UInt32Value};
+use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
+use envoy_types::pb::google::protobuf::{Any, BoolValue, UInt32Value};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use prost::{Message, Name};
 
@@ -72,6 +73,29 @@ pub(super) struct Fields {
 pub(super) struct Text {
     #[prost(string, optional, tag = "3")]
     pub string_value: Option<String>,
+}
+
+/// `envoy.extensions.filters.http.health_check.v3.HealthCheck`, with the fields used here.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct HealthCheckFilter {
+    #[prost(message, optional, tag = "1")]
+    pub pass_through_mode: Option<BoolValue>,
+    #[prost(btree_map = "string, message", tag = "4")]
+    pub cluster_min_healthy_percentages: BTreeMap<String, Percent>,
+    #[prost(message, repeated, tag = "5")]
+    pub headers: Vec<HeaderMatcher>,
+}
+
+impl Name for HealthCheckFilter {
+    const NAME: &'static str = "HealthCheck";
+    const PACKAGE: &'static str = "envoy.extensions.filters.http.health_check.v3";
+}
+
+/// `envoy.type.v3.Percent`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Percent {
+    #[prost(double, tag = "1")]
+    pub value: f64,
 }
 
 /// Packs a message with its type URL.

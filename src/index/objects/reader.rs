@@ -4,20 +4,25 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{FileContents, LocatedViolation, Object, ObjectKey, Refused, custom, fact, violation};
+use super::{
+    CLUSTER, FileContents, LocatedViolation, Object, ObjectKey, Refused, custom, fact, violation,
+};
 use crate::api::{GROUP, VERSION};
 use crate::policy::{Limits, Violation, ViolationReason, quoted};
 
-/// Reads the documents of one file.
+/// Reads the documents of one file, or what an API server sent.
 pub(super) struct Reader<'a> {
     limits: &'a Limits,
     contents: FileContents,
+    of_cluster: bool,
 }
 
 /// Which object a document says that it is.
+#[derive(Default)]
 struct Header {
     api_version: String,
     kind: String,
+    namespace: String,
     name: String,
 }
 
@@ -37,7 +42,19 @@ impl<'a> Reader<'a> {
             file: file.to_owned(),
             ..FileContents::default()
         };
-        Self { limits, contents }
+        Self {
+            limits,
+            contents,
+            of_cluster: false,
+        }
+    }
+
+    /// Reads what an API server sends.
+    pub(super) fn of_cluster(limits: &'a Limits) -> Self {
+        Self {
+            of_cluster: true,
+            ..Self::new(Path::new(CLUSTER), limits)
+        }
     }
 
     pub(super) fn finish(self) -> FileContents {
@@ -52,7 +69,10 @@ impl<'a> Reader<'a> {
     fn member(&mut self, mut value: Value, other_reading: Option<&Value>, list: Option<ListOf>) {
         let Value::Object(object) = &mut value else {
             let message = "is not an object; write apiVersion, kind, metadata and spec";
-            self.report("", "", violation("", ViolationReason::WrongType, message));
+            self.report(
+                &Header::default(),
+                violation("", ViolationReason::WrongType, message),
+            );
             return;
         };
         if let Some(list) = list.filter(|list| !list.kind.is_empty()) {
@@ -81,8 +101,7 @@ impl<'a> Reader<'a> {
             (GROUP, VERSION, "TrustedService" | "ServiceTag") => {
                 let message = format!("{} is not supported yet; remove the object", header.kind);
                 self.report(
-                    &header.kind,
-                    &header.name,
+                    &header,
                     violation("kind", ViolationReason::NotSupportedYet, message),
                 );
             }
@@ -92,8 +111,7 @@ impl<'a> Reader<'a> {
                     quoted(kind)
                 );
                 self.report(
-                    kind,
-                    &header.name,
+                    &header,
                     violation("kind", ViolationReason::UnknownKind, message),
                 );
             }
@@ -104,8 +122,7 @@ impl<'a> Reader<'a> {
                     quoted(&header.api_version)
                 );
                 self.report(
-                    &header.kind,
-                    &header.name,
+                    &header,
                     violation("apiVersion", ViolationReason::UnknownKind, message),
                 );
             }
@@ -128,6 +145,7 @@ impl<'a> Reader<'a> {
         let header = Header {
             api_version: text("/apiVersion"),
             kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),
         };
         let mut complete = true;
@@ -144,11 +162,7 @@ impl<'a> Reader<'a> {
                         "is not a text; write which object this is",
                     ),
                 };
-                self.report(
-                    &header.kind,
-                    &header.name,
-                    violation(field, reason, message),
-                );
+                self.report(&header, violation(field, reason, message));
             }
         }
         complete.then_some(header)
@@ -163,16 +177,14 @@ impl<'a> Reader<'a> {
     ) {
         let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) else {
             self.report(
-                &header.kind,
-                &header.name,
+                header,
                 violation("items", ViolationReason::WrongType, "is not a list"),
             );
             return;
         };
         if depth == MAX_LIST_DEPTH {
             self.report(
-                &header.kind,
-                &header.name,
+                header,
                 violation(
                     "items",
                     ViolationReason::Invalid,
@@ -199,7 +211,7 @@ impl<'a> Reader<'a> {
             Ok(object) => Some(object),
             Err(refused) => {
                 for found in refused.violations {
-                    self.report(&header.kind, &header.name, found);
+                    self.report(header, found);
                 }
                 refused.policy.map(Object::RefusedPolicy)
             }
@@ -209,11 +221,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn report(&mut self, kind: &str, name: &str, found: Violation) {
+    fn report(&mut self, header: &Header, found: Violation) {
         self.contents.violations.push(LocatedViolation {
             file: self.contents.file.display().to_string(),
-            kind: kind.to_owned(),
-            name: name.to_owned(),
+            kind: header.kind.clone(),
+            namespace: self.of_cluster.then(|| header.namespace.clone()),
+            name: header.name.clone(),
             field: found.field,
             reason: found.reason,
             message: found.message,

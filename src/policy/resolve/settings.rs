@@ -15,8 +15,8 @@ pub(super) fn take(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.access_log = oldest.access_log;
 }
 
-/// Settings of the younger policies that differ from the oldest one's. An empty list of engines or namespaces says
-/// nothing, so a policy that only adds a rule need not repeat them.
+/// Settings of the younger policies that differ from the oldest one's. An empty list of engines or namespaces, and a
+/// setting of the proxies that is left out, says nothing, so a policy that only adds a rule need not repeat them.
 pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
     let Some((oldest, younger)) = oldest_first.split_first() else {
         return Vec::new();
@@ -46,6 +46,20 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
             (
                 "spec.accessLog.level",
                 policy.access_log != oldest.access_log,
+            ),
+            (
+                "spec.proxy.replicas",
+                policy.proxy.replicas.is_some()
+                    && policy.proxy.replicas() != oldest.proxy.replicas(),
+            ),
+            (
+                "spec.proxy.resources",
+                policy.proxy.resources.is_some()
+                    && policy.proxy.resources() != oldest.proxy.resources(),
+            ),
+            (
+                "spec.proxy.service",
+                policy.proxy.service.is_some() && policy.proxy.service() != oldest.proxy.service(),
             ),
         ];
         conflicts.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| Remark {

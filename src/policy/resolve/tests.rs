@@ -16,7 +16,8 @@ use super::fixtures::*;
 use super::*;
 use crate::policy::{
     AccessLogLevel, ClientAddressSource, Denial, Engine, EngineNamespace, EngineType,
-    ManagementAccess, NetworkRuleSource, Peer, SubnetMembers, VaultApi, ViolationReason,
+    ManagementAccess, NetworkRuleSource, Peer, ProxyResources, ProxyService, ServiceType,
+    SubnetMembers, VaultApi, ViolationReason,
 };
 
 /// Three namespaces with a pod each, and two more in `shop`.
@@ -377,6 +378,30 @@ fn settings_come_from_the_oldest() {
             }),
             &["spec.targetRef.port", "spec.vault.api"],
         ),
+        (
+            Box::new(|p| p.proxy.replicas = Some(3)),
+            &["spec.proxy.replicas"],
+        ),
+        (
+            Box::new(|p| {
+                p.proxy.resources = Some(ProxyResources {
+                    requests: labels("cpu=1"),
+                    limits: labels(""),
+                });
+            }),
+            &["spec.proxy.resources"],
+        ),
+        (
+            Box::new(|p| {
+                p.proxy.service = Some(ProxyService {
+                    service_type: ServiceType::NodePort,
+                    ..ProxyService::default()
+                });
+            }),
+            &["spec.proxy.service"],
+        ),
+        // the default, said, is no other setting
+        (Box::new(|p| p.proxy.replicas = Some(2)), &[]),
         // not a setting of one: rules add up, and the stricter default action wins
         (Box::new(|p| p.default_action = DefaultAction::Allow), &[]),
     ];

@@ -1,6 +1,7 @@
 //! One line a violation: the change to a good object, and every `field ViolationReason` that comes of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod proxy;
 mod vault_paths;
 
 use serde_json::{Value, json};
@@ -109,8 +110,12 @@ fn what_a_later_version_makes_work_is_refused() {
         ("spec.clientAddress", json!({"source": "ProxyProtocol"}), &["spec.clientAddress.source NotSupportedYet"]),
         ("spec.management", json!({"operators": account}), &["spec.management.operators NotSupportedYet"]),
         ("spec.management", json!({"deployers": account}), &["spec.management.deployers NotSupportedYet"]),
-        ("spec.proxy", json!({}), &["spec.proxy NotSupportedYet"]),
-        ("spec.proxy", json!({"replicas": 2}), &["spec.proxy NotSupportedYet"]),
+        ("spec.proxy", json!({"tls": {"secretName": "a"}}), &["spec.proxy.tls NotSupportedYet"]),
+        (
+            "spec.proxy",
+            json!({"replicas": 0, "upstreamTls": {"caSecretName": "a"}}),
+            &["spec.proxy.replicas Invalid", "spec.proxy.upstreamTls NotSupportedYet"],
+        ),
         // what does work
         ("spec.mode", json!("Enforced"), &[]),
         ("spec.bypass", json!("None"), &[]),

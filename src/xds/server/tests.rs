@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Code;
-use tonic::transport::Channel;
+use tonic::transport::Endpoint;
 
 use super::*;
 use crate::xds::resource::{Resource, ResourceType};
@@ -28,22 +28,28 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 struct Running {
     store: Arc<SnapshotStore>,
+    /// As gRPC names it.
     address: String,
+    /// Holds the socket.
+    _folder: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), ServeError>>,
 }
 
-async fn running() -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+fn running() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("xds.sock");
+    let listener = bind_unix(&socket).unwrap();
+    let address = format!("unix:{}", socket.display());
     let store = Arc::new(SnapshotStore::new());
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(serve_tcp(listener, Arc::clone(&store), async {
+    let served = tokio::spawn(serve_unix(listener, Arc::clone(&store), async {
         let _ = stopped.await;
     }));
     Running {
         store,
         address,
+        _folder: folder,
         stop,
         served,
     }
@@ -68,7 +74,7 @@ fn request(node: Option<&str>, names: &[&str]) -> DeltaDiscoveryRequest {
 
 impl Client {
     async fn connect(address: &str, first: DeltaDiscoveryRequest) -> Self {
-        let channel: Channel = Channel::from_shared(address.to_owned())
+        let channel = Endpoint::from_shared(address.to_owned())
             .unwrap()
             .connect()
             .await
@@ -108,7 +114,7 @@ impl Client {
 
 #[tokio::test]
 async fn a_snapshot_reaches_a_proxy_and_its_acknowledgement_comes_back() {
-    let running = running().await;
+    let running = running();
     let version = running.store.publish("vault", snapshot([filter("f", 1)]));
     let mut client = Client::connect(&running.address, request(Some("vault"), &["f"])).await;
     assert_eq!(client.hears_and_acknowledges().await, "f@1");
@@ -135,7 +141,7 @@ async fn a_snapshot_reaches_a_proxy_and_its_acknowledgement_comes_back() {
 
 #[tokio::test]
 async fn an_unknown_node_is_told_nothing_of_others() {
-    let running = running().await;
+    let running = running();
     running.store.publish("other", snapshot([filter("f", 1)]));
     let mut client = Client::connect(&running.address, request(Some("vault"), &["f"])).await;
     soon(
@@ -155,7 +161,7 @@ async fn an_unknown_node_is_told_nothing_of_others() {
 
 #[tokio::test]
 async fn the_node_must_be_named_and_stay() {
-    let running = running().await;
+    let running = running();
     for nameless in [None, Some("")] {
         let mut client = Client::connect(&running.address, request(nameless, &["f"])).await;
         let status = client.hears().await.unwrap_err();
@@ -176,8 +182,8 @@ async fn the_node_must_be_named_and_stay() {
 
 #[tokio::test]
 async fn the_state_of_the_world_protocol_is_refused_in_words() {
-    let running = running().await;
-    let channel = Channel::from_shared(running.address.clone())
+    let running = running();
+    let channel = Endpoint::from_shared(running.address.clone())
         .unwrap()
         .connect()
         .await
@@ -192,7 +198,7 @@ async fn the_state_of_the_world_protocol_is_refused_in_words() {
 
 #[tokio::test]
 async fn a_proxy_that_does_not_read_holds_up_nobody() {
-    let running = running().await;
+    let running = running();
     let names: Vec<String> = (0..64).map(|n| n.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     // More than the windows and queues of a stream hold.
@@ -234,7 +240,7 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
 
 #[tokio::test]
 async fn stopping_ends_the_streams() {
-    let running = running().await;
+    let running = running();
     let mut client = Client::connect(&running.address, request(Some("vault"), &["f"])).await;
     running.stop.send(()).unwrap();
     assert_eq!(client.hears().await.unwrap_err().code(), Code::Unavailable);

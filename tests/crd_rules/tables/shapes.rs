@@ -132,6 +132,26 @@ pub fn policies() -> Vec<Row> {
             "nobody is believed",
         ),
         (
+            json!({"proxy": {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}}}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"proxy": {"service": {"type": "NodePort"}}}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            json!({"proxy": {"service": {"externalTrafficPolicy": "Local"}}}),
+            "spec.proxy.service.externalTrafficPolicy",
+            "nothing comes from outside",
+        ),
+        (
+            json!({"proxy": {"service": {"type": "ClusterIP", "externalTrafficPolicy": "Cluster"}}}),
+            "spec.proxy.service.externalTrafficPolicy",
+            "nothing comes from outside",
+        ),
+        (
             json!({"targetRef": {"name": "Open.Bao", "port": 8200}}),
             "spec.targetRef.name",
             "DNS label",

@@ -1,0 +1,239 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn vault() -> VaultId {
+    VaultId {
+        namespace: "team-a".into(),
+        service: "openbao".into(),
+    }
+}
+
+fn der(issued: &Issued) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()
+}
+
+/// The first part of a certificate's usage and names, as text.
+fn described(issued: &Issued) -> (bool, bool, Vec<String>) {
+    let der = der(issued);
+    let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+    let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+    let names = parsed.subject_alternative_name().unwrap().unwrap();
+    let names = names.value.general_names.iter().map(ToString::to_string);
+    assert!(!parsed.is_ca());
+    (usage.client_auth, usage.server_auth, names.collect())
+}
+
+#[test]
+fn certificates_say_who_they_are_for() {
+    let authority = Authority::generate(now()).unwrap();
+    let proxy = authority.proxy(&vault(), now()).unwrap();
+    let uri = "URI(spiffe://vaultwall.dev/ns/team-a/vault/openbao)".to_owned();
+    assert_eq!(described(&proxy), (true, false, vec![uri]));
+    assert_eq!(identity_of(&der(&proxy)), Some(Identity::Proxy(vault())));
+    assert_eq!(proxy.not_after, after(now(), DAY * 90));
+
+    let names = ["vaultwall-0.vaultwall.svc".to_owned()];
+    let replica = authority.replica(&names, now()).unwrap();
+    let expected = [
+        "URI(spiffe://vaultwall.dev/operator)",
+        "DNSName(vaultwall)",
+        "DNSName(vaultwall-0.vaultwall.svc)",
+    ];
+    assert_eq!(
+        described(&replica),
+        (true, true, expected.map(str::to_owned).into())
+    );
+    assert_eq!(identity_of(&der(&replica)), Some(Identity::Operator));
+}
+
+/// A certificate with these URIs, and nothing else that matters.
+fn with_uris(uris: &[&str]) -> CertificateDer<'static> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = uris
+        .iter()
+        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+        .collect();
+    let key = KeyPair::generate().unwrap();
+    params.self_signed(&key).unwrap().der().clone()
+}
+
+#[test]
+fn only_one_uri_of_the_exact_form_is_an_identity() {
+    let good = "spiffe://vaultwall.dev/ns/a/vault/b";
+    assert!(identity_of(&with_uris(&[good])).is_some());
+    for uris in [
+        &[][..],
+        &[good, good],
+        &[good, "spiffe://vaultwall.dev/operator"],
+        &["spiffe://vaultwall.dev/operator/"],
+        &["spiffe://vaultwall.dev/operator?"],
+        &["SPIFFE://vaultwall.dev/operator"],
+        &["spiffe://vaultwall.example/operator"],
+        &["spiffe://vaultwall.dev/ns/a/vault/"],
+        &["spiffe://vaultwall.dev/ns//vault/b"],
+        &["spiffe://vaultwall.dev/ns/a/vault/b/"],
+        &["spiffe://vaultwall.dev/ns/a/vault/b/vault/c"],
+        &["spiffe://vaultwall.dev/ns/a/vault/b%2fc"],
+        &["spiffe://vaultwall.dev/ns/A/vault/b"],
+        &["spiffe://vaultwall.dev/ns/a/b/vault/c"],
+        &["spiffe://vaultwall.dev/ns/a/sa/b"],
+        &["https://vaultwall.dev/ns/a/vault/b"],
+    ] {
+        assert_eq!(identity_of(&with_uris(uris)), None, "{uris:?}");
+    }
+    let mut trailing = with_uris(&[good]).to_vec();
+    trailing.push(0);
+    assert_eq!(identity_of(&trailing), None, "bytes behind the certificate");
+    assert_eq!(identity_of(b"no certificate"), None);
+}
+
+#[test]
+fn an_authority_comes_back_from_its_secret() {
+    let authority = Authority::generate(now()).unwrap();
+    let again = Authority::from_secret_data(&authority.secret_data()).unwrap();
+    assert_eq!(again.secret_data(), authority.secret_data());
+    assert_eq!(again.not_after(), authority.not_after());
+    let issued = again.proxy(&vault(), now()).unwrap();
+    let identity = Identity::Proxy(vault());
+    assert_eq!(
+        authority.renew_at(&issued.certificate_pem, &issued.key_pem, &identity),
+        again.renew_at(&issued.certificate_pem, &issued.key_pem, &identity)
+    );
+}
+
+#[test]
+fn of_several_certificates_the_one_of_the_key_signs() {
+    let old = Authority::generate(now()).unwrap();
+    let new = Authority::generate(after(now(), DAY)).unwrap();
+    let both = |first: &Authority, second: &Authority, key: &Authority| {
+        let mut data = key.secret_data();
+        let text = format!("{}{}", first.ca_pem(), second.ca_pem());
+        data.insert(CA_CERTIFICATE.into(), ByteString(text.into_bytes()));
+        Authority::from_secret_data(&data).unwrap()
+    };
+    let identity = Identity::Proxy(vault());
+    for signing in [&old, &new] {
+        for bundle in [both(&old, &new, signing), both(&new, &old, signing)] {
+            assert!(
+                bundle.ca_pem().contains(old.ca_pem()) && bundle.ca_pem().contains(new.ca_pem())
+            );
+            let issued = bundle.proxy(&vault(), now()).unwrap();
+            let renew = |authority: &Authority| {
+                authority.renew_at(&issued.certificate_pem, &issued.key_pem, &identity)
+            };
+            assert!(renew(signing).is_some() && renew(&bundle).is_some());
+            let other = if std::ptr::eq(signing, &raw const old) {
+                &new
+            } else {
+                &old
+            };
+            assert_eq!(renew(other), None, "issued by the other one");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_is_due_after_two_thirds_of_its_life() {
+    let authority = Authority::generate(now()).unwrap();
+    let identity = Identity::Proxy(vault());
+    let issued = authority.proxy(&vault(), now()).unwrap();
+    let at = authority
+        .renew_at(&issued.certificate_pem, &issued.key_pem, &identity)
+        .unwrap();
+    let days = at.duration_since(now()).as_secs_f64() / DAY.as_secs_f64();
+    assert!((59.9..=60.0).contains(&days), "{days}");
+
+    let operator = Identity::Operator;
+    let stranger = Authority::generate(now()).unwrap();
+    let other = authority.proxy(&vault(), now()).unwrap();
+    for (why, renewed) in [
+        (
+            "another identity",
+            authority.renew_at(&issued.certificate_pem, &issued.key_pem, &operator),
+        ),
+        (
+            "another authority",
+            stranger.renew_at(&issued.certificate_pem, &issued.key_pem, &identity),
+        ),
+        (
+            "another key",
+            authority.renew_at(&issued.certificate_pem, &other.key_pem, &identity),
+        ),
+        (
+            "no certificate",
+            authority.renew_at("", &issued.key_pem, &identity),
+        ),
+        (
+            "no key",
+            authority.renew_at(&issued.certificate_pem, "", &identity),
+        ),
+    ] {
+        assert_eq!(renewed, None, "{why}");
+    }
+}
+
+#[test]
+fn nothing_outlives_the_authority() {
+    let authority = Authority::generate(now()).unwrap();
+    let late = after(now(), AUTHORITY_LIFE.saturating_sub(DAY));
+    let issued = authority.proxy(&vault(), late).unwrap();
+    assert_eq!(issued.not_after, authority.not_after());
+}
+
+#[test]
+fn a_secret_that_was_tampered_with_is_refused_in_words() {
+    let authority = Authority::generate(now()).unwrap();
+    let changed = |key: &str, text: Option<String>| {
+        let mut data = authority.secret_data();
+        match text {
+            Some(text) => data.insert(key.to_owned(), ByteString(text.into_bytes())),
+            None => data.remove(key),
+        };
+        Authority::from_secret_data(&data).unwrap_err().to_string()
+    };
+    let stranger = Authority::generate(now()).unwrap();
+    let leaf = authority.proxy(&vault(), now()).unwrap();
+    for (words, error) in [
+        ("no `ca.crt`", changed(CA_CERTIFICATE, None)),
+        ("no `ca.key`", changed(CA_KEY, None)),
+        ("`ca.key`", changed(CA_KEY, Some("nonsense".into()))),
+        (
+            "belongs to",
+            changed(CA_CERTIFICATE, Some("nonsense".into())),
+        ),
+        (
+            "belongs to",
+            changed(CA_CERTIFICATE, Some(stranger.ca_pem().into())),
+        ),
+        (
+            "belongs to",
+            changed(CA_CERTIFICATE, Some(leaf.certificate_pem)),
+        ),
+    ] {
+        assert!(
+            error.contains(words) && error.contains("delete the Secret"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn keys_are_never_printed() {
+    let authority = Authority::generate(now()).unwrap();
+    let issued = authority.proxy(&vault(), now()).unwrap();
+    let printed = format!("{authority:?} {issued:?}");
+    assert!(
+        !printed.contains("KEY") && !printed.contains("secret"),
+        "{printed}"
+    );
+}

@@ -1,0 +1,226 @@
+//! Settings of the proxies: what the API server would refuse in the objects made from them is refused here, where the
+//! policy's owner sees it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
+
+use super::names::{is_subdomain, is_word};
+use crate::api::{GROUP, Proxy, ProxyService as WireService, ServiceType};
+use crate::policy::quantity::Quantity;
+use crate::policy::violation::{Findings, field_of, quoted};
+use crate::policy::{ProxyResources, ProxyService, ProxySettings, ViolationReason};
+
+/// The resources that a proxy uses.
+const RESOURCES: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
+
+pub(super) fn check(proxy: Option<&Proxy>, findings: &mut Findings) -> ProxySettings {
+    let Some(proxy) = proxy else {
+        return ProxySettings::default();
+    };
+    let resources = proxy.resources.as_ref();
+    let settings = ProxySettings {
+        replicas: replicas(proxy.replicas, findings),
+        resources: resources.map(|resources| check_resources(resources, findings)),
+        service: proxy
+            .service
+            .as_ref()
+            .map(|service| check_service(service, findings)),
+    };
+    if proxy.tls.is_some() {
+        findings.not_supported_yet("spec.proxy.tls", "TLS towards clients");
+    }
+    if proxy.upstream_tls.is_some() {
+        findings.not_supported_yet("spec.proxy.upstreamTls", "TLS towards the vault");
+    }
+    settings
+}
+
+fn replicas(given: Option<i32>, findings: &mut Findings) -> Option<u8> {
+    let given = given?;
+    let replicas = u8::try_from(given)
+        .ok()
+        .filter(|replicas| (1..=ProxySettings::MOST_REPLICAS).contains(replicas));
+    if replicas.is_none() {
+        findings.add(
+            "spec.proxy.replicas",
+            ViolationReason::Invalid,
+            format!(
+                "{given} is out of range; write 1 to {}, or delete the policy to take the firewall away",
+                ProxySettings::MOST_REPLICAS
+            ),
+        );
+    }
+    replicas
+}
+
+fn check_resources(wire: &ResourceRequirements, findings: &mut Findings) -> ProxyResources {
+    const FIELD: &str = "spec.proxy.resources";
+    if wire
+        .claims
+        .as_ref()
+        .is_some_and(|claims| !claims.is_empty())
+    {
+        findings.add(
+            format!("{FIELD}.claims"),
+            ViolationReason::Invalid,
+            "a proxy has no resource claims that it could name; remove them",
+        );
+    }
+    let requests_field = format!("{FIELD}.requests");
+    let requests = amounts(&requests_field, wire.requests.as_ref(), findings);
+    let limits = amounts(&format!("{FIELD}.limits"), wire.limits.as_ref(), findings);
+    for (name, request) in &requests {
+        if let Some(limit) = limits.get(name).filter(|limit| *limit < request) {
+            findings.add(
+                field_of(&requests_field, name),
+                ViolationReason::Invalid,
+                format!(
+                    "{request} is more than the limit of {limit}; raise the limit, or request less"
+                ),
+            );
+        }
+    }
+    let written = |amounts: BTreeMap<String, Quantity>| {
+        let amounts = amounts.into_iter();
+        amounts
+            .map(|(name, amount)| (name, amount.to_string()))
+            .collect()
+    };
+    ProxyResources {
+        requests: written(requests),
+        limits: written(limits),
+    }
+}
+
+fn amounts(
+    field: &str,
+    wire: Option<&BTreeMap<String, WireQuantity>>,
+    findings: &mut Findings,
+) -> BTreeMap<String, Quantity> {
+    let mut amounts = BTreeMap::new();
+    for (name, WireQuantity(text)) in wire.into_iter().flatten() {
+        match amount(name, text) {
+            Ok(amount) => {
+                amounts.insert(name.clone(), amount);
+            }
+            Err(message) => {
+                findings.add(field_of(field, name), ViolationReason::Invalid, message);
+            }
+        }
+    }
+    amounts
+}
+
+fn amount(name: &str, text: &str) -> Result<Quantity, String> {
+    if !RESOURCES.contains(&name) {
+        return Err(format!(
+            "{} is no resource of a proxy; known are {}",
+            quoted(name),
+            RESOURCES.join(", ")
+        ));
+    }
+    let amount = Quantity::read(text).ok_or_else(|| {
+        format!(
+            "{} is not an amount; write a number with a suffix of Kubernetes, such as 100m or 512Mi",
+            quoted(text)
+        )
+    })?;
+    if amount.is_zero() {
+        return Err("0 is no amount to run with; write more, or leave it out".to_owned());
+    }
+    if name == "cpu" && !amount.is_whole_thousandths() {
+        return Err(format!(
+            "{} is finer than a thousandth of a CPU; write 1m or more",
+            quoted(text)
+        ));
+    }
+    if name != "cpu" && !amount.is_whole() {
+        return Err(format!(
+            "{} is not a whole number of bytes (m means thousandths); write M or Mi for megabytes",
+            quoted(text)
+        ));
+    }
+    Ok(amount)
+}
+
+fn check_service(wire: &WireService, findings: &mut Findings) -> ProxyService {
+    const FIELD: &str = "spec.proxy.service";
+    let service_type = wire.service_type.unwrap_or_default();
+    if service_type == ServiceType::ClusterIP && wire.external_traffic_policy.is_some() {
+        findings.add(
+            format!("{FIELD}.externalTrafficPolicy"),
+            ViolationReason::Invalid,
+            "nothing comes from outside to a ClusterIP; set type to NodePort or LoadBalancer, or remove it",
+        );
+    }
+    let annotations = format!("{FIELD}.annotations");
+    if wire.annotations.len() > ProxySettings::MOST_ANNOTATIONS {
+        findings.add(
+            &annotations,
+            ViolationReason::LimitExceeded,
+            format!(
+                "{} entries, and the limit is {}; remove entries",
+                wire.annotations.len(),
+                ProxySettings::MOST_ANNOTATIONS
+            ),
+        );
+    }
+    for (key, value) in &wire.annotations {
+        annotation(&field_of(&annotations, key), key, value, findings);
+    }
+    ProxyService {
+        service_type,
+        external_traffic_policy: match service_type {
+            ServiceType::ClusterIP => None,
+            ServiceType::NodePort | ServiceType::LoadBalancer => {
+                Some(wire.external_traffic_policy.unwrap_or_default())
+            }
+        },
+        annotations: wire.annotations.clone(),
+    }
+}
+
+fn annotation(field: &str, key: &str, value: &str, findings: &mut Findings) {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    // The API server compares in lower case.
+    let well_formed =
+        is_word(name) && prefix.is_none_or(|prefix| is_subdomain(&prefix.to_ascii_lowercase()));
+    if !well_formed {
+        findings.add(
+            field,
+            ViolationReason::Invalid,
+            format!(
+                "{} is not an annotation's key; write a name of at most 63 letters, digits, -, _ and ., if needed \
+                 behind a DNS name and a slash",
+                quoted(key)
+            ),
+        );
+    }
+    let ours = prefix.is_some_and(|prefix| {
+        let prefix = prefix.to_ascii_lowercase();
+        prefix == GROUP || prefix.ends_with(&format!(".{GROUP}"))
+    });
+    if ours {
+        findings.add(
+            field,
+            ViolationReason::Invalid,
+            format!("annotations of {GROUP} are the operator's own; remove it"),
+        );
+    }
+    if value.len() > ProxySettings::LONGEST_ANNOTATION {
+        findings.add(
+            field,
+            ViolationReason::Invalid,
+            format!(
+                "the value has {} bytes, and at most {} are taken; shorten it",
+                value.len(),
+                ProxySettings::LONGEST_ANNOTATION
+            ),
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Who may read little gets no verdict that rests on what was not read: which right lacks is said instead.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::scene::{Said, explain, scene, vaultwall};
+
+/// A right: namespace (`-` the cluster), verb, resource.
+type Grant = (&'static str, &'static str, &'static str);
+
+const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
+const NETWORKS: &str = "virtualnetworks.vaultwall.dev";
+
+/// Rights that are added one by one, and what the question about pod build/runner-1 comes to.
+const STEPS: [(Grant, &str); 3] = [
+    (
+        ("vault", "list", POLICIES),
+        "you may not list virtualnetworks.vaultwall.dev of the cluster, and without them nobody can tell whom the \
+         subnets of the rules let in",
+    ),
+    (
+        ("-", "list", NETWORKS),
+        "you may not list namespaces of the cluster, and without them nobody can tell whose pods the rules select",
+    ),
+    (
+        ("-", "list", "namespaces"),
+        "you may not list pods in all namespaces, and without them nobody can tell which addresses belong to which pods",
+    ),
+];
+
+fn grant(user: &str, (namespace, verb, resource): Grant) {
+    let name = format!("{user}-{verb}-{}", resource.replace('.', "-"));
+    let (verb, resource) = (format!("--verb={verb}"), format!("--resource={resource}"));
+    let (user, role) = (format!("--user={user}"), format!("--clusterrole={name}"));
+    scene().kubectl_prints(&["create", "clusterrole", &name, &verb, &resource]);
+    if namespace == "-" {
+        scene().kubectl_prints(&["create", "clusterrolebinding", &name, &user, &role]);
+    } else {
+        let arguments = [
+            "create",
+            "rolebinding",
+            &name,
+            &user,
+            &role,
+            "-n",
+            namespace,
+        ];
+        scene().kubectl_prints(&arguments);
+    }
+}
+
+/// Rights reach the server's authorizer a moment after they are written: asks until the answer is as wanted. Whatever is
+/// said before must satisfy `always`.
+fn ask_until(
+    kubeconfig: &Path,
+    arguments: &[&str],
+    wanted: impl Fn(&Said) -> bool,
+    always: impl Fn(&Said) -> bool,
+) -> Said {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let said = vaultwall(kubeconfig, arguments);
+        if wanted(&said) {
+            return said;
+        }
+        assert!(always(&said), "{arguments:?}: {said:?}");
+        assert!(Instant::now() < end, "{arguments:?}: to the end {said:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Until a right is missing in these words; never a verdict.
+fn refused_until(kubeconfig: &Path, arguments: &[&str], part: &str) {
+    let refused = |said: &Said| said.code == Some(2) && said.stdout.is_empty();
+    let wanted = |said: &Said| refused(said) && said.stderr.contains(part);
+    ask_until(kubeconfig, arguments, wanted, refused);
+}
+
+#[test]
+fn a_verdict_needs_what_it_rests_on() {
+    let kubeconfig = scene().kubeconfig_for("stepwise", &["system:authenticated"]);
+    let question = explain("vault/openbao", ["--pod", "build/runner-1"]);
+    refused_until(
+        &kubeconfig,
+        &question,
+        "you may not list vaultnetworkpolicies.vaultwall.dev in namespace vault, and without them nobody can tell which \
+         rules there are; ask an admin of the cluster for that right (the API server says: ",
+    );
+    for (step, part) in STEPS {
+        grant("stepwise", step);
+        refused_until(&kubeconfig, &question, part);
+    }
+    grant("stepwise", ("-", "list", "pods"));
+    let refused = |said: &Said| said.code == Some(2) && said.stdout.is_empty();
+    let answered = |said: &Said| said.code == Some(0);
+    let said = ask_until(&kubeconfig, &question, answered, refused);
+    assert!(
+        said.stdout.contains("virtualNetworkRules/build"),
+        "{said:?}"
+    );
+    // What the other commands need beyond that.
+    refused_until(
+        &kubeconfig,
+        &["render", "--vault", "vault/openbao"],
+        "you may not get services in namespace vault, and without them nobody can tell which pods are the vault's",
+    );
+    refused_until(
+        &kubeconfig,
+        &["validate"],
+        "you may not list vaultnetworkpolicies.vaultwall.dev in all namespaces",
+    );
+}
+
+#[test]
+fn addresses_alone_need_the_policies_alone() {
+    let kubeconfig = scene().kubeconfig_for("frugal", &["system:authenticated"]);
+    grant("frugal", ("plain", "list", POLICIES));
+    let question = explain("plain/openbao", ["--source-ip", "203.0.113.7"]);
+    let refused = |said: &Said| said.code == Some(2) && said.stdout.is_empty();
+    let said = ask_until(&kubeconfig, &question, |said| said.code == Some(0), refused);
+    assert!(said.stdout.contains("addresses/ipRules/hq"), "{said:?}");
+    assert!(
+        said.stderr.contains(
+            "whether a pod has the address 203.0.113.7 is not known, the verdict does not depend on it: you may not list pods"
+        ),
+        "{said:?}"
+    );
+    let said = vaultwall(
+        &kubeconfig,
+        &explain("plain/openbao", ["--pod", "web/shop-1"]),
+    );
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+    assert!(
+        said.stderr
+            .contains("you may not get pods in namespace web"),
+        "{said:?}"
+    );
+    let said = vaultwall(&kubeconfig, &["validate", "-n", "plain"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+/// Arguments, a part of the message.
+#[rustfmt::skip] // read by eye
+const UNANSWERABLE: &[(&str, [&str; 2], &str)] = &[
+    ("vault/nothing", ["--pod", "build/runner-1"], "no policy in namespace vault of the cluster is for the vault vault/nothing; there are policies for vault/openbao"),
+    ("nowhere/openbao", ["--pod", "build/runner-1"], "no policy in namespace nowhere of the cluster is for the vault nowhere/openbao; there are no policies at all"),
+    ("a?b=/openbao", ["--pod", "build/runner-1"], "no policy in namespace a?b= of the cluster"),
+    ("vault/openbao", ["--pod", "build/nobody"], "there is no pod build/nobody in the cluster; correct the name, or give its address with --source-ip"),
+    ("plain/openbao", ["--pod", "build/nobody"], "there is no pod build/nobody in the cluster"),
+    ("vault/openbao", ["--pod", "build/starting"], "it has no IPv4 address"),
+    ("plain/openbao", ["--pod", "build/starting"], "it has no IPv4 address"),
+];
+
+#[test]
+fn what_is_not_there_is_said() {
+    for (vault, who, part) in UNANSWERABLE {
+        let said = vaultwall(&scene().kubeconfig(), &explain(vault, *who));
+        assert_eq!(
+            (said.code, said.stdout.as_str()),
+            (Some(2), ""),
+            "{vault} {who:?}: {said:?}"
+        );
+        assert!(said.stderr.contains(part), "{vault} {who:?}: {said:?}");
+    }
+}

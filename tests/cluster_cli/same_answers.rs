@@ -1,0 +1,189 @@
+//! Files and cluster are read by one path: what `kubectl get -o yaml` prints and what the API server sends mean the same.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::scene::{Said, explain, scene, vaultwall};
+
+const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
+
+/// What kubectl prints of the kinds that matter, in a folder; the policies of one namespace, or of all.
+fn files(namespace: Option<&str>) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let get = |arguments: &[&str]| {
+        scene().kubectl_prints(&[&["get", "--output=yaml"], arguments].concat())
+    };
+    let facts = get(&["namespaces,pods,services", "--all-namespaces"]);
+    let policies = match namespace {
+        Some(namespace) => get(&[POLICIES, "--namespace", namespace]),
+        None => get(&[POLICIES, "--all-namespaces"]),
+    };
+    let networks = get(&["virtualnetworks.vaultwall.dev"]);
+    for (name, text) in [
+        ("facts", facts),
+        ("policies", policies),
+        ("networks", networks),
+    ] {
+        std::fs::write(folder.path().join(name).with_extension("yaml"), text).unwrap();
+    }
+    let path = folder.path().to_owned();
+    (folder, path)
+}
+
+/// The same question to the cluster and to files.
+fn both(arguments: &[&str], files: &std::path::Path) -> (Said, Said) {
+    let of_cluster = vaultwall(&scene().kubeconfig(), arguments);
+    let with_files = [arguments, &["-f", files.to_str().unwrap()]].concat();
+    let of_files = vaultwall("/nonexistent".as_ref(), &with_files);
+    (of_cluster, of_files)
+}
+
+/// Vault, who asks, exit code, a part of the answer.
+type Question = (&'static str, [&'static str; 2], i32, &'static str);
+
+#[rustfmt::skip] // read by eye
+const QUESTIONS: &[Question] = &[
+    ("vault/openbao", ["--pod", "build/runner-1"], 0, "quickstart/virtualNetworkRules/build"),
+    ("vault/openbao", ["--pod", "build/debug"], 1, "it selects pods with app=runner; this one has app=debug"),
+    ("vault/openbao", ["--pod", "web/shop-1"], 0, "quickstart/virtualNetworkRules/2"),
+    ("vault/openbao", ["--pod", "web-staging/shop-1"], 1, "label namespace web-staging vaultwall.dev/service-endpoint=enabled"),
+    ("vault/openbao", ["--source-ip", "127.0.30.1"], 0, "the address of pod build/runner-1"),
+    ("vault/openbao", ["--source-ip", "10.20.1.1"], 0, "quickstart/virtualNetworkRules/dc"),
+    ("vault/openbao", ["--source-ip", "203.0.113.7"], 0, "quickstart/ipRules/hq"),
+    ("vault/openbao", ["--source-ip", "192.0.2.1"], 1, "the address of no known pod"),
+    ("vault/openbao", ["--source-ip", "2001:db8::1"], 1, "an IPv6 caller matches no rule"),
+    // No rule selects pods, so only the caller's pod and its namespace are read.
+    ("plain/openbao", ["--source-ip", "203.0.113.7"], 0, "addresses/ipRules/hq"),
+    ("plain/openbao", ["--source-ip", "127.0.31.1"], 1, "the address of pod web/shop-1"),
+    ("plain/openbao", ["--pod", "web/shop-1"], 1, "add an entry to spec.virtualNetworkRules that selects pod web/shop-1."),
+    ("plain/openbao", ["--pod", "build/debug"], 1, "and a cluster admin to label its namespace"),
+    // Its policy is invalid.
+    ("broken/openbao", ["--source-ip", "203.0.113.7"], 1, "no accepted policy"),
+];
+
+#[test]
+fn explain_says_the_same() {
+    for (vault, who, code, part) in QUESTIONS {
+        let namespace = vault.split('/').next();
+        let (_folder, files) = files(namespace);
+        for format in ["text", "json"] {
+            let arguments = [explain(vault, *who), vec!["--output", format]].concat();
+            let (of_cluster, of_files) = both(&arguments, &files);
+            assert_eq!(
+                of_cluster.code,
+                Some(*code),
+                "{arguments:?}\n{of_cluster:?}"
+            );
+            assert!(
+                of_cluster.stdout.contains(part),
+                "{arguments:?}\n{of_cluster:?}"
+            );
+            assert_eq!(of_cluster.stdout, of_files.stdout, "{arguments:?}");
+            assert_eq!(of_cluster.code, of_files.code, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn render_prints_the_same() {
+    let (_folder, all) = files(Some("vault"));
+    for arguments in [
+        &["render", "--vault", "vault/openbao"][..],
+        &["render", "--vault", "vault/openbao", "--output", "json"],
+    ] {
+        let (of_cluster, of_files) = both(arguments, &all);
+        assert_eq!(of_cluster.code, Some(0), "{of_cluster:?}");
+        assert!(
+            of_cluster.stdout.contains("openbao-vault"),
+            "{of_cluster:?}"
+        );
+        assert_eq!(of_cluster, of_files);
+    }
+    let kubeconfig = scene().kubeconfig();
+    let of_namespace = vaultwall(&kubeconfig, &["render", "--namespace", "vault"]);
+    let of_vault = vaultwall(&kubeconfig, &["render", "--vault", "vault/openbao"]);
+    assert_eq!(of_namespace, of_vault);
+    // There is no Service plain/openbao.
+    let without = vaultwall(&kubeconfig, &["render", "-n", "plain"]);
+    assert_eq!(without.code, Some(0), "{without:?}");
+    assert!(
+        without
+            .stderr
+            .contains("there is no Service plain/openbao in the cluster"),
+        "{without:?}"
+    );
+    // One invalid policy, and nothing is rendered.
+    let refused = vaultwall(&kubeconfig, &["render"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+    assert!(
+        refused.stderr.contains("VaultNetworkPolicy broken/twins\n"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn validate_finds_the_same() {
+    let (_folder, files) = files(None);
+    let (of_cluster, of_files) = both(&["validate", "--output", "json"], &files);
+    assert_eq!(of_cluster.code, Some(1), "{of_cluster:?}");
+    assert_eq!(of_files.code, Some(1), "{of_files:?}");
+    let parse = |said: &Said| -> Vec<Value> { serde_json::from_str(&said.stdout).unwrap() };
+    let mut found = parse(&of_cluster);
+    for violation in &mut found {
+        let violation = violation.as_object_mut().unwrap();
+        assert_eq!(
+            violation.insert("file".into(), "".into()).unwrap(),
+            "cluster"
+        );
+        assert_eq!(violation.remove("namespace").unwrap(), "broken");
+    }
+    let mut of_files = parse(&of_files);
+    for violation in &mut of_files {
+        violation["file"] = "".into();
+    }
+    assert_eq!(found, of_files);
+    assert_eq!(found.len(), 1, "{found:?}");
+
+    let kubeconfig = scene().kubeconfig();
+    let text = vaultwall(&kubeconfig, &["validate"]).stdout;
+    assert!(
+        text.starts_with("VaultNetworkPolicy broken/twins\n  spec.ipRules[1].name  Duplicate "),
+        "{text}"
+    );
+    assert!(text.ends_with("\n1 violation\n"), "{text}");
+    let good = vaultwall(&kubeconfig, &["validate", "--namespace", "vault"]);
+    assert_eq!(
+        (good.code, good.stdout.as_str()),
+        (Some(0), "valid: 1 policy, 0 virtual networks\n")
+    );
+    let nothing = vaultwall(&kubeconfig, &["validate", "-n", "nowhere"]);
+    assert_eq!(nothing.code, Some(0), "{nothing:?}");
+    assert!(
+        nothing
+            .stderr
+            .contains("no objects were found in namespace nowhere"),
+        "{nothing:?}"
+    );
+}
+
+/// More than a page of the API server's.
+#[test]
+fn all_pages_are_read() {
+    let server = scene();
+    let policy = |n: usize| {
+        format!(
+            "---\napiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\n\
+             metadata: {{name: p{n}, namespace: many}}\n\
+             spec: {{targetRef: {{name: openbao, port: 8200}}}}\n"
+        )
+    };
+    server.kubectl_prints(&["create", "namespace", "many"]);
+    server.apply(&(0..501).map(policy).collect::<String>());
+    let said = vaultwall(&server.kubeconfig(), &["validate", "--namespace", "many"]);
+    assert_eq!(
+        said.stdout, "valid: 501 policies, 0 virtual networks\n",
+        "{said:?}"
+    );
+}

@@ -1,0 +1,96 @@
+//! The part of an operator that proxies and other replicas talk to, on an address of its own.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tokio::net::TcpSocket;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use vaultwall::controller::certificates::{Authority, Issued, node_of};
+use vaultwall::controller::replicas::Replicas;
+use vaultwall::xds::{Credentials, ServeError, SnapshotStore, TlsServer, serve_tls};
+
+use crate::soon;
+
+pub(crate) const PORT: u16 = 8500;
+
+pub(crate) struct Operator {
+    pub(crate) store: Arc<SnapshotStore>,
+    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) credentials: watch::Sender<Arc<Credentials>>,
+    /// The certificates of the proxies that connected, in order.
+    pub(crate) seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), ServeError>>,
+    listening: JoinHandle<()>,
+}
+
+pub(crate) fn issue(authority: &Authority) -> Issued {
+    authority.replica(&[], Timestamp::now()).unwrap()
+}
+
+pub(crate) fn credentials(authority: &Authority) -> Arc<Credentials> {
+    Arc::new(authority.credentials(&issue(authority)).unwrap())
+}
+
+impl Operator {
+    pub(crate) fn start(address: Ipv4Addr, authority: &Authority) -> Self {
+        Self::start_with(address, authority, Arc::new(SnapshotStore::new()))
+    }
+
+    pub(crate) fn start_with(
+        address: Ipv4Addr,
+        authority: &Authority,
+        store: Arc<SnapshotStore>,
+    ) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // One that was here before has just gone.
+        socket.set_reuseaddr(true).unwrap();
+        socket
+            .bind(SocketAddrV4::new(address, PORT).into())
+            .unwrap();
+        let listener = socket.listen(64).unwrap();
+        let (sender, receiver) = watch::channel(credentials(authority));
+        let (others, connections) = mpsc::channel(8);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let tls = TlsServer {
+            listener,
+            credentials: receiver,
+            authorize: {
+                let seen = Arc::clone(&seen);
+                Arc::new(move |certificate| {
+                    seen.lock().unwrap().push(certificate.to_vec());
+                    node_of(certificate)
+                })
+            },
+            others: Some(others),
+        };
+        let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
+        let served = tokio::spawn(serve_tls(tls, Arc::clone(&store), async {
+            let _ = stopped.await;
+        }));
+        let listening = tokio::spawn(Arc::clone(&replicas).listen(connections));
+        Self {
+            store,
+            replicas,
+            credentials: sender,
+            seen,
+            stop,
+            served,
+            listening,
+        }
+    }
+
+    /// Ends it, with its connections.
+    pub(crate) async fn stop(self) -> Arc<SnapshotStore> {
+        self.stop.send(()).unwrap();
+        soon("the server stops", self.served)
+            .await
+            .unwrap()
+            .unwrap();
+        self.listening.abort();
+        self.store
+    }
+}
