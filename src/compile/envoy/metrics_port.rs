@@ -36,7 +36,8 @@ const DATA: &str = "vaultwall-data";
 /// A proxy's port for probes and metrics.
 ///
 /// Envoy opens it once all listeners of its first configuration are there, and `GET /ready` answers 200 while a connection to
-/// the data port is accepted. Envoy's own `/ready` would also be content with a configuration that it refused.
+/// the data port is accepted. Envoy's own `/ready` would also be content with a configuration that it refused. `GET /live`
+/// answers 200 whatever there is to listen to, for who would start Envoy again when it hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsPort {
     /// Where it listens.
@@ -132,37 +133,46 @@ fn router() -> HttpFilter {
 
 fn routes() -> RouteConfiguration {
     let figures = Route {
-        r#match: Some(RouteMatch {
-            path_specifier: Some(route_match::PathSpecifier::Path("/stats/prometheus".into())),
-            headers: vec![exactly(":method", "GET")],
-            ..RouteMatch::default()
-        }),
+        r#match: Some(get("/stats/prometheus")),
         action: Some(route::Action::Route(RouteAction {
             cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(ADMIN.into())),
             ..RouteAction::default()
         })),
         ..Route::default()
     };
-    let rest = Route {
-        r#match: Some(RouteMatch {
-            path_specifier: Some(route_match::PathSpecifier::Prefix("/".into())),
-            ..RouteMatch::default()
-        }),
+    let direct = |r#match: RouteMatch, status| Route {
+        r#match: Some(r#match),
         action: Some(route::Action::DirectResponse(DirectResponseAction {
-            status: 404,
+            status,
             ..DirectResponseAction::default()
         })),
         ..Route::default()
     };
+    let live = direct(get("/live"), 200);
+    let rest = direct(
+        RouteMatch {
+            path_specifier: Some(route_match::PathSpecifier::Prefix("/".into())),
+            ..RouteMatch::default()
+        },
+        404,
+    );
     RouteConfiguration {
         name: "metrics".into(),
         virtual_hosts: vec![VirtualHost {
             name: "metrics".into(),
             domains: vec!["*".into()],
-            routes: vec![figures, rest],
+            routes: vec![figures, live, rest],
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()
+    }
+}
+
+fn get(path: &str) -> RouteMatch {
+    RouteMatch {
+        path_specifier: Some(route_match::PathSpecifier::Path(path.into())),
+        headers: vec![exactly(":method", "GET")],
+        ..RouteMatch::default()
     }
 }
 

@@ -133,8 +133,8 @@ fn envoy(inputs: &FleetInputs<'_>) -> Container {
         args: Some(arguments(&resources)),
         ports: Some(ports(inputs.ports)),
         resources: Some(requirements(resources)),
-        startup_probe: Some(alive(1, 60)),
-        liveness_probe: Some(alive(10, 6)),
+        startup_probe: Some(told()),
+        liveness_probe: Some(alive()),
         readiness_probe: Some(serving()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
@@ -204,33 +204,30 @@ fn requirements(resources: ProxyResources) -> ResourceRequirements {
     }
 }
 
-/// Envoy runs, whether it was told anything or not: without the operator a new proxy waits and refuses everything, and
-/// starting it again would not help.
-fn alive(period: i32, failures: i32) -> Probe {
+/// It was told what to do. Without the operator a new proxy waits for it and refuses everything; starting it again would
+/// not help. After so long it is done all the same, and so late that the kubelet does not make the next start wait.
+fn told() -> Probe {
+    get("/live", 1, 20 * 60)
+}
+
+/// Envoy's threads still turn. Whether anything is served does not matter here: open connections go on.
+fn alive() -> Probe {
+    get("/live", 10, 6)
+}
+
+/// It accepts clients.
+fn serving() -> Probe {
+    get("/ready", 2, 2)
+}
+
+fn get(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
-            path: Some("/ready".to_owned()),
+            path: Some(path.to_owned()),
             port: IntOrString::String("metrics".to_owned()),
             scheme: Some("HTTP".to_owned()),
             ..HTTPGetAction::default()
         }),
-        ..probe(period, failures)
-    }
-}
-
-/// It listens for clients. Envoy calls itself ready when the operator is not to be found, too, and then has no listener.
-fn serving() -> Probe {
-    Probe {
-        tcp_socket: Some(TCPSocketAction {
-            port: IntOrString::String("data".to_owned()),
-            host: None,
-        }),
-        ..probe(2, 2)
-    }
-}
-
-fn probe(period: i32, failures: i32) -> Probe {
-    Probe {
         period_seconds: Some(period),
         failure_threshold: Some(failures),
         success_threshold: Some(1),

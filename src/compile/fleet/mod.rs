@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use super::envoy::{Bootstrap, JsonError, MetricsPort, XdsServer, to_json};
 use super::{ProxyPorts, firewall_name};
 use crate::api::{GROUP, VERSION, generated_labels};
 use crate::policy::{ProxySettings, VaultId};
@@ -35,6 +36,8 @@ pub const KEY_FILE: &str = "tls.key";
 pub const AUTHORITY_FILE: &str = "ca.crt";
 /// Envoy's own admin socket in a proxy's pod.
 pub const ADMIN_SOCKET: &str = "/run/envoy/admin.sock";
+/// Envoy's image when nobody says another: the version that the tests run.
+pub const ENVOY_IMAGE: &str = "envoyproxy/envoy:distroless-v1.40.0";
 /// Folder of [`ADMIN_SOCKET`].
 const RUNTIME_FOLDER: &str = "/run/envoy";
 
@@ -48,7 +51,7 @@ pub struct FleetInputs<'a> {
     pub settings: &'a ProxySettings,
     /// Envoy's image.
     pub image: &'a str,
-    /// What they are started with, by file name; [`BOOTSTRAP_FILE`] is one of them. Proxies are replaced when it changes.
+    /// What they are started with, by file name, of [`files`]. Proxies are replaced when it changes.
     pub files: BTreeMap<String, String>,
     /// Who they are to the operator.
     pub identity: &'a Identity,
@@ -89,6 +92,37 @@ pub struct Fleet {
     pub service: Service,
     /// Keeps all but one of them when nodes are drained.
     pub pod_disruption_budget: PodDisruptionBudget,
+}
+
+/// What the proxies of a vault are started with: a bootstrap that asks the operator at `host` and `port`, and the files
+/// that it names.
+pub fn files(
+    vault: &VaultId,
+    metrics: MetricsPort,
+    host: &str,
+    port: u16,
+) -> Result<BTreeMap<String, String>, JsonError> {
+    let xds = XdsServer::Tls {
+        host: host.to_owned(),
+        port,
+        certificates: IDENTITY_FOLDER.to_owned(),
+        configuration: BOOTSTRAP_FOLDER.to_owned(),
+    };
+    let beside = xds.files();
+    let bootstrap = Bootstrap {
+        node_id: vault.to_string(),
+        xds,
+        admin_socket: ADMIN_SOCKET.to_owned(),
+        metrics: Some(metrics),
+    };
+    let bootstrap = to_json(&bootstrap.message())?;
+    let beside = beside
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), text));
+    // Indented: people look at it with kubectl.
+    Ok(beside
+        .chain([(BOOTSTRAP_FILE.to_owned(), format!("{bootstrap:#}\n"))])
+        .collect())
 }
 
 /// Makes the objects. Equal input gives equal objects.
