@@ -139,16 +139,7 @@ fn fleet(firewall: &Firewall, settings: &ProxySettings) -> Vec<Value> {
         },
         owners: &owner_references(owners),
     });
-    [
-        serde_json::to_value(fleet.service_account),
-        serde_json::to_value(fleet.config_map),
-        serde_json::to_value(fleet.secret),
-        serde_json::to_value(fleet.deployment),
-        serde_json::to_value(fleet.service),
-        serde_json::to_value(fleet.pod_disruption_budget),
-    ]
-    .map(Result::unwrap)
-    .into()
+    fleet.to_json().unwrap()
 }
 
 /// One YAML document an object.

@@ -74,13 +74,70 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Kinds and names of the proxies' objects.
+const FLEET: [&str; 6] = [
+    "ServiceAccount openbao-firewall",
+    "ConfigMap openbao-firewall",
+    "Secret openbao-firewall",
+    "Deployment openbao-firewall",
+    "Service openbao-firewall",
+    "PodDisruptionBudget openbao-firewall",
+];
+
+fn kinds_and_names(objects: &[Value]) -> Vec<String> {
+    let words = |object: &Value| {
+        let [kind, name] = [&object["kind"], &object["metadata"]["name"]];
+        format!("{} {}", kind.as_str().unwrap(), name.as_str().unwrap())
+    };
+    objects.iter().map(words).collect()
+}
+
+/// The operator alone has certificates and knows whose the objects are.
+#[test]
+fn the_proxies_are_rendered_but_for_what_only_the_operator_has() {
+    let fleet = |more: &[&str]| {
+        let arguments = [&["-f", QUICKSTART, "-o", "json"], more].concat();
+        let run = render(&arguments);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.json()["vaults"][0]["fleet"].clone()
+    };
+    let rendered = fleet(&[]);
+    assert_eq!(kinds_and_names(rendered.as_array().unwrap()), FLEET);
+    assert_eq!(rendered[2]["data"], Value::Null);
+    assert_eq!(rendered[3]["metadata"]["ownerReferences"], Value::Null);
+
+    let other = fleet(&[
+        "--proxy-image",
+        "mirror/envoy:1",
+        "--xds-address",
+        "192.0.2.1:1",
+    ]);
+    let container = &other[3]["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "mirror/envoy:1");
+    let files = other[1]["data"].as_object().unwrap();
+    let names: Vec<_> = files.keys().collect();
+    assert_eq!(
+        names,
+        ["bootstrap.json", "sds-ca.json", "sds-identity.json"]
+    );
+    let bootstrap: Value = serde_json::from_str(files["bootstrap.json"].as_str().unwrap()).unwrap();
+    assert_eq!(bootstrap["node"]["id"], "vault/openbao");
+    let cluster = &bootstrap["static_resources"]["clusters"][0];
+    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+    assert_eq!(
+        cluster.pointer(endpoint).unwrap(),
+        &json!({"address": "192.0.2.1", "port_value": 1})
+    );
+}
+
 #[test]
 fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
     let run = render(&["-f", CLUSTER, QUICKSTART]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let documents = run.documents();
     assert_eq!(documents[..2], golden_policies("quickstart"));
-    let kinds: Vec<_> = documents[2..]
+    assert_eq!(kinds_and_names(&documents[2..8]), FLEET);
+    let kinds: Vec<_> = documents[8..]
         .iter()
         .map(|resource| resource["@type"].as_str().unwrap())
         .map(|url| url.rsplit('.').next().unwrap())
@@ -121,11 +178,12 @@ fn json_says_the_same_in_one_object() {
     let vault = &object["vaults"][0];
     assert_eq!(
         keys(vault),
-        ["vault", "warnings", "networkPolicies", "envoy"]
+        ["vault", "warnings", "networkPolicies", "fleet", "envoy"]
     );
     assert_eq!(vault["vault"], "vault/openbao");
     let lists = [
         &vault["networkPolicies"],
+        &vault["fleet"],
         &vault["envoy"]["clusters"],
         &vault["envoy"]["listeners"],
         &vault["envoy"]["routes"],
@@ -201,6 +259,7 @@ fn a_folder_gets_each_vaults_files_and_envoy_runs_them() {
             "envoy/extensions.json",
             "envoy/listeners.json",
             "envoy/routes.json",
+            "fleet.yaml",
             "networkpolicies.yaml",
         ] {
             expected.push(at.join(vault).join(file));
@@ -240,7 +299,7 @@ fn a_folder_gets_each_vaults_files_and_envoy_runs_them() {
     assert_eq!(fs::read(&cluster).unwrap(), before);
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "mine");
     assert_eq!(json["vaults"][1]["vault"], "vault/openbao-active");
-    assert_eq!(json["vaults"][1]["files"].as_array().unwrap().len(), 6);
+    assert_eq!(json["vaults"][1]["files"].as_array().unwrap().len(), 7);
 }
 
 #[test]

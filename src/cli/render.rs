@@ -6,23 +6,26 @@ mod rendered;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::{self, ClusterArgs, Scope};
 use super::serve;
 use super::validate::{self, CannotRead, LimitArgs};
 use super::{Answer, Failure, Format, Outcome, Output, output};
-use crate::compile::envoy::{Proxy, Upstream};
+use crate::compile::ProxyPorts;
+use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
+use crate::compile::fleet::{self, FleetInputs, Identity};
 use crate::index::objects::{LoadedObjects, Located, LocatedViolation};
 use crate::index::{Index, VaultResolution};
 use crate::policy::{Firewall, Limits, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
 use rendered::RenderedVault;
 
-/// Print the `NetworkPolicies` and Envoy resources that the policies in files or in the cluster come to.
+/// Print the `NetworkPolicies`, the proxies' objects and the Envoy resources that the policies in files or in the cluster come to.
 ///
 /// Without -f it reads the cluster: what is printed is what the operator makes of it.
-/// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies` and then its Envoy resources,
-/// each with its `@type`. What is invalid is not rendered, and neither is anything beside it.
+/// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies`, the objects of its proxies
+/// and then its Envoy resources, each with its `@type`. Certificates and owners are left out of the proxies' objects: only the
+/// operator has them. What is invalid is not rendered, and neither is anything beside it.
 #[derive(clap::Args, Debug)]
 pub(super) struct Render {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
@@ -33,8 +36,8 @@ pub(super) struct Render {
     namespace: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Folder to write to instead: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`, `envoy/KIND.json`, and
-    /// `envoy-static.json`, which Envoy runs as it is. Overwrites these files, deletes none.
+    /// Folder to write to instead: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`, `fleet.yaml` (the proxies'
+    /// objects), `envoy/KIND.json`, and `envoy-static.json`, which Envoy runs as it is. Overwrites these files, deletes none.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
     /// The one vault to render; all vaults otherwise.
@@ -49,6 +52,12 @@ pub(super) struct Render {
     /// Where the management endpoint listens, in place of the proxies' port in a cluster.
     #[arg(long, value_name = "ADDR")]
     management_listen: Option<SocketAddrV4>,
+    /// Image of Envoy for the proxies, as the operator was told.
+    #[arg(long, value_name = "IMAGE", default_value = fleet::ENVOY_IMAGE)]
+    proxy_image: String,
+    /// Where the proxies find the operator, as the operator was told.
+    #[arg(long, value_name = "HOST:PORT", default_value = fleet::OPERATOR, value_parser = serve::upstream)]
+    xds_address: Upstream,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -171,8 +180,27 @@ impl Render {
             resolution,
             index.service(&firewall.vault),
             &self.proxy(firewall),
+            self.fleet(resolution)?,
             self.reads_files(),
         )
+    }
+
+    /// The proxies' objects, without what only the operator has.
+    fn fleet(&self, resolution: &Resolution) -> Result<Vec<Value>, Failure> {
+        let Firewall { vault, port, .. } = &resolution.firewall;
+        let ports = ProxyPorts::of(*port);
+        let Upstream { host, port } = &self.xds_address;
+        let mut fleet = fleet::objects(&FleetInputs {
+            vault,
+            ports,
+            settings: &resolution.proxy,
+            image: &self.proxy_image,
+            files: fleet::files(vault, MetricsPort::in_cluster(ports), host, *port)?,
+            identity: &Identity::default(),
+            owners: &[],
+        });
+        fleet.secret.data = None;
+        Ok(fleet.to_json()?)
     }
 
     /// A proxy in the cluster, apart from what the command line says otherwise.

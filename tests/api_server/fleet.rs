@@ -45,16 +45,7 @@ fn objects(service: &str, port: u16, settings: &ProxySettings) -> Vec<Value> {
         identity: &identity(),
         owners: &owner_references([owner("younger"), owner("older")]),
     });
-    [
-        serde_json::to_value(made.service_account),
-        serde_json::to_value(made.config_map),
-        serde_json::to_value(made.secret),
-        serde_json::to_value(made.deployment),
-        serde_json::to_value(made.service),
-        serde_json::to_value(made.pod_disruption_budget),
-    ]
-    .map(Result::unwrap)
-    .into()
+    made.to_json().unwrap()
 }
 
 fn identity() -> Identity {

@@ -110,6 +110,7 @@ async fn a_proxy_is_ready_once_its_data_listener_is_there() {
         Some(503),
         "with listeners that Envoy refused"
     );
+    assert_eq!(proxy.asks(8400, "GET", "/live"), Some(200));
 
     publish(&operator, &own, proxy.snapshot(&own))
         .await
@@ -125,6 +126,7 @@ async fn a_proxy_is_ready_once_its_data_listener_is_there() {
         ("GET", "/certs"),
         ("GET", "/ready/"),
         ("POST", "/ready"),
+        ("POST", "/live"),
         ("POST", "/stats/prometheus"),
         ("POST", "/quitquitquit"),
         ("GET", "/stats"),

@@ -26,6 +26,8 @@ pub(super) struct RenderedVault {
     /// What the owners of the policies have to be told.
     pub(super) warnings: Vec<String>,
     network_policies: Vec<NetworkPolicy>,
+    /// The proxies' objects.
+    fleet: Vec<Value>,
     envoy: ConfigurationJson,
     #[serde(skip)]
     envoy_static: Value,
@@ -60,6 +62,7 @@ impl RenderedVault {
         resolution: &Resolution,
         service: Option<&ServiceFact>,
         proxy: &Proxy,
+        fleet: Vec<Value>,
         from_files: bool,
     ) -> Result<Self, Failure> {
         let firewall = &resolution.firewall;
@@ -105,6 +108,7 @@ impl RenderedVault {
             vault: firewall.vault.to_string(),
             warnings,
             network_policies,
+            fleet,
             envoy: ConfigurationJson::of(&configuration)?,
             envoy_static: envoy::to_json(&envoy::static_bootstrap(firewall, &table, proxy))?,
             // Neither name can hold a slash, and a namespace no dot, so no two vaults share a folder.
@@ -112,9 +116,10 @@ impl RenderedVault {
         })
     }
 
-    /// Prints it as YAML documents: the `NetworkPolicies`, then the Envoy resources.
+    /// Prints it as YAML documents: the `NetworkPolicies`, the proxies' objects, then the Envoy resources.
     pub(super) fn print(&self, output: &mut Output) -> Result<(), Failure> {
         output.yaml(&self.network_policies)?;
+        output.yaml(&self.fleet)?;
         for (_, resources) in self.envoy.kinds() {
             output.yaml(resources)?;
         }
@@ -129,6 +134,7 @@ impl RenderedVault {
                 folder.join("networkpolicies.yaml"),
                 yaml(&self.network_policies)?,
             ),
+            (folder.join("fleet.yaml"), yaml(&self.fleet)?),
             (
                 folder.join("envoy-static.json"),
                 json_text(&self.envoy_static)?,

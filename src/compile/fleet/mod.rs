@@ -15,6 +15,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde_json::Value;
 
 use super::envoy::{Bootstrap, JsonError, MetricsPort, XdsServer, to_json};
 use super::{ProxyPorts, firewall_name};
@@ -38,6 +39,8 @@ pub const AUTHORITY_FILE: &str = "ca.crt";
 pub const ADMIN_SOCKET: &str = "/run/envoy/admin.sock";
 /// Envoy's image when nobody says another: the version that the tests run.
 pub const ENVOY_IMAGE: &str = "envoyproxy/envoy:distroless-v1.40.0";
+/// Where proxies find the operator when nobody says another place: its Service, and the port where it serves them.
+pub const OPERATOR: &str = "vaultwall.vaultwall-system.svc:8500";
 /// Folder of [`ADMIN_SOCKET`].
 const RUNTIME_FOLDER: &str = "/run/envoy";
 
@@ -92,6 +95,22 @@ pub struct Fleet {
     pub service: Service,
     /// Keeps all but one of them when nodes are drained.
     pub pod_disruption_budget: PodDisruptionBudget,
+}
+
+impl Fleet {
+    /// All of them as JSON, each before those that need it.
+    pub fn to_json(&self) -> Result<Vec<Value>, serde_json::Error> {
+        [
+            serde_json::to_value(&self.service_account),
+            serde_json::to_value(&self.config_map),
+            serde_json::to_value(&self.secret),
+            serde_json::to_value(&self.deployment),
+            serde_json::to_value(&self.service),
+            serde_json::to_value(&self.pod_disruption_budget),
+        ]
+        .into_iter()
+        .collect()
+    }
 }
 
 /// What the proxies of a vault are started with: a bootstrap that asks the operator at `host` and `port`, and the files
