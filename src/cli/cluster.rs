@@ -8,7 +8,6 @@ mod list;
 mod proxy;
 mod read;
 
-#[allow(unused_imports, reason = "the operator connects with it, too")]
 pub(crate) use connect::connect;
 pub(crate) use error::ConnectError;
 pub(crate) use kubeconfig::ClusterArgs;

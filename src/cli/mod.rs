@@ -5,6 +5,7 @@
 
 pub(crate) mod cluster;
 mod completion;
+mod controller;
 mod crds;
 mod explain;
 mod output;
@@ -66,6 +67,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Completion(completion::Completion),
+    Controller(Box<controller::Controller>),
     Crds(crds::Crds),
     Explain(Box<explain::Explain>),
     Render(render::Render),
@@ -77,6 +79,7 @@ impl Command {
     fn run(self, output: &mut Output) -> Outcome {
         match self {
             Self::Completion(command) => command.run(output),
+            Self::Controller(command) => command.run(output),
             Self::Crds(command) => command.run(output),
             Self::Explain(command) => command.run(output),
             Self::Render(command) => command.run(output),

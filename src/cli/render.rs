@@ -214,7 +214,7 @@ impl Render {
         Proxy {
             data: self.data_listen.unwrap_or(data),
             management: self.management_listen.unwrap_or(management),
-            upstream: self.upstream.clone().unwrap_or(upstream),
+            upstream: self.upstream.clone().or(upstream),
             access_log,
         }
     }

@@ -63,6 +63,22 @@ impl Index {
         self.vaults.keys()
     }
 
+    /// The vault that a policy counts for: an invalid one stays with the vault of its last valid form.
+    pub fn vault_of(&self, policy: &ObjectName) -> Option<&VaultId> {
+        self.policies.get(policy).map(|known| &known.vault)
+    }
+
+    /// The policies of a vault, valid or not, by name.
+    pub fn policies_of(&self, vault: &VaultId) -> Vec<ObjectName> {
+        let known = self.vaults.get(vault).into_iter();
+        let names = known.flat_map(|known| &known.policies);
+        let id = |name: &String| ObjectName {
+            namespace: vault.namespace.clone(),
+            name: name.clone(),
+        };
+        names.map(id).collect()
+    }
+
     /// A namespace's labels.
     pub fn namespace(&self, name: &str) -> Option<&Labels> {
         self.membership.namespace_labels(name)

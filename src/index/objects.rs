@@ -336,9 +336,20 @@ fn duplicate(file: &Path, first: &Path, key: ObjectKey) -> LocatedViolation {
 }
 
 /// Why an object cannot be used.
-struct Refused {
-    violations: Vec<Violation>,
-    policy: Option<RefusedPolicy>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// All that is wrong with it.
+    pub violations: Vec<Violation>,
+    /// What is known of a policy all the same.
+    pub policy: Option<RefusedPolicy>,
+}
+
+/// Reads a `VaultNetworkPolicy` or a `VirtualNetwork` as the API server sends it, by the same rules as one in a file.
+///
+/// # Errors
+/// All that is wrong with it, which is also said of an object of another kind.
+pub fn read_custom(kind: &str, value: Value, limits: &Limits) -> Result<Object, Refused> {
+    custom::read(kind, value, None, limits).1
 }
 
 fn violation(field: &str, reason: ViolationReason, message: impl Into<String>) -> Violation {

@@ -7,10 +7,10 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::StandaloneError;
 use super::files::Files;
-use crate::compile::envoy::{self, Configuration, Proxy};
+use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
 use crate::policy::{DefaultAction, Denial, Firewall, VaultId};
-use crate::xds::{Event, NotProgrammed, Outcome, Resource, Snapshot, SnapshotStore};
+use crate::xds::{Compiler, Event, NotProgrammed, Outcome, SnapshotStore};
 
 /// How long a proxy may take before its silence is worth a word.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,8 +27,7 @@ pub(super) struct Enforcer {
     holding: bool,
     /// The vaults of which it was said that they are too many.
     several: Vec<VaultId>,
-    /// The part that rules do not touch, and the shape that it was compiled for.
-    fixed: Option<(Firewall, Vec<Resource>)>,
+    compiler: Compiler,
     published: Option<Published>,
 }
 
@@ -52,7 +51,7 @@ impl Enforcer {
             store,
             holding: false,
             several: Vec::new(),
-            fixed: None,
+            compiler: Compiler::default(),
             published: None,
         }
     }
@@ -144,7 +143,7 @@ impl Enforcer {
 
     fn publish(&mut self, firewall: &Firewall, seen: Instant) {
         let started = Instant::now();
-        let snapshot = self.compile(firewall);
+        let snapshot = self.compiler.snapshot(firewall, &self.proxy, Vec::new());
         let version = self.store.publish(&self.node, snapshot);
         tracing::info!(
             policies = ?firewall.policies,
@@ -188,25 +187,6 @@ impl Enforcer {
             _ => {}
         }
     }
-
-    fn compile(&mut self, firewall: &Firewall) -> Snapshot {
-        let shape = shape(firewall);
-        let fixed = match self.fixed.take() {
-            Some((of, resources)) if of == shape => resources,
-            _ => fixed(&envoy::configuration(
-                firewall,
-                &firewall.table(),
-                &self.proxy,
-            )),
-        };
-        let rules = envoy::extensions(firewall)
-            .iter()
-            .map(Resource::new)
-            .collect::<Vec<_>>();
-        let snapshot = Snapshot::new(fixed.iter().cloned().chain(rules).collect());
-        self.fixed = Some((shape, fixed));
-        snapshot
-    }
 }
 
 /// Whether everything that counts is known.
@@ -220,45 +200,6 @@ fn nameless() -> VaultId {
         namespace: "default".into(),
         service: "vault".into(),
     }
-}
-
-/// A firewall without what only its rules say. Every field is named, so that a new one has to be given a side.
-fn shape(firewall: &Firewall) -> Firewall {
-    let Firewall {
-        vault,
-        port,
-        policies: _,
-        api,
-        engines,
-        namespaces,
-        default_action: _,
-        virtual_networks: _,
-        ip_rules: _,
-        peers: _,
-        client_address,
-        management,
-        denial,
-        access_log,
-    } = firewall;
-    Firewall {
-        api: *api,
-        engines: engines.clone(),
-        namespaces: namespaces.clone(),
-        client_address: client_address.clone(),
-        management: *management,
-        denial: *denial,
-        access_log: *access_log,
-        ..Firewall::deny_all(vault.clone(), *port)
-    }
-}
-
-fn fixed(configuration: &Configuration) -> Vec<Resource> {
-    let clusters = configuration.clusters.iter().map(Resource::new);
-    let listeners = configuration.listeners.iter().map(Resource::new);
-    clusters
-        .chain(listeners)
-        .chain(configuration.routes.iter().map(Resource::new))
-        .collect()
 }
 
 /// Says what the resolution found, for the owner of the policies.

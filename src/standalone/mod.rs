@@ -136,7 +136,7 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
     let proxy = Proxy {
         data: options.data,
         management: options.management,
-        upstream: options.upstream.clone(),
+        upstream: Some(options.upstream.clone()),
         access_log: options.access_log.clone(),
     };
     // The vault behind an address stays the same, whatever the policies call it.

@@ -260,6 +260,8 @@ async fn converse(
             "no firewall of this name is known: the proxy is told nothing until there is one"
         );
     }
+    // What an earlier server gave it is still in force there.
+    let mut has_configuration = !first.initial_resource_versions.is_empty();
     let mut session = Session::new();
     let mut output = session
         .on_request(&first)
@@ -279,7 +281,11 @@ async fn converse(
                 Err(status) => return Err(status),
             },
             snapshot = connection.next_snapshot() => match snapshot {
-                Some(snapshot) => session.on_snapshot(snapshot),
+                Some(snapshot) if snapshot.is_stopgap() && has_configuration => Output::default(),
+                Some(snapshot) => {
+                    has_configuration = true;
+                    session.on_snapshot(snapshot)
+                }
                 None => Output::default(),
             },
         };

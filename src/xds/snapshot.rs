@@ -12,6 +12,7 @@ use super::resource::{Resource, ResourceType, content_version};
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     version: String,
+    stopgap: bool,
     resources: BTreeMap<ResourceType, BTreeMap<String, Arc<Resource>>>,
 }
 
@@ -47,8 +48,23 @@ impl Snapshot {
         }
         Self {
             version: content_version(&parts),
+            stopgap: false,
             resources: by_type,
         }
+    }
+
+    /// The same, for proxies that have nothing: one that kept something from an earlier server keeps that.
+    #[must_use]
+    pub fn as_stopgap(self) -> Self {
+        Self {
+            stopgap: true,
+            ..self
+        }
+    }
+
+    /// Whether it is only for proxies that have nothing.
+    pub fn is_stopgap(&self) -> bool {
+        self.stopgap
     }
 
     /// Stands for the content of the whole: equal versions are equal snapshots, also across processes.

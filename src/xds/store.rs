@@ -202,9 +202,9 @@ impl SnapshotStore {
         let version = snapshot.version().to_owned();
         self.with_node(node, |node| {
             let is_new = node.snapshot.send_if_modified(|current| {
-                let is_new = current
-                    .as_ref()
-                    .is_none_or(|current| current.version() != version);
+                let is_new = current.as_ref().is_none_or(|current| {
+                    (current.version(), current.is_stopgap()) != (&version, snapshot.is_stopgap())
+                });
                 if is_new {
                     *current = Some(Arc::new(snapshot));
                 }

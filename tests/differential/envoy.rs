@@ -35,10 +35,10 @@ impl Envoy {
         let proxy = Proxy {
             data,
             management,
-            upstream: Upstream {
+            upstream: Some(Upstream {
                 host: upstream.ip().to_string(),
                 port: upstream.port(),
-            },
+            }),
             access_log: folder
                 .path()
                 .join("access.log")

@@ -103,10 +103,10 @@ impl Proxy {
         let proxy = envoy::Proxy {
             data: SocketAddrV4::new(self.address, 8200),
             management: SocketAddrV4::new(self.address, 8300),
-            upstream: Upstream {
+            upstream: Some(Upstream {
                 host: self.address.to_string(),
                 port: 1,
-            },
+            }),
             access_log: "/dev/null".into(),
         };
         envoy::configuration(&firewall, &firewall.table(), &proxy)

@@ -119,10 +119,10 @@ fn compiled(sandbox: &Sandbox, objects: &str) -> Configuration {
     let proxy = Proxy {
         data: sandbox.data(),
         management: sandbox.management(),
-        upstream: Upstream {
+        upstream: Some(Upstream {
             host: sandbox.upstream().ip().to_string(),
             port: sandbox.upstream().port(),
-        },
+        }),
         access_log: sandbox.at("access.log").display().to_string(),
     };
     envoy::configuration(&firewall, &firewall.table(), &proxy)

@@ -15,7 +15,6 @@ pub(super) const WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// There is no usable kubeconfig, the API server does not answer within seconds, or it refuses the credentials.
-#[allow(dead_code, reason = "the operator connects with it, too")]
 pub(crate) async fn connect(args: &ClusterArgs) -> Result<Client, ConnectError> {
     Ok(connect_and_name(args).await?.0)
 }

@@ -114,7 +114,7 @@ pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Me
         layered_runtime: Some(runtime()),
         static_resources: Some(StaticResources {
             listeners: listeners.into(),
-            clusters: vec![cluster::cluster(&proxy.upstream)],
+            clusters: vec![cluster::cluster(proxy.upstream.as_ref())],
             ..StaticResources::default()
         }),
         ..Message::default()

@@ -23,7 +23,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher:
 use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
 
 use super::bootstrap::pipe;
-use super::cluster::endpoints;
+use super::cluster::assignment;
 use super::listener::socket;
 use super::wire::{HealthCheckFilter, Percent, any};
 use crate::compile::ProxyPorts;
@@ -60,7 +60,7 @@ impl MetricsPort {
             name: name.into(),
             connect_timeout: Some(seconds(1)),
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
-            load_assignment: Some(endpoints(name, address)),
+            load_assignment: Some(assignment(name, vec![address])),
             ..Cluster::default()
         };
         let knock = HealthCheck {

@@ -5,6 +5,7 @@
 //! | listeners `data`, `management` | addresses, filters, access log, bodies of denials | the policy's shape |
 //! | routes `vault`, used by both | which request is which plane and operation | engines and namespaces |
 //! | cluster `vault` | where allowed requests go | the vault's address |
+//! | endpoints `vault` | the vault's pods, in a cluster of Kubernetes | every start and end of such a pod |
 //! | extension configs `vaultwall.*` | the rules, and the decision | every rule |
 
 mod arguments;
@@ -33,6 +34,7 @@ use crate::vault_api::Table;
 
 pub use arguments::ARGUMENTS;
 pub use bootstrap::{Bootstrap, static_bootstrap};
+pub use cluster::endpoints;
 pub use json::{ConfigurationJson, JsonError, to_json};
 pub use metrics_port::MetricsPort;
 pub use xds_cluster::XdsServer;
@@ -53,8 +55,8 @@ pub struct Proxy {
     pub data: SocketAddrV4,
     /// Where the management listener listens.
     pub management: SocketAddrV4,
-    /// The vault.
-    pub upstream: Upstream,
+    /// The vault; none: its addresses are discovered, as [`endpoints`].
+    pub upstream: Option<Upstream>,
     /// File that the access log is appended to; `/dev/stdout` for the proxy's own output.
     pub access_log: String,
 }
@@ -68,10 +70,10 @@ impl Proxy {
         Self {
             data: everywhere(ports.data),
             management: everywhere(ports.management),
-            upstream: Upstream {
+            upstream: Some(Upstream {
                 host: format!("{service}.{namespace}.svc"),
                 port: firewall.port,
-            },
+            }),
             access_log: "/dev/stdout".to_owned(),
         }
     }
@@ -103,7 +105,7 @@ pub struct Configuration {
 pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Configuration {
     let sides = [Listener::Data, Listener::Management];
     Configuration {
-        clusters: vec![cluster::cluster(&proxy.upstream)],
+        clusters: vec![cluster::cluster(proxy.upstream.as_ref())],
         listeners: sides
             .map(|side| listener::listener(firewall, proxy, side, listener::Delivery::Ads))
             .into(),

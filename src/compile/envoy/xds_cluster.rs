@@ -30,7 +30,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher:
 use envoy_types::pb::google::protobuf::Duration;
 use serde_json::{Value, json};
 
-use super::cluster::endpoints;
+use super::cluster::assignment;
 use super::listener::socket;
 use super::wire::any;
 
@@ -109,7 +109,7 @@ impl XdsServer {
                 any(&self.http2()),
             )]),
             transport_socket: self.transport_socket(),
-            load_assignment: Some(endpoints(NAME, address)),
+            load_assignment: Some(assignment(NAME, vec![address])),
             ..Cluster::default()
         }
     }

@@ -1,0 +1,128 @@
+//! `vaultwall controller`: the operator.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::cluster::{ClusterArgs, connect};
+use super::serve::{upstream, vault};
+use super::validate::LimitArgs;
+use super::{Answer, Outcome, Output};
+use crate::compile::envoy::Upstream;
+use crate::controller::clock::Clock;
+use crate::controller::leader::Timing;
+use crate::controller::{self, LocalProxy, Options};
+use crate::policy::VaultId;
+
+/// The operator: protect the vaults of a cluster as its `VaultNetworkPolicy` objects say.
+///
+/// Runs in a pod with its service account, or anywhere with a kubeconfig. What it has to say goes to stderr.
+#[derive(clap::Args, Debug)]
+pub(super) struct Controller {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The operator's own namespace, for its lease and its certificate authority.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "vaultwall-system"
+    )]
+    own_namespace: String,
+    /// Name of this replica.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "POD_NAME",
+        default_value = "vaultwall"
+    )]
+    name: String,
+    /// Where proxies and other replicas connect.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8500")]
+    xds_listen: SocketAddr,
+    /// Where proxies find this; left out: the Service `vaultwall` in the operator's own namespace.
+    #[arg(long, value_name = "HOST:PORT", value_parser = upstream)]
+    xds_address: Option<Upstream>,
+    /// Where other replicas find this one; left out: `--xds-address`.
+    #[arg(long, value_name = "HOST:PORT", env = "VAULTWALL_ADVERTISE", value_parser = upstream)]
+    advertise: Option<Upstream>,
+    /// Where health and metrics are served.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    operations_listen: SocketAddr,
+    /// Image of Envoy for the proxies.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "envoyproxy/envoy:distroless-v1.40.0"
+    )]
+    proxy_image: String,
+    /// To try the operator with an Envoy that runs beside it: where that listens, and the vault's own address if it does not
+    /// reach the vault's pods; may be repeated.
+    #[arg(long, value_name = "NAMESPACE/SERVICE=IP[,HOST:PORT]", value_parser = local_proxy)]
+    local_proxy: Vec<(VaultId, LocalProxy)>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl Controller {
+    pub(super) fn run(self, _output: &mut Output) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let stop = stop()?;
+            let options = self.options().await?;
+            controller::run(options, stop).await?;
+            Ok(Answer::Yes)
+        })
+    }
+
+    async fn options(self) -> Result<Options, super::Failure> {
+        let client = connect(&self.cluster).await?;
+        let xds_address = self.xds_address.unwrap_or_else(|| Upstream {
+            host: format!("vaultwall.{}.svc", self.own_namespace),
+            port: self.xds_listen.port(),
+        });
+        let advertise = self.advertise.unwrap_or_else(|| xds_address.clone());
+        Ok(Options {
+            client,
+            namespace: self.own_namespace,
+            name: self.name,
+            xds_listen: self.xds_listen,
+            xds_address: (xds_address.host, xds_address.port),
+            advertise: format!("{}:{}", advertise.host, advertise.port),
+            operations_listen: self.operations_listen,
+            proxy_image: self.proxy_image,
+            limits: self.limits.into(),
+            local: self.local_proxy.into_iter().collect::<BTreeMap<_, _>>(),
+            lease: Timing::default(),
+            clock: Clock::system(),
+        })
+    }
+}
+
+/// Done when the process is told to stop.
+fn stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// `NAMESPACE/SERVICE=IP[,HOST:PORT]`.
+fn local_proxy(text: &str) -> Result<(VaultId, LocalProxy), String> {
+    let wanted = "write NAMESPACE/SERVICE=IP or NAMESPACE/SERVICE=IP,HOST:PORT, for example \
+                  vault/openbao=127.0.0.2,127.0.0.1:8200";
+    let (name, rest) = text.split_once('=').ok_or(wanted)?;
+    let (listen, upstream) = match rest.split_once(',') {
+        Some((listen, vault)) => (listen, Some(self::upstream(vault)?)),
+        None => (rest, None),
+    };
+    let listen = listen.parse().map_err(|_| wanted)?;
+    Ok((vault(name)?, LocalProxy { listen, upstream }))
+}

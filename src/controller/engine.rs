@@ -1,0 +1,320 @@
+//! From events to what the proxies are told: the index, the compilers, and the publication of what changed.
+//!
+//! Every replica runs one. An event touches only the firewalls that contain it. Nothing is published before everything was
+//! listed once: half a list would cut off callers whom the other half lets in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use super::LocalProxy;
+use super::book::{Book, PolicyEntry, Target, VaultEntry};
+use super::operations::metrics::number;
+use super::operations::{Metrics, Pulse};
+use super::status::TargetProblem;
+use super::watch::{Event, Fact, Kind, Seen, StoredPolicy};
+use crate::compile::envoy::{self, Proxy};
+use crate::compile::{ProtectedService, ProxyPorts};
+use crate::index::objects::Object;
+use crate::index::{Endpoints, Index, ObjectName, VaultResolution};
+use crate::policy::{Firewall, Limits, VaultId};
+use crate::xds::{Compiler, Resource, SnapshotStore};
+
+/// Most events that are taken together. What comes while a change is compiled is compiled with the next one; alone, a
+/// change goes out at once.
+const MOST_AT_ONCE: usize = 512;
+
+/// Phase of a namespace that is being deleted.
+const TERMINATING: &str = "Terminating";
+
+/// Keeps every vault's snapshot at the firewall of now.
+pub(super) struct Engine {
+    index: Index,
+    endpoints: Endpoints,
+    local: BTreeMap<VaultId, LocalProxy>,
+    store: Arc<SnapshotStore>,
+    book: Arc<Book>,
+    metrics: Arc<Metrics>,
+    not_listed: BTreeSet<Kind>,
+    firewalls: HashMap<VaultId, Published>,
+    /// Vaults whose addresses may have changed.
+    moved: BTreeSet<VaultId>,
+    synced: watch::Sender<bool>,
+}
+
+/// What the proxies of a vault were told.
+#[derive(Default)]
+struct Published {
+    compiler: Compiler,
+    resolution: Option<Arc<VaultResolution>>,
+    addresses: BTreeSet<SocketAddrV4>,
+    version: String,
+}
+
+impl Engine {
+    pub(super) fn new(
+        limits: Limits,
+        local: BTreeMap<VaultId, LocalProxy>,
+        store: Arc<SnapshotStore>,
+        book: Arc<Book>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            index: Index::new(limits),
+            endpoints: Endpoints::default(),
+            local,
+            store,
+            book,
+            metrics,
+            not_listed: Kind::ALL.into_iter().collect(),
+            firewalls: HashMap::new(),
+            moved: BTreeSet::new(),
+            synced: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether everything was listed once and published.
+    pub(super) fn synced(&self) -> watch::Receiver<bool> {
+        self.synced.subscribe()
+    }
+
+    /// Runs until there are no more events.
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut pulse: Pulse) {
+        let mut batch = Vec::with_capacity(MOST_AT_ONCE);
+        loop {
+            let taken = tokio::select! {
+                taken = events.recv_many(&mut batch, MOST_AT_ONCE) => taken,
+                () = pulse.asked() => continue,
+            };
+            if taken == 0 {
+                return;
+            }
+            let first = batch.first().map_or_else(Instant::now, |event| event.at);
+            for event in batch.drain(..) {
+                self.take(event.seen);
+            }
+            if self.not_listed.is_empty() {
+                self.publish_changed(first);
+                self.synced.send_replace(true);
+            }
+        }
+    }
+
+    fn take(&mut self, seen: Seen) {
+        match seen {
+            Seen::Is(fact) => self.is(*fact),
+            Seen::Gone(kind, id) => self.gone(kind, &id),
+            Seen::Listed(kind) => {
+                self.not_listed.remove(&kind);
+            }
+        }
+    }
+
+    fn is(&mut self, fact: Fact) {
+        match fact {
+            Fact::Policy(stored) => self.policy(*stored),
+            Fact::VirtualNetwork(id, read) => match *read {
+                Ok(Object::VirtualNetwork(network)) => self.index.apply_virtual_network(network),
+                Ok(_) => {}
+                Err(refused) => {
+                    for violation in refused.violations {
+                        tracing::error!(
+                            "VirtualNetwork {}: {}: {}; its last valid form stays in force",
+                            id.name,
+                            violation.field,
+                            violation.message
+                        );
+                    }
+                }
+            },
+            Fact::Namespace { fact, phase } => {
+                let terminating = phase.as_deref() == Some(TERMINATING);
+                self.book.set_terminating(&fact.name, terminating);
+                self.index.apply_namespace(fact);
+            }
+            Fact::Pod(pod) => self.index.apply_pod(pod),
+            Fact::Service(service) => self.index.apply_service(service),
+            Fact::EndpointSlice(slice) => {
+                let touched = self.endpoints.apply(slice);
+                self.moved.extend(touched.into_iter().map(vault_of));
+            }
+        }
+    }
+
+    fn gone(&mut self, kind: Kind, id: &ObjectName) {
+        match kind {
+            Kind::Policy => {
+                self.book.set_policy(id, None);
+                self.index.delete_policy(id);
+            }
+            Kind::VirtualNetwork => self.index.delete_virtual_network(&id.name),
+            Kind::Namespace => {
+                self.book.set_terminating(&id.name, false);
+                self.index.delete_namespace(&id.name);
+            }
+            Kind::Pod => self.index.delete_pod(id),
+            Kind::Service => self.index.delete_service(id),
+            Kind::EndpointSlice => {
+                let touched = self.endpoints.delete(id);
+                self.moved.extend(touched.into_iter().map(vault_of));
+            }
+        }
+    }
+
+    fn policy(&mut self, stored: StoredPolicy) {
+        let known = self.book.policy(&stored.id);
+        match &stored.read {
+            Ok(Object::Policy(policy)) => self.index.apply_policy(policy.clone()),
+            Ok(_) => return,
+            Err(refused) => {
+                let Some(policy) = &refused.policy else {
+                    tracing::error!(
+                        "VaultNetworkPolicy {}: does not say which vault it is for; it opens nothing",
+                        stored.id
+                    );
+                    return;
+                };
+                self.index
+                    .apply_invalid_policy(&policy.name, policy.vault.clone(), policy.port);
+            }
+        }
+        let vault = self.index.vault_of(&stored.id).cloned();
+        let id = stored.id.clone();
+        // A policy whose meaning did not change may have another generation or status all the same.
+        let same_object = known.is_some_and(|known| {
+            known.stored.generation == stored.generation
+                && known.stored.uid == stored.uid
+                && known.stored.status == stored.status
+        });
+        let entry = PolicyEntry {
+            stored: Arc::new(stored),
+        };
+        self.book.set_policy(&id, Some(entry));
+        if let Some(vault) = vault.filter(|_| !same_object) {
+            self.book.mark(vault);
+        }
+    }
+
+    /// Publishes what changed. `seen` is when the first of the changes was seen.
+    fn publish_changed(&mut self, seen: Instant) {
+        let mut changed = self.index.take_changed();
+        let moved = std::mem::take(&mut self.moved);
+        changed.extend(
+            moved
+                .into_iter()
+                .filter(|vault| self.firewalls.contains_key(vault)),
+        );
+        for vault in &changed {
+            self.publish(vault, seen);
+        }
+        if !changed.is_empty() {
+            let (valid, invalid) = self.book.count_policies();
+            self.metrics.set_policies(valid, invalid);
+            self.metrics.firewalls.set(number(self.firewalls.len()));
+        }
+    }
+
+    fn publish(&mut self, vault: &VaultId, seen: Instant) {
+        let started = Instant::now();
+        let Some(resolved) = self.index.resolve(vault) else {
+            // Proxies keep what they have until they are gone with the other objects of the vault.
+            self.store.withdraw(&vault.to_string());
+            self.firewalls.remove(vault);
+            self.book.set_vault(vault, None);
+            tracing::info!(%vault, "no policy is left; its firewall is taken away");
+            return;
+        };
+        self.metrics.resolved(started.elapsed());
+        let firewall = &resolved.resolution.firewall;
+        let ports = ProxyPorts::of(firewall.port);
+        let target = self.target(vault, firewall.port);
+        let addresses = self.addresses(vault, firewall.port);
+        let known = self.firewalls.entry(vault.clone()).or_default();
+        let was = known
+            .resolution
+            .as_ref()
+            .map(|known| &known.resolution.firewall);
+        let is_new = was != Some(firewall) || known.addresses != addresses;
+        if is_new {
+            let started = Instant::now();
+            let proxy = proxy(firewall, self.local.get(vault));
+            // A snapshot holds only what somebody asks for.
+            let discovered = proxy.upstream.is_none();
+            let endpoints = discovered.then(|| Resource::new(&envoy::endpoints(&addresses)));
+            let endpoints = endpoints.into_iter().collect();
+            let snapshot = known.compiler.snapshot(firewall, &proxy, endpoints);
+            // Without an accepted policy nobody knows what was in force before this process began.
+            known.version = if resolved.resolution.accepted.is_empty() && !resolved.kept {
+                self.store
+                    .publish(&vault.to_string(), snapshot.as_stopgap())
+            } else {
+                self.store.publish(&vault.to_string(), snapshot)
+            };
+            self.metrics.compiled(started.elapsed());
+            known.addresses = addresses;
+            tracing::info!(
+                %vault,
+                policies = ?firewall.policies,
+                virtual_network_prefixes = firewall.virtual_networks.len(),
+                ip_prefixes = firewall.ip_rules.len(),
+                default_action = ?firewall.default_action,
+                version = known.version,
+                after = ?seen.elapsed(),
+                "firewall changed"
+            );
+        }
+        let resolution = Arc::new(resolved);
+        known.resolution = Some(Arc::clone(&resolution));
+        let entry = VaultEntry {
+            ports,
+            target,
+            version: known.version.clone(),
+            policies: self.index.policies_of(vault),
+            resolution,
+        };
+        self.book.set_vault(vault, Some(entry));
+    }
+
+    fn target(&self, vault: &VaultId, port: u16) -> Target {
+        let service = self.index.service(vault).ok_or(TargetProblem::NotFound)?;
+        ProtectedService::of(service, port).map_err(TargetProblem::Unusable)
+    }
+
+    /// Where the vault's pods listen.
+    fn addresses(&self, vault: &VaultId, port: u16) -> BTreeSet<SocketAddrV4> {
+        let port = self.index.service(vault).and_then(|service| {
+            let mut ports = service.ports.iter();
+            ports.find(|fact| fact.port == port)
+        });
+        let service = ObjectName {
+            namespace: vault.namespace.clone(),
+            name: vault.service.clone(),
+        };
+        port.map(|port| self.endpoints.addresses(&service, port.name.as_deref()))
+            .unwrap_or_default()
+    }
+}
+
+fn vault_of(service: ObjectName) -> VaultId {
+    VaultId {
+        namespace: service.namespace,
+        service: service.name,
+    }
+}
+
+/// A proxy that finds the vault's pods by what is discovered, unless it runs beside the operator.
+fn proxy(firewall: &Firewall, local: Option<&LocalProxy>) -> Proxy {
+    let mut proxy = Proxy {
+        upstream: None,
+        ..Proxy::in_cluster(firewall)
+    };
+    if let Some(local) = local {
+        proxy.data.set_ip(local.listen);
+        proxy.management.set_ip(local.listen);
+        proxy.upstream.clone_from(&local.upstream);
+    }
+    proxy
+}

@@ -1,0 +1,194 @@
+//! What has to be there for a vault: the compilers' objects, with the identity that its proxies have now.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use serde_json::Value;
+
+use super::LocalProxy;
+use super::book::{PolicyEntry, VaultEntry};
+use super::certificates::{Authority, Identity};
+use super::children::{ChildKind, Children};
+use super::clock::Clock;
+use crate::compile::envoy::{Bootstrap, MetricsPort, XdsServer, to_json};
+use crate::compile::fleet::{self, FleetInputs};
+use crate::compile::{firewall_name, network_policies, vault_policy};
+use crate::index::ObjectName;
+use crate::policy::VaultId;
+
+/// What all fleets have in common.
+#[derive(Clone, Debug)]
+pub(super) struct FleetMaker {
+    /// Envoy's image.
+    pub(super) image: String,
+    /// Where proxies find the operator.
+    pub(super) xds: (String, u16),
+    pub(super) local: BTreeMap<VaultId, LocalProxy>,
+}
+
+/// What has to be there.
+pub(super) struct Wanted {
+    /// The objects, in the order of writing.
+    pub(super) objects: Vec<(ChildKind, Value)>,
+    /// When the proxies' certificate ends.
+    pub(super) certificate_expiry: Option<Timestamp>,
+    /// What cannot be made, in words.
+    pub(super) problem: Option<String>,
+}
+
+impl FleetMaker {
+    /// Where clients reach an endpoint of a vault's proxies.
+    pub(super) fn endpoint(&self, vault: &VaultId, port: u16) -> String {
+        match self.local.get(vault) {
+            Some(local) => format!("{}:{port}", local.listen),
+            None => format!(
+                "{}.{}.svc:{port}",
+                firewall_name(&vault.service),
+                vault.namespace
+            ),
+        }
+    }
+
+    /// Makes the objects; an error is a defect of this program, in words.
+    pub(super) fn make(
+        &self,
+        vault: &VaultId,
+        entry: &VaultEntry,
+        policies: &[PolicyEntry],
+        authority: &Authority,
+        children: &Children,
+        clock: &Clock,
+    ) -> Result<Wanted, String> {
+        let owners = fleet::owner_references(
+            policies
+                .iter()
+                .map(|policy| (policy.stored.id.name.clone(), policy.stored.uid.clone())),
+        );
+        let name = ObjectName {
+            namespace: vault.namespace.clone(),
+            name: firewall_name(&vault.service),
+        };
+        let (identity, expiry) = identity(
+            vault,
+            children.get(ChildKind::Secret, &name).as_ref(),
+            authority,
+            clock.now(),
+        )?;
+        let resolution = &entry.resolution.resolution;
+        let made = fleet::objects(&FleetInputs {
+            vault,
+            ports: entry.ports,
+            settings: &resolution.proxy,
+            image: &self.image,
+            files: self.files(vault, entry)?,
+            identity: &identity,
+            owners: &owners,
+        });
+        let mut problem = None;
+        let walls = match &entry.target {
+            Ok(service) => {
+                network_policies(&resolution.firewall, service).unwrap_or_else(|error| {
+                    problem = Some(error.to_string());
+                    vec![vault_policy(vault, service)]
+                })
+            }
+            Err(_) => Vec::new(),
+        };
+        let mut objects = Vec::new();
+        for mut wall in walls {
+            wall.metadata.owner_references = Some(owners.clone());
+            objects.push((ChildKind::NetworkPolicy, json(&wall)?));
+        }
+        objects.push((ChildKind::ServiceAccount, json(&made.service_account)?));
+        objects.push((ChildKind::Secret, json(&made.secret)?));
+        objects.push((ChildKind::ConfigMap, json(&made.config_map)?));
+        objects.push((ChildKind::Service, json(&made.service)?));
+        objects.push((ChildKind::Deployment, json(&made.deployment)?));
+        objects.push((
+            ChildKind::PodDisruptionBudget,
+            json(&made.pod_disruption_budget)?,
+        ));
+        Ok(Wanted {
+            objects,
+            certificate_expiry: expiry,
+            problem,
+        })
+    }
+
+    /// What the proxies are started with.
+    fn files(
+        &self,
+        vault: &VaultId,
+        entry: &VaultEntry,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let xds = XdsServer::Tls {
+            host: self.xds.0.clone(),
+            port: self.xds.1,
+            certificates: fleet::IDENTITY_FOLDER.to_owned(),
+            configuration: fleet::BOOTSTRAP_FOLDER.to_owned(),
+        };
+        let mut metrics = MetricsPort::in_cluster(entry.ports);
+        if let Some(local) = self.local.get(vault) {
+            metrics.listen.set_ip(local.listen);
+            metrics.data.set_ip(local.listen);
+        }
+        let files = xds.files();
+        let bootstrap = Bootstrap {
+            node_id: vault.to_string(),
+            xds,
+            admin_socket: fleet::ADMIN_SOCKET.to_owned(),
+            metrics: Some(metrics),
+        };
+        let text = to_json(&bootstrap.message()).map_err(|error| error.to_string())?;
+        let text = serde_json::to_string_pretty(&text).map_err(|error| error.to_string())?;
+        let mut all: BTreeMap<String, String> = files
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), text))
+            .collect();
+        all.insert(fleet::BOOTSTRAP_FILE.to_owned(), text);
+        Ok(all)
+    }
+}
+
+/// The identity that the proxies have, as long as it is good; a new one otherwise.
+fn identity(
+    vault: &VaultId,
+    secret: Option<&Value>,
+    authority: &Authority,
+    now: Timestamp,
+) -> Result<(fleet::Identity, Option<Timestamp>), String> {
+    let stored = |file: &str| -> Option<String> {
+        let text = secret?.get("data")?.get(file)?;
+        let bytes: ByteString = serde_json::from_value(text.clone()).ok()?;
+        String::from_utf8(bytes.0).ok()
+    };
+    let certificate = stored(fleet::CERTIFICATE_FILE).zip(stored(fleet::KEY_FILE));
+    let good = certificate.and_then(|(certificate, key)| {
+        let identity = Identity::Proxy(vault.clone());
+        let due = authority.renew_at(&certificate, &key, &identity)?;
+        (now < due).then_some((certificate, key))
+    });
+    let (certificate, key, expiry) = if let Some((certificate, key)) = good {
+        (certificate, key, None)
+    } else {
+        let issued = authority
+            .proxy(vault, now)
+            .map_err(|error| error.to_string())?;
+        (
+            issued.certificate_pem,
+            issued.key_pem,
+            Some(issued.not_after),
+        )
+    };
+    let identity = fleet::Identity {
+        certificate,
+        key,
+        authority: authority.ca_pem().to_owned(),
+    };
+    Ok((identity, expiry))
+}
+
+fn json<K: serde::Serialize>(object: &K) -> Result<Value, String> {
+    serde_json::to_value(object).map_err(|error| error.to_string())
+}

@@ -1,0 +1,292 @@
+//! Starts the operator's parts in their order, and ends them.
+//!
+//! Nothing is served before everything was listed and compiled once: a proxy that asks earlier would lose what it has.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::authority::{self, AuthorityStore};
+use super::book::Book;
+use super::certificates::{self, Authority};
+use super::children::Children;
+use super::engine::Engine;
+use super::fleet::FleetMaker;
+use super::leader::{self, Leadership, LeaseOptions, Lost};
+use super::operations::metrics::number;
+use super::operations::{self, Health, Metrics};
+use super::part::Part;
+use super::replicas::{self, Replicas};
+use super::writer::Writer;
+use super::{ControllerError, Options, rights};
+use crate::policy::VaultId;
+use crate::xds::{Credentials, ServeError, SnapshotStore, TlsServer, serve_tls};
+
+/// Name of the lease.
+const LEASE: &str = "vaultwall";
+/// Who posts events.
+const REPORTER: &str = "vaultwall.dev/operator";
+/// How long the other tasks may take to end.
+const STOPPING: Duration = Duration::from_secs(3);
+/// Connections of other replicas that wait to be heard.
+const REPLICAS_WAITING: usize = 16;
+
+/// Runs until `stop` is done.
+pub async fn run(
+    options: Options,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ControllerError> {
+    let stopped = stopped(stop);
+    let (metrics, registry) = Metrics::new();
+    let metrics = Arc::new(metrics);
+    let health = Health::new();
+    let listed = health.condition("watches", "not everything was listed by the API server yet");
+    let serving = health.condition("xds", "proxies are not served yet");
+    let listener = operations::listen(options.operations_listen).await?;
+    let mut tasks = Tasks::default();
+    tasks.add(&tokio::spawn(operations::serve(
+        listener,
+        health.clone(),
+        registry,
+        done(stopped.clone()),
+    )));
+    rights::check(&options.client, &options.namespace).await?;
+    let known = Known::of(&options, &metrics, &mut tasks).await?;
+
+    let store = Arc::new(SnapshotStore::new());
+    let book = Arc::new(Book::default());
+    let children = Children::watch(
+        options.client.clone(),
+        Arc::clone(&book),
+        Arc::clone(&metrics),
+    );
+    let engine = Engine::new(
+        options.limits,
+        options.local.clone(),
+        Arc::clone(&store),
+        Arc::clone(&book),
+        Arc::clone(&metrics),
+    );
+    let mut synced = engine.synced();
+    let events = super::watch::start(&options.client, options.limits, &metrics);
+    let engine = tokio::spawn(engine.run(events, health.pulse("engine")));
+    let running = engine.abort_handle();
+    health.task("engine", move || !running.is_finished());
+    tasks.add(&engine);
+    tokio::select! {
+        _ = synced.wait_for(|synced| *synced) => {}
+        () = done(stopped.clone()) => return Ok(()),
+    }
+    listed.met();
+    tracing::info!(
+        "everything was listed; serving proxies on {}",
+        options.xds_listen
+    );
+
+    let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
+    let mut proxies = serve(&options, &known, &replicas, &store, &stopped, &mut tasks).await?;
+    serving.met();
+    tasks.add(&tokio::spawn(mark_changes(
+        Arc::clone(&replicas),
+        Arc::clone(&book),
+        Arc::clone(&metrics),
+    )));
+
+    let identity = leader::unique_identity(&options.name);
+    let leadership = campaign(&options, &identity, &stopped);
+    let state = leadership.state();
+    let alive = state.clone();
+    health.task("lease", move || leader::is_alive(&alive));
+    let (leader, leader_address) = watch::channel(None);
+    let reporting = replicas::report(store, identity, leader_address, known.credentials.clone());
+    tasks.add(&tokio::spawn(reporting));
+    let writer = writer(&options, known, book, children, replicas, &metrics);
+    let part = Part {
+        state,
+        leader,
+        metrics,
+    };
+    let result = tokio::select! {
+        lost = part.take(&writer) => match lost {
+            Lost::Released => Ok(()),
+            lost => Err(ControllerError::Lost(lost)),
+        },
+        ended = &mut proxies => ended.unwrap_or(Ok(())).map_err(ControllerError::from),
+        () = done(stopped.clone()) => Ok(()),
+    };
+    tracing::info!("stopping; proxies go on with what they have");
+    // Gives the lease back, if it is held.
+    let _ = tokio::time::timeout(STOPPING, leadership.ended()).await;
+    let _ = tokio::time::timeout(STOPPING, proxies).await;
+    result
+}
+
+/// True once `stop` is done.
+fn stopped(stop: impl Future<Output = ()> + Send + 'static) -> watch::Receiver<bool> {
+    let (stopping, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        stop.await;
+        let _ = stopping.send(true);
+        // Kept until everybody has heard.
+        stopping.closed().await;
+    });
+    stopped
+}
+
+async fn done(mut stopped: watch::Receiver<bool>) {
+    // An error means that whoever would tell is gone, which is the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Tasks that end with this value.
+#[derive(Default)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Tasks {
+    fn add<T>(&mut self, task: &JoinHandle<T>) {
+        self.0.push(task.abort_handle());
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// By what the operator knows its proxies, and they know it.
+struct Known {
+    authority: watch::Receiver<Arc<Authority>>,
+    credentials: watch::Receiver<Arc<Credentials>>,
+}
+
+impl Known {
+    async fn of(
+        options: &Options,
+        metrics: &Arc<Metrics>,
+        tasks: &mut Tasks,
+    ) -> Result<Self, ControllerError> {
+        let store = AuthorityStore::new(
+            options.client.clone(),
+            options.namespace.clone(),
+            options.clock.clone(),
+            Arc::clone(metrics),
+        );
+        let authority = store.load().await?;
+        let names = vec![options.xds_address.0.clone()];
+        let credentials = authority::credentials(&authority, &names, &options.clock)?;
+        let (authority_sender, authority) = watch::channel(Arc::new(authority));
+        let (credentials_sender, credentials) = watch::channel(Arc::new(credentials));
+        tasks.add(&tokio::spawn(store.follow(authority_sender)));
+        tasks.add(&tokio::spawn(authority::keep_credentials(
+            authority.clone(),
+            names,
+            options.clock.clone(),
+            credentials_sender,
+        )));
+        Ok(Self {
+            authority,
+            credentials,
+        })
+    }
+}
+
+/// Serves proxies, and hears other replicas on the same port.
+async fn serve(
+    options: &Options,
+    known: &Known,
+    replicas: &Arc<Replicas>,
+    store: &Arc<SnapshotStore>,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut Tasks,
+) -> Result<JoinHandle<Result<(), ServeError>>, ControllerError> {
+    let (others, connections) = mpsc::channel(REPLICAS_WAITING);
+    tasks.add(&tokio::spawn(Arc::clone(replicas).listen(connections)));
+    let listener = TcpListener::bind(options.xds_listen).await;
+    let server = TlsServer {
+        listener: listener.map_err(|source| ControllerError::Listen {
+            address: options.xds_listen,
+            source,
+        })?,
+        credentials: known.credentials.clone(),
+        authorize: Arc::new(certificates::node_of),
+        others: Some(others),
+    };
+    Ok(tokio::spawn(serve_tls(
+        server,
+        Arc::clone(store),
+        done(stopped.clone()),
+    )))
+}
+
+fn campaign(options: &Options, identity: &str, stopped: &watch::Receiver<bool>) -> Leadership {
+    leader::campaign(
+        options.client.clone(),
+        LeaseOptions {
+            name: LEASE.to_owned(),
+            namespace: options.namespace.clone(),
+            identity: identity.to_owned(),
+            address: options.advertise.clone(),
+            timing: options.lease,
+        },
+        options.clock.clone(),
+        done(stopped.clone()),
+    )
+}
+
+fn writer(
+    options: &Options,
+    known: Known,
+    book: Arc<Book>,
+    children: Arc<Children>,
+    replicas: Arc<Replicas>,
+    metrics: &Arc<Metrics>,
+) -> Writer {
+    let reporter = Reporter {
+        controller: REPORTER.to_owned(),
+        instance: Some(options.name.clone()),
+    };
+    Writer {
+        client: options.client.clone(),
+        book,
+        children,
+        replicas,
+        authority: known.authority,
+        fleet: FleetMaker {
+            image: options.proxy_image.clone(),
+            xds: options.xds_address.clone(),
+            local: options.local.clone(),
+        },
+        recorder: Recorder::new(options.client.clone(), reporter),
+        clock: options.clock.clone(),
+        metrics: Arc::clone(metrics),
+    }
+}
+
+/// Whatever a proxy says on any replica is a reason to look at its vault's status.
+async fn mark_changes(replicas: Arc<Replicas>, book: Arc<Book>, metrics: Arc<Metrics>) {
+    let mut changes = replicas.changes();
+    loop {
+        for node in changes.next().await {
+            if let Some((namespace, service)) = node.split_once('/') {
+                book.mark(VaultId {
+                    namespace: namespace.to_owned(),
+                    service: service.to_owned(),
+                });
+            }
+        }
+        let (mut connected, mut programmed) = (0, 0);
+        for vault in book.vaults() {
+            let status = replicas.status(&vault.to_string());
+            connected += status.connected;
+            programmed += status.programmed;
+        }
+        metrics.proxies_connected.set(number(connected));
+        metrics.proxies_programmed.set(number(programmed));
+    }
+}

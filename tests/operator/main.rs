@@ -1,0 +1,25 @@
+//! The operator as it is used: a real API server, the real program, a real Envoy that asks it over mutual TLS, and a real
+//! `OpenBao` behind that.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../standalone/client.rs"]
+mod client;
+mod enforcement;
+mod idle;
+#[path = "../kubernetes/mod.rs"]
+mod kubernetes;
+#[path = "../loopback/mod.rs"]
+mod loopback;
+mod objects;
+mod outages;
+mod proxy;
+mod sandbox;
+#[path = "../tool/mod.rs"]
+mod tool;
+#[path = "../standalone/vault.rs"]
+mod vault;

@@ -1,0 +1,172 @@
+//! What the operator keeps in the cluster for a vault: all of it, as it should be, and without a write too many.
+
+use serde_json::Value;
+use vaultwall::policy::Limits;
+
+use crate::enforcement::policy;
+use crate::sandbox::{OPERATOR, Sandbox, soon};
+
+/// Everything that belongs to a vault's firewall, as kubectl names it.
+const CHILDREN: [&str; 8] = [
+    "networkpolicy/openbao-vault",
+    "networkpolicy/openbao-firewall",
+    "serviceaccount/openbao-firewall",
+    "secret/openbao-firewall",
+    "configmap/openbao-firewall",
+    "service/openbao-firewall",
+    "deployment/openbao-firewall",
+    "poddisruptionbudget/openbao-firewall",
+];
+
+fn get(sandbox: &Sandbox, object: &str) -> Option<Value> {
+    let answer = sandbox
+        .server
+        .kubectl(&["get", object, "-n", "vault", "-o", "json"], "");
+    serde_json::from_slice(&answer.stdout).ok()
+}
+
+/// The objects without what changes by itself.
+fn all_there(sandbox: &Sandbox) -> Vec<Value> {
+    let child = |object: &&str| soon(object, || get(sandbox, object));
+    CHILDREN.iter().map(child).collect()
+}
+
+fn writes(sandbox: &Sandbox) -> Vec<String> {
+    let writes = sandbox.server.writes(OPERATOR).into_iter();
+    let writes = writes.filter(|record| record.resource != "leases");
+    writes
+        .map(|record| format!("{} {} {}", record.verb, record.resource, record.name))
+        .collect()
+}
+
+#[test]
+fn all_objects_are_made_once_and_come_back() {
+    let sandbox = Sandbox::new();
+    let operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    let made = all_there(&sandbox);
+    for object in &made {
+        let owner = &object["metadata"]["ownerReferences"][0];
+        assert_eq!(owner["kind"], "VaultNetworkPolicy", "{object:#}");
+        assert_eq!(owner["name"], "web", "{object:#}");
+    }
+    sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
+
+    // The operator starts again, and looks at everything: nothing is written.
+    assert!(operator.stop().success());
+    let before = writes(&sandbox);
+    let operator = sandbox.operator();
+    operator.says("this replica leads");
+    // A second policy makes it write, after everything else was looked at.
+    sandbox.server.apply(&policy("batch", "batch"));
+    sandbox.condition("batch", "Programmed", "Unknown", "NoProxies");
+    let after = writes(&sandbox);
+    let new: Vec<&String> = after[before.len()..].iter().collect();
+    // Each object got its second owner, and that was all: nothing was written for the start.
+    for object in CHILDREN {
+        let (kind, name) = object.split_once('/').unwrap();
+        let plural = match kind.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{kind}s"),
+        };
+        let patched = format!("patch {plural} {name}");
+        let count = new.iter().filter(|write| **write == &patched).count();
+        assert_eq!(count, 1, "{object}: {new:#?}");
+    }
+
+    // Deleted objects come back.
+    for object in CHILDREN {
+        let uid = get(&sandbox, object).unwrap()["metadata"]["uid"].clone();
+        sandbox.must(&["delete", object, "-n", "vault", "--wait=false"]);
+        soon(object, || {
+            get(&sandbox, object).filter(|object| object["metadata"]["uid"] != uid)
+        });
+    }
+    // So does what they say: a way around the wall is closed again.
+    let wall = get(&sandbox, "networkpolicy/openbao-vault").unwrap()["spec"].clone();
+    let patch = r#"[{"op": "add", "path": "/spec/ingress/-", "value": {}}]"#;
+    sandbox.must(&[
+        "patch",
+        "networkpolicy/openbao-vault",
+        "-n",
+        "vault",
+        "--type=json",
+        "-p",
+        patch,
+    ]);
+    soon("the wall stands again", || {
+        get(&sandbox, "networkpolicy/openbao-vault").filter(|object| object["spec"] == wall)
+    });
+    sandbox.must(&[
+        "scale",
+        "deployment/openbao-firewall",
+        "-n",
+        "vault",
+        "--replicas=0",
+    ]);
+    soon("the proxies are back", || {
+        get(&sandbox, "deployment/openbao-firewall")
+            .filter(|object| object["spec"]["replicas"] == 2)
+    });
+}
+
+#[test]
+fn a_policy_that_got_past_admission_opens_nothing_and_says_why() {
+    let sandbox = Sandbox::new();
+    // More than the operator is told to take.
+    sandbox.server.install_crds_with(&Limits {
+        ip_rules: 200,
+        ..Limits::default()
+    });
+    let _operator = sandbox.operator();
+    let rules: Vec<String> = (0..128)
+        .map(|n| format!("{{value: 203.0.113.{n}}}"))
+        .collect();
+    sandbox.server.apply(&format!(
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: wide, namespace: vault}}\nspec:\n  \
+         targetRef: {{name: openbao, port: 8200}}\n  defaultAction: Allow\n  ipRules: [{}]\n",
+        rules.join(", ")
+    ));
+    let message = sandbox.condition("wide", "Accepted", "False", "Invalid");
+    assert!(
+        message.contains("spec.ipRules") && message.contains("127"),
+        "{message}"
+    );
+    let _proxy = sandbox.proxy();
+    sandbox.comes_to(&[
+        (crate::sandbox::POD, crate::client::Verdict::Denied),
+        (crate::sandbox::OUTSIDER, crate::client::Verdict::Denied),
+    ]);
+}
+
+#[test]
+fn a_service_that_cannot_be_protected_is_named() {
+    let sandbox = Sandbox::new();
+    let _operator = sandbox.operator();
+    let to = |service: &str, port: u16| {
+        let text = policy("web", "web").replace("openbao", service);
+        sandbox
+            .server
+            .apply(&text.replace("8200", &port.to_string()));
+    };
+    to("nowhere", 8200);
+    let message = sandbox.condition("web", "ResolvedRefs", "False", "TargetNotFound");
+    assert!(message.contains("nowhere"), "{message}");
+    to("openbao", 8201);
+    let message = sandbox.condition("web", "ResolvedRefs", "False", "PortNotFound");
+    assert!(message.contains("8200"), "{message}");
+    to("openbao", 8200);
+    sandbox.condition("web", "ResolvedRefs", "True", "ResolvedRefs");
+    all_there(&sandbox);
+    // Aimed elsewhere, what was made for the first vault goes.
+    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: other}\n  \
+                 ports: [{port: 8200}]\n";
+    sandbox.server.apply(other);
+    to("other", 8200);
+    soon("the other vault's firewall", || {
+        get(&sandbox, "deployment/other-firewall")
+    });
+    for object in CHILDREN {
+        soon(object, || get(&sandbox, object).is_none().then_some(()));
+    }
+}
