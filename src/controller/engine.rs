@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -29,6 +29,9 @@ const MOST_AT_ONCE: usize = 512;
 
 /// Phase of a namespace that is being deleted.
 const TERMINATING: &str = "Terminating";
+
+/// How long an acknowledgement is waited for.
+const CONFIRMED: Duration = Duration::from_secs(10);
 
 /// Keeps every vault's snapshot at the firewall of now.
 pub(super) struct Engine {
@@ -265,6 +268,13 @@ impl Engine {
                 after = ?seen.elapsed(),
                 "firewall changed"
             );
+            tokio::spawn(confirm(
+                Arc::clone(&self.store),
+                Arc::clone(&self.metrics),
+                vault.to_string(),
+                known.version.clone(),
+                seen,
+            ));
         }
         let resolution = Arc::new(resolved);
         known.resolution = Some(Arc::clone(&resolution));
@@ -302,6 +312,21 @@ fn vault_of(service: ObjectName) -> VaultId {
     VaultId {
         namespace: service.namespace,
         service: service.name,
+    }
+}
+
+/// Measures how long it took until every proxy of this replica had a version in force. A newer version, a refusal and
+/// proxies that are not there are no answer to that.
+async fn confirm(
+    store: Arc<SnapshotStore>,
+    metrics: Arc<Metrics>,
+    node: String,
+    version: String,
+    seen: Instant,
+) {
+    let programmed = store.wait_programmed(&node, &version);
+    if let Ok(Ok(())) = tokio::time::timeout(CONFIRMED, programmed).await {
+        metrics.change_acknowledged(seen);
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Right {
 }
 
 const READ: &[&str] = &["list", "watch"];
-const KEEP: &[&str] = &["create", "get", "list", "patch", "watch"];
+const KEEP: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 
 const fn cluster(
     group: &'static str,
@@ -59,7 +59,8 @@ const fn cluster(
     }
 }
 
-/// Everything the operator needs. It deletes nothing: what it made goes with the policies that own it.
+/// Everything the operator needs. What it made goes with the policies that own it; it deletes only what was made for a
+/// vault that they are aimed at no longer.
 pub const RIGHTS: [Right; 14] = [
     cluster(GROUP, "vaultnetworkpolicies", READ, "the policies"),
     cluster(

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -25,7 +26,9 @@ use super::replicas::{self, Replicas};
 use super::writer::Writer;
 use super::{ControllerError, Options, rights};
 use crate::policy::VaultId;
-use crate::xds::{Credentials, ServeError, SnapshotStore, TlsServer, serve_tls};
+use crate::xds::{
+    Credentials, Event, Outcome, Report, ServeError, SnapshotStore, TlsServer, serve_tls,
+};
 
 /// Name of the lease.
 const LEASE: &str = "vaultwall";
@@ -91,6 +94,8 @@ pub async fn run(
     let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
     let mut proxies = serve(&options, &known, &replicas, &store, &stopped, &mut tasks).await?;
     serving.met();
+    let rejections = count_rejections(store.reports(), Arc::clone(&metrics));
+    tasks.add(&tokio::spawn(rejections));
     tasks.add(&tokio::spawn(mark_changes(
         Arc::clone(&replicas),
         Arc::clone(&book),
@@ -123,7 +128,8 @@ pub async fn run(
     // Gives the lease back, if it is held.
     let _ = tokio::time::timeout(STOPPING, leadership.ended()).await;
     let _ = tokio::time::timeout(STOPPING, proxies).await;
-    result
+    // Told to stop, it ends well, whichever part noticed first.
+    if *stopped.borrow() { Ok(()) } else { result }
 }
 
 /// True once `stop` is done.
@@ -265,6 +271,25 @@ fn writer(
         recorder: Recorder::new(options.client.clone(), reporter),
         clock: options.clock.clone(),
         metrics: Arc::clone(metrics),
+    }
+}
+
+/// Counts what proxies refuse; in whose words is in the log and in status.
+async fn count_rejections(mut reports: broadcast::Receiver<Report>, metrics: Arc<Metrics>) {
+    loop {
+        match reports.recv().await {
+            Ok(report) => {
+                if let Event::Answered {
+                    outcome: Outcome::Rejected { .. },
+                    ..
+                } = report.event
+                {
+                    metrics.xds_rejections.inc();
+                }
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 

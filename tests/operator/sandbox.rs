@@ -54,10 +54,11 @@ impl Operator {
     }
 
     /// Tells it to stop, and waits until it has.
-    pub(crate) fn stop(mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(mut self) {
         let id = i32::try_from(self.process.id()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
-        self.process.wait().unwrap()
+        let status = self.process.wait().unwrap();
+        assert!(status.success(), "{status}; it said:\n{}", self.said());
     }
 
     /// Waits until it has said this.
