@@ -8,10 +8,15 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Protect a real OpenBao with a real Envoy and show who gets in
+demo: ## Protect a real OpenBao with a real Envoy and show who gets in; API=1: through Kubernetes' API
+ifdef API
+	@echo 'etcd, kube-apiserver and kubectl are built once, which takes minutes'
+	dev/tools install envoy openbao etcd kube-apiserver kubectl
+else
 	dev/tools install envoy openbao
+endif
 	cargo build --locked --bin vaultwall --example demo
-	cargo run --locked --quiet --example demo
+	cargo run --locked --quiet --example demo $(if $(API),-- --api)
 
 test: ## Run every test
 	dev/tools install

@@ -27,6 +27,17 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
         explained.code == Some(1) && explained.text.contains("What to do"),
         "vaultwall explain says why staging/shop-1 was denied, and what to do about it",
     )?;
+    if let Some(cluster) = &stage.cluster {
+        let arguments = ["get", "vaultnetworkpolicies", "-n", "vault"];
+        let (_, listed) = cluster.must(&arguments, "")?;
+        report.line(&format!("  $ kubectl {}", arguments.join(" ")))?;
+        report.quote(&listed)?;
+        let endpoint = stage.address(Endpoint::Data).to_string();
+        report.check(
+            listed.contains("1/1") && listed.contains(&endpoint),
+            "kubectl shows that the one proxy has the policy in force, and where it listens",
+        )?;
+    }
     Ok(())
 }
 
@@ -56,12 +67,14 @@ async fn bao(
 async fn explain(stage: &Stage, report: &Report) -> Fallible<Said> {
     let arguments =
         "--vault vault/openbao --pod web-staging/shop-1 --method GET --path /v1/secret/data/app";
-    let line = format!("vaultwall explain -f examples/quickstart \\\n      {arguments}");
-    let mut command = Command::new(&stage.programs.vaultwall);
-    command
-        .args(["explain", "-f"])
-        .arg(&stage.policies)
-        .args(arguments.split(' '));
+    let files = if stage.cluster.is_some() {
+        ""
+    } else {
+        " -f examples/quickstart"
+    };
+    let line = format!("vaultwall explain{files} \\\n      {arguments}");
+    let mut command = stage.explain();
+    command.args(arguments.split(' '));
     run(report, &line, command).await
 }
 

@@ -1,11 +1,42 @@
-//! Edits of the watched files, made as a careful person makes them: a new file is written and takes the old one's place.
+//! Edits of what Vaultwall watches. Files are edited as a careful person does it: a new file is written and takes the old
+//! one's place.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::Fallible;
+use crate::cluster::Cluster;
 use crate::stage::Stage;
+
+/// One edit, which can be made again and again.
+pub enum Edit<'a> {
+    /// A watched file gets this text.
+    Replace(&'a WatchedFile, String),
+    /// Objects are applied.
+    Apply(&'a Cluster, String),
+    /// A pod starts. Only that it runs is timed: it is there a little before that.
+    Start(&'a Cluster, &'a Value),
+    /// A pod is removed.
+    Remove(&'a Cluster, &'a Value),
+}
+
+impl Edit<'_> {
+    /// Makes it. The answer is the moment before; kubectl's own time comes after it.
+    pub fn make(&self) -> Fallible<Instant> {
+        match self {
+            Self::Replace(file, text) => file.replace(text),
+            Self::Apply(cluster, objects) => cluster.apply(objects),
+            Self::Start(cluster, pod) => {
+                cluster.create(pod)?;
+                cluster.runs(pod)
+            }
+            Self::Remove(cluster, pod) => cluster.remove(pod),
+        }
+    }
+}
 
 /// A watched file, and what it held at first.
 pub struct WatchedFile {

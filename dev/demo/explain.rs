@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::Deserialize;
-use tokio::process::Command;
 
 use crate::Fallible;
 use crate::requests::Case;
@@ -25,14 +24,12 @@ impl fmt::Display for Explained {
 }
 
 pub async fn explain(stage: &Stage, case: &Case) -> Fallible<Explained> {
-    let mut command = Command::new(&stage.programs.vaultwall);
+    let mut command = stage.explain();
     command
-        .args(["explain", "-o", "json", "--vault", "vault/openbao", "-f"])
-        .arg(&stage.policies)
+        .args(["-o", "json", "--vault", "vault/openbao"])
         .args(["--listener", case.endpoint.name()])
         .args(["--method", case.method])
-        .args(["--path", &format!("/v1/{}", case.path)])
-        .kill_on_drop(true);
+        .args(["--path", &format!("/v1/{}", case.path)]);
     match case.caller.pod {
         Some(pod) => command.args(["--pod", pod]),
         None => command.args(["--source-ip", &case.caller.address.to_string()]),

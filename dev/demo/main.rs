@@ -1,24 +1,40 @@
-//! `make demo`: protects a real `OpenBao` with a real Envoy, and shows who gets in and why.
+//! `make demo`: protects a real `OpenBao` with a real Envoy, and shows who gets in and why. With `make demo API=1` the rules
+//! come from a real Kubernetes API server and the operator in place of files.
 //!
 //! The acts hold no knowledge of each other: `gate` (who gets in), `changes` (rules change under load), `broken` (files
-//! that must change nothing), `command_lines` (what a person sees). The demo uses the program as anybody would, by its
-//! command line, files and ports; it may not call the library.
+//! that must change nothing) or `refused` (objects that the API server does not take), `command_lines` (what a person
+//! sees). The demo uses the program as anybody would, by its command line, files, objects and ports; it may not call the
+//! library.
 
 mod access_log;
 mod broken;
 mod changes;
+mod cluster;
 mod command_lines;
 mod edit;
 mod explain;
 mod gate;
 mod http;
+#[path = "../../tests/kubernetes/mod.rs"]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "it is written for tests"
+)]
+mod kubernetes;
 #[path = "../../tests/loopback/mod.rs"]
 mod loopback;
 mod poller;
+mod refused;
 mod report;
 mod requests;
 mod server;
 mod stage;
+#[path = "../../tests/tool/mod.rs"]
+mod tool;
 
 use std::error::Error;
 use std::io;
@@ -84,11 +100,20 @@ async fn demo(report: &mut Report) -> Fallible<ExitCode> {
 
 async fn acts(folder: &Path, report: &mut Report) -> Fallible<()> {
     report.line("Vaultwall in front of OpenBao, on this machine's loopback addresses")?;
-    let mut stage = Stage::start(folder, report).await?;
+    let with_cluster = std::env::args().any(|argument| argument == "--api");
+    let mut stage = if with_cluster {
+        Stage::start_cluster(folder, report).await?
+    } else {
+        Stage::start(folder, report).await?
+    };
     let shown = async {
         gate::show(&stage, report).await?;
         changes::show(&stage, report).await?;
-        broken::show(&stage, report).await?;
+        if let Some(cluster) = &stage.cluster {
+            refused::show(&stage, cluster, report).await?;
+        } else {
+            broken::show(&stage, report).await?;
+        }
         command_lines::show(&stage, report).await
     };
     let Err(error) = shown.await else {
@@ -119,7 +144,7 @@ fn keep_logs(folder: &Path, report: &Report) -> Fallible<()> {
     let target = demo.ancestors().nth(3).unwrap_or(folder);
     let kept = target.join("demo-logs");
     std::fs::create_dir_all(&kept)?;
-    for name in ["openbao.log", "vaultwall.log", "access.log"] {
+    for name in ["openbao.log", "vaultwall.log", "envoy.log", "access.log"] {
         let log = folder.join(name);
         if !log.exists() {
             continue;

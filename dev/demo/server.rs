@@ -27,13 +27,39 @@ pub struct Server {
 
 impl Server {
     /// Starts it, with all its output in a log.
-    pub fn start(name: &'static str, mut command: Command, log: &Path) -> Fallible<Self> {
-        let output = File::create(log)?;
+    pub fn start(name: &'static str, command: Command, log: &Path) -> Fallible<Self> {
+        let errors = File::create(log)?;
+        Self::run(name, command, errors.try_clone()?, errors, log)
+    }
+
+    /// Starts it, with its standard output in a file of its own.
+    pub fn start_printing(
+        name: &'static str,
+        command: Command,
+        output: &Path,
+        log: &Path,
+    ) -> Fallible<Self> {
+        Self::run(
+            name,
+            command,
+            File::create(output)?,
+            File::create(log)?,
+            log,
+        )
+    }
+
+    fn run(
+        name: &'static str,
+        mut command: Command,
+        output: File,
+        errors: File,
+        log: &Path,
+    ) -> Fallible<Self> {
         let program = command.get_program().to_owned();
         let child = command
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
+            .stdout(output)
+            .stderr(errors)
             // A group of its own: Ctrl-C reaches the demo alone, which then ends everything in order.
             .process_group(0)
             .spawn()

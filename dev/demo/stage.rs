@@ -1,11 +1,13 @@
-//! The stage: a real `OpenBao`, `vaultwall serve` in front of it with a real Envoy, and a copy of the quickstart example,
-//! all on loopback addresses, with their usual ports on one that is the demo's own.
+//! The stage: a real `OpenBao`, a real Envoy in front of it with either `vaultwall serve` and a copy of the quickstart
+//! example, or the operator and a cluster that holds it; all on loopback addresses, with their usual ports on the demo's own.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::Fallible;
+use crate::cluster::Cluster;
 use crate::http::{Client, Request};
 use crate::loopback::own_address;
 use crate::report::Report;
@@ -20,9 +22,13 @@ const ANYBODY: Ipv4Addr = Ipv4Addr::new(127, 0, 50, 1);
 /// All that runs. Dropping it ends it: the firewall first, then the vault.
 pub struct Stage {
     pub vaultwall: Server,
+    /// Envoy, where Vaultwall does not run it itself.
+    proxy: Option<Server>,
     openbao: Server,
+    /// What Vaultwall watches, if it is not the files.
+    pub cluster: Option<Cluster>,
     pub programs: Programs,
-    /// Copy of the quickstart example, which Vaultwall watches.
+    /// Copy of the quickstart example, which Vaultwall watches or the cluster holds.
     pub policies: PathBuf,
     pub access_log: PathBuf,
     /// Home of what `bao` writes.
@@ -39,30 +45,14 @@ pub struct Programs {
 }
 
 impl Stage {
-    /// Starts everything below `folder`, saying so.
+    /// Starts everything below `folder` with files, saying so.
     pub async fn start(folder: &Path, report: &Report) -> Fallible<Self> {
         let programs = Programs::find()?;
         let policies = folder.join("quickstart");
         copy_examples(&policies)?;
-
-        let said = version(&programs.bao, "version")?;
-        let name = said.split(" (").next().unwrap_or(&said);
-        report.line(&format!("starting {name}"))?;
         let address = own_address();
         let vault = SocketAddrV4::new(address, 8200);
-        let mut command = Command::new(&programs.bao);
-        command
-            .args(["server", "-dev", "-dev-no-store-token"])
-            .arg(format!("-dev-root-token-id={TOKEN}"))
-            .arg(format!("-dev-listen-address={vault}"))
-            .env_clear()
-            .env("HOME", folder);
-        let mut openbao = Server::start("OpenBao", command, &folder.join("openbao.log"))?;
-        let took = openbao.ready(async || healthy(vault).await).await?;
-        report.line(&format!(
-            "  it serves on {vault} after {} ms",
-            took.as_millis()
-        ))?;
+        let openbao = start_vault(&programs, vault, folder, report).await?;
 
         let envoy = version(&programs.envoy, "--version")?;
         report.line(&format!(
@@ -104,7 +94,9 @@ impl Stage {
         ))?;
         Ok(Self {
             vaultwall,
+            proxy: None,
             openbao,
+            cluster: None,
             programs,
             policies,
             access_log,
@@ -114,10 +106,92 @@ impl Stage {
         })
     }
 
+    /// The same with a cluster's API and the operator.
+    pub async fn start_cluster(folder: &Path, report: &Report) -> Fallible<Self> {
+        let programs = Programs::find()?;
+        let policies = folder.join("quickstart");
+        copy_examples(&policies)?;
+        let vault = SocketAddrV4::new(own_address(), 8200);
+        let openbao = start_vault(&programs, vault, folder, report).await?;
+
+        report.line(
+            "starting etcd and kube-apiserver, applying vaultwall crds and examples/quickstart",
+        )?;
+        let started = Instant::now();
+        let cluster = Cluster::start(&programs, &policies).await?;
+        report.line(&format!(
+            "  done after {} ms",
+            started.elapsed().as_millis()
+        ))?;
+
+        let (operator, proxy) = (own_address(), own_address());
+        let data = SocketAddrV4::new(proxy, 8200);
+        let management = SocketAddrV4::new(proxy, 8300);
+        report.line("starting vaultwall controller")?;
+        let mut command = Command::new(&programs.vaultwall);
+        command
+            .arg("controller")
+            .arg("--kubeconfig")
+            .arg(&cluster.kubeconfig)
+            .args(["--xds-listen", &format!("{operator}:8500")])
+            .args(["--xds-address", &format!("{operator}:8500")])
+            .args(["--operations-listen", &format!("{operator}:8080")])
+            .args(["--local-proxy", &format!("vault/openbao={proxy},{vault}")]);
+        let log = folder.join("vaultwall.log");
+        let mut vaultwall = Server::start("vaultwall controller", command, &log)?;
+        let took = vaultwall.ready(async || cluster.has_proxies()).await?;
+        report.line(&format!(
+            "  it has made the proxy's objects after {} ms",
+            took.as_millis()
+        ))?;
+
+        let envoy = version(&programs.envoy, "--version")?;
+        report.line(&format!("starting {} with these", shorten(&envoy)))?;
+        let access_log = folder.join("access.log");
+        let command = cluster.proxy(&programs.envoy, &folder.join("proxy"))?;
+        let log = folder.join("envoy.log");
+        let mut proxy = Server::start_printing("Envoy", command, &access_log, &log)?;
+        let took = proxy
+            .ready(async || healthy(data).await && healthy(management).await)
+            .await?;
+        cluster.programmed()?;
+        report.line(&format!(
+            "  its data endpoint is {data}, its management endpoint {management}, after {} ms",
+            took.as_millis()
+        ))?;
+        Ok(Self {
+            vaultwall,
+            proxy: Some(proxy),
+            openbao,
+            cluster: Some(cluster),
+            programs,
+            policies,
+            access_log,
+            home: folder.to_owned(),
+            data,
+            management,
+        })
+    }
+
+    /// `vaultwall explain` with what Vaultwall enforces.
+    pub fn explain(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.programs.vaultwall);
+        command.arg("explain").kill_on_drop(true);
+        match &self.cluster {
+            Some(cluster) => command.arg("--kubeconfig").arg(&cluster.kubeconfig),
+            None => command.arg("-f").arg(&self.policies),
+        };
+        command
+    }
+
     /// Which of its processes has ended by itself, as the end of a sentence.
     pub fn ended(&mut self) -> Option<String> {
         let servers = [&mut self.vaultwall, &mut self.openbao];
-        let ended: Vec<String> = servers.into_iter().filter_map(Server::ended).collect();
+        let ended: Vec<String> = servers
+            .into_iter()
+            .chain(&mut self.proxy)
+            .filter_map(Server::ended)
+            .collect();
         (!ended.is_empty()).then(|| format!(" ({})", ended.join(", ")))
     }
 
@@ -156,6 +230,31 @@ impl Programs {
         }
         Ok(found)
     }
+}
+
+async fn start_vault(
+    programs: &Programs,
+    vault: SocketAddrV4,
+    folder: &Path,
+    report: &Report,
+) -> Fallible<Server> {
+    let said = version(&programs.bao, "version")?;
+    let name = said.split(" (").next().unwrap_or(&said);
+    report.line(&format!("starting {name}"))?;
+    let mut command = Command::new(&programs.bao);
+    command
+        .args(["server", "-dev", "-dev-no-store-token"])
+        .arg(format!("-dev-root-token-id={TOKEN}"))
+        .arg(format!("-dev-listen-address={vault}"))
+        .env_clear()
+        .env("HOME", folder);
+    let mut openbao = Server::start("OpenBao", command, &folder.join("openbao.log"))?;
+    let took = openbao.ready(async || healthy(vault).await).await?;
+    report.line(&format!(
+        "  it serves on {vault} after {} ms",
+        took.as_millis()
+    ))?;
+    Ok(openbao)
 }
 
 fn copy_examples(to: &Path) -> Fallible<()> {

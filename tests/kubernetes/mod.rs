@@ -170,7 +170,19 @@ impl ApiServer {
 
     /// The same with other limits, also in place of earlier ones.
     pub fn install_crds_with(&self, limits: &Limits) {
-        let mut crds = Command::new(env!("CARGO_BIN_EXE_vaultwall"));
+        let Some(program) = option_env!("CARGO_BIN_EXE_vaultwall") else {
+            panic!("Cargo names the program to tests alone; call install_crds_of");
+        };
+        self.install(Path::new(program), limits);
+    }
+
+    /// The same as [`install_crds`](Self::install_crds) for who is no test: with this `vaultwall`.
+    pub fn install_crds_of(&self, program: &Path) {
+        self.install(program, &Limits::default());
+    }
+
+    fn install(&self, program: &Path, limits: &Limits) {
+        let mut crds = Command::new(program);
         crds.arg("crds")
             .args([
                 "--max-virtual-network-rules",

@@ -1,6 +1,7 @@
 //! A process that ends when its owner is dropped, and when the test process ends by whatever means.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(said.try_clone().unwrap())
             .stderr(said)
+            // Groups of their own: Ctrl-C reaches the test process alone, and ends these by its end.
+            .process_group(0)
             .spawn()
             .unwrap();
         let mut watcher = Command::new("sh")
@@ -48,6 +51,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .unwrap();
         let alive = watcher.stdin.take().unwrap();
