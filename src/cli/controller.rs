@@ -8,6 +8,7 @@ use super::serve::{upstream, vault};
 use super::validate::LimitArgs;
 use super::{Answer, Outcome, Output};
 use crate::compile::envoy::Upstream;
+use crate::compile::fleet;
 use crate::controller::clock::Clock;
 use crate::controller::leader::Timing;
 use crate::controller::{self, LocalProxy, Options};
@@ -52,7 +53,7 @@ pub(super) struct Controller {
     #[arg(
         long,
         value_name = "IMAGE",
-        default_value = "envoyproxy/envoy:distroless-v1.40.0"
+        default_value = fleet::ENVOY_IMAGE
     )]
     proxy_image: String,
     /// To try the operator with an Envoy that runs beside it: where that listens, and the vault's own address if it does not

@@ -76,6 +76,7 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
 /// |---|---|
 /// | data | `Reject`, or `defaultAction: Allow`: anybody, Envoy answers. `Drop`: the rules' pods and blocks, and proxies believed for `X-Forwarded-For`; without any of them, nobody |
 /// | management | `Unrestricted`: anybody; `NetworkRules`: as data; `Disabled`: nobody |
+/// | leaving | nobody: only the kubelet of the proxy's own node has business there |
 /// | metrics | every pod of the cluster, because a scraper may run anywhere; nothing outside. It tells counts, no secrets |
 ///
 /// The kubelet's probes come from the proxy's own node and need no rule. Envoy judges every connection again, so a CNI

@@ -4,6 +4,8 @@
 pub const MANAGEMENT_PORT: u16 = 8300;
 /// Where a proxy serves health and metrics, unless the vault's own port is this one.
 pub const METRICS_PORT: u16 = 8400;
+/// Where a proxy is told that it will be stopped, unless the vault's own port is this one.
+pub const LEAVING_PORT: u16 = 8600;
 
 /// The ports of a vault's proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,18 +16,21 @@ pub struct ProxyPorts {
     pub management: u16,
     /// Health and metrics.
     pub metrics: u16,
+    /// For the proxy's own node, which stops it; no Service has it.
+    pub leaving: u16,
 }
 
 impl ProxyPorts {
     /// The ports for a vault whose Service has its API on port `data`.
     ///
-    /// The three differ whatever `data` is: if two were the same number, opening one would open the other.
+    /// They differ whatever `data` is: if two were the same number, opening one would open the other.
     pub fn of(data: u16) -> Self {
         let beside = |port: u16| if port == data { port + 1 } else { port };
         Self {
             data,
             management: beside(MANAGEMENT_PORT),
             metrics: beside(METRICS_PORT),
+            leaving: beside(LEAVING_PORT),
         }
     }
 }
@@ -35,20 +40,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_ports_never_collide() {
-        for (data, management, metrics) in [
-            (8200, 8300, 8400),
-            (443, 8300, 8400),
-            (8300, 8301, 8400),
-            (8301, 8300, 8400),
-            (8400, 8300, 8401),
+    fn the_ports_never_collide() {
+        for (data, management, metrics, leaving) in [
+            (8200, 8300, 8400, 8600),
+            (443, 8300, 8400, 8600),
+            (8300, 8301, 8400, 8600),
+            (8301, 8300, 8400, 8600),
+            (8400, 8300, 8401, 8600),
+            (8600, 8300, 8400, 8601),
         ] {
             assert_eq!(
                 ProxyPorts::of(data),
                 ProxyPorts {
                     data,
                     management,
-                    metrics
+                    metrics,
+                    leaving,
                 }
             );
         }

@@ -11,7 +11,7 @@ use super::book::{PolicyEntry, VaultEntry};
 use super::certificates::{Authority, Identity};
 use super::children::{ChildKind, Children};
 use super::clock::Clock;
-use crate::compile::envoy::{Bootstrap, MetricsPort, XdsServer, to_json};
+use crate::compile::envoy::MetricsPort;
 use crate::compile::fleet::{self, FleetInputs};
 use crate::compile::{firewall_name, network_policies, vault_policy};
 use crate::index::ObjectName;
@@ -122,32 +122,13 @@ impl FleetMaker {
         vault: &VaultId,
         entry: &VaultEntry,
     ) -> Result<BTreeMap<String, String>, String> {
-        let xds = XdsServer::Tls {
-            host: self.xds.0.clone(),
-            port: self.xds.1,
-            certificates: fleet::IDENTITY_FOLDER.to_owned(),
-            configuration: fleet::BOOTSTRAP_FOLDER.to_owned(),
+        let in_cluster = MetricsPort::in_cluster(entry.ports);
+        let metrics = match self.local.get(vault) {
+            Some(local) => in_cluster.on(local.listen),
+            None => in_cluster,
         };
-        let mut metrics = MetricsPort::in_cluster(entry.ports);
-        if let Some(local) = self.local.get(vault) {
-            metrics.listen.set_ip(local.listen);
-            metrics.data.set_ip(local.listen);
-        }
-        let files = xds.files();
-        let bootstrap = Bootstrap {
-            node_id: vault.to_string(),
-            xds,
-            admin_socket: fleet::ADMIN_SOCKET.to_owned(),
-            metrics: Some(metrics),
-        };
-        let text = to_json(&bootstrap.message()).map_err(|error| error.to_string())?;
-        let text = serde_json::to_string_pretty(&text).map_err(|error| error.to_string())?;
-        let mut all: BTreeMap<String, String> = files
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text))
-            .collect();
-        all.insert(fleet::BOOTSTRAP_FILE.to_owned(), text);
-        Ok(all)
+        let (host, port) = &self.xds;
+        fleet::files(vault, metrics, host, *port).map_err(|error| error.to_string())
     }
 }
 

@@ -81,6 +81,39 @@ async fn publish(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_leaves_sends_its_clients_away_and_serves_who_still_comes() {
+    let (authority, own, address) = (authority(), vault("openbao"), own_address());
+    let issued = authority.proxy(&own, Timestamp::now()).unwrap();
+    let proxy = Proxy::start(address, &own, &secret(&issued, authority.ca_pem()));
+    let operator = Operator::start(address, &authority);
+    publish(&operator, &own, proxy.snapshot(&own))
+        .await
+        .unwrap();
+    until("it is ready", || proxy.ready() == Some(200)).await;
+
+    for (method, path) in [
+        ("GET", "/"),
+        ("POST", "/leave"),
+        ("GET", "/leave/"),
+        ("POST", "/drain_listeners?graceful&skip_exit"),
+    ] {
+        assert_eq!(proxy.asks(8600, method, path), Some(404), "{method} {path}");
+    }
+    assert!(!proxy.sends_away(), "nobody has told it to leave");
+
+    let answer = proxy.leave();
+    until("every worker sends its clients away", || {
+        (0..20).all(|_| proxy.sends_away())
+    })
+    .await;
+    assert_eq!(proxy.ready(), Some(200), "others may still be sent here");
+    // Whoever asked waits as long: Envoy is stopped when there is an answer.
+    answer.set_nonblocking(true).unwrap();
+    let early = answer.peek(&mut [0]).unwrap_err();
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_is_ready_once_its_data_listener_is_there() {
     let (authority, own, address) = (authority(), vault("openbao"), own_address());
     let issued = authority.proxy(&own, Timestamp::now()).unwrap();

@@ -2,7 +2,7 @@
 //! writes.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{
-    self, Bootstrap, Configuration, MetricsPort, Upstream, XdsServer, to_json,
+    self, ARGUMENTS, Bootstrap, Configuration, LEAVE, MetricsPort, Upstream, XdsServer, to_json,
 };
 use vaultwall::controller::certificates::Issued;
 use vaultwall::policy::{Firewall, VaultId};
@@ -53,6 +53,7 @@ impl Proxy {
             metrics: Some(MetricsPort {
                 listen: SocketAddrV4::new(address, 8400),
                 data: SocketAddrV4::new(address, 8200),
+                leaving: SocketAddrV4::new(address, 8600),
             }),
         };
         mount(&folder.path().join("secret"), secret);
@@ -61,8 +62,8 @@ impl Proxy {
         let process = Command::new(tool("envoy"))
             .arg("-c")
             .arg(file)
-            .args(["--disable-hot-restart", "--concurrency", "1"])
-            .args(["--log-level", "warning"])
+            .args(["--concurrency", "1"])
+            .args(ARGUMENTS)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(at("envoy.log")).unwrap())
@@ -125,6 +126,26 @@ impl Proxy {
             .set_read_timeout(Some(Duration::from_secs(10)))
             .ok()?;
         exchange(stream, method, path)
+    }
+
+    /// Whether a client of the data port is told to come back by another connection.
+    pub(crate) fn sends_away(&self) -> bool {
+        let mut stream = TcpStream::connect(SocketAddrV4::new(self.address, 8200)).unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: proxy\r\n\r\n")
+            .unwrap();
+        let head = BufReader::new(stream).lines().map(Result::unwrap);
+        let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+        assert!(head[0].contains("403"), "{head:?}");
+        head.iter()
+            .any(|line| line.eq_ignore_ascii_case("connection: close"))
+    }
+
+    /// Tells it that it will be stopped; the answer comes through the stream when that has been long enough.
+    pub(crate) fn leave(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(SocketAddrV4::new(self.address, 8600)).unwrap();
+        write!(stream, "GET {LEAVE} HTTP/1.1\r\nHost: proxy\r\n\r\n").unwrap();
+        stream
     }
 
     /// What a probe is told.

@@ -17,7 +17,7 @@ use envoy_types::pb::google::protobuf::{Duration, Struct, Value, value};
 use super::listener::{Delivery, listener};
 use super::metrics_port::MetricsPort;
 use super::xds_cluster::{self, XdsServer};
-use super::{Proxy, cluster, routes};
+use super::{Proxy, cluster, leaving_port, routes};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -93,8 +93,9 @@ impl Bootstrap {
             static_resources: Some(StaticResources {
                 listeners: self
                     .metrics
-                    .map(MetricsPort::listener)
+                    .map(|metrics| [metrics.listener(), leaving_port::listener(metrics.leaving)])
                     .into_iter()
+                    .flatten()
                     .collect(),
                 clusters,
                 ..StaticResources::default()

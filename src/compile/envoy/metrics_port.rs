@@ -29,7 +29,7 @@ use super::wire::{HealthCheckFilter, Percent, any};
 use crate::compile::ProxyPorts;
 
 /// The admin endpoint.
-const ADMIN: &str = "vaultwall-admin";
+pub(super) const ADMIN: &str = "vaultwall-admin";
 /// The proxy's own data listener, which is only knocked at.
 const DATA: &str = "vaultwall-data";
 
@@ -44,6 +44,8 @@ pub struct MetricsPort {
     pub listen: SocketAddrV4,
     /// Where the data listener can be reached from here.
     pub data: SocketAddrV4,
+    /// Where it is told that it will be stopped.
+    pub leaving: SocketAddrV4,
 }
 
 impl MetricsPort {
@@ -52,7 +54,17 @@ impl MetricsPort {
         Self {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ports.metrics),
             data: SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.data),
+            leaving: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ports.leaving),
         }
+    }
+
+    /// The same on one address alone.
+    #[must_use]
+    pub fn on(mut self, address: Ipv4Addr) -> Self {
+        for port in [&mut self.listen, &mut self.data, &mut self.leaving] {
+            port.set_ip(address);
+        }
+        self
     }
 
     pub(super) fn clusters(self, admin_socket: &str) -> Vec<Cluster> {
@@ -121,7 +133,7 @@ fn ready() -> HttpFilter {
     }
 }
 
-fn router() -> HttpFilter {
+pub(super) fn router() -> HttpFilter {
     HttpFilter {
         name: "envoy.filters.http.router".into(),
         config_type: Some(http_filter::ConfigType::TypedConfig(
@@ -168,7 +180,7 @@ fn routes() -> RouteConfiguration {
     }
 }
 
-fn get(path: &str) -> RouteMatch {
+pub(super) fn get(path: &str) -> RouteMatch {
     RouteMatch {
         path_specifier: Some(route_match::PathSpecifier::Path(path.into())),
         headers: vec![exactly(":method", "GET")],
@@ -176,7 +188,7 @@ fn get(path: &str) -> RouteMatch {
     }
 }
 
-fn exactly(name: &str, value: &str) -> HeaderMatcher {
+pub(super) fn exactly(name: &str, value: &str) -> HeaderMatcher {
     HeaderMatcher {
         name: name.into(),
         header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
@@ -187,6 +199,6 @@ fn exactly(name: &str, value: &str) -> HeaderMatcher {
     }
 }
 
-fn seconds(seconds: i64) -> Duration {
+pub(super) fn seconds(seconds: i64) -> Duration {
     Duration { seconds, nanos: 0 }
 }

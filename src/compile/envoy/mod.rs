@@ -12,6 +12,7 @@ mod arguments;
 mod bootstrap;
 mod cluster;
 mod json;
+mod leaving_port;
 mod listener;
 mod matching;
 mod metrics_port;
@@ -36,6 +37,7 @@ pub use arguments::ARGUMENTS;
 pub use bootstrap::{Bootstrap, static_bootstrap};
 pub use cluster::endpoints;
 pub use json::{ConfigurationJson, JsonError, to_json};
+pub use leaving_port::{LEAVE, LEAVING_SECONDS};
 pub use metrics_port::MetricsPort;
 pub use xds_cluster::XdsServer;
 

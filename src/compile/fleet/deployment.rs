@@ -8,8 +8,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
     HTTPGetAction, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, SleepAction,
-    Sysctl, TopologySpreadConstraint, Volume, VolumeMount,
+    Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Sysctl,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -17,18 +17,15 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{BOOTSTRAP_FILE, BOOTSTRAP_FOLDER, FleetInputs, IDENTITY_FOLDER, RUNTIME_FOLDER};
 use crate::api::{BOOTSTRAP_HASH_ANNOTATION, generated_labels, proxy_labels};
-use crate::compile::envoy::ARGUMENTS;
+use crate::compile::envoy::{ARGUMENTS, LEAVE, LEAVING_SECONDS};
 use crate::compile::names::hash;
 use crate::compile::{ProxyPorts, firewall_name};
 use crate::policy::{ProxyResources, Quantity};
 
 /// User and group of Envoy; nobody has an account of this number.
 const USER: i64 = 65532;
-/// How long a proxy goes on after it was told to stop, in seconds: until then every node has stopped sending it new
-/// connections. Envoy itself ends at once on SIGTERM, with all its connections.
-const LEAVING: i64 = 15;
-/// When it is killed, in seconds: the wait, and as long again for a node that has no time.
-const GRACE: i64 = 2 * LEAVING;
+/// When it is killed, in seconds: the time in which it leaves, and as long again for a node that has none.
+const GRACE: i64 = 2 * LEAVING_SECONDS as i64;
 /// Fewest worker threads of Envoy: one that is busy with a large answer must not hold up everybody.
 const LEAST_WORKERS: u64 = 2;
 /// Ports below this one are open to root alone, unless the pod says otherwise.
@@ -138,7 +135,7 @@ fn envoy(inputs: &FleetInputs<'_>) -> Container {
         readiness_probe: Some(serving()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction { seconds: LEAVING }),
+                http_get: Some(page(LEAVE, IntOrString::Int(inputs.ports.leaving.into()))),
                 ..LifecycleHandler::default()
             }),
             ..Lifecycle::default()
@@ -222,12 +219,7 @@ fn serving() -> Probe {
 
 fn get(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("metrics".to_owned()),
-            scheme: Some("HTTP".to_owned()),
-            ..HTTPGetAction::default()
-        }),
+        http_get: Some(page(path, IntOrString::String("metrics".to_owned()))),
         period_seconds: Some(period),
         failure_threshold: Some(failures),
         success_threshold: Some(1),
@@ -236,8 +228,18 @@ fn get(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
+fn page(path: &str, port: IntOrString) -> HTTPGetAction {
+    HTTPGetAction {
+        path: Some(path.to_owned()),
+        port,
+        scheme: Some("HTTP".to_owned()),
+        ..HTTPGetAction::default()
+    }
+}
+
 fn pod_security(ports: ProxyPorts) -> PodSecurityContext {
-    let lowest = ports.data.min(ports.management).min(ports.metrics);
+    // The others are chosen by us.
+    let lowest = ports.data;
     // The ports inside and outside stay the same number, as NetworkPolicies and Envoy's listeners have it. This setting
     // is the pod's own, and `restricted` allows it; the capability NET_BIND_SERVICE would not reach a non-root process.
     let sysctls = (lowest < FIRST_UNPRIVILEGED_PORT).then(|| {
