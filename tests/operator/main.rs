@@ -18,7 +18,9 @@ mod loopback;
 mod objects;
 mod outages;
 mod proxy;
+mod references;
 mod sandbox;
+mod shown;
 #[path = "../tool/mod.rs"]
 mod tool;
 #[path = "../standalone/vault.rs"]

@@ -7,7 +7,7 @@ use crate::enforcement::policy;
 use crate::sandbox::{OPERATOR, Sandbox, soon};
 
 /// Everything that belongs to a vault's firewall, as kubectl names it.
-const CHILDREN: [&str; 8] = [
+pub(crate) const CHILDREN: [&str; 8] = [
     "networkpolicy/openbao-vault",
     "networkpolicy/openbao-firewall",
     "serviceaccount/openbao-firewall",
