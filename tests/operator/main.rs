@@ -21,7 +21,9 @@ mod proxy;
 mod references;
 mod sandbox;
 mod shown;
+mod starts;
 #[path = "../tool/mod.rs"]
 mod tool;
 #[path = "../standalone/vault.rs"]
 mod vault;
+mod watches;

@@ -55,10 +55,29 @@ impl Operator {
 
     /// Tells it to stop, and waits until it has.
     pub(crate) fn stop(mut self) {
-        let id = i32::try_from(self.process.id()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let status = self.process.wait().unwrap();
         assert!(status.success(), "{status}; it said:\n{}", self.said());
+    }
+
+    /// Lets it see and do nothing until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Goes on after a pause.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.process.id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// Waits until it has said this.

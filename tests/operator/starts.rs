@@ -1,0 +1,156 @@
+//! Starts that cannot succeed: they end within seconds, with exit code 2 and what is wrong in words.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vaultwall::controller::rights::RIGHTS;
+
+use crate::kubernetes::ApiServer;
+use crate::loopback::own_address;
+
+/// Longest wait for a start to fail; a connection alone may take five seconds.
+const SECONDS: Duration = Duration::from_secs(20);
+
+/// What a start that fails says, without the log's lines.
+fn fails(kubeconfig: &Path, address: Ipv4Addr) -> String {
+    let started = Instant::now();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+        .arg("controller")
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(["--xds-listen", &format!("{address}:8500")])
+        .args(["--operations-listen", &format!("{address}:8080")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while process.try_wait().unwrap().is_none() && started.elapsed() < SECONDS {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Ends it if it runs still.
+    let _ = process.kill();
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let (_, error) = said
+        .split_once("vaultwall: ")
+        .unwrap_or_else(|| panic!("{said}"));
+    println!("after {:.1} s: {error}", started.elapsed().as_secs_f32());
+    error.trim_end().to_owned()
+}
+
+/// Says each of these, on one line.
+fn says(error: &str, words: &[&str]) {
+    for words in words {
+        assert!(error.contains(words), "{words} is not in: {error}");
+    }
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+/// Allows a user everything that the operator needs but one verb on one resource.
+fn allow_all_but(server: &ApiServer, user: &str, verb: &str, resource: &str) {
+    let rules = RIGHTS.iter().map(|right| {
+        let verbs = right.verbs.iter();
+        let verbs: Vec<_> = verbs
+            .filter(|found| (**found, right.resource) != (verb, resource))
+            .collect();
+        json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": verbs})
+    });
+    // The API server takes no rule without a verb.
+    let rules: Vec<Value> = rules.filter(|rule| rule["verbs"] != json!([])).collect();
+    let object = |kind: &str, more: Value| {
+        let mut object = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": user},
+        });
+        let more = more.as_object().unwrap().clone();
+        object.as_object_mut().unwrap().extend(more);
+        server.apply(&object.to_string());
+    };
+    object("ClusterRole", json!({"rules": rules}));
+    object(
+        "ClusterRoleBinding",
+        json!({
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        }),
+    );
+}
+
+#[test]
+fn what_is_wrong_at_the_start_is_said_and_ends_it() {
+    let server = ApiServer::start();
+    let address = own_address();
+    let folder = tempfile::tempdir().unwrap();
+
+    // The kubeconfig is not there, is something else, leads nowhere.
+    let missing = folder.path().join("missing");
+    says(
+        &fails(&missing, address),
+        &[missing.to_str().unwrap(), "cannot be read"],
+    );
+    let text = folder.path().join("text");
+    std::fs::write(&text, "no kubeconfig").unwrap();
+    // With the parser's view of the place, on lines of its own.
+    let said = fails(&text, address);
+    says(said.lines().next().unwrap(), &["is not a kubeconfig"]);
+    let valid = server.kubeconfig_for("operator", &["system:masters"]);
+    let nowhere = folder.path().join("nowhere");
+    let moved = std::fs::read_to_string(&valid).unwrap();
+    std::fs::write(&nowhere, moved.replace(":6443", ":6444")).unwrap();
+    says(
+        &fails(&nowhere, address),
+        &[":6444 cannot be reached", "Connection refused"],
+    );
+
+    // The kinds are not there.
+    let remedy = "vaultwall crds | kubectl apply --server-side -f -";
+    says(
+        &fails(&valid, address),
+        &[
+            "vaultnetworkpolicies.vaultwall.dev",
+            "virtualnetworks.vaultwall.dev",
+            remedy,
+        ],
+    );
+    server.install_crds();
+
+    // Somebody else has a port.
+    server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: vaultwall-system}}");
+    for (port, what) in [(8080, "health and metrics"), (8500, "proxies")] {
+        let _taken = TcpListener::bind((address, port)).unwrap();
+        let place = format!("cannot listen on {address}:{port} for {what}");
+        says(
+            &fails(&valid, address),
+            &[&place, "in use", "choose another address"],
+        );
+    }
+
+    // One right is missing, whichever.
+    for (verb, resource) in [("watch", "pods"), ("patch", "vaultnetworkpolicies/status")] {
+        let user = format!("no-{verb}-{}", resource.replace('/', "-"));
+        allow_all_but(&server, &user, verb, resource);
+        let said = fails(&server.kubeconfig_for(&user, &[]), address);
+        let missing: Vec<&str> = said.lines().skip(1).map(str::trim).collect();
+        assert_eq!(missing.len(), 1, "{said}");
+        assert!(
+            missing[0].starts_with(&format!("{verb} {resource}")),
+            "{said}"
+        );
+    }
+    // All of them.
+    let said = fails(&server.kubeconfig_for("nobody", &[]), address);
+    for right in RIGHTS {
+        for verb in right.verbs {
+            assert!(
+                said.contains(&format!("{verb} {}", right.resource)),
+                "{said}"
+            );
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Watches that are interrupted in the middle of changes: what is reached then is what an operator reaches that saw
+//! nothing of it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::client::Verdict::{self, Allowed, Denied};
+use crate::enforcement::policy;
+use crate::objects::CHILDREN;
+use crate::sandbox::{OTHER_POD, OUTSIDER, Operator, POD, Sandbox, soon};
+
+/// Asks etcd, past the API server.
+fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
+    let url = sandbox.server.url();
+    let host = url.trim_start_matches("https://").split(':').next();
+    let address: Ipv4Addr = host.unwrap().parse().unwrap();
+    let mut client = Client::new(address, SocketAddrV4::new(address, 2379));
+    let answer = client.send("POST", path, &body.to_string()).unwrap();
+    assert_eq!(answer.status, 200, "{path}: {answer}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// Forgets everything that was, but for what is now.
+fn compact(sandbox: &Sandbox) {
+    let now = store(sandbox, "/v3/kv/range", &json!({"key": "AA=="}));
+    let revision = &now["header"]["revision"];
+    let body = json!({"revision": revision, "physical": true});
+    store(sandbox, "/v3/kv/compaction", &body);
+}
+
+/// The version of the last snapshot.
+fn version(operator: &Operator) -> String {
+    let said = operator.said();
+    let changed = said
+        .lines()
+        .rev()
+        .find(|line| line.contains("firewall changed"));
+    let version = changed.and_then(|line| line.split("version=").nth(1));
+    version.unwrap().split(' ').next().unwrap().to_owned()
+}
+
+/// What is in the cluster, without what changes by itself.
+fn objects(sandbox: &Sandbox) -> Vec<Value> {
+    let get = |object: &str| -> Value {
+        let mut object: Value =
+            serde_json::from_str(&sandbox.must(&["get", object, "-n", "vault", "-o", "json"]))
+                .unwrap();
+        for field in ["managedFields", "resourceVersion"] {
+            object["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        object
+    };
+    let mut objects: Vec<Value> = CHILDREN.iter().map(|child| get(child)).collect();
+    let policies = get("vnp");
+    for policy in policies["items"].as_array().unwrap() {
+        let mut status = policy["status"].clone();
+        for condition in status["conditions"].as_array_mut().unwrap() {
+            condition
+                .as_object_mut()
+                .unwrap()
+                .remove("lastTransitionTime");
+        }
+        objects.push(json!([policy["metadata"]["name"], policy["spec"], status]));
+    }
+    objects
+}
+
+fn settled(sandbox: &Sandbox, policies: &[&str], verdicts: &[(Ipv4Addr, Verdict)]) {
+    sandbox.comes_to(verdicts);
+    for policy in policies {
+        sandbox.condition(policy, "Programmed", "True", "Programmed");
+    }
+    // Owners come with the last write.
+    soon("objects of these policies", || {
+        let names = "jsonpath={.metadata.ownerReferences[*].name}";
+        let last = CHILDREN.iter().all(|child| {
+            let owners = sandbox.must(&["get", child, "-n", "vault", "-o", names]);
+            let mut owners: Vec<&str> = owners.split(' ').collect();
+            owners.sort_unstable();
+            owners == policies
+        });
+        last.then_some(())
+    });
+}
+
+/// An operator in place of this one comes to the same.
+fn is_what_another_comes_to(
+    sandbox: &Sandbox,
+    operator: Operator,
+    name: &str,
+    verdicts: &[(Ipv4Addr, Verdict)],
+) -> Operator {
+    let (version_before, before) = (version(&operator), objects(sandbox));
+    operator.stop();
+    let other = sandbox.operator_at(name, sandbox.operators);
+    other.says("this replica leads");
+    let server = SocketAddrV4::new(other.address, 8080);
+    soon("its proxy", || {
+        let mut client = Client::new(other.address, server);
+        let answer = client.send("GET", "/metrics", "").ok()?;
+        let line = "\nvaultwall_proxies_programmed 1\n";
+        answer.body.contains(line).then_some(())
+    });
+    sandbox.comes_to(verdicts);
+    assert_eq!(version_before, version(&other), "{name}");
+    // Until the proxy was there again, it was not known what it enforces.
+    let mut after = Vec::new();
+    for _ in 0..20 {
+        after = objects(sandbox);
+        if after == before {
+            return other;
+        }
+    }
+    assert_eq!(before, after, "{name}");
+    other
+}
+
+#[test]
+fn interrupted_watches_lose_nothing() {
+    let sandbox = Sandbox::new();
+    let operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    let _proxy = sandbox.proxy();
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+
+    // The API server dies and comes back, and everything is changed before the watches are there again.
+    sandbox.server.stop();
+    sandbox.server.restart();
+    sandbox.server.apply(&policy("batch", "batch"));
+    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
+    sandbox.server.apply(&policy("third", "third"));
+    sandbox.must(&[
+        "label",
+        "pod",
+        "-n",
+        "shop",
+        "web",
+        "app=third",
+        "--overwrite",
+    ]);
+    sandbox.runs("shop", "batch", OUTSIDER);
+    let verdicts = [(POD, Allowed), (OTHER_POD, Denied), (OUTSIDER, Allowed)];
+    settled(&sandbox, &["batch", "third"], &verdicts);
+    let mut operator = is_what_another_comes_to(&sandbox, operator, "second", &verdicts);
+
+    // The operator sees nothing while everything is changed and the past is forgotten: its watches begin anew (410).
+    operator.pause();
+    sandbox.must(&["delete", "vnp", "-n", "vault", "third"]);
+    sandbox.server.apply(&policy("fourth", "fourth"));
+    sandbox.must(&[
+        "delete",
+        "pod",
+        "-n",
+        "shop",
+        "web",
+        "--force",
+        "--grace-period=0",
+    ]);
+    sandbox.must(&[
+        "label",
+        "pod",
+        "-n",
+        "shop",
+        "batch",
+        "app=fourth",
+        "--overwrite",
+    ]);
+    sandbox.runs("shop", "batch", OTHER_POD);
+    sandbox.must(&["delete", "service/openbao-firewall", "-n", "vault"]);
+    compact(&sandbox);
+    sandbox.server.stop();
+    sandbox.server.restart();
+    let renewed = || {
+        let time = "jsonpath={.spec.renewTime}";
+        sandbox.must(&[
+            "get",
+            "lease",
+            "-n",
+            "vaultwall-system",
+            "vaultwall",
+            "-o",
+            time,
+        ])
+    };
+    let before = renewed();
+    operator.resume();
+    let verdicts = [(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)];
+    sandbox.comes_to(&verdicts);
+    let said = operator.said();
+    assert!(said.contains("too old resource version"), "{said}");
+    // Where the API server takes long to start, the lease is lost, and a Deployment would start the operator again.
+    let lost = soon("the lease is renewed or lost", || {
+        let lost = operator.has_ended();
+        (lost || renewed() != before).then_some(lost)
+    });
+    if lost {
+        operator = sandbox.operator_at("again", sandbox.operators);
+    }
+    settled(&sandbox, &["batch", "fourth"], &verdicts);
+    is_what_another_comes_to(&sandbox, operator, "third", &verdicts);
+}
