@@ -127,7 +127,10 @@ pub async fn run(
     tracing::info!("stopping; proxies go on with what they have");
     // Gives the lease back, if it is held.
     let _ = tokio::time::timeout(STOPPING, leadership.ended()).await;
-    let _ = tokio::time::timeout(STOPPING, proxies).await;
+    // It is told to stop as well, and may have been the first to end: then its result was taken above.
+    if !proxies.is_finished() {
+        let _ = tokio::time::timeout(STOPPING, proxies).await;
+    }
     // Told to stop, it ends well, whichever part noticed first.
     if *stopped.borrow() { Ok(()) } else { result }
 }
