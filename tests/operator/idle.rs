@@ -28,7 +28,8 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     let sandbox = Sandbox::new();
     let (clock, hands) = Clock::settable(Timestamp::now());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let timing = Timing::of_duration(Duration::from_mins(1));
+    // A long lease, because each of its renewals takes real time.
+    let timing = Timing::of_duration(Duration::from_mins(10));
     let vault = VaultId {
         namespace: "vault".into(),
         service: "openbao".into(),
