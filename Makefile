@@ -34,4 +34,5 @@ generate: ## Write again what is generated: CRDs, reference, golden files
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test golden
 
 bench: ## Measure what the performance claims rest on
+	dev/tools install envoy openbao etcd kubectl kube-apiserver
 	cargo bench --locked

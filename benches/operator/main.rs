@@ -1,0 +1,182 @@
+//! What a change costs on a real cluster, from the API server's answer to the write until Envoy answers otherwise, and what
+//! the operator needs for it: the program as it is released, a real API server, real proxies that ask it over mutual TLS,
+//! a real `OpenBao` behind them. Prints each figure beside its target; asserts nothing about time. A wrong verdict of a
+//! client whom no change concerns fails the run.
+//!
+//! `cargo bench --bench operator`; docs/performance.md says how each figure is taken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../../tests/standalone/client.rs"]
+mod client;
+#[path = "../../tests/kubernetes/mod.rs"]
+mod kubernetes;
+#[path = "../../tests/loopback/mod.rs"]
+mod loopback;
+mod objects;
+mod pollers;
+mod process;
+#[path = "../../tests/operator/proxy.rs"]
+mod proxy;
+mod report;
+mod sandbox;
+#[path = "../../tests/tool/mod.rs"]
+mod tool;
+#[path = "../../tests/standalone/vault.rs"]
+mod vault;
+mod writes;
+
+use std::time::Duration;
+
+use crate::pollers::Untouched;
+use crate::report::{Row, Target};
+use crate::sandbox::{Sandbox, UNTOUCHED};
+use crate::writes::{Change, Others};
+
+/// Wrong verdicts that are printed.
+const SHOWN: usize = 20;
+
+/// How much is measured.
+struct Scale {
+    /// Numbers of policies, rising.
+    policies: Vec<usize>,
+    vaults: usize,
+    pods: usize,
+    /// Changes a row.
+    samples: usize,
+    /// How long the steady state is watched.
+    quiet: Duration,
+}
+
+impl Scale {
+    /// The claims' own scale, unless the environment names another.
+    fn of_environment() -> Self {
+        let text = |name: &str, otherwise: &str| {
+            std::env::var(format!("VAULTWALL_BENCH_{name}"))
+                .unwrap_or_else(|_| otherwise.to_owned())
+        };
+        let number = |name: &str, otherwise: &str| -> usize {
+            let text = text(name, otherwise);
+            text.parse()
+                .unwrap_or_else(|_| panic!("VAULTWALL_BENCH_{name} is no number: {text}"))
+        };
+        let policies = text("POLICIES", "1,100,1000");
+        let policies: Vec<usize> = policies
+            .split(',')
+            .map(|count| count.parse().expect("VAULTWALL_BENCH_POLICIES: numbers"))
+            .collect();
+        assert!(
+            policies.is_sorted() && policies[0] > 0,
+            "VAULTWALL_BENCH_POLICIES has to rise from 1 or more"
+        );
+        Self {
+            policies,
+            vaults: number("VAULTS", "200").max(UNTOUCHED + 2),
+            pods: number("PODS", "10000"),
+            samples: number("SAMPLES", "200").max(1),
+            quiet: Duration::from_secs(number("QUIET_SECONDS", "30") as u64),
+        }
+    }
+}
+
+fn main() {
+    // `cargo test --all-targets` runs benches too, unoptimized.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("measures only when it is run by `cargo bench`");
+        return;
+    }
+    let scale = Scale::of_environment();
+    let mut sandbox = Sandbox::start(scale.vaults);
+    let mut untouched = Untouched::default();
+    report::heading();
+    for policies in &scale.policies {
+        sandbox.grow_policies(*policies, &mut untouched);
+        rules(&mut sandbox, &scale);
+    }
+    sandbox.grow_pods(scale.pods);
+    pods(&mut sandbox, &scale);
+    needs(&sandbox, &scale);
+    let (asked, wrong) = untouched.stop();
+    println!(
+        "\nclients whom no change concerned: asked {asked} times, {} wrong verdicts (target 0)",
+        wrong.len()
+    );
+    if !wrong.is_empty() {
+        eprintln!("{}", wrong[..wrong.len().min(SHOWN)].join("\n"));
+        drop(sandbox);
+        std::process::exit(1);
+    }
+}
+
+/// One rule of one policy is edited: nothing else happens, then while other policies are written.
+fn rules(sandbox: &mut Sandbox, scale: &Scale) {
+    let policies = sandbox.policies();
+    let few = policies == 1;
+    let target = Target {
+        p50: if few { 8.0 } else { 15.0 },
+        p99: if few { 40.0 } else { 150.0 },
+    };
+    for others in [0, 50] {
+        if others > 0 && sandbox.edited_policies().is_empty() {
+            continue;
+        }
+        let others = Others::policies(others);
+        let taken = writes::series(sandbox, Change::Rule, &others, scale.samples);
+        report::row(&Row {
+            change: "rule edited",
+            policies,
+            pods: 0,
+            others: taken.others,
+            times: &taken.times,
+            target: Some(target),
+        });
+        if taken.others == 0.0 {
+            report::cpu("rule edited", policies, taken.cpu, 3.0);
+        }
+    }
+}
+
+/// A pod joins or leaves a subnet, while other pods do as well.
+fn pods(sandbox: &mut Sandbox, scale: &Scale) {
+    for others in [0, 100] {
+        let others = Others::pods(others);
+        let taken = writes::series(sandbox, Change::Pod, &others, scale.samples);
+        report::row(&Row {
+            change: "pod joins, leaves",
+            policies: sandbox.policies(),
+            pods: scale.pods,
+            others: taken.others,
+            times: &taken.times,
+            target: (taken.others > 0.0).then_some(Target {
+                p50: 50.0,
+                p99: f64::INFINITY,
+            }),
+        });
+    }
+}
+
+/// Memory, and what is written while nothing happens.
+fn needs(sandbox: &Sandbox, scale: &Scale) {
+    sandbox.wait_until_quiet();
+    println!(
+        "\nmemory of the operator at {} policies and {} pods: {:.0} MB resident (target 100 at 1000 and 10000)",
+        sandbox.policies(),
+        scale.pods,
+        process::resident_megabytes(sandbox.operator())
+    );
+    let before = (sandbox.writes(), process::cpu(sandbox.operator()));
+    std::thread::sleep(scale.quiet);
+    let cpu = process::cpu_since(sandbox.operator(), before.1);
+    let after = sandbox.writes();
+    println!(
+        "writes to the API in {} s without changes: {} (target 0), beside {} of the lease; CPU: {:.1} ms a second",
+        scale.quiet.as_secs(),
+        after.other - before.0.other,
+        after.lease - before.0.lease,
+        cpu.as_secs_f64() * 1e3 / scale.quiet.as_secs_f64().max(1.0)
+    );
+}
