@@ -9,8 +9,10 @@ pub(crate) const VAULTS: &str = "vault";
 /// Namespace of the pods.
 pub(crate) const PODS: &str = "shop";
 
-/// An app that lets nobody in who is measured.
+/// An app that rules may name and no pod wears.
 pub(crate) const NOBODY: &str = "nobody";
+/// An app that pods may wear and no rule names.
+pub(crate) const STRANGER: &str = "stranger";
 
 /// Namespaces, and the service account of the pods.
 pub(crate) fn frame() -> String {

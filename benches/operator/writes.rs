@@ -32,6 +32,16 @@ pub(crate) enum Change {
     Pod,
 }
 
+impl Change {
+    /// The app that leaves the rule without the pod, or the pod without a rule.
+    fn away(self) -> &'static str {
+        match self {
+            Self::Rule => objects::NOBODY,
+            Self::Pod => objects::STRANGER,
+        }
+    }
+}
+
 /// What else is written meanwhile.
 pub(crate) struct Others {
     a_second: u32,
@@ -74,7 +84,7 @@ pub(crate) fn series(sandbox: &Sandbox, change: Change, others: &Others, samples
     // The last one puts everything back as it was.
     for number in 0..samples.next_multiple_of(2) {
         let (app, verdict) = if number % 2 == 0 {
-            (objects::NOBODY, Denied)
+            (change.away(), Denied)
         } else {
             (POD.0, Allowed)
         };
@@ -163,12 +173,12 @@ fn write_others(
             tokio::spawn(async move {
                 let written = match (change, policy, pod) {
                     (Change::Rule, Some((number, vault)), _) => {
-                        let app = if away { objects::NOBODY } else { POD.0 };
+                        let app = if away { change.away() } else { POD.0 };
                         let policy = objects::policy(number, vault, app);
                         write_policy(&policies_api, number, policy).await
                     }
                     (Change::Pod, _, Some((name, app))) => {
-                        let app = if away { objects::NOBODY } else { &app };
+                        let app = if away { change.away() } else { &app };
                         write_pod(&pods_api, &name, labelled(app)).await
                     }
                     _ => return,
