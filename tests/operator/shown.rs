@@ -60,7 +60,7 @@ const SHOWN: [Shown; 5] = [
     },
     Shown {
         file: "several-policies.yaml",
-        policies: &[("platform", FINE), ("payments", FINE)],
+        policies: &[("owner", FINE), ("payments", FINE)],
         blocks: &[],
         clients: &[(OTHER_POD.octets(), Allowed), (POD.octets(), Denied)],
     },
