@@ -1,0 +1,190 @@
+//! Clients that keep their connections, and a server in the vault's place that gives everybody the same answer.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::MOST;
+use crate::configurations::{Filters, pod_address};
+
+/// Connections to each Envoy, each from an address of its own, with one request under way.
+const CONNECTIONS: usize = 4;
+/// Longer than anything here takes; only a run that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A read of a secret as the command line of the vault sends it.
+const REQUEST: &str = "GET /v1/secret/data/team/app HTTP/1.1\r\n\
+    Host: vault:8200\r\n\
+    User-Agent: Go-http-client/1.1\r\n\
+    X-Vault-Request: true\r\n\
+    X-Vault-Token: s.iyNUhq8Ov4hIAx6snw5mB2nL\r\n\r\n";
+
+/// What the vault says to it.
+const SECRET: &str = r#"{"request_id":"80c53a11-2f3a-4b5c-9d6e-7f8091a2b3c4","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":{"password":"correct horse"},"metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":3}},"wrap_info":null,"warnings":null,"auth":null}"#;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Pods, spread over all that are let in.
+    Pods,
+    /// Addresses next to the pods' that are not let in.
+    Strangers,
+}
+
+impl From {
+    fn address(self, number: usize, filters: Filters) -> Ipv4Addr {
+        match (self, filters) {
+            (Self::Strangers, _) => pod_address(MOST + number),
+            (Self::Pods, Filters::Hold(addresses)) if addresses > 0 => {
+                pod_address((2 * number + 1) * addresses / (2 * CONNECTIONS))
+            }
+            // Whoever asks.
+            (Self::Pods, _) => pod_address((2 * number + 1) * MOST / (2 * CONNECTIONS)),
+        }
+    }
+
+    fn status(self) -> u16 {
+        match self {
+            Self::Pods => 200,
+            Self::Strangers => 403,
+        }
+    }
+}
+
+/// Open connections to one Envoy.
+pub(crate) struct Clients {
+    connections: Vec<Connection>,
+    status: u16,
+}
+
+impl Clients {
+    pub(crate) async fn connect(from: From, filters: Filters, envoy: SocketAddrV4) -> Self {
+        let mut connections = Vec::new();
+        for number in 0..CONNECTIONS {
+            let source = from.address(number, filters);
+            connections.push(Connection::open(source, envoy).await.unwrap());
+        }
+        let status = from.status();
+        let mut clients = Self {
+            connections,
+            status,
+        };
+        clients.come_to_it().await;
+        clients
+    }
+
+    /// Envoy acknowledges before its workers have taken everything over; that takes a moment more.
+    async fn come_to_it(&mut self) {
+        let all = self.connections.iter_mut().map(async |connection| {
+            while connection.ask().await.unwrap() != self.status {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        tokio::time::timeout(PATIENCE, join_all(all))
+            .await
+            .unwrap_or_else(|_| panic!("not every client is answered with {}", self.status));
+    }
+
+    /// Sends so many requests, shared among the connections, and reads the answers.
+    pub(crate) async fn ask(&mut self, requests: usize) {
+        let status = self.status;
+        let all = self
+            .connections
+            .iter_mut()
+            .enumerate()
+            .map(async |(number, connection)| {
+                for _ in (number..requests).step_by(CONNECTIONS) {
+                    let got = connection.ask().await.unwrap();
+                    assert_eq!(got, status, "{:?}", connection.stream);
+                }
+            });
+        join_all(all).await;
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(source: Ipv4Addr, server: SocketAddrV4) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddrV4::new(source, 0).into())?;
+        let stream = socket.connect(server.into()).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The status of one answer, which is read whole.
+    async fn ask(&mut self) -> io::Result<u16> {
+        self.stream.write_all(REQUEST.as_bytes()).await?;
+        self.buffer.clear();
+        loop {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some((status, length)) = answer(&self.buffer)
+                && self.buffer.len() >= length
+            {
+                assert_eq!(self.buffer.len(), length, "one answer to one request");
+                return Ok(status);
+            }
+        }
+    }
+}
+
+/// Status and length of an answer whose head is there.
+fn answer(bytes: &[u8]) -> Option<(u16, usize)> {
+    let end = end_of_head(bytes)?;
+    let head = std::str::from_utf8(&bytes[..end]).unwrap();
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
+    let length: usize = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map(|(_, value)| value.trim().parse().unwrap())
+        .expect("an answer that says how long it is");
+    Some((status, end + length))
+}
+
+/// Where a head ends, if it is there.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
+/// Listens in the vault's place until the process ends.
+pub(crate) async fn serve(address: SocketAddrV4) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(answer_all(stream));
+        }
+    });
+}
+
+/// Requests have no body.
+async fn answer_all(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{SECRET}",
+        SECRET.len()
+    );
+    let mut requests = Vec::new();
+    while stream.read_buf(&mut requests).await? > 0 {
+        while let Some(end) = end_of_head(&requests) {
+            requests.drain(..end);
+            stream.write_all(answer.as_bytes()).await?;
+        }
+    }
+    Ok(())
+}

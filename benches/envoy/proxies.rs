@@ -1,0 +1,147 @@
+//! Real Envoys that ask the xDS server of this process, and the CPU that they take.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use vaultwall::compile::envoy::{ARGUMENTS, Bootstrap, XdsServer};
+use vaultwall::xds::{ServeError, SnapshotStore, bind_unix, serve_unix};
+
+use crate::configurations::Filters;
+use crate::tool::tool;
+
+/// Longer than an Envoy takes to start; only a run that fails waits for it.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// An Envoy whose CPU time has not changed for so long has done what it had to.
+const STILL: Duration = Duration::from_millis(2);
+
+/// The xDS server, and a folder for all.
+pub(crate) struct Server {
+    folder: TempDir,
+    store: Arc<SnapshotStore>,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SnapshotStore::new());
+        let listener = bind_unix(&socket(&folder)).unwrap();
+        let serving = serve_unix(listener, Arc::clone(&store), std::future::pending());
+        Self {
+            serving: tokio::spawn(serving),
+            folder,
+            store,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn socket(folder: &TempDir) -> PathBuf {
+    folder.path().join("xds.sock")
+}
+
+/// A running Envoy; it ends with this value.
+pub(crate) struct Envoy {
+    process: Child,
+    pub address: SocketAddrV4,
+    /// Kept for as long as an Envoy asks it.
+    _server: Rc<Server>,
+}
+
+impl Envoy {
+    /// Starts one, and waits until it has all that it is told.
+    pub(crate) async fn start(
+        server: &Rc<Server>,
+        filters: Filters,
+        address: Ipv4Addr,
+        vault: SocketAddrV4,
+    ) -> Self {
+        let node = format!("vault/openbao-{address}");
+        let folder = server.folder.path().join(address.to_string());
+        fs::create_dir(&folder).unwrap();
+        let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let bootstrap = Bootstrap {
+            node_id: node.clone(),
+            xds: XdsServer::Socket(path(socket(&server.folder))),
+            admin_socket: path(folder.join("admin.sock")),
+            metrics: None,
+        };
+        let file = folder.join("bootstrap.pb");
+        fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();
+        let log = folder.join("stderr");
+        let process = Command::new(tool("envoy"))
+            .arg("-c")
+            .arg(file)
+            // As many workers as the operator gives a proxy of one CPU.
+            .args(["--concurrency", "1"])
+            .args(ARGUMENTS)
+            .stdin(Stdio::null())
+            // The access log is written, and nobody's disk is waited for.
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let envoy = Self {
+            process,
+            address: SocketAddrV4::new(address, 8200),
+            _server: Rc::clone(server),
+        };
+        let version = server
+            .store
+            .publish(&node, filters.snapshot(address, vault));
+        let programmed = server.store.wait_programmed(&node, &version);
+        match tokio::time::timeout(PATIENCE, programmed).await {
+            Ok(Ok(())) => envoy,
+            other => panic!(
+                "{filters:?}: {other:?}\n{}",
+                fs::read_to_string(log).unwrap_or_default()
+            ),
+        }
+    }
+
+    /// CPU time so far, of all threads, once it rests.
+    pub(crate) async fn cpu(&self) -> Duration {
+        let mut last = self.running_cpu();
+        loop {
+            tokio::time::sleep(STILL).await;
+            let now = self.running_cpu();
+            if now == last {
+                return now;
+            }
+            last = now;
+        }
+    }
+
+    /// From the scheduler, which counts nanoseconds where `/proc/PID/stat` counts ticks; its first number is the time on
+    /// a processor. None of these threads ends before the process does.
+    fn running_cpu(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let nanoseconds = threads.map(|thread| {
+            let file = thread.unwrap().path().join("schedstat");
+            let text = fs::read_to_string(file).expect("a kernel with scheduler statistics");
+            let first = text.split_whitespace().next().unwrap();
+            first.parse::<u64>().unwrap()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
