@@ -42,7 +42,22 @@ pub struct Right {
 }
 
 const READ: &[&str] = &["list", "watch"];
-const KEEP: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+const KEEP: &[&str] = &["create", "delete", "list", "patch", "watch"];
+
+const fn own(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Right {
+    Right {
+        group,
+        resource,
+        verbs,
+        scope: Scope::OwnNamespace,
+        why,
+    }
+}
 
 const fn cluster(
     group: &'static str,
@@ -61,7 +76,7 @@ const fn cluster(
 
 /// Everything the operator needs. What it made goes with the policies that own it; it deletes only what was made for a
 /// vault that they are aimed at no longer.
-pub const RIGHTS: [Right; 14] = [
+pub const RIGHTS: [Right; 16] = [
     cluster(GROUP, "vaultnetworkpolicies", READ, "the policies"),
     cluster(
         GROUP,
@@ -92,6 +107,12 @@ pub const RIGHTS: [Right; 14] = [
         "services",
         KEEP,
         "the vaults that policies name; the proxies' Services",
+    ),
+    cluster(
+        "discovery.k8s.io",
+        "endpointslices",
+        READ,
+        "the vaults' pods, where allowed requests go",
     ),
     cluster(
         "",
@@ -125,13 +146,18 @@ pub const RIGHTS: [Right; 14] = [
         &["create", "patch"],
         "events beside the policies",
     ),
-    Right {
-        group: "coordination.k8s.io",
-        resource: "leases",
-        verbs: &["create", "get", "update"],
-        scope: Scope::OwnNamespace,
-        why: "the election of a leader",
-    },
+    own(
+        "",
+        "secrets",
+        &["get"],
+        "the authority, whether it is there already",
+    ),
+    own(
+        "coordination.k8s.io",
+        "leases",
+        &["create", "get", "update"],
+        "the election of a leader",
+    ),
 ];
 
 /// Questions that are under way at a time.
@@ -327,7 +353,11 @@ fn unanswered(error: Option<kube::Error>) -> RightsError {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
+
     use super::*;
+    use crate::controller::children::ChildKind;
+    use crate::controller::watch::Kind;
 
     #[test]
     fn the_page_lists_every_right() {
@@ -352,6 +382,37 @@ mod tests {
         assert_eq!(listed, rights);
     }
 
+    /// The right to a resource of this kind, everywhere.
+    fn everywhere(kind: &str) -> Right {
+        let name = kind.to_lowercase();
+        let plural = match name.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{name}s"),
+        };
+        let mut rights = RIGHTS.into_iter();
+        let found = rights.find(|right| right.resource == plural && right.scope == Scope::Cluster);
+        found.unwrap_or_else(|| panic!("no right to {plural}"))
+    }
+
+    #[test]
+    fn whatever_is_watched_or_written_may_be() {
+        let watched = Kind::ALL.into_iter().map(Kind::name);
+        for kind in watched.chain(ChildKind::ALL.into_iter().map(ChildKind::name)) {
+            let right = everywhere(kind);
+            assert!(READ.iter().all(|verb| right.verbs.contains(verb)), "{kind}");
+        }
+        for kind in ChildKind::ALL.into_iter().map(ChildKind::name) {
+            assert_eq!(everywhere(kind).verbs, KEEP, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_got_by_name_in_the_own_namespace_alone() {
+        for right in RIGHTS.iter().filter(|right| right.verbs.contains(&"get")) {
+            assert_eq!(right.scope, Scope::OwnNamespace, "{right:?}");
+        }
+    }
+
     #[test]
     fn what_is_missing_is_said_with_its_remedy() {
         let error = RightsError::Lacking {
@@ -365,7 +426,7 @@ mod tests {
                 },
                 Missing {
                     verb: "update",
-                    right: RIGHTS[13],
+                    right: RIGHTS[15],
                     namespace: Some("vaultwall".into()),
                     reason: Some("no".into()),
                 },

@@ -9,6 +9,7 @@ mod audit;
 mod credentials;
 mod https;
 mod process;
+pub mod roles;
 
 use std::fs;
 use std::io::Write;

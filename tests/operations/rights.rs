@@ -3,61 +3,19 @@
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use serde_json::{Value, json};
 use vaultwall::controller::rights::{RIGHTS, RightsError, Scope, check};
 
 use crate::kubernetes::ApiServer;
+use crate::kubernetes::roles::rules;
 
 const NAMESPACE: &str = "default";
-
-fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
-    json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
-}
-
-/// A role with these rules for one user.
-fn bind(server: &ApiServer, kind: &str, name: &str, user: &str, rules: &[Value]) {
-    let metadata = if kind == "Role" {
-        json!({"name": name, "namespace": NAMESPACE})
-    } else {
-        json!({"name": name})
-    };
-    for object in [
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": kind,
-            "metadata": metadata,
-            "rules": rules,
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": format!("{kind}Binding"),
-            "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-        }),
-    ] {
-        server.apply(&object.to_string());
-    }
-}
 
 /// Allows a user what the table says of the lease, and nothing else.
 pub fn allow_lease(server: &ApiServer, user: &str) {
     let name = user.rsplit(':').next().unwrap();
-    let rules = rules(Scope::OwnNamespace, |_, _| true);
+    let rules = rules(Scope::OwnNamespace, |right, _| right.resource == "leases");
     assert_eq!(rules.len(), 1);
-    bind(server, "Role", name, user, &rules);
-}
-
-/// The table's rules of a scope, with the verbs that are wanted.
-fn rules(scope: Scope, wanted: impl Fn(&str, &str) -> bool) -> Vec<Value> {
-    let rights = RIGHTS.iter().filter(|right| right.scope == scope);
-    rights
-        .map(|right| {
-            let verbs = right.verbs.iter().copied();
-            let verbs: Vec<&str> = verbs.filter(|verb| wanted(right.resource, verb)).collect();
-            rule(right.group, right.resource, &verbs)
-        })
-        .collect()
+    server.bind(name, Some(NAMESPACE), user, &rules);
 }
 
 /// What the check says, once it is that; roles take a moment to come into force.
@@ -103,26 +61,13 @@ async fn every_missing_right_and_definition_is_named() {
     assert_eq!(named, all);
 
     server.install_crds();
-    bind(
-        &server,
-        "ClusterRole",
-        "operator",
-        user,
-        &rules(Scope::Cluster, |_, _| true),
-    );
-    bind(
-        &server,
-        "Role",
-        "operator",
-        user,
-        &rules(Scope::OwnNamespace, |_, _| true),
-    );
+    server.allow_operator(user, NAMESPACE);
     says(&client, Result::is_ok).await;
 
-    let but_one = rules(Scope::Cluster, |resource, verb| {
-        (resource, verb) != ("pods", "watch")
+    let but_one = rules(Scope::Cluster, |right, verb| {
+        (right.resource, verb) != ("pods", "watch")
     });
-    bind(&server, "ClusterRole", "operator", user, &but_one);
+    server.bind("operator", None, user, &but_one);
     says(&client, |said| {
         said.as_ref().is_err_and(|said| {
             said.lines().count() == 2

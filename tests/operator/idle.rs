@@ -40,7 +40,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let options = Options {
-        client: runtime.block_on(sandbox.server.client_for(OPERATOR, &["system:masters"])),
+        client: runtime.block_on(sandbox.server.client_for(OPERATOR, &[])),
         namespace: "vaultwall-system".into(),
         name: "idle".into(),
         xds_listen: (sandbox.operators, 8500).into(),

@@ -18,7 +18,7 @@ use crate::vault::Vault;
 
 /// Longer than anything here takes; only a test that fails waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-/// The operator's user.
+/// The operator's user, with the rights that the documentation lists and no others.
 pub(crate) const OPERATOR: &str = "vaultwall-operator";
 /// A pod's address.
 pub(crate) const POD: Ipv4Addr = Ipv4Addr::new(127, 61, 0, 1);
@@ -128,6 +128,7 @@ impl Sandbox {
         let vault_address = SocketAddrV4::new(address, 8200);
         let vault = Vault::start(vault_address, folder.path());
         server.apply(include_str!("cluster.yaml"));
+        server.allow_operator(OPERATOR, "vaultwall-system");
         let sandbox = Self {
             server,
             folder,
@@ -187,7 +188,7 @@ impl Sandbox {
         let process = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
             .arg("controller")
             .arg("--kubeconfig")
-            .arg(self.server.kubeconfig_for(OPERATOR, &["system:masters"]))
+            .arg(self.server.kubeconfig_for(OPERATOR, &[]))
             .args(["--name", name])
             .args(["--xds-listen", &format!("{address}:8500")])
             .args(["--xds-address", &format!("{}:8500", self.operators)])

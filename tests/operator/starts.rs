@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use vaultwall::controller::rights::RIGHTS;
+use vaultwall::controller::rights::{RIGHTS, Right, Scope};
 
 use crate::kubernetes::ApiServer;
+use crate::kubernetes::roles::rules;
 use crate::loopback::own_address;
 
 /// Longest wait for a start to fail; a connection alone may take five seconds.
@@ -53,33 +53,10 @@ fn says(error: &str, words: &[&str]) {
 
 /// Allows a user everything that the operator needs but one verb on one resource.
 fn allow_all_but(server: &ApiServer, user: &str, verb: &str, resource: &str) {
-    let rules = RIGHTS.iter().map(|right| {
-        let verbs = right.verbs.iter();
-        let verbs: Vec<_> = verbs
-            .filter(|found| (**found, right.resource) != (verb, resource))
-            .collect();
-        json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": verbs})
-    });
-    // The API server takes no rule without a verb.
-    let rules: Vec<Value> = rules.filter(|rule| rule["verbs"] != json!([])).collect();
-    let object = |kind: &str, more: Value| {
-        let mut object = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": kind,
-            "metadata": {"name": user},
-        });
-        let more = more.as_object().unwrap().clone();
-        object.as_object_mut().unwrap().extend(more);
-        server.apply(&object.to_string());
-    };
-    object("ClusterRole", json!({"rules": rules}));
-    object(
-        "ClusterRoleBinding",
-        json!({
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-        }),
-    );
+    let wanted = |right: &Right, found: &str| (found, right.resource) != (verb, resource);
+    server.bind(user, None, user, &rules(Scope::Cluster, wanted));
+    let own = rules(Scope::OwnNamespace, wanted);
+    server.bind(user, Some("vaultwall-system"), user, &own);
 }
 
 #[test]
@@ -132,7 +109,11 @@ fn what_is_wrong_at_the_start_is_said_and_ends_it() {
     }
 
     // One right is missing, whichever.
-    for (verb, resource) in [("watch", "pods"), ("patch", "vaultnetworkpolicies/status")] {
+    for (verb, resource) in [
+        ("watch", "pods"),
+        ("list", "endpointslices"),
+        ("patch", "vaultnetworkpolicies/status"),
+    ] {
         let user = format!("no-{verb}-{}", resource.replace('/', "-"));
         allow_all_but(&server, &user, verb, resource);
         let said = fails(&server.kubeconfig_for(&user, &[]), address);
