@@ -3,6 +3,7 @@
 //! Whoever comes first creates it. Deleting it makes a new one, and new certificates of everybody follow.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,24 +28,41 @@ const SECRET: &str = "vaultwall-ca";
 const FIELD_MANAGER: &str = "vaultwall-ca";
 /// How often it is looked whether this replica's own certificate is to be renewed.
 const LOOK: Duration = Duration::from_hours(1);
+/// How long the API server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to try again what failed.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Why there is no authority.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The API server says no.
     #[error(
-        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority: {source}"
+        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: {source}; {}",
+        remedy(.source, .namespace)
     )]
     Api {
         /// The operator's namespace.
         namespace: String,
+        /// What was to be done with it.
+        done: &'static str,
         /// What it says.
         source: Box<kube::Error>,
     },
-    /// What is in the Secret cannot be used.
+    /// The API server says nothing.
     #[error(
-        "the Secret {namespace}/{SECRET} holds no usable certificate authority: {source}; delete it, and a new one is made"
+        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: no answer in {} s; \
+         check that the API server runs and that nothing on the way holds up its answers",
+        PATIENCE.as_secs()
     )]
+    Slow {
+        /// The operator's namespace.
+        namespace: String,
+        /// What was to be done with it.
+        done: &'static str,
+    },
+    /// What is in the Secret cannot be used; the source knows what to do.
+    #[error("the Secret {namespace}/{SECRET} holds no usable certificate authority: {source}")]
     Unusable {
         /// The operator's namespace.
         namespace: String,
@@ -57,6 +75,20 @@ pub enum AuthorityError {
     /// What was made cannot be used for TLS.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+}
+
+/// What to do about an answer.
+fn remedy(error: &kube::Error, namespace: &str) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => format!(
+            "make the namespace (kubectl create namespace {namespace}), or name another with --own-namespace"
+        ),
+        kube::Error::Api(status) if status.code == 403 => format!(
+            "give the operator its rights on Secrets, and look whether {namespace} is being deleted or over a quota"
+        ),
+        _ => "check that the API server runs and that nothing on the way holds up its answers"
+            .to_owned(),
+    }
 }
 
 /// Where the authority is, and how to use it.
@@ -86,10 +118,23 @@ impl AuthorityStore {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    fn failed(&self, source: kube::Error) -> AuthorityError {
-        AuthorityError::Api {
-            namespace: self.namespace.clone(),
-            source: Box::new(source),
+    /// The API server's answer, if there is one in time.
+    async fn answer<T>(
+        &self,
+        done: &'static str,
+        asked: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, AuthorityError> {
+        let namespace = || self.namespace.clone();
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answer) => answer.map_err(|source| AuthorityError::Api {
+                namespace: namespace(),
+                done,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(AuthorityError::Slow {
+                namespace: namespace(),
+                done,
+            }),
         }
     }
 
@@ -103,8 +148,8 @@ impl AuthorityStore {
     /// The authority that is stored; makes it if there is none.
     pub(super) async fn load(&self) -> Result<Authority, AuthorityError> {
         loop {
-            let stored = self.api().get_opt(SECRET).await;
-            if let Some(secret) = stored.map_err(|error| self.failed(error))? {
+            let stored = self.answer("read", self.api().get_opt(SECRET)).await?;
+            if let Some(secret) = stored {
                 return self.read(&secret.data.unwrap_or_default());
             }
             let new = Authority::generate(self.clock.now())?;
@@ -124,9 +169,13 @@ impl AuthorityStore {
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PostParams::default()
             };
-            let answer = self.api().create(&parameters, &secret).await;
-            self.metrics.wrote("Secret", WriteResult::of(&answer));
-            match answer {
+            let api = self.api();
+            let create = async {
+                let answer = api.create(&parameters, &secret).await;
+                self.metrics.wrote("Secret", WriteResult::of(&answer));
+                answer
+            };
+            match self.answer("made", create).await {
                 Ok(_) => {
                     tracing::info!(
                         "made a certificate authority, in the Secret {}/{SECRET}",
@@ -135,50 +184,70 @@ impl AuthorityStore {
                     return Ok(new);
                 }
                 // Another replica was faster.
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(self.failed(error)),
+                Err(AuthorityError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 409) =>
+                    {}
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Follows the Secret for as long as the receiver is there.
     pub(super) async fn follow(self, authority: watch::Sender<Arc<Authority>>) {
+        tokio::select! {
+            () = self.follow_stream(&authority) => {}
+            () = authority.closed() => {}
+        }
+    }
+
+    async fn follow_stream(&self, authority: &watch::Sender<Arc<Authority>>) {
         let only = watcher::Config::default().fields(&format!("metadata.name={SECRET}"));
         let stream = watcher(self.api(), only).default_backoff();
         pin_mut!(stream);
+        let mut is_listed = false;
         loop {
             match stream.try_next().await {
+                Ok(Some(watcher::Event::Init)) => is_listed = false,
                 Ok(Some(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret))) => {
+                    is_listed = true;
                     match self.read(&secret.data.unwrap_or_default()) {
-                        Ok(new) => {
-                            self.metrics.set_authority_expiry(new.not_after());
-                            authority.send_if_modified(|known| {
-                                let is_new = known.ca_pem() != new.ca_pem();
-                                if is_new {
-                                    *known = Arc::new(new);
-                                }
-                                is_new
-                            });
-                        }
+                        Ok(new) => self.believe(new, authority),
                         Err(error) => tracing::error!("{error}; the earlier one stays in use"),
                     }
                 }
-                Ok(Some(watcher::Event::Delete(_))) => match self.load().await {
-                    Ok(new) => {
-                        authority.send_replace(Arc::new(new));
-                    }
-                    Err(error) => tracing::error!("{error}; the earlier one stays in use"),
-                },
-                Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => {}
+                // Deleted while nobody watched.
+                Ok(Some(watcher::Event::InitDone)) if !is_listed => self.reload(authority).await,
+                Ok(Some(watcher::Event::Delete(_))) => self.reload(authority).await,
+                Ok(Some(watcher::Event::InitDone)) => {}
                 Ok(None) => return,
                 Err(error) => tracing::warn!(
                     "the watch of the Secret {SECRET} was interrupted and goes on: {error}"
                 ),
             }
-            if authority.is_closed() {
-                return;
-            }
         }
+    }
+
+    /// Reads it or makes it, as soon as that works.
+    async fn reload(&self, authority: &watch::Sender<Arc<Authority>>) {
+        loop {
+            match self.load().await {
+                Ok(new) => return self.believe(new, authority),
+                Err(error) => {
+                    tracing::error!("{error}; the earlier one stays in use, and it is tried again");
+                }
+            }
+            self.clock.sleep(RETRY).await;
+        }
+    }
+
+    fn believe(&self, new: Authority, authority: &watch::Sender<Arc<Authority>>) {
+        self.metrics.set_authority_expiry(new.not_after());
+        authority.send_if_modified(|known| {
+            let is_new = !known.is_same_as(&new);
+            if is_new {
+                *known = Arc::new(new);
+            }
+            is_new
+        });
     }
 }
 
@@ -194,32 +263,125 @@ pub(super) fn credentials(
 
 /// Issues this replica's certificate again when the authority changes, and long before it runs out.
 pub(super) async fn keep_credentials(
-    mut authority: watch::Receiver<Arc<Authority>>,
+    authority: watch::Receiver<Arc<Authority>>,
     names: Vec<String>,
     clock: Clock,
     credentials: watch::Sender<Arc<Credentials>>,
 ) {
+    let issue = |authority: &Authority| self::credentials(authority, &names, &clock);
+    keep(authority, issue, &clock, credentials).await;
+}
+
+async fn keep(
+    mut authority: watch::Receiver<Arc<Authority>>,
+    issue: impl Fn(&Authority) -> Result<Credentials, AuthorityError>,
+    clock: &Clock,
+    credentials: watch::Sender<Arc<Credentials>>,
+) {
     let mut issued = clock.now();
+    let mut failed = false;
     loop {
         let changed = tokio::select! {
             changed = authority.changed() => match changed {
                 Ok(()) => true,
                 Err(_) => return,
             },
-            () = clock.sleep(LOOK) => false,
+            () = clock.sleep(if failed { RETRY } else { LOOK }) => false,
             () = credentials.closed() => return,
         };
         let due = super::clock::after(issued, super::certificates::LEAF_LIFE / 3);
-        if !changed && clock.now() < due {
+        if !changed && !failed && clock.now() < due {
             continue;
         }
         let current = authority.borrow_and_update().clone();
-        match self::credentials(&current, &names, &clock) {
+        match issue(&current) {
             Ok(new) => {
+                failed = false;
                 issued = clock.now();
                 credentials.send_replace(Arc::new(new));
             }
-            Err(error) => tracing::error!("{error}; the earlier certificate stays in use"),
+            Err(error) => {
+                failed = true;
+                tracing::error!(
+                    "{error}; the earlier certificate stays in use, and it is tried again"
+                );
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_that_cannot_be_issued_is_tried_again_soon() {
+        let now = Timestamp::now();
+        let (clock, hands) = Clock::settable(now);
+        let first = Authority::generate(now).unwrap();
+        let issued = Arc::new(credentials(&first, &[], &clock).unwrap());
+        let (authority, followed) = watch::channel(Arc::new(first));
+        let (sender, mut receiver) = watch::channel(issued);
+        let tried = Arc::new(AtomicUsize::new(0));
+        let (kept, count) = (clock.clone(), Arc::clone(&tried));
+        let keeping = tokio::spawn(async move {
+            let issue = |authority: &Authority| {
+                if count.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return Err(CertificateError::NoPair.into());
+                }
+                credentials(authority, &[], &kept)
+            };
+            keep(followed, issue, &kept, sender).await;
+        });
+        authority.send_replace(Arc::new(Authority::generate(now).unwrap()));
+        while tried.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!receiver.has_changed().unwrap());
+        // The task may begin to wait a little later than this.
+        while !receiver.has_changed().unwrap() {
+            hands.advance(RETRY);
+            tokio::task::yield_now().await;
+            assert!(clock.now() < super::super::clock::after(now, LOOK));
+        }
+        receiver.borrow_and_update();
+        assert_eq!(tried.load(Ordering::Relaxed), 2);
+        drop(authority);
+        keeping.await.unwrap();
+    }
+
+    #[test]
+    fn what_the_api_server_says_comes_with_what_to_do() {
+        let said = |code: u16| {
+            let status = kube::core::Status {
+                code,
+                message: "no".to_owned(),
+                ..kube::core::Status::default()
+            };
+            let error = AuthorityError::Api {
+                namespace: "vaultwall".to_owned(),
+                done: "made",
+                source: Box::new(kube::Error::Api(Box::new(status))),
+            };
+            error.to_string()
+        };
+        assert!(said(404).contains("kubectl create namespace vaultwall"));
+        assert!(said(403).contains("rights on Secrets"));
+        assert!(said(500).contains("check that the API server runs"));
+        let unusable = AuthorityError::Unusable {
+            namespace: "vaultwall".to_owned(),
+            source: CertificateError::NoPair,
+        };
+        assert_eq!(
+            unusable.to_string().matches("a new ").count(),
+            1,
+            "{unusable}"
+        );
     }
 }

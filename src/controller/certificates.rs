@@ -10,9 +10,9 @@
 //!
 //! A certificate is renewed when two thirds of its life are gone. To replace the authority, delete its Secret: a new one
 //! is made and all certificates are issued again; proxies go on enforcing what they have, and are connected again once
-//! their Secret has reached them. To replace it without that gap, put the new certificate beside the old one into `ca.crt` first, wait
-//! until all proxies have it, and replace `ca.key` then: all certificates in `ca.crt` are trusted, and the one that
-//! belongs to the key signs.
+//! their Secret has reached them. To replace it without that gap, put the new certificate beside the old one into `ca.crt`
+//! first, replace `ca.key` when all proxies have it, and take the old certificate out when all proxies have one of the new
+//! authority: all certificates in `ca.crt` are trusted, and the one that belongs to the key signs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +24,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
 };
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
@@ -179,21 +180,31 @@ impl Authority {
         let certificates = CertificateDer::pem_slice_iter(trusted_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
-        for certificate in certificates {
-            let (_, parsed) = X509Certificate::from_der(&certificate)
+        let mut signing = None;
+        // All of them, also behind the one that signs: proxies and replicas are given all, and refuse all for one that is bad.
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            let (_, parsed) = X509Certificate::from_der(certificate)
                 .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
-            if parsed.is_ca() && is_pair(&parsed, &key) {
-                let not_after = moment(&parsed.validity().not_after);
-                let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-                return Ok(Self {
-                    issuer,
-                    certificate: certificate.clone().into_owned(),
-                    trusted_pem,
-                    not_after,
-                });
+            roots
+                .add(certificate.clone())
+                .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
+            if signing.is_none() && parsed.is_ca() && is_pair(&parsed, &key) {
+                signing = Some((certificate, moment(&parsed.validity().not_after)));
             }
         }
-        Err(CertificateError::NoPair)
+        let (certificate, not_after) = signing.ok_or(CertificateError::NoPair)?;
+        Ok(Self {
+            issuer: Issuer::from_ca_cert_der(certificate, key)?,
+            certificate: certificate.clone(),
+            trusted_pem,
+            not_after,
+        })
+    }
+
+    /// Whether the other one trusts and signs alike.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.trusted_pem == other.trusted_pem && self.certificate == other.certificate
     }
 
     /// What its Secret, of type `Opaque`, has to hold.
@@ -287,14 +298,15 @@ impl Authority {
         })
     }
 
-    /// When a certificate is to be issued again: when two thirds of its life are gone. `None` says at once: it is not
-    /// readable, not issued by this authority, not for this identity, or does not belong to this private key.
-    pub fn renew_at(
+    /// How long a certificate is good. `None`: it is not good at all, because it is not readable, not issued by this
+    /// authority, not for this identity, does not belong to this private key, or has not begun.
+    pub fn lifetime(
         &self,
         certificate_pem: &str,
         key_pem: &str,
         identity: &Identity,
-    ) -> Option<Timestamp> {
+        now: Timestamp,
+    ) -> Option<Lifetime> {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).ok()?;
         let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
         let (_, authority) = X509Certificate::from_der(&self.certificate).ok()?;
@@ -303,10 +315,27 @@ impl Authority {
         if !is_its_own || identity_of_parsed(&parsed).as_ref() != Some(identity) {
             return None;
         }
-        let begin = moment(&parsed.validity().not_before).as_second();
-        let end = moment(&parsed.validity().not_after).as_second();
-        Timestamp::from_second(begin + (end - begin) / 3 * 2).ok()
+        let begin = moment(&parsed.validity().not_before);
+        let not_after = moment(&parsed.validity().not_after);
+        if now < begin {
+            return None;
+        }
+        let (begin, end) = (begin.as_second(), not_after.as_second());
+        let renew_at = Timestamp::from_second(begin + (end - begin) / 3 * 2).ok()?;
+        Some(Lifetime {
+            renew_at,
+            not_after,
+        })
     }
+}
+
+/// How long a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When it is to be issued again: two thirds of its life are gone.
+    pub renew_at: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
 }
 
 /// Who a peer's certificate (DER) stands for. Only what has exactly one URI, of exactly the form that the authority

@@ -32,7 +32,7 @@ pub(super) struct Wanted {
     /// The objects, in the order of writing.
     pub(super) objects: Vec<(ChildKind, Value)>,
     /// When the proxies' certificate ends.
-    pub(super) certificate_expiry: Option<Timestamp>,
+    pub(super) certificate_expiry: Timestamp,
     /// What cannot be made, in words.
     pub(super) problem: Option<String>,
 }
@@ -132,13 +132,13 @@ impl FleetMaker {
     }
 }
 
-/// The identity that the proxies have, as long as it is good; a new one otherwise.
+/// The identity that the proxies have, as long as it is good, a new one otherwise; and when its certificate ends.
 fn identity(
     vault: &VaultId,
     secret: Option<&Value>,
     authority: &Authority,
     now: Timestamp,
-) -> Result<(fleet::Identity, Option<Timestamp>), String> {
+) -> Result<(fleet::Identity, Timestamp), String> {
     let stored = |file: &str| -> Option<String> {
         let text = secret?.get("data")?.get(file)?;
         let bytes: ByteString = serde_json::from_value(text.clone()).ok()?;
@@ -147,20 +147,16 @@ fn identity(
     let certificate = stored(fleet::CERTIFICATE_FILE).zip(stored(fleet::KEY_FILE));
     let good = certificate.and_then(|(certificate, key)| {
         let identity = Identity::Proxy(vault.clone());
-        let due = authority.renew_at(&certificate, &key, &identity)?;
-        (now < due).then_some((certificate, key))
+        let lifetime = authority.lifetime(&certificate, &key, &identity, now)?;
+        (now < lifetime.renew_at).then_some((certificate, key, lifetime.not_after))
     });
-    let (certificate, key, expiry) = if let Some((certificate, key)) = good {
-        (certificate, key, None)
+    let (certificate, key, expiry) = if let Some(good) = good {
+        good
     } else {
         let issued = authority
             .proxy(vault, now)
             .map_err(|error| error.to_string())?;
-        (
-            issued.certificate_pem,
-            issued.key_pem,
-            Some(issued.not_after),
-        )
+        (issued.certificate_pem, issued.key_pem, issued.not_after)
     };
     let identity = fleet::Identity {
         certificate,
@@ -172,4 +168,39 @@ fn identity(
 
 fn json<K: serde::Serialize>(object: &K) -> Result<Value, String> {
     serde_json::to_value(object).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::certificates::LEAF_LIFE;
+    use crate::controller::clock::after;
+
+    #[test]
+    fn a_good_certificate_stays_and_its_end_is_known() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let vault = VaultId {
+            namespace: "team-a".into(),
+            service: "openbao".into(),
+        };
+        let authority = Authority::generate(now).unwrap();
+        let (first, end) = identity(&vault, None, &authority, now).unwrap();
+        assert_eq!(end, after(now, LEAF_LIFE));
+        let base64 = |text: &str| json!(ByteString(text.as_bytes().to_vec()));
+        let secret = json!({"data": {
+            fleet::CERTIFICATE_FILE: base64(&first.certificate),
+            fleet::KEY_FILE: base64(&first.key),
+        }});
+        let at = |moment| identity(&vault, Some(&secret), &authority, moment).unwrap();
+        let (kept, kept_end) = at(after(now, LEAF_LIFE / 2));
+        assert_eq!((&kept.certificate, kept_end), (&first.certificate, end));
+        let late = after(now, LEAF_LIFE / 4 * 3);
+        let (new, new_end) = at(late);
+        assert_ne!(new.certificate, first.certificate);
+        assert_eq!(new_end, after(late, LEAF_LIFE));
+    }
 }

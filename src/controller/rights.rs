@@ -215,7 +215,7 @@ pub enum RightsError {
     },
     /// The question itself failed.
     #[error(
-        "the API server does not say what the operator may do: {0}; check the kubeconfig and that the server answers"
+        "the API server does not say what the operator may do: {0}; check that it runs and that nothing on the way holds up its answers"
     )]
     Unanswered(String),
 }

@@ -212,9 +212,8 @@ impl Writer {
             Ok(wanted) => wanted,
             Err(problem) => return Ok(Some(problem)),
         };
-        if let Some(expiry) = wanted.certificate_expiry {
-            self.metrics.set_proxy_certificate_expiry(expiry);
-        }
+        self.metrics
+            .set_proxy_certificate_expiry(vault, wanted.certificate_expiry);
         let mut problem = None;
         for (kind, object) in &wanted.objects {
             match self.children.ensure(term, *kind, object).await {

@@ -218,9 +218,11 @@ impl AggregatedDiscoveryService for Discovery {
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             };
             let end = tokio::select! {
-                end = conversation => end,
+                // In this order: who is not believed any more is told nothing, however much there is to tell.
+                biased;
                 status = no_longer_believed => Err(status),
                 () = stopping => Err(Status::unavailable("the xDS server is stopping")),
+                end = conversation => end,
             };
             if let Err(status) = end {
                 let is_refused = matches!(
@@ -269,6 +271,10 @@ async fn converse(
     loop {
         log(&connection, &output.events);
         connection.report(session.progress(), output.events);
+        if let Some(peer) = peer.filter(|_| !output.responses.is_empty()) {
+            // Its certificate may have ended since it was last looked at.
+            peer.check_believed()?;
+        }
         for response in output.responses {
             if responses.send(Ok(response)).await.is_err() {
                 return Ok(());

@@ -216,18 +216,23 @@ impl Peer {
         }
     }
 
+    /// Whether its certificate is good now.
+    pub(super) fn check_believed(&self) -> Result<(), Status> {
+        let checked = self.credentials.borrow().check_client(&self.chain);
+        checked.map_err(|error| {
+            Status::unauthenticated(format!(
+                "the client certificate is no longer good: {error}; connect again with the one that was issued last"
+            ))
+        })
+    }
+
     /// Waits until its certificate is no longer good.
     pub(super) async fn is_no_longer_believed(&mut self) -> Status {
         let mut has_source = true;
         loop {
-            let checked = self
-                .credentials
-                .borrow_and_update()
-                .check_client(&self.chain);
-            if let Err(error) = checked {
-                return Status::unauthenticated(format!(
-                    "the client certificate is no longer good: {error}; connect again with the one that was issued last"
-                ));
+            self.credentials.mark_unchanged();
+            if let Err(status) = self.check_believed() {
+                return status;
             }
             tokio::select! {
                 changed = self.credentials.changed(), if has_source => has_source = changed.is_ok(),

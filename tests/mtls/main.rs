@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod believed;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod operator;

@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod authority;
 #[path = "../standalone/client.rs"]
 mod client;
 mod enforcement;

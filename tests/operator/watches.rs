@@ -12,7 +12,7 @@ use crate::objects::CHILDREN;
 use crate::sandbox::{OTHER_POD, OUTSIDER, Operator, POD, Sandbox, soon};
 
 /// Asks etcd, past the API server.
-fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
+pub(crate) fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
     let url = sandbox.server.url();
     let host = url.trim_start_matches("https://").split(':').next();
     let address: Ipv4Addr = host.unwrap().parse().unwrap();
@@ -23,7 +23,7 @@ fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
 }
 
 /// Forgets everything that was, but for what is now.
-fn compact(sandbox: &Sandbox) {
+pub(crate) fn compact(sandbox: &Sandbox) {
     let now = store(sandbox, "/v3/kv/range", &json!({"key": "AA=="}));
     let revision = &now["header"]["revision"];
     let body = json!({"revision": revision, "physical": true});
@@ -188,8 +188,7 @@ fn interrupted_watches_lose_nothing() {
     operator.resume();
     let verdicts = [(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)];
     sandbox.comes_to(&verdicts);
-    let said = operator.said();
-    assert!(said.contains("too old resource version"), "{said}");
+    operator.says("too old resource version");
     // Where the API server takes long to start, the lease is lost, and a Deployment would start the operator again.
     let lost = soon("the lease is renewed or lost", || {
         let lost = operator.has_ended();

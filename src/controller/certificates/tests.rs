@@ -18,6 +18,18 @@ fn vault() -> VaultId {
     }
 }
 
+fn lifetime(authority: &Authority, issued: &Issued, identity: &Identity) -> Option<Lifetime> {
+    authority.lifetime(&issued.certificate_pem, &issued.key_pem, identity, now())
+}
+
+/// The certificate of one with the key of the other.
+fn mixed(issued: &Issued, other: &Issued) -> Issued {
+    Issued {
+        key_pem: other.key_pem.clone(),
+        ..issued.clone()
+    }
+}
+
 fn der(issued: &Issued) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()
 }
@@ -105,22 +117,63 @@ fn an_authority_comes_back_from_its_secret() {
     assert_eq!(again.not_after(), authority.not_after());
     let issued = again.proxy(&vault(), now()).unwrap();
     let identity = Identity::Proxy(vault());
-    assert_eq!(
-        authority.renew_at(&issued.certificate_pem, &issued.key_pem, &identity),
-        again.renew_at(&issued.certificate_pem, &issued.key_pem, &identity)
-    );
+    let lifetime = lifetime(&authority, &issued, &identity).unwrap();
+    assert_eq!(Some(lifetime), self::lifetime(&again, &issued, &identity));
+    assert_eq!(lifetime.not_after, issued.not_after);
+}
+
+/// The certificates of two, with the key of one.
+fn both(first: &Authority, second: &Authority, key: &Authority) -> Authority {
+    let mut data = key.secret_data();
+    let text = format!("{}{}", first.ca_pem(), second.ca_pem());
+    data.insert(CA_CERTIFICATE.into(), ByteString(text.into_bytes()));
+    Authority::from_secret_data(&data).unwrap()
+}
+
+#[test]
+fn the_steps_of_a_rotation_are_told_apart() {
+    let old = Authority::generate(now()).unwrap();
+    let new = Authority::generate(after(now(), DAY)).unwrap();
+    let steps = || {
+        let again =
+            |authority: &Authority| Authority::from_secret_data(&authority.secret_data()).unwrap();
+        [
+            again(&old),
+            both(&old, &new, &old),
+            both(&old, &new, &new),
+            again(&new),
+        ]
+    };
+    for (place, step) in steps().iter().enumerate() {
+        for (other_place, other) in steps().iter().enumerate() {
+            assert_eq!(step.is_same_as(other), place == other_place);
+        }
+    }
+}
+
+#[test]
+fn every_certificate_is_read_before_one_is_believed() {
+    let authority = Authority::generate(now()).unwrap();
+    // Good PEM, and no certificate.
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for text in [
+        format!("{}{broken}", authority.ca_pem()),
+        format!("{broken}{}", authority.ca_pem()),
+    ] {
+        let mut data = authority.secret_data();
+        data.insert(CA_CERTIFICATE.into(), ByteString(text.into_bytes()));
+        let error = Authority::from_secret_data(&data).unwrap_err();
+        assert!(
+            matches!(&error, CertificateError::Unreadable { key, .. } if *key == CA_CERTIFICATE),
+            "{error}"
+        );
+    }
 }
 
 #[test]
 fn of_several_certificates_the_one_of_the_key_signs() {
     let old = Authority::generate(now()).unwrap();
     let new = Authority::generate(after(now(), DAY)).unwrap();
-    let both = |first: &Authority, second: &Authority, key: &Authority| {
-        let mut data = key.secret_data();
-        let text = format!("{}{}", first.ca_pem(), second.ca_pem());
-        data.insert(CA_CERTIFICATE.into(), ByteString(text.into_bytes()));
-        Authority::from_secret_data(&data).unwrap()
-    };
     let identity = Identity::Proxy(vault());
     for signing in [&old, &new] {
         for bundle in [both(&old, &new, signing), both(&new, &old, signing)] {
@@ -128,9 +181,7 @@ fn of_several_certificates_the_one_of_the_key_signs() {
                 bundle.ca_pem().contains(old.ca_pem()) && bundle.ca_pem().contains(new.ca_pem())
             );
             let issued = bundle.proxy(&vault(), now()).unwrap();
-            let renew = |authority: &Authority| {
-                authority.renew_at(&issued.certificate_pem, &issued.key_pem, &identity)
-            };
+            let renew = |authority: &Authority| lifetime(authority, &issued, &identity);
             assert!(renew(signing).is_some() && renew(&bundle).is_some());
             let other = if std::ptr::eq(signing, &raw const old) {
                 &new
@@ -147,9 +198,7 @@ fn a_certificate_is_due_after_two_thirds_of_its_life() {
     let authority = Authority::generate(now()).unwrap();
     let identity = Identity::Proxy(vault());
     let issued = authority.proxy(&vault(), now()).unwrap();
-    let at = authority
-        .renew_at(&issued.certificate_pem, &issued.key_pem, &identity)
-        .unwrap();
+    let at = lifetime(&authority, &issued, &identity).unwrap().renew_at;
     let days = at.duration_since(now()).as_secs_f64() / DAY.as_secs_f64();
     assert!((59.9..=60.0).contains(&days), "{days}");
 
@@ -157,29 +206,38 @@ fn a_certificate_is_due_after_two_thirds_of_its_life() {
     let stranger = Authority::generate(now()).unwrap();
     let other = authority.proxy(&vault(), now()).unwrap();
     for (why, renewed) in [
-        (
-            "another identity",
-            authority.renew_at(&issued.certificate_pem, &issued.key_pem, &operator),
-        ),
-        (
-            "another authority",
-            stranger.renew_at(&issued.certificate_pem, &issued.key_pem, &identity),
-        ),
+        ("another identity", lifetime(&authority, &issued, &operator)),
+        ("another authority", lifetime(&stranger, &issued, &identity)),
         (
             "another key",
-            authority.renew_at(&issued.certificate_pem, &other.key_pem, &identity),
+            lifetime(&authority, &mixed(&issued, &other), &identity),
         ),
         (
             "no certificate",
-            authority.renew_at("", &issued.key_pem, &identity),
+            authority.lifetime("", &issued.key_pem, &identity, now()),
         ),
         (
             "no key",
-            authority.renew_at(&issued.certificate_pem, "", &identity),
+            authority.lifetime(&issued.certificate_pem, "", &identity, now()),
         ),
     ] {
         assert_eq!(renewed, None, "{why}");
     }
+}
+
+#[test]
+fn a_certificate_that_has_not_begun_is_not_good() {
+    let authority = Authority::generate(now()).unwrap();
+    let identity = Identity::Proxy(vault());
+    let begin = after(now(), DAY);
+    let issued = authority.proxy(&vault(), begin).unwrap();
+    let at = |moment: Timestamp| {
+        authority.lifetime(&issued.certificate_pem, &issued.key_pem, &identity, moment)
+    };
+    assert_eq!(at(now()), None);
+    let skew = jiff::SignedDuration::from_secs(CLOCK_SKEW_SECONDS);
+    assert_eq!(at(begin - skew - jiff::SignedDuration::from_secs(1)), None);
+    assert!(at(begin - skew).is_some());
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! No label has more values than the program itself knows: names of vaults, policies and namespaces are never labels,
 //! because their number is not ours. `docs/operations.md` lists the metrics; a test compares.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::policy::VaultId;
 
 /// Upper bounds in seconds of what takes milliseconds: from an event to the proxies' acknowledgement, 1 ms to 30 s.
 const CHANGE: [f64; 14] = [
@@ -43,6 +47,8 @@ pub struct Metrics {
     leader: Gauge,
     watch_restarts: Family<Kind, Counter>,
     certificate_expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
+    /// The end of each vault's proxies' certificate; only the first of them is shown.
+    proxy_certificates: Arc<Mutex<BTreeMap<VaultId, Timestamp>>>,
 }
 
 /// What came of a write to the API server.
@@ -125,6 +131,7 @@ impl Metrics {
             leader: Gauge::default(),
             watch_restarts: Family::default(),
             certificate_expiry: Family::default(),
+            proxy_certificates: Arc::default(),
         };
         metrics.set_policies(0, 0);
         let registry = metrics.registry();
@@ -249,9 +256,32 @@ impl Metrics {
         self.set_expiry("authority", moment);
     }
 
-    /// When the first of the proxies' certificates runs out.
-    pub fn set_proxy_certificate_expiry(&self, moment: Timestamp) {
-        self.set_expiry("proxy", moment);
+    /// When the certificate of a vault's proxies runs out.
+    pub fn set_proxy_certificate_expiry(&self, vault: &VaultId, moment: Timestamp) {
+        self.change_proxy_certificates(|known| {
+            known.insert(vault.clone(), moment);
+        });
+    }
+
+    /// A vault has no proxies any more.
+    pub fn forget_proxy_certificate(&self, vault: &VaultId) {
+        self.change_proxy_certificates(|known| {
+            known.remove(vault);
+        });
+    }
+
+    fn change_proxy_certificates(&self, change: impl FnOnce(&mut BTreeMap<VaultId, Timestamp>)) {
+        // Whole at every moment, so a panic elsewhere while it was held does no harm.
+        let known = self.proxy_certificates.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        change(&mut known);
+        // Still held, so that what is shown is never that of an earlier change.
+        if let Some(first) = known.values().min() {
+            self.set_expiry("proxy", *first);
+        } else {
+            let certificate = "proxy";
+            self.certificate_expiry.remove(&Certificate { certificate });
+        }
     }
 
     fn set_expiry(&self, certificate: &'static str, moment: Timestamp) {

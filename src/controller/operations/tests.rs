@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::policy::VaultId;
 
 /// A server on a port that the system chose.
 struct Running {
@@ -182,13 +183,46 @@ async fn metrics_are_open_metrics() {
     assert!(answer.ends_with("# EOF\n"), "{answer}");
 }
 
+fn vault(service: &str) -> VaultId {
+    VaultId {
+        namespace: "vault".to_owned(),
+        service: service.to_owned(),
+    }
+}
+
+#[test]
+fn the_first_certificate_of_all_vaults_is_shown() {
+    let (metrics, registry) = Metrics::new();
+    let shown = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let row = "vaultwall_certificate_expiry_timestamp_seconds{certificate=\"proxy\"} ";
+        let value = text.lines().find_map(|line| line.strip_prefix(row));
+        value.map(str::to_owned)
+    };
+    let set = |service: &str, second: i64| {
+        let moment = jiff::Timestamp::from_second(second).unwrap();
+        metrics.set_proxy_certificate_expiry(&vault(service), moment);
+    };
+    assert_eq!(shown(), None);
+    set("first", 100);
+    set("second", 200);
+    assert_eq!(shown().as_deref(), Some("100.0"), "not the last one set");
+    set("first", 300);
+    assert_eq!(shown().as_deref(), Some("200.0"), "renewed");
+    metrics.forget_proxy_certificate(&vault("second"));
+    assert_eq!(shown().as_deref(), Some("300.0"));
+    metrics.forget_proxy_certificate(&vault("first"));
+    assert_eq!(shown(), None);
+}
+
 /// Name → type and labels of every metric.
 fn registered() -> BTreeMap<String, String> {
     let (metrics, registry) = Metrics::new();
     // Families without a row are not shown.
     metrics.wrote("Deployment", WriteResult::Written);
     metrics.watch_restarted("Pod");
-    metrics.set_proxy_certificate_expiry(jiff::Timestamp::UNIX_EPOCH);
+    metrics.set_proxy_certificate_expiry(&vault("openbao"), jiff::Timestamp::UNIX_EPOCH);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

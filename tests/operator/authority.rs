@@ -1,0 +1,127 @@
+//! The operator's certificate authority, replaced step by step, and deleted while nobody watches.
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+use vaultwall::controller::certificates::{Authority, Identity};
+use vaultwall::controller::rights::Scope;
+use vaultwall::policy::VaultId;
+
+use crate::client::Verdict::{Allowed, Denied};
+use crate::enforcement::policy;
+use crate::kubernetes::roles::rules;
+use crate::sandbox::{OPERATOR, OTHER_POD, POD, Sandbox, soon};
+use crate::watches::{compact, store};
+
+const NAMESPACE: &str = "vaultwall-system";
+
+/// An entry of a Secret, if there is one.
+fn entry(sandbox: &Sandbox, namespace: &str, name: &str, key: &str) -> Option<String> {
+    let arguments = ["get", "secret", "-n", namespace, name, "-o", "json"];
+    let answer = sandbox.server.kubectl(&arguments, "");
+    let secret: Value = serde_json::from_slice(&answer.stdout).ok()?;
+    let bytes: ByteString = serde_json::from_value(secret["data"][key].clone()).ok()?;
+    String::from_utf8(bytes.0).ok()
+}
+
+fn of_authority(sandbox: &Sandbox, key: &str) -> Option<String> {
+    entry(sandbox, NAMESPACE, "vaultwall-ca", key)
+}
+
+/// Waits until the proxies' Secret has this in it.
+fn proxies_are_given(sandbox: &Sandbox, key: &str, wanted: impl Fn(&str) -> bool) {
+    soon(&format!("{key} of the proxies"), || {
+        let found = entry(sandbox, "vault", "openbao-firewall", key)?;
+        wanted(&found).then_some(())
+    });
+}
+
+fn replace(sandbox: &Sandbox, key: &str, text: &str) {
+    let patch = json!({"stringData": {key: text}}).to_string();
+    let place = ["patch", "secret", "-n", NAMESPACE, "vaultwall-ca"];
+    sandbox.must(&[&place[..], &["--type", "merge", "-p", &patch]].concat());
+}
+
+#[test]
+fn an_authority_is_replaced_without_a_gap() {
+    let sandbox = Sandbox::new();
+    let operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    let old = soon("the authority", || of_authority(&sandbox, "ca.crt"));
+    proxies_are_given(&sandbox, "ca.crt", |found| found == old);
+    let next = Authority::generate(Timestamp::now()).unwrap();
+    let next_key = String::from_utf8(next.secret_data()["ca.key"].0.clone()).unwrap();
+    let is_of_next = |certificate: &str| {
+        let key = entry(&sandbox, "vault", "openbao-firewall", "tls.key").unwrap();
+        let identity = Identity::Proxy(VaultId {
+            namespace: "vault".into(),
+            service: "openbao".into(),
+        });
+        let lifetime = next.lifetime(certificate, &key, &identity, Timestamp::now());
+        lifetime.is_some()
+    };
+
+    // First the new certificate beside the old one; then everybody trusts both.
+    let both = format!("{old}{}", next.ca_pem());
+    replace(&sandbox, "ca.crt", &both);
+    proxies_are_given(&sandbox, "ca.crt", |found| found == both);
+    proxies_are_given(&sandbox, "tls.crt", |found| !is_of_next(found));
+    let proxy = sandbox.proxy();
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+
+    // Then the new key: everybody is given a certificate of the new authority, and nobody has to go.
+    replace(&sandbox, "ca.key", &next_key);
+    proxies_are_given(&sandbox, "tls.crt", is_of_next);
+    sandbox.server.apply(&policy("web", "batch"));
+    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed)]);
+    let said = operator.said();
+    assert_eq!(said.matches("a proxy is connected").count(), 1, "{said}");
+    assert!(!said.contains("a proxy is refused"), "{said}");
+    drop(proxy);
+
+    // Then the old certificate goes. A proxy that trusts the new one alone finds an operator that has one of it.
+    replace(&sandbox, "ca.crt", next.ca_pem());
+    proxies_are_given(&sandbox, "ca.crt", |found| found == next.ca_pem());
+    let _proxy = sandbox.proxy();
+    sandbox.server.apply(&policy("web", "web"));
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+}
+
+#[test]
+fn an_authority_that_was_deleted_unseen_is_made_anew() {
+    let sandbox = Sandbox::new();
+    let mut operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    let old = soon("the authority", || of_authority(&sandbox, "ca.crt"));
+    proxies_are_given(&sandbox, "ca.crt", |found| found == old);
+    operator.says("this replica leads");
+
+    // It may not make a new one, so that what it says then is heard.
+    let without = rules(Scope::Cluster, |right, verb| {
+        (right.resource, verb) != ("secrets", "create")
+    });
+    sandbox.server.bind(OPERATOR, None, OPERATOR, &without);
+    // Deleted behind the API server's back, and forgotten: nobody is told of it.
+    sandbox.server.stop();
+    let key = ByteString(format!("/registry/secrets/{NAMESPACE}/vaultwall-ca").into_bytes());
+    let deleted = store(&sandbox, "/v3/kv/deleterange", &json!({"key": key}));
+    assert_eq!(deleted["deleted"], "1", "{deleted}");
+    compact(&sandbox);
+    sandbox.server.restart();
+    // Where the API server takes long to start, the lease is lost, and a Deployment would start the operator again.
+    soon("what lacks, or the end", || {
+        let said = operator.said();
+        let lacks = said.contains(
+            "vaultwall-ca, which holds the operator's certificate authority, cannot be made",
+        ) && said.contains("give the operator its rights on Secrets");
+        (lacks || operator.has_ended()).then_some(())
+    });
+    sandbox.server.allow_operator(OPERATOR, NAMESPACE);
+    if operator.has_ended() {
+        operator = sandbox.operator_at("again", sandbox.operators);
+    }
+    let new = soon("another authority", || of_authority(&sandbox, "ca.crt"));
+    assert_ne!(new, old);
+    proxies_are_given(&sandbox, "ca.crt", |found| found == new);
+    drop(operator);
+}
