@@ -24,6 +24,10 @@ pub const ADDRESS_ANNOTATION: &str = "vaultwall.dev/address";
 /// Annotation on the proxies' pods: a hash of what they are started with, so that they are replaced when it changes.
 pub const BOOTSTRAP_HASH_ANNOTATION: &str = "vaultwall.dev/bootstrap-hash";
 
+/// Annotation on an object that the operator applied: a hash of what it applied, so that what is no longer wanted is taken
+/// away too.
+pub const APPLIED_HASH_ANNOTATION: &str = "vaultwall.dev/applied-hash";
+
 /// What selects the proxies of one vault, in the vault's namespace; their pods carry these labels.
 ///
 /// The vault's namespace is trusted: a pod there that wears them counts as a proxy.

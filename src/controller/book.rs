@@ -38,17 +38,71 @@ pub(super) struct VaultEntry {
     pub(super) target: Target,
     /// Version of its newest snapshot.
     pub(super) version: String,
+    /// Whether that is for proxies only that have nothing.
+    pub(super) stopgap: bool,
     /// Its policies, valid or not, sorted by name.
     pub(super) policies: Vec<ObjectName>,
+}
+
+/// What whoever writes has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    /// What status says: proxies have said something.
+    Status,
+    /// That, and the objects that belong to the firewall.
+    Objects,
+}
+
+/// What was seen together. Nobody sees a part of it: a policy's new generation beside what its former one came to would be
+/// taken for its own.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) policies: BTreeMap<ObjectName, Option<PolicyEntry>>,
+    pub(super) vaults: BTreeMap<VaultId, Option<VaultEntry>>,
+    pub(super) marked: BTreeSet<VaultId>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.policies.is_empty() && self.vaults.is_empty() && self.marked.is_empty()
+    }
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     policies: BTreeMap<ObjectName, PolicyEntry>,
     vaults: BTreeMap<VaultId, VaultEntry>,
+    /// How many of the stored policies each vault accepts, and all together.
+    accepted: BTreeMap<VaultId, usize>,
+    all_accepted: usize,
     /// Namespaces that are being deleted, in which nothing can be created any more.
     terminating: BTreeSet<String>,
-    dirty: BTreeSet<VaultId>,
+    marked: BTreeMap<VaultId, Look>,
+}
+
+impl Entries {
+    fn mark(&mut self, vault: VaultId, look: Look) {
+        let marked = self.marked.entry(vault).or_insert(look);
+        *marked = (*marked).max(look);
+    }
+
+    /// Counts anew what a vault accepts. An earlier form that stays in force is not what is stored.
+    fn count(&mut self, vault: &VaultId) {
+        let accepted = self.vaults.get(vault).map_or(0, |entry| {
+            let names = &entry.resolution.resolution.accepted;
+            let is_accepted = |id: &&ObjectName| {
+                let policy = self.policies.get(*id);
+                policy.is_some_and(|policy| policy.stored.read.is_ok()) && names.contains(&id.name)
+            };
+            entry.policies.iter().filter(is_accepted).count()
+        });
+        let before = if accepted == 0 {
+            self.accepted.remove(vault)
+        } else {
+            self.accepted.insert(vault.clone(), accepted)
+        };
+        self.all_accepted = self.all_accepted + accepted - before.unwrap_or_default();
+    }
 }
 
 /// The book.
@@ -64,13 +118,32 @@ impl Book {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A policy is there, changed, or gone.
-    pub(super) fn set_policy(&self, id: &ObjectName, entry: Option<PolicyEntry>) {
+    /// Enters all of it at once. Whoever writes will look at the vaults.
+    pub(super) fn enter(&self, news: News) {
+        if news.is_empty() {
+            return;
+        }
         let mut entries = self.entries();
-        match entry {
-            Some(entry) => entries.policies.insert(id.clone(), entry),
-            None => entries.policies.remove(id),
-        };
+        for (id, entry) in news.policies {
+            match entry {
+                Some(entry) => entries.policies.insert(id, entry),
+                None => entries.policies.remove(&id),
+            };
+        }
+        let mut touched = news.marked;
+        for (vault, entry) in news.vaults {
+            match entry {
+                Some(entry) => entries.vaults.insert(vault.clone(), entry),
+                None => entries.vaults.remove(&vault),
+            };
+            touched.insert(vault);
+        }
+        for vault in touched {
+            entries.count(&vault);
+            entries.mark(vault, Look::Objects);
+        }
+        drop(entries);
+        self.news.notify_one();
     }
 
     /// A policy.
@@ -78,59 +151,45 @@ impl Book {
         self.entries().policies.get(id).cloned()
     }
 
-    /// Whether a policy with this UID is there.
-    pub(super) fn has_policy(&self, uid: &str) -> bool {
+    /// The policy with this UID.
+    pub(super) fn policy_of_uid(&self, uid: &str) -> Option<PolicyEntry> {
         let entries = self.entries();
         let mut policies = entries.policies.values();
-        policies.any(|policy| policy.stored.uid == uid)
+        policies.find(|policy| policy.stored.uid == uid).cloned()
     }
 
-    /// A status was written; the watch will say so a little later.
+    /// A status was written, which made this version of the policy; the watch will say so a little later.
     pub(super) fn status_written(
         &self,
         policy: &StoredPolicy,
         status: Option<VaultNetworkPolicyStatus>,
+        version: u64,
     ) {
         let mut entries = self.entries();
         if let Some(entry) = entries.policies.get_mut(&policy.id)
             && entry.stored.uid == policy.uid
+            && entry.stored.version < version
         {
             let mut stored = StoredPolicy::clone(&entry.stored);
             stored.status = status;
+            stored.version = version;
             entry.stored = Arc::new(stored);
         }
     }
 
-    /// Accepted policies, and those that are not valid.
+    /// Accepted policies, and those that are not.
     pub(super) fn count_policies(&self) -> (usize, usize) {
         let entries = self.entries();
-        let valid = entries
-            .policies
-            .values()
-            .filter(|policy| policy.stored.read.is_ok())
-            .count();
-        (valid, entries.policies.len() - valid)
-    }
-
-    /// A vault changed, or no policy is about it any more. Whoever writes will look at it.
-    pub(super) fn set_vault(&self, vault: &VaultId, entry: Option<VaultEntry>) {
-        let mut entries = self.entries();
-        match entry {
-            Some(entry) => entries.vaults.insert(vault.clone(), entry),
-            None => entries.vaults.remove(vault),
-        };
-        drop(entries);
-        self.mark(vault.clone());
+        let all = entries.policies.len();
+        (
+            entries.all_accepted,
+            all.saturating_sub(entries.all_accepted),
+        )
     }
 
     /// A vault.
     pub(super) fn vault(&self, vault: &VaultId) -> Option<VaultEntry> {
         self.entries().vaults.get(vault).cloned()
-    }
-
-    /// All vaults.
-    pub(super) fn vaults(&self) -> Vec<VaultId> {
-        self.entries().vaults.keys().cloned().collect()
     }
 
     /// Whether a namespace is being deleted.
@@ -145,7 +204,9 @@ impl Book {
             let inside = entries.vaults.keys();
             let inside = inside.filter(|vault| vault.namespace == namespace);
             let inside: Vec<VaultId> = inside.cloned().collect();
-            entries.dirty.extend(inside);
+            for vault in inside {
+                entries.mark(vault, Look::Objects);
+            }
             drop(entries);
             self.news.notify_one();
         }
@@ -156,8 +217,8 @@ impl Book {
     }
 
     /// Something about a vault is to be looked at.
-    pub(super) fn mark(&self, vault: VaultId) {
-        self.entries().dirty.insert(vault);
+    pub(super) fn mark(&self, vault: VaultId, look: Look) {
+        self.entries().mark(vault, look);
         self.news.notify_one();
     }
 
@@ -165,15 +226,17 @@ impl Book {
     pub(super) fn mark_all(&self) {
         let mut entries = self.entries();
         let all: Vec<VaultId> = entries.vaults.keys().cloned().collect();
-        entries.dirty.extend(all);
+        for vault in all {
+            entries.mark(vault, Look::Objects);
+        }
         drop(entries);
         self.news.notify_one();
     }
 
     /// Waits for vaults to look at.
-    pub(super) async fn take_marked(&self) -> BTreeSet<VaultId> {
+    pub(super) async fn take_marked(&self) -> BTreeMap<VaultId, Look> {
         loop {
-            let marked = std::mem::take(&mut self.entries().dirty);
+            let marked = std::mem::take(&mut self.entries().marked);
             if !marked.is_empty() {
                 return marked;
             }

@@ -3,7 +3,9 @@
 //! What is there comes from watches, so that a deleted or edited object is noticed and an untouched one costs nothing.
 //! Nothing is written that would not change anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod content;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{TryStreamExt, pin_mut};
@@ -11,20 +13,26 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::book::Book;
+pub(super) use self::content::name_of;
+
+use self::content::{covers, owners, read, sign, text, vault_of};
+use super::book::{Book, Look, PolicyEntry};
 use super::leader::{Lost, Term};
 use super::operations::{Metrics, WriteResult};
-use super::watch::name_of;
-use crate::api::{MANAGED_BY, MANAGED_BY_LABEL, VAULT_LABEL};
+use super::watch::{self as watches, version_of};
+use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::index::ObjectName;
+use crate::index::objects::Object;
 use crate::policy::VaultId;
 
 /// Field manager of everything that belongs to a firewall.
@@ -92,6 +100,14 @@ pub(super) enum WriteError {
         object: ObjectName,
         source: kube::Error,
     },
+    #[error(
+        "{kind} {object} is there already and is not Vaultwall's: it has no label {MANAGED_BY_LABEL}={MANAGED_BY}. It is left \
+         alone; rename it or delete it"
+    )]
+    Foreign {
+        kind: &'static str,
+        object: ObjectName,
+    },
     #[error("{kind}: cannot be written as JSON: {source}")]
     Form {
         kind: &'static str,
@@ -102,8 +118,8 @@ pub(super) enum WriteError {
 /// An object as it is there.
 #[derive(Clone, Debug)]
 struct Found {
-    /// Without status and bookkeeping.
-    content: Value,
+    /// Without status and bookkeeping; none: it was there and is gone.
+    content: Option<Value>,
     version: u64,
 }
 
@@ -163,11 +179,13 @@ impl Children {
                 }
                 Ok(Some(watcher::Event::Init)) => listed.clear(),
                 Ok(Some(watcher::Event::InitApply(object))) => {
-                    listed.insert(name_of(&object));
+                    listed.insert(watches::name_of(&object));
                     self.seen(kind, object);
                 }
                 Ok(Some(watcher::Event::Apply(object))) => self.seen(kind, object),
-                Ok(Some(watcher::Event::Delete(object))) => self.gone(kind, &name_of(&object)),
+                Ok(Some(watcher::Event::Delete(object))) => {
+                    self.gone(kind, &watches::name_of(&object), Some(version_of(&object)));
+                }
                 Ok(Some(watcher::Event::InitDone)) => {
                     let known: Vec<ObjectName> = self
                         .found()
@@ -176,7 +194,7 @@ impl Children {
                         .map(|(_, name)| name.clone())
                         .collect();
                     for name in known {
-                        self.gone(kind, &name);
+                        self.gone(kind, &name, None);
                     }
                     self.not_listed.send_modify(|kinds| {
                         kinds.remove(&kind);
@@ -186,45 +204,51 @@ impl Children {
         }
     }
 
+    /// Keeps what was seen, unless something newer is known: a write's answer may be newer than what a watch tells, or older.
+    /// Whether it says anything new.
+    fn keep(&self, kind: ChildKind, name: ObjectName, new: Found) -> bool {
+        let mut found = self.found();
+        let known = found.get(&(kind, name.clone()));
+        if known.is_some_and(|known| known.version >= new.version) {
+            return false;
+        }
+        let changed = known.is_none_or(|known| known.content != new.content);
+        found.insert((kind, name), new);
+        changed
+    }
+
     fn seen(&self, kind: ChildKind, object: DynamicObject) {
         let Some((name, new)) = read(object) else {
             return;
         };
-        let vault = vault_of(&name, &new.content);
-        let changed = {
-            let mut found = self.found();
-            let key = (kind, name);
-            // What a write was answered with may be newer than what a watch tells later.
-            let is_newer = found
-                .get(&key)
-                .is_none_or(|known| known.version < new.version);
-            let changed = is_newer
-                && found
-                    .get(&key)
-                    .is_none_or(|known| known.content != new.content);
-            if is_newer {
-                found.insert(key, new);
-            }
-            changed
-        };
+        let vault = new
+            .content
+            .as_ref()
+            .and_then(|content| vault_of(&name, content));
+        let changed = self.keep(kind, name, new);
         if let Some(vault) = vault.filter(|_| changed) {
-            self.book.mark(vault);
+            self.book.mark(vault, Look::Objects);
         }
     }
 
-    fn gone(&self, kind: ChildKind, name: &ObjectName) {
-        let old = self.found().remove(&(kind, name.clone()));
-        if let Some(vault) = old.and_then(|old| vault_of(name, &old.content)) {
-            self.book.mark(vault);
+    /// It was seen to be gone, by a deletion of this version or by a list without it.
+    fn gone(&self, kind: ChildKind, name: &ObjectName, version: Option<u64>) {
+        let mut found = self.found();
+        let Some(known) = found.get_mut(&(kind, name.clone())) else {
+            return;
+        };
+        known.version = version.unwrap_or(known.version).max(known.version);
+        let old = known.content.take();
+        drop(found);
+        if let Some(vault) = old.and_then(|old| vault_of(name, &old)) {
+            self.book.mark(vault, Look::Objects);
         }
     }
 
     /// An object as it is there, without status and bookkeeping.
     pub(super) fn get(&self, kind: ChildKind, name: &ObjectName) -> Option<Value> {
         let found = self.found();
-        found
-            .get(&(kind, name.clone()))
-            .map(|found| found.content.clone())
+        found.get(&(kind, name.clone()))?.content.clone()
     }
 
     /// Writes an object if it is not there as it should be. Whether it was written.
@@ -238,59 +262,85 @@ impl Children {
             kind: kind.name(),
             source,
         };
-        let wanted = serde_json::to_value(object).map_err(failed)?;
-        let name = ObjectName {
-            namespace: text(&wanted, "/metadata/namespace"),
-            name: text(&wanted, "/metadata/name"),
-        };
-        let is_there = self
-            .found()
-            .get(&(kind, name.clone()))
-            .is_some_and(|found| covers(&found.content, &wanted));
-        if is_there {
+        let mut wanted = serde_json::to_value(object).map_err(failed)?;
+        sign(&mut wanted);
+        let name = name_of(&wanted);
+        let found = self.get(kind, &name);
+        if found.as_ref().is_some_and(|found| covers(found, &wanted)) {
             return Ok(false);
         }
-        term.still_valid()?;
+        let failed = |source| WriteError::Api {
+            kind: kind.name(),
+            object: name.clone(),
+            source,
+        };
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &name.namespace, &kind.resource());
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let answer = api
-            .patch(&name.name, &parameters, &Patch::Apply(&wanted))
-            .await;
-        self.metrics.wrote(kind.name(), WriteResult::of(&answer));
-        match answer {
-            Ok(written) => {
-                tracing::info!(kind = kind.name(), object = %name, "applied");
-                if let Some((name, new)) = read(written) {
-                    self.found().insert((kind, name), new);
-                }
-                Ok(true)
-            }
-            Err(source) => Err(WriteError::Api {
+        if found.is_none() && self.is_foreign(term, &api, &name).await.map_err(failed)? {
+            return Err(WriteError::Foreign {
                 kind: kind.name(),
                 object: name,
-                source,
-            }),
+            });
         }
+        term.still_valid()?;
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(&wanted);
+        let answer = term
+            .limited(api.patch(&name.name, &parameters, &patch))
+            .await;
+        self.metrics.wrote(kind.name(), WriteResult::of(&answer));
+        let written = answer.map_err(failed)?;
+        tracing::info!(kind = kind.name(), object = %name, "applied");
+        if let Some((name, new)) = read(written) {
+            self.keep(kind, name, new);
+        }
+        Ok(true)
+    }
+
+    /// Whether somebody else has an object of this name, which is not in the watches because it is not labelled as ours.
+    async fn is_foreign(
+        &self,
+        term: &Term,
+        api: &Api<DynamicObject>,
+        name: &ObjectName,
+    ) -> Result<bool, kube::Error> {
+        let this_one = ListParams::default().fields(&format!("metadata.name={}", name.name));
+        let there = term.limited(api.list_metadata(&this_one)).await?;
+        Ok(there.items.iter().any(|object| {
+            let label = object.labels().get(MANAGED_BY_LABEL);
+            label.is_none_or(|manager| manager != MANAGED_BY)
+        }))
     }
 
     /// Deletes what was made for a vault that no policy is about any more, as far as garbage collection does not: an
-    /// object whose owner still exists, because the policy was aimed at another vault.
-    pub(super) async fn retire(
-        &self,
-        term: &Term,
-        vault: &VaultId,
-        exists: impl Fn(&str) -> bool,
-    ) -> Result<(), WriteError> {
+    /// object whose owner still exists, because the policy was aimed at another vault. Whether that is all; what belongs to a
+    /// policy that is refused now stays until it is accepted or deleted.
+    pub(super) async fn retire(&self, term: &Term, vault: &VaultId) -> Result<bool, WriteError> {
         let of_vault: Vec<(ChildKind, ObjectName, Value)> = self
             .found()
             .iter()
-            .filter(|((_, name), found)| vault_of(name, &found.content).as_ref() == Some(vault))
-            .map(|((kind, name), found)| (*kind, name.clone(), found.content.clone()))
+            .filter_map(|((kind, name), found)| {
+                let content = found.content.as_ref()?;
+                let is_of_vault = vault_of(name, content).as_ref() == Some(vault);
+                is_of_vault.then(|| (*kind, name.clone(), content.clone()))
+            })
             .collect();
+        let mut is_all = true;
         for (kind, name, content) in of_vault {
-            let owners = owners(&content);
-            if !owners.values().any(|uid| exists(uid)) {
+            let owners: Vec<PolicyEntry> = owners(&content)
+                .values()
+                .filter_map(|uid| self.book.policy_of_uid(uid))
+                .collect();
+            // Where a policy that is refused is aimed counts for nothing: it may have been in force here.
+            let aimed_elsewhere = |policy: &PolicyEntry| match &policy.stored.read {
+                Ok(Object::Policy(policy)) => policy.vault != *vault,
+                _ => false,
+            };
+            if owners.is_empty() {
+                continue;
+            }
+            if !owners.iter().all(aimed_elsewhere) {
+                is_all = false;
                 continue;
             }
             term.still_valid()?;
@@ -303,7 +353,7 @@ impl Children {
                 }),
                 ..DeleteParams::background()
             };
-            let answer = api.delete(&name.name, &this_one).await;
+            let answer = term.limited(api.delete(&name.name, &this_one)).await;
             self.metrics.wrote(kind.name(), WriteResult::of(&answer));
             match answer {
                 Ok(_) => tracing::info!(kind = kind.name(), object = %name, "deleted"),
@@ -317,152 +367,6 @@ impl Children {
                 }
             }
         }
-        Ok(())
-    }
-}
-
-fn text(value: &Value, pointer: &str) -> String {
-    let text = value.pointer(pointer).and_then(Value::as_str);
-    text.unwrap_or_default().to_owned()
-}
-
-/// The vault that an object was made for.
-fn vault_of(name: &ObjectName, content: &Value) -> Option<VaultId> {
-    let labels = content.pointer("/metadata/labels")?;
-    Some(VaultId {
-        namespace: name.namespace.clone(),
-        service: labels.get(VAULT_LABEL)?.as_str()?.to_owned(),
-    })
-}
-
-/// UIDs of the policies that own an object, by name.
-fn owners(content: &Value) -> BTreeMap<String, String> {
-    let owners = content.pointer("/metadata/ownerReferences");
-    let owners = owners.and_then(Value::as_array).into_iter().flatten();
-    owners
-        .filter(|owner| owner.get("kind").and_then(Value::as_str) == Some(OWNER_KIND))
-        .map(|owner| (text(owner, "/name"), text(owner, "/uid")))
-        .collect()
-}
-
-fn read(object: DynamicObject) -> Option<(ObjectName, Found)> {
-    let name = name_of(&object);
-    let version = object.metadata.resource_version.as_ref();
-    let version = version
-        .and_then(|version| version.parse().ok())
-        .unwrap_or(0);
-    let mut content = serde_json::to_value(object).ok()?;
-    if let Some(fields) = content.as_object_mut() {
-        fields.remove("status");
-        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-            metadata.remove("resourceVersion");
-            metadata.remove("generation");
-        }
-    }
-    Some((name, Found { content, version }))
-}
-
-/// Whether an object that is there says everything that is wanted, and no more where more would mean something else.
-///
-/// Others may add labels, annotations and owners, and the API server adds what it defaults. What a `NetworkPolicy` says
-/// has to be equal: one more peer opens, one more label in its selector leaves pods outside the wall.
-fn covers(found: &Value, wanted: &Value) -> bool {
-    if owners(found) != owners(wanted) {
-        return false;
-    }
-    let Some(fields) = wanted.as_object() else {
-        return false;
-    };
-    fields.iter().all(|(field, wanted)| {
-        let Some(found) = found.get(field) else {
-            return false;
-        };
-        match field.as_str() {
-            // Lists of objects need not say it.
-            "apiVersion" | "kind" => true,
-            "metadata" => metadata_covers(found, wanted),
-            // The data of a ConfigMap or Secret: one more file would be read as well.
-            "data" => found == wanted,
-            "spec" if is_network_policy(wanted) => found == wanted,
-            _ => value_covers(found, wanted),
-        }
-    })
-}
-
-fn is_network_policy(spec: &Value) -> bool {
-    spec.get("policyTypes").is_some()
-}
-
-fn metadata_covers(found: &Value, wanted: &Value) -> bool {
-    let wanted = wanted.as_object().into_iter().flatten();
-    wanted
-        .filter(|(field, _)| *field != "ownerReferences")
-        .all(|(field, wanted)| {
-            found
-                .get(field)
-                .is_some_and(|found| value_covers(found, wanted))
-        })
-}
-
-/// Lists have to be as long as wanted, objects may have more fields.
-fn value_covers(found: &Value, wanted: &Value) -> bool {
-    match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => wanted.iter().all(|(field, wanted)| {
-            found
-                .get(field)
-                .is_some_and(|found| value_covers(found, wanted))
-        }),
-        (Value::Array(found), Value::Array(wanted)) => {
-            found.len() == wanted.len()
-                && found
-                    .iter()
-                    .zip(wanted)
-                    .all(|(found, wanted)| value_covers(found, wanted))
-        }
-        _ => found == wanted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::indexing_slicing)]
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn more_is_only_good_where_it_means_nothing() {
-        let wall = |ingress: Value| {
-            json!({
-                "metadata": {"name": "w", "labels": {"a": "1"}, "ownerReferences": [{"kind": OWNER_KIND, "name": "p", "uid": "u"}]},
-                "spec": {"podSelector": {"matchLabels": {"app": "bao"}}, "policyTypes": ["Ingress"], "ingress": ingress},
-            })
-        };
-        let wanted = wall(json!([]));
-        let mut found = wanted.clone();
-        assert!(covers(&found, &wanted));
-        found["metadata"]["labels"]["b"] = json!("2");
-        found["metadata"]["ownerReferences"]
-            .as_array_mut()
-            .into_iter()
-            .for_each(|owners| owners.push(json!({"kind": "Other", "name": "o", "uid": "v"})));
-        assert!(covers(&found, &wanted), "others may add to metadata");
-        assert!(!covers(&wall(json!([{}])), &wanted), "one more way in");
-        found["spec"]["podSelector"]["matchLabels"]["tier"] = json!("x");
-        assert!(!covers(&found, &wanted), "some pods outside the wall");
-
-        let deployment =
-            |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
-        let wanted = deployment(json!([{"name": "envoy", "image": "e"}]));
-        let defaulted = deployment(json!([{"name": "envoy", "image": "e", "stdin": false}]));
-        assert!(covers(&defaulted, &wanted));
-        let more = deployment(json!([{"name": "envoy", "image": "e"}, {"name": "x"}]));
-        assert!(!covers(&more, &wanted), "one more container");
-        let files = |data: Value| json!({"data": data});
-        assert!(!covers(
-            &files(json!({"a": "1", "b": "2"})),
-            &files(json!({"a": "1"}))
-        ));
+        Ok(is_all)
     }
 }

@@ -3,7 +3,10 @@
 //! Every replica runs one. An event touches only the firewalls that contain it. Nothing is published before everything was
 //! listed once: half a list would cut off callers whom the other half lets in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +14,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::LocalProxy;
-use super::book::{Book, PolicyEntry, Target, VaultEntry};
+use super::book::{Book, News, PolicyEntry, Target, VaultEntry};
 use super::operations::metrics::number;
-use super::operations::{Metrics, Pulse};
+use super::operations::{Condition, Metrics, Pulse};
 use super::status::TargetProblem;
 use super::watch::{Event, Fact, Kind, Seen, StoredPolicy};
 use crate::compile::envoy::{self, Proxy};
 use crate::compile::{ProtectedService, ProxyPorts};
-use crate::index::objects::Object;
+use crate::index::objects::{Object, Refused};
 use crate::index::{Endpoints, Index, ObjectName, VaultResolution};
 use crate::policy::{Firewall, Limits, VaultId};
 use crate::xds::{Compiler, Resource, SnapshotStore};
@@ -43,8 +46,14 @@ pub(super) struct Engine {
     metrics: Arc<Metrics>,
     not_listed: BTreeSet<Kind>,
     firewalls: HashMap<VaultId, Published>,
+    /// Vaults of which this process ever accepted a policy. Of the others nobody knows what was in force before it began.
+    accepted: HashSet<VaultId>,
+    /// UIDs of the virtual networks.
+    networks: HashMap<String, String>,
     /// Vaults whose addresses may have changed.
     moved: BTreeSet<VaultId>,
+    /// What is not in the book yet.
+    news: News,
     synced: watch::Sender<bool>,
 }
 
@@ -74,7 +83,10 @@ impl Engine {
             metrics,
             not_listed: Kind::ALL.into_iter().collect(),
             firewalls: HashMap::new(),
+            accepted: HashSet::new(),
+            networks: HashMap::new(),
             moved: BTreeSet::new(),
+            news: News::default(),
             synced: watch::Sender::new(false),
         }
     }
@@ -84,8 +96,13 @@ impl Engine {
         self.synced.subscribe()
     }
 
-    /// Runs until there are no more events.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut pulse: Pulse) {
+    /// Runs until there are no more events. `listed` is met as soon as everything was listed once and published.
+    pub(super) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut pulse: Pulse,
+        listed: Condition,
+    ) {
         let mut batch = Vec::with_capacity(MOST_AT_ONCE);
         loop {
             let taken = tokio::select! {
@@ -101,7 +118,15 @@ impl Engine {
             }
             if self.not_listed.is_empty() {
                 self.publish_changed(first);
+                self.book.enter(std::mem::take(&mut self.news));
+                let (accepted, refused) = self.book.count_policies();
+                self.metrics.set_policies(accepted, refused);
                 self.synced.send_replace(true);
+                listed.met();
+            } else {
+                let missing: Vec<&str> = self.not_listed.iter().map(|kind| kind.name()).collect();
+                let missing = missing.join(", ");
+                listed.unmet(&format!("not listed by the API server yet: {missing}"));
             }
         }
     }
@@ -119,20 +144,7 @@ impl Engine {
     fn is(&mut self, fact: Fact) {
         match fact {
             Fact::Policy(stored) => self.policy(*stored),
-            Fact::VirtualNetwork(id, read) => match *read {
-                Ok(Object::VirtualNetwork(network)) => self.index.apply_virtual_network(network),
-                Ok(_) => {}
-                Err(refused) => {
-                    for violation in refused.violations {
-                        tracing::error!(
-                            "VirtualNetwork {}: {}: {}; its last valid form stays in force",
-                            id.name,
-                            violation.field,
-                            violation.message
-                        );
-                    }
-                }
-            },
+            Fact::VirtualNetwork { name, uid, read } => self.virtual_network(&name, &uid, *read),
             Fact::Namespace { fact, phase } => {
                 let terminating = phase.as_deref() == Some(TERMINATING);
                 self.book.set_terminating(&fact.name, terminating);
@@ -150,10 +162,13 @@ impl Engine {
     fn gone(&mut self, kind: Kind, id: &ObjectName) {
         match kind {
             Kind::Policy => {
-                self.book.set_policy(id, None);
+                self.news.policies.insert(id.clone(), None);
                 self.index.delete_policy(id);
             }
-            Kind::VirtualNetwork => self.index.delete_virtual_network(&id.name),
+            Kind::VirtualNetwork => {
+                self.networks.remove(&id.name);
+                self.index.delete_virtual_network(&id.name);
+            }
             Kind::Namespace => {
                 self.book.set_terminating(&id.name, false);
                 self.index.delete_namespace(&id.name);
@@ -167,15 +182,57 @@ impl Engine {
         }
     }
 
-    fn policy(&mut self, stored: StoredPolicy) {
-        let known = self.book.policy(&stored.id);
+    fn virtual_network(&mut self, name: &str, uid: &str, read: Result<Object, Refused>) {
+        let known = self.networks.insert(name.to_owned(), uid.to_owned());
+        if known.is_some_and(|known| known != uid) {
+            // Deleted and made anew while nobody looked: nothing of the former one stays.
+            self.index.delete_virtual_network(name);
+        }
+        match read {
+            Ok(Object::VirtualNetwork(network)) => self.index.apply_virtual_network(network),
+            Ok(_) => {}
+            Err(refused) => {
+                for violation in refused.violations {
+                    tracing::error!(
+                        "VirtualNetwork {name}: {}: {}; its last valid form stays in force",
+                        violation.field,
+                        violation.message
+                    );
+                }
+            }
+        }
+    }
+
+    /// The newest that is known of a policy, whether or not the book has it.
+    fn known(&self, id: &ObjectName) -> Option<Arc<StoredPolicy>> {
+        let entry = match self.news.policies.get(id) {
+            Some(news) => news.clone(),
+            None => self.book.policy(id),
+        };
+        entry.map(|entry| entry.stored)
+    }
+
+    fn policy(&mut self, mut stored: StoredPolicy) {
+        let mut known = self.known(&stored.id);
+        if known.as_ref().is_some_and(|known| known.uid != stored.uid) {
+            // Deleted and made anew while nobody looked: nothing of the former one stays.
+            self.gone(Kind::Policy, &stored.id);
+            known = None;
+        }
+        if let Some(known) = &known
+            && known.version > stored.version
+        {
+            // What the writer was answered is newer than what the watch tells.
+            stored.status.clone_from(&known.status);
+            stored.version = known.version;
+        }
         match &stored.read {
             Ok(Object::Policy(policy)) => self.index.apply_policy(policy.clone()),
             Ok(_) => return,
             Err(refused) => {
                 let Some(policy) = &refused.policy else {
                     tracing::error!(
-                        "VaultNetworkPolicy {}: does not say which vault it is for; it opens nothing",
+                        "VaultNetworkPolicy {}: does not say which vault it is for; what it was before stays in force",
                         stored.id
                     );
                     return;
@@ -188,17 +245,13 @@ impl Engine {
         let id = stored.id.clone();
         // A policy whose meaning did not change may have another generation or status all the same.
         let same_object = known.is_some_and(|known| {
-            known.stored.generation == stored.generation
-                && known.stored.uid == stored.uid
-                && known.stored.status == stored.status
+            known.generation == stored.generation && known.status == stored.status
         });
         let entry = PolicyEntry {
             stored: Arc::new(stored),
         };
-        self.book.set_policy(&id, Some(entry));
-        if let Some(vault) = vault.filter(|_| !same_object) {
-            self.book.mark(vault);
-        }
+        self.news.policies.insert(id, Some(entry));
+        self.news.marked.extend(vault.filter(|_| !same_object));
     }
 
     /// Publishes what changed. `seen` is when the first of the changes was seen.
@@ -213,11 +266,7 @@ impl Engine {
         for vault in &changed {
             self.publish(vault, seen);
         }
-        if !changed.is_empty() {
-            let (valid, invalid) = self.book.count_policies();
-            self.metrics.set_policies(valid, invalid);
-            self.metrics.firewalls.set(number(self.firewalls.len()));
-        }
+        self.metrics.firewalls.set(number(self.firewalls.len()));
     }
 
     fn publish(&mut self, vault: &VaultId, seen: Instant) {
@@ -226,7 +275,7 @@ impl Engine {
             // Proxies keep what they have until they are gone with the other objects of the vault.
             self.store.withdraw(&vault.to_string());
             self.firewalls.remove(vault);
-            self.book.set_vault(vault, None);
+            self.news.vaults.insert(vault.clone(), None);
             tracing::info!(%vault, "no policy is left; its firewall is taken away");
             return;
         };
@@ -240,7 +289,10 @@ impl Engine {
             .resolution
             .as_ref()
             .map(|known| &known.resolution.firewall);
-        let is_new = was != Some(firewall) || known.addresses != addresses;
+        let is_first =
+            !resolved.resolution.accepted.is_empty() && self.accepted.insert(vault.clone());
+        let stopgap = !self.accepted.contains(vault);
+        let is_new = is_first || was != Some(firewall) || known.addresses != addresses;
         if is_new {
             let started = Instant::now();
             let proxy = proxy(firewall, self.local.get(vault));
@@ -249,13 +301,12 @@ impl Engine {
             let endpoints = discovered.then(|| Resource::new(&envoy::endpoints(&addresses)));
             let endpoints = endpoints.into_iter().collect();
             let snapshot = known.compiler.snapshot(firewall, &proxy, endpoints);
-            // Without an accepted policy nobody knows what was in force before this process began.
-            known.version = if resolved.resolution.accepted.is_empty() && !resolved.kept {
-                self.store
-                    .publish(&vault.to_string(), snapshot.as_stopgap())
+            let snapshot = if stopgap {
+                snapshot.as_stopgap()
             } else {
-                self.store.publish(&vault.to_string(), snapshot)
+                snapshot
             };
+            known.version = self.store.publish(&vault.to_string(), snapshot);
             self.metrics.compiled(started.elapsed());
             known.addresses = addresses;
             tracing::info!(
@@ -282,10 +333,11 @@ impl Engine {
             ports,
             target,
             version: known.version.clone(),
+            stopgap,
             policies: self.index.policies_of(vault),
             resolution,
         };
-        self.book.set_vault(vault, Some(entry));
+        self.news.vaults.insert(vault.clone(), Some(entry));
     }
 
     fn target(&self, vault: &VaultId, port: u16) -> Target {

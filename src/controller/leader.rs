@@ -88,22 +88,21 @@ pub struct Term {
 struct End {
     /// Valid before this moment: nanoseconds of uptime.
     until: AtomicU64,
-    deadline: Duration,
+    timing: Timing,
     lost: OnceLock<Lost>,
 }
 
 impl Term {
-    fn new(clock: Clock, until: Uptime, deadline: Duration) -> Self {
+    fn new(clock: Clock, until: Uptime, timing: Timing) -> Self {
         let end = Arc::new(End {
             until: AtomicU64::new(nanoseconds(until)),
-            deadline,
+            timing,
             lost: OnceLock::new(),
         });
         Self { clock, end }
     }
 
-    /// Whether this replica still leads. Ask right before every write, and give the write no longer than
-    /// [`Timing::request`].
+    /// Whether this replica still leads. Ask right before every write, and make the write [`Term::limited`].
     pub fn still_valid(&self) -> Result<(), Lost> {
         if let Some(lost) = self.end.lost.get() {
             return Err(lost.clone());
@@ -112,8 +111,25 @@ impl Term {
             return Ok(());
         }
         // Once somebody was told that it is over, it stays so.
-        let lost = || Lost::Expired(self.end.deadline);
+        let lost = || Lost::Expired(self.end.timing.renew_deadline());
         Err(self.end.lost.get_or_init(lost).clone())
+    }
+
+    /// Gives a request up after [`Timing::request`].
+    ///
+    /// # Errors
+    /// The request's, or that it was given up.
+    pub async fn limited<T>(
+        &self,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, kube::Error> {
+        let limit = self.end.timing.request();
+        let Ok(answer) = tokio::time::timeout(limit, request).await else {
+            let seconds = limit.as_secs_f32();
+            let words = format!("the API server did not answer within {seconds} s");
+            return Err(kube::Error::Service(words.into()));
+        };
+        answer
     }
 
     fn renewed(&self, until: Uptime) {
@@ -242,14 +258,14 @@ impl Campaign {
     /// Says what this replica is, where that changed.
     fn publish(&self) {
         if let Some(until) = self.candidate.valid_until() {
-            let deadline = self.options.timing.renew_deadline();
+            let timing = self.options.timing;
             self.state.send_if_modified(|state| {
                 if let State::Leading(term) = state {
                     term.renewed(until);
                     return false;
                 }
                 tracing::info!("{} leads", self.options.identity);
-                *state = State::Leading(Term::new(self.clock.clone(), until, deadline));
+                *state = State::Leading(Term::new(self.clock.clone(), until, timing));
                 true
             });
             return;

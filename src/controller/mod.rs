@@ -116,6 +116,11 @@ pub enum ControllerError {
     /// The xDS server ended.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A part of it ended that never should.
+    #[error(
+        "{0} ended by itself: a defect of this program, whose log says more; starting again is the way to go on"
+    )]
+    Panicked(&'static str),
     /// It led and leads no longer; starting again is the way to go on.
     #[error("{0}")]
     Lost(Lost),

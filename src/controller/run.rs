@@ -2,7 +2,8 @@
 //!
 //! Nothing is served before everything was listed and compiled once: a proxy that asks earlier would lose what it has.
 
-use std::future::Future;
+use std::collections::HashMap;
+use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::authority::{self, AuthorityStore};
-use super::book::Book;
+use super::book::{Book, Look};
 use super::certificates::{self, Authority};
 use super::children::Children;
 use super::engine::Engine;
 use super::fleet::FleetMaker;
-use super::leader::{self, Leadership, LeaseOptions, Lost};
+use super::leader::{self, Leadership, LeaseOptions};
 use super::operations::metrics::number;
 use super::operations::{self, Health, Metrics};
 use super::part::Part;
@@ -44,11 +45,18 @@ pub async fn run(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ControllerError> {
-    let stopped = stopped(stop);
+    let stopping = watch::Sender::new(false);
+    let stopped = stopping.subscribe();
+    tokio::spawn({
+        let stopping = stopping.clone();
+        async move {
+            stop.await;
+            stopping.send_replace(true);
+        }
+    });
     let (metrics, registry) = Metrics::new();
     let metrics = Arc::new(metrics);
     let health = Health::new();
-    let listed = health.condition("watches", "not everything was listed by the API server yet");
     let serving = health.condition("xds", "proxies are not served yet");
     let listener = operations::listen(options.operations_listen).await?;
     let mut tasks = Tasks::default();
@@ -56,10 +64,17 @@ pub async fn run(
         listener,
         health.clone(),
         registry,
-        done(stopped.clone()),
+        // Until everything else has stopped.
+        pending(),
     )));
-    rights::check(&options.client, &options.namespace).await?;
-    let known = Known::of(&options, &metrics, &mut tasks).await?;
+    let begin = async {
+        rights::check(&options.client, &options.namespace).await?;
+        Known::of(&options, &metrics, &mut tasks).await
+    };
+    let known = tokio::select! {
+        known = begin => known?,
+        () = done(stopped.clone()) => return Ok(()),
+    };
 
     let store = Arc::new(SnapshotStore::new());
     let book = Arc::new(Book::default());
@@ -68,24 +83,12 @@ pub async fn run(
         Arc::clone(&book),
         Arc::clone(&metrics),
     );
-    let engine = Engine::new(
-        options.limits,
-        options.local.clone(),
-        Arc::clone(&store),
-        Arc::clone(&book),
-        Arc::clone(&metrics),
-    );
-    let mut synced = engine.synced();
-    let events = super::watch::start(&options.client, options.limits, &metrics);
-    let engine = tokio::spawn(engine.run(events, health.pulse("engine")));
-    let running = engine.abort_handle();
-    health.task("engine", move || !running.is_finished());
+    let (engine, mut synced) = engine(&options, &store, &book, &metrics, &health);
     tasks.add(&engine);
     tokio::select! {
         _ = synced.wait_for(|synced| *synced) => {}
         () = done(stopped.clone()) => return Ok(()),
     }
-    listed.met();
     tracing::info!(
         "everything was listed; serving proxies on {}",
         options.xds_listen
@@ -117,14 +120,17 @@ pub async fn run(
         metrics,
     };
     let result = tokio::select! {
-        lost = part.take(&writer) => match lost {
-            Lost::Released => Ok(()),
-            lost => Err(ControllerError::Lost(lost)),
+        lost = part.take(&writer) => Err(ControllerError::Lost(lost)),
+        ended = &mut proxies => match ended {
+            Ok(ended) => ended.map_err(ControllerError::from),
+            Err(_) => Err(ControllerError::Panicked("the server for proxies")),
         },
-        ended = &mut proxies => ended.unwrap_or(Ok(())).map_err(ControllerError::from),
         () = done(stopped.clone()) => Ok(()),
     };
+    let was_told = *stopped.borrow();
     tracing::info!("stopping; proxies go on with what they have");
+    serving.unmet("this replica is stopping");
+    stopping.send_replace(true);
     // Gives the lease back, if it is held.
     let _ = tokio::time::timeout(STOPPING, leadership.ended()).await;
     // It is told to stop as well, and may have been the first to end: then its result was taken above.
@@ -132,19 +138,7 @@ pub async fn run(
         let _ = tokio::time::timeout(STOPPING, proxies).await;
     }
     // Told to stop, it ends well, whichever part noticed first.
-    if *stopped.borrow() { Ok(()) } else { result }
-}
-
-/// True once `stop` is done.
-fn stopped(stop: impl Future<Output = ()> + Send + 'static) -> watch::Receiver<bool> {
-    let (stopping, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        stop.await;
-        let _ = stopping.send(true);
-        // Kept until everybody has heard.
-        stopping.closed().await;
-    });
-    stopped
+    if was_told { Ok(()) } else { result }
 }
 
 async fn done(mut stopped: watch::Receiver<bool>) {
@@ -203,6 +197,30 @@ impl Known {
             credentials,
         })
     }
+}
+
+/// Starts what makes snapshots of events, and the watches that tell it of them.
+fn engine(
+    options: &Options,
+    store: &Arc<SnapshotStore>,
+    book: &Arc<Book>,
+    metrics: &Arc<Metrics>,
+    health: &Health,
+) -> (JoinHandle<()>, watch::Receiver<bool>) {
+    let listed = health.condition("watches", "nothing was listed by the API server yet");
+    let engine = Engine::new(
+        options.limits,
+        options.local.clone(),
+        Arc::clone(store),
+        Arc::clone(book),
+        Arc::clone(metrics),
+    );
+    let synced = engine.synced();
+    let events = super::watch::start(&options.client, options.limits, metrics);
+    let engine = tokio::spawn(engine.run(events, health.pulse("engine"), listed));
+    let running = engine.abort_handle();
+    health.task("engine", move || !running.is_finished());
+    (engine, synced)
 }
 
 /// Serves proxies, and hears other replicas on the same port.
@@ -299,20 +317,27 @@ async fn count_rejections(mut reports: broadcast::Receiver<Report>, metrics: Arc
 /// Whatever a proxy says on any replica is a reason to look at its vault's status.
 async fn mark_changes(replicas: Arc<Replicas>, book: Arc<Book>, metrics: Arc<Metrics>) {
     let mut changes = replicas.changes();
+    let mut counted = HashMap::new();
+    let (mut connected, mut programmed) = (0, 0);
     loop {
         for node in changes.next().await {
+            let status = replicas.status(&node);
+            let now = (status.connected, status.programmed);
+            let before = if now == (0, 0) {
+                counted.remove(&node)
+            } else {
+                counted.insert(Arc::clone(&node), now)
+            };
+            let before = before.unwrap_or_default();
+            connected = connected + now.0 - before.0;
+            programmed = programmed + now.1 - before.1;
             if let Some((namespace, service)) = node.split_once('/') {
-                book.mark(VaultId {
+                let vault = VaultId {
                     namespace: namespace.to_owned(),
                     service: service.to_owned(),
-                });
+                };
+                book.mark(vault, Look::Status);
             }
-        }
-        let (mut connected, mut programmed) = (0, 0);
-        for vault in book.vaults() {
-            let status = replicas.status(&vault.to_string());
-            connected += status.connected;
-            programmed += status.programmed;
         }
         metrics.proxies_connected.set(number(connected));
         metrics.proxies_programmed.set(number(programmed));

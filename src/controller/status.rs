@@ -19,7 +19,7 @@ mod text;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-pub use difference::{Difference, difference, differs, is_settled};
+pub use difference::{Difference, Urgency, difference, differs, is_settled, urgency};
 pub use events::{EventKind, EventNote, NOTE_LENGTH, events};
 pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 
@@ -80,6 +80,8 @@ pub struct RuleCounts {
 pub struct VaultSeen<'a> {
     /// What its policies come to; none: no policy's target can be read, or the index does not know this one yet.
     pub resolution: Option<&'a VaultResolution>,
+    /// Whether proxies that have rules from before keep them, because this process never accepted a policy of the vault.
+    pub stopgap: bool,
     /// Whether its Service can be walled in: [`target_of`].
     pub target: Result<(), TargetProblem>,
     /// Whether its namespace is being deleted.

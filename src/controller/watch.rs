@@ -67,6 +67,8 @@ impl Kind {
 pub(super) struct StoredPolicy {
     pub(super) id: ObjectName,
     pub(super) uid: String,
+    /// Which write made it: later ones have greater versions.
+    pub(super) version: u64,
     pub(super) generation: i64,
     /// As it was last written.
     pub(super) status: Option<VaultNetworkPolicyStatus>,
@@ -78,7 +80,11 @@ pub(super) struct StoredPolicy {
 #[derive(Debug)]
 pub(super) enum Fact {
     Policy(Box<StoredPolicy>),
-    VirtualNetwork(ObjectName, Box<Result<Object, Refused>>),
+    VirtualNetwork {
+        name: String,
+        uid: String,
+        read: Box<Result<Object, Refused>>,
+    },
     Namespace {
         fact: NamespaceFact,
         phase: Option<String>,
@@ -124,9 +130,10 @@ pub(super) fn start(
     let networks = ApiResource::erase::<VirtualNetwork>(&());
     let networks: Api<DynamicObject> = Api::all_with(client.clone(), &networks);
     tokio::spawn(watch(Kind::VirtualNetwork).run(networks, move |object| {
-        let id = name_of(&object);
+        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let read = objects::read_custom("VirtualNetwork", value_of(object), &limits);
-        Some(Fact::VirtualNetwork(id, Box::new(read)))
+        let read = Box::new(read);
+        Some(Fact::VirtualNetwork { name, uid, read })
     }));
     tokio::spawn(
         watch(Kind::Namespace).run(Api::<Namespace>::all(client.clone()), |object| {
@@ -247,11 +254,19 @@ pub(super) fn name_of<K: Resource>(object: &K) -> ObjectName {
     }
 }
 
+/// Which write made an object: later ones have greater versions.
+pub(super) fn version_of<K: Resource>(object: &K) -> u64 {
+    let version = object.resource_version();
+    let version = version.and_then(|version| version.parse().ok());
+    version.unwrap_or_default()
+}
+
 fn policy(object: DynamicObject, limits: &Limits) -> Fact {
     let status = object.data.get("status").cloned();
     Fact::Policy(Box::new(StoredPolicy {
         id: name_of(&object),
         uid: object.uid().unwrap_or_default(),
+        version: version_of(&object),
         generation: object.metadata.generation.unwrap_or_default(),
         status: status.and_then(|status| serde_json::from_value(status).ok()),
         read: objects::read_custom("VaultNetworkPolicy", value_of(object), limits),

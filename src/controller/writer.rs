@@ -12,19 +12,21 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::book::{Book, PolicyEntry, VaultEntry};
+use super::book::{Book, Look, PolicyEntry, VaultEntry};
 use super::certificates::Authority;
-use super::children::{Children, WriteError};
+use super::children::{ChildKind, Children, WriteError, name_of};
 use super::clock::Clock;
 use super::fleet::FleetMaker;
 use super::leader::{Lost, Term};
 use super::operations::{Metrics, WriteResult};
 use super::replicas::Replicas;
-use super::status::{self, EventKind, PolicySeen, RuleCounts, VaultSeen};
-use crate::api::{GROUP, VERSION, VaultNetworkPolicy};
+use super::status::{self, EventKind, PolicySeen, RuleCounts, Urgency, VaultSeen};
+use super::watch::version_of;
+use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
+use crate::compile::firewall_name;
 use crate::index::ObjectName;
 use crate::index::objects::Object;
 use crate::policy::VaultId;
@@ -35,6 +37,10 @@ const FIELD_MANAGER: &str = "vaultwall-status";
 const AT_ONCE: usize = 8;
 /// How long a state may last before it is written although it is one that passes.
 const SETTLING: Duration = Duration::from_millis(500);
+/// How long what follows the coming and going of pods waits, so that a busy cluster does not cost a write for each.
+const COUNTING: Duration = Duration::from_secs(10);
+/// How long after the begin of a term proxies may be on their way to another replica: Envoy tries again after at most 30 s.
+const RECONNECTING: Duration = Duration::from_secs(45);
 /// Waits after failures: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// How often everything is looked at though nothing was seen to change.
@@ -55,47 +61,114 @@ pub(super) struct Writer {
 
 /// What came of a look at a vault.
 enum Looked {
-    /// All is as it should be.
-    Done,
-    /// It is to be looked at again by itself.
-    Unsettled,
-    /// Something failed and was said.
-    Failed,
+    /// What could be written is; the rest waits.
+    Done(Waiting),
+    /// Something could not be done and was said.
+    Again,
 }
 
-/// A vault that is to be looked at later.
+/// Since when something of a vault's status waits to be written; none: nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Waiting {
+    /// Whether a proxy was heard in this term.
+    heard: bool,
+    /// A state that passes, mostly.
+    settling: Option<Instant>,
+    /// Counts.
+    counting: Option<Instant>,
+    /// Proxies that were there and have not come back yet.
+    reconnecting: bool,
+}
+
+impl Waiting {
+    /// Whether what is as urgent as this waits on; then that is noted in `still`.
+    fn goes_on(self, urgency: Urgency, still: &mut Self) -> bool {
+        let now = Instant::now();
+        let (since, note, patience) = match urgency {
+            Urgency::None => return true,
+            Urgency::Now => return false,
+            Urgency::Reconnecting => {
+                still.reconnecting = true;
+                return true;
+            }
+            Urgency::Settling => (self.settling, &mut still.settling, SETTLING),
+            Urgency::Counting => (self.counting, &mut still.counting, COUNTING),
+        };
+        let since = since.unwrap_or(now);
+        let goes_on = now < since + patience;
+        if goes_on {
+            *note = Some(since);
+        }
+        goes_on
+    }
+
+    /// When to look again.
+    fn due(self, term_began: Instant) -> Option<Instant> {
+        let settling = self.settling.map(|since| since + SETTLING);
+        let counting = self.counting.map(|since| since + COUNTING);
+        let reconnecting = self.reconnecting.then(|| term_began + RECONNECTING);
+        let all = [settling, counting, reconnecting];
+        all.into_iter().flatten().min()
+    }
+}
+
+/// Vaults that are to be looked at later.
 #[derive(Default)]
 struct Later {
-    /// When.
-    due: BTreeMap<VaultId, Instant>,
+    /// When, and at what.
+    due: BTreeMap<VaultId, (Instant, Look)>,
     /// How long the wait was, for those that failed.
     waits: BTreeMap<VaultId, Duration>,
+    waiting: BTreeMap<VaultId, Waiting>,
 }
 
 impl Later {
-    fn failed(&mut self, vault: VaultId) {
+    fn again(&mut self, vault: VaultId) {
         let wait = self.waits.entry(vault.clone()).or_insert(RETRY.0 / 2);
         *wait = (*wait * 2).min(RETRY.1);
-        self.due.insert(vault, Instant::now() + *wait);
+        self.due
+            .insert(vault, (Instant::now() + *wait, Look::Objects));
+    }
+
+    fn done(&mut self, vault: VaultId, waiting: Waiting, term_began: Instant) {
+        self.waits.remove(&vault);
+        if waiting == Waiting::default() {
+            self.waiting.remove(&vault);
+        } else {
+            self.waiting.insert(vault.clone(), waiting);
+        }
+        match waiting.due(term_began) {
+            Some(due) => self.due.insert(vault, (due, Look::Status)),
+            None => self.due.remove(&vault),
+        };
+    }
+
+    /// Where objects could not be written, a look at the status alone would find nothing wrong.
+    fn at_least(&self, vault: &VaultId, look: Look) -> Look {
+        if self.waits.contains_key(vault) {
+            Look::Objects
+        } else {
+            look
+        }
     }
 
     fn next(&self) -> Option<Instant> {
-        self.due.values().min().copied()
+        self.due.values().map(|(due, _)| *due).min()
     }
 
-    fn take_due(&mut self) -> Vec<VaultId> {
+    fn take_due(&mut self) -> BTreeMap<VaultId, Look> {
         let now = Instant::now();
-        let due: Vec<VaultId> = self
-            .due
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(vault, _)| vault.clone())
-            .collect();
-        for vault in &due {
-            self.due.remove(vault);
-        }
-        due
+        let is_due = |_: &VaultId, (due, _): &mut (Instant, Look)| *due <= now;
+        let due = self.due.extract_if(.., is_due);
+        due.map(|(vault, (_, look))| (vault, look)).collect()
     }
+}
+
+/// A term as leader, and since when.
+#[derive(Clone, Copy)]
+struct Leading<'a> {
+    term: &'a Term,
+    began: Instant,
 }
 
 impl Writer {
@@ -103,49 +176,61 @@ impl Writer {
     pub(super) async fn run(&self, term: &Term) -> Lost {
         self.children.listed().await;
         self.book.mark_all();
+        let leading = Leading {
+            term,
+            began: Instant::now(),
+        };
         let mut authority = self.authority.clone();
-        let mut waiting: BTreeSet<VaultId> = BTreeSet::new();
+        let mut marked: BTreeMap<VaultId, Look> = BTreeMap::new();
         let mut busy: BTreeSet<VaultId> = BTreeSet::new();
-        let mut unsettled: BTreeMap<VaultId, Instant> = BTreeMap::new();
         let mut later = Later::default();
         let mut looking = FuturesUnordered::new();
+        let mut resync = Box::pin(self.clock.sleep(RESYNC));
         loop {
-            let ready: Vec<VaultId> = waiting
-                .iter()
+            let ready: Vec<VaultId> = marked
+                .keys()
                 .filter(|vault| !busy.contains(*vault))
                 .take(AT_ONCE.saturating_sub(busy.len()))
                 .cloned()
                 .collect();
             for vault in ready {
-                waiting.remove(&vault);
+                let Some(look) = marked.remove(&vault) else {
+                    continue;
+                };
+                let look = later.at_least(&vault, look);
+                let waiting = later.waiting.get(&vault).copied().unwrap_or_default();
                 busy.insert(vault.clone());
-                let since = unsettled.get(&vault).copied();
                 looking.push(async move {
-                    let looked = self.look_at(&vault, term, since).await;
+                    let looked = self.look_at(&vault, look, leading, waiting).await;
                     (vault, looked)
                 });
             }
             let next = later.next();
-            tokio::select! {
-                marked = self.book.take_marked() => waiting.extend(marked),
+            let news = tokio::select! {
+                news = self.book.take_marked() => news,
                 Some((vault, looked)) = looking.next() => {
                     busy.remove(&vault);
                     match looked {
                         Err(lost) => return lost,
-                        Ok(Looked::Done) => {
-                            unsettled.remove(&vault);
-                            later.waits.remove(&vault);
-                        }
-                        Ok(Looked::Unsettled) => {
-                            let since = *unsettled.entry(vault.clone()).or_insert_with(Instant::now);
-                            later.due.insert(vault, since + SETTLING);
-                        }
-                        Ok(Looked::Failed) => later.failed(vault),
+                        Ok(Looked::Done(waiting)) => later.done(vault, waiting, leading.began),
+                        Ok(Looked::Again) => later.again(vault),
                     }
+                    continue;
                 }
-                () = until(next) => waiting.extend(later.take_due()),
-                () = self.clock.sleep(RESYNC) => self.book.mark_all(),
-                Ok(()) = authority.changed() => self.book.mark_all(),
+                () = until(next) => later.take_due(),
+                () = &mut resync => {
+                    resync.set(self.clock.sleep(RESYNC));
+                    self.book.mark_all();
+                    continue;
+                }
+                Ok(()) = authority.changed() => {
+                    self.book.mark_all();
+                    continue;
+                }
+            };
+            for (vault, look) in news {
+                let marked = marked.entry(vault).or_insert(look);
+                *marked = (*marked).max(look);
             }
         }
     }
@@ -153,42 +238,44 @@ impl Writer {
     async fn look_at(
         &self,
         vault: &VaultId,
-        term: &Term,
-        unsettled_since: Option<Instant>,
+        look: Look,
+        leading: Leading<'_>,
+        waiting: Waiting,
     ) -> Result<Looked, Lost> {
         let Some(entry) = self.book.vault(vault) else {
-            let exists = |uid: &str| self.book.has_policy(uid);
-            return match self.children.retire(term, vault, exists).await {
-                Ok(()) => Ok(Looked::Done),
+            return match self.children.retire(leading.term, vault).await {
+                Ok(true) => Ok(Looked::Done(Waiting::default())),
+                Ok(false) => Ok(Looked::Again),
                 Err(WriteError::Lost(lost)) => Err(lost),
                 Err(error) => {
                     tracing::error!(%vault, "{error}; it is tried again");
-                    Ok(Looked::Failed)
+                    Ok(Looked::Again)
                 }
             };
         };
         let terminating = self.book.is_terminating(&vault.namespace);
-        let problem = if terminating || entry.target.is_err() {
+        let problem = if look < Look::Objects || terminating || entry.target.is_err() {
             None
         } else {
-            self.apply(vault, &entry, term).await?
+            self.apply(vault, &entry, leading.term).await?
         };
         if let Some(problem) = &problem {
             tracing::error!(%vault, "{problem}; it is tried again");
         }
-        let unsettled = self
+        let told = self
             .tell(
                 vault,
                 &entry,
                 problem.as_deref(),
                 terminating,
-                term,
-                unsettled_since,
+                leading,
+                waiting,
             )
             .await?;
-        Ok(match (problem, unsettled) {
-            (Some(_), _) => Looked::Failed,
-            (None, looked) => looked,
+        Ok(if problem.is_some() {
+            Looked::Again
+        } else {
+            told
         })
     }
 
@@ -216,6 +303,9 @@ impl Writer {
             .set_proxy_certificate_expiry(vault, wanted.certificate_expiry);
         let mut problem = None;
         for (kind, object) in &wanted.objects {
+            if entry.stopgap && self.keeps_settings(vault, *kind, object) {
+                continue;
+            }
             match self.children.ensure(term, *kind, object).await {
                 Ok(_) => {}
                 Err(WriteError::Lost(lost)) => return Err(lost),
@@ -225,6 +315,17 @@ impl Writer {
             }
         }
         Ok(problem.or(wanted.problem))
+    }
+
+    /// Whether an object is there that was made from settings which nobody knows any more.
+    fn keeps_settings(&self, vault: &VaultId, kind: ChildKind, object: &Value) -> bool {
+        let of_settings = match kind {
+            ChildKind::Service | ChildKind::Deployment => true,
+            // The wall around the vault's pods has none.
+            ChildKind::NetworkPolicy => name_of(object).name == firewall_name(&vault.service),
+            _ => false,
+        };
+        of_settings && self.children.get(kind, &name_of(object)).is_some()
     }
 
     fn policies(&self, entry: &VaultEntry) -> Vec<PolicyEntry> {
@@ -239,12 +340,13 @@ impl Writer {
         entry: &VaultEntry,
         apply_error: Option<&str>,
         terminating: bool,
-        term: &Term,
-        unsettled_since: Option<Instant>,
+        leading: Leading<'_>,
+        waiting: Waiting,
     ) -> Result<Looked, Lost> {
         let proxies = self.replicas.status(&vault.to_string());
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
+            stopgap: entry.stopgap,
             target: entry.target.as_ref().map(|_| ()).map_err(Clone::clone),
             terminating,
             apply_error,
@@ -254,8 +356,12 @@ impl Writer {
             endpoint: Some(self.fleet.endpoint(vault, entry.ports.data)),
             management_endpoint: Some(self.fleet.endpoint(vault, entry.ports.management)),
         };
-        let patience_is_over = unsettled_since.is_some_and(|since| since.elapsed() >= SETTLING);
-        let mut looked = Looked::Done;
+        let mut still = Waiting {
+            heard: waiting.heard || proxies.connected > 0,
+            ..Waiting::default()
+        };
+        let reconnecting = !still.heard && leading.began.elapsed() < RECONNECTING;
+        let mut failed = false;
         for policy in self.policies(entry) {
             let stored = policy.stored.status.as_ref();
             let rules = match &policy.stored.read {
@@ -273,29 +379,38 @@ impl Writer {
                 rules,
             };
             let wanted = status::status_of(&policy_seen, &seen, self.clock.now());
-            if !status::differs(stored, &wanted) {
+            let urgency = status::urgency(stored, &wanted, reconnecting);
+            if waiting.goes_on(urgency, &mut still) {
                 continue;
             }
-            if !status::is_settled(&wanted) && !patience_is_over {
-                looked = Looked::Unsettled;
-                continue;
+            leading.term.still_valid()?;
+            match self.write_status(&policy, &wanted, leading.term).await {
+                Ok(true) => {
+                    self.announce(&policy, stored, &wanted, leading.term)
+                        .await?;
+                }
+                // Deleted meanwhile.
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(policy = %policy.stored.id, "its status cannot be written: {error}");
+                    failed = true;
+                }
             }
-            term.still_valid()?;
-            if let Err(error) = self.write_status(&policy, &wanted).await {
-                tracing::error!(policy = %policy.stored.id, "its status cannot be written: {error}");
-                looked = Looked::Failed;
-                continue;
-            }
-            self.announce(&policy, stored, &wanted).await;
         }
-        Ok(looked)
+        Ok(if failed {
+            Looked::Again
+        } else {
+            Looked::Done(still)
+        })
     }
 
+    /// Whether it was written; a policy that was deleted meanwhile has no status.
     async fn write_status(
         &self,
         policy: &PolicyEntry,
-        wanted: &crate::api::VaultNetworkPolicyStatus,
-    ) -> Result<(), kube::Error> {
+        wanted: &VaultNetworkPolicyStatus,
+        term: &Term,
+    ) -> Result<bool, kube::Error> {
         let ObjectName { namespace, name } = &policy.stored.id;
         let api: Api<VaultNetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
         let patch = json!({
@@ -306,18 +421,20 @@ impl Writer {
             "status": status::own_part(wanted),
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let answer = api
-            .patch_status(name, &parameters, &Patch::Apply(&patch))
+        let patch = Patch::Apply(&patch);
+        let answer = term
+            .limited(api.patch_status(name, &parameters, &patch))
             .await;
         self.metrics
             .wrote("VaultNetworkPolicy/status", WriteResult::of(&answer));
         match answer {
             Ok(written) => {
-                self.book.status_written(&policy.stored, written.status);
-                Ok(())
+                let version = version_of(&written);
+                self.book
+                    .status_written(&policy.stored, written.status, version);
+                Ok(true)
             }
-            // Deleted meanwhile.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -326,9 +443,10 @@ impl Writer {
     async fn announce(
         &self,
         policy: &PolicyEntry,
-        stored: Option<&crate::api::VaultNetworkPolicyStatus>,
-        wanted: &crate::api::VaultNetworkPolicyStatus,
-    ) {
+        stored: Option<&VaultNetworkPolicyStatus>,
+        wanted: &VaultNetworkPolicyStatus,
+        term: &Term,
+    ) -> Result<(), Lost> {
         let ObjectName { namespace, name } = &policy.stored.id;
         let regarding = ObjectReference {
             api_version: Some(format!("{GROUP}/{VERSION}")),
@@ -349,12 +467,16 @@ impl Writer {
                 action: note.action.to_owned(),
                 secondary: None,
             };
-            let answer = self.recorder.publish(&event, &regarding).await;
+            term.still_valid()?;
+            let answer = term
+                .limited(self.recorder.publish(&event, &regarding))
+                .await;
             self.metrics.wrote("Event", WriteResult::of(&answer));
             if let Err(error) = answer {
                 tracing::warn!(policy = %policy.stored.id, "an event cannot be posted: {error}");
             }
         }
+        Ok(())
     }
 }
 

@@ -60,7 +60,12 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     });
     sandbox.server.apply(&policy("web", "web"));
     sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
-    let before = writes(&sandbox);
+    // The last thing that is written.
+    let before = soon("its event", || {
+        let before = writes(&sandbox);
+        let is_event = |record: &AuditRecord| record.resource == "events";
+        before.1.last().is_some_and(is_event).then_some(before)
+    });
     let mut renewed = before.0;
     let begin = Timestamp::now();
     // Time goes on when the lease was renewed at the moment before.

@@ -12,6 +12,7 @@ mod authority;
 mod client;
 mod enforcement;
 mod idle;
+mod keeping;
 #[path = "../kubernetes/mod.rs"]
 mod kubernetes;
 #[path = "../loopback/mod.rs"]

@@ -302,7 +302,7 @@ fn a_write_without_an_answer_is_looked_up_before_the_next() {
 #[test]
 fn a_term_that_was_said_to_be_over_stays_over() {
     let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);
-    let term = Term::new(clock, seconds(10), seconds(10));
+    let term = Term::new(clock, seconds(10), Timing::default());
     let other = term.clone();
     assert_eq!(term.still_valid(), Ok(()));
     hands.advance(seconds(9));

@@ -195,7 +195,7 @@ impl Metrics {
         );
         all.register(
             "watch_restarts",
-            "Watches that had to list everything again, by kind of object",
+            "Watches that were interrupted and went on, by kind of object",
             self.watch_restarts.clone(),
         );
         all.register_with_unit(

@@ -94,6 +94,10 @@ impl Finding<'_> {
             InForce::Current | InForce::Earlier => {
                 "the last accepted form of this policy stays in force".to_owned()
             }
+            InForce::Nothing if self.vault.stopgap => format!(
+                "no policy of the vault {vault} was accepted since the operator was started, so proxies keep the rules \
+                 that they had before, and one that has none denies everything"
+            ),
             InForce::Nothing if seen.resolution.firewall.policies.is_empty() => {
                 format!(
                     "no policy of the vault {vault} is accepted, so the vault denies everything"
@@ -192,9 +196,13 @@ impl Finding<'_> {
             );
             return (Reason::EarlierFormInForce, message);
         }
-        let message = format!(
-            "generation {generation} is not accepted (see Accepted), and nothing of this policy is in force"
-        );
+        let in_force = if self.vault.stopgap {
+            "nothing of it is in force; proxies keep the rules that they had before the operator was started"
+        } else {
+            "nothing of this policy is in force"
+        };
+        let message =
+            format!("generation {generation} is not accepted (see Accepted), and {in_force}");
         (refused, message)
     }
 

@@ -18,6 +18,54 @@ pub enum Difference {
     Major,
 }
 
+/// How soon a status has to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Never: nothing differs.
+    None,
+    /// Not before proxies had the time to come back.
+    Reconnecting,
+    /// Unless it passes in a moment.
+    Settling,
+    /// With what else will have changed a little later.
+    Counting,
+    /// At once.
+    Now,
+}
+
+/// How soon the wanted status has to be written. `reconnecting`: proxies may be on their way to this replica yet, so that
+/// a policy is not said to be unknown because the operator was started again.
+pub fn urgency(
+    stored: Option<&VaultNetworkPolicyStatus>,
+    wanted: &VaultNetworkPolicyStatus,
+    reconnecting: bool,
+) -> Urgency {
+    match difference(stored, wanted) {
+        Difference::None => Urgency::None,
+        _ if reconnecting && lacks_proxies(stored, wanted) => Urgency::Reconnecting,
+        _ if !is_settled(wanted) => Urgency::Settling,
+        Difference::Minor => Urgency::Counting,
+        Difference::Major => Urgency::Now,
+    }
+}
+
+/// Whether all that is new is that proxies which had this generation in force are not heard.
+fn lacks_proxies(
+    stored: Option<&VaultNetworkPolicyStatus>,
+    wanted: &VaultNetworkPolicyStatus,
+) -> bool {
+    let reason_is = |status: &VaultNetworkPolicyStatus, reason: Reason| {
+        let mut conditions = status.conditions.iter();
+        conditions.any(|found| {
+            found.type_ == ConditionType::Programmed.name()
+                && found.observed_generation == wanted.observed_generation
+                && found.reason == reason.name()
+        })
+    };
+    stored.is_some_and(|stored| reason_is(stored, Reason::Programmed))
+        && reason_is(wanted, Reason::NoProxies)
+}
+
 /// Whether the wanted status says anything that the stored one does not.
 pub fn differs(
     stored: Option<&VaultNetworkPolicyStatus>,

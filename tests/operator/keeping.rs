@@ -1,0 +1,208 @@
+//! What the operator leaves as it is when it starts again or meets what is not its own, and what it takes away.
+
+use std::net::SocketAddrV4;
+
+use serde_json::{Value, json};
+use vaultwall::policy::Limits;
+
+use crate::client::Client;
+use crate::client::Verdict::{Allowed, Denied};
+use crate::enforcement::policy;
+use crate::objects::{CHILDREN, get, patches, writes};
+use crate::sandbox::{OTHER_POD, Operator, POD, Sandbox, soon};
+
+/// A policy that admission takes and the operator does not.
+fn too_wide(name: &str, target: &str) -> String {
+    let rules: Vec<Value> = (0..128)
+        .map(|n| json!({"value": format!("203.0.113.{n}")}))
+        .collect();
+    json!({
+        "apiVersion": "vaultwall.dev/v1alpha1",
+        "kind": "VaultNetworkPolicy",
+        "metadata": {"name": name, "namespace": "vault"},
+        "spec": {"targetRef": {"name": target, "port": 8200}, "ipRules": rules},
+    })
+    .to_string()
+}
+
+/// A sandbox with admission that takes more than the operator.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.server.install_crds_with(&Limits {
+        ip_rules: 200,
+        ..Limits::default()
+    });
+    sandbox
+}
+
+/// Waits until the operator has heard a proxy that has everything in force.
+fn hears_a_proxy(operator: &Operator) {
+    let server = SocketAddrV4::new(operator.address, 8080);
+    soon("its proxy", || {
+        let mut client = Client::new(operator.address, server);
+        let answer = client.send("GET", "/metrics", "").ok()?;
+        let line = "\nvaultwall_proxies_programmed 1\n";
+        answer.body.contains(line).then_some(())
+    });
+}
+
+fn programmed_since(sandbox: &Sandbox, policy: &str) -> Value {
+    let policy = get(sandbox, &format!("vnp/{policy}")).unwrap();
+    let conditions = policy["status"]["conditions"].as_array().unwrap();
+    let programmed = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Programmed");
+    programmed.unwrap()["lastTransitionTime"].clone()
+}
+
+#[test]
+fn an_operator_that_starts_again_writes_nothing() {
+    let sandbox = Sandbox::new();
+    let operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    sandbox.server.apply(&policy("batch", "batch"));
+    let _proxy = sandbox.proxy();
+    for name in ["web", "batch"] {
+        sandbox.condition(name, "Programmed", "True", "Programmed");
+    }
+    let since = programmed_since(&sandbox, "web");
+    operator.stop();
+    let before = writes(&sandbox).len();
+
+    let operator = sandbox.operator_at("again", sandbox.operators);
+    hears_a_proxy(&operator);
+    // It is busy with a third policy, after everything else was looked at: of that come each object's third owner and the
+    // third status, and nothing else.
+    sandbox.server.apply(&policy("third", "third"));
+    sandbox.condition("third", "Programmed", "True", "Programmed");
+    let new = writes(&sandbox).split_off(before);
+    assert_eq!(patches(&new), [1; CHILDREN.len()], "{new:#?}");
+    let of_status = |name: &str| {
+        let write = format!("patch vaultnetworkpolicies {name}");
+        new.iter().filter(|new| **new == write).count()
+    };
+    assert_eq!((of_status("web"), of_status("batch")), (0, 0), "{new:#?}");
+    assert_eq!(since, programmed_since(&sandbox, "web"));
+}
+
+#[test]
+fn what_a_policy_no_longer_says_is_taken_away() {
+    let sandbox = Sandbox::new();
+    let _operator = sandbox.operator();
+    let mut web: Value = serde_saphyr::from_str(&policy("web", "web")).unwrap();
+    web["spec"]["proxy"] = json!({
+        "replicas": 3,
+        "resources": {"limits": {"cpu": "1", "memory": "512Mi"}},
+        "service": {"annotations": {"example.com/internet-facing": "true"}},
+    });
+    sandbox.server.apply(&web.to_string());
+    let annotation =
+        |service: &Value| service["metadata"]["annotations"]["example.com/internet-facing"].clone();
+    let limits = |deployment: &Value| {
+        deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"].clone()
+    };
+    soon("what it says", || {
+        let service = get(&sandbox, "service/openbao-firewall")?;
+        let deployment = get(&sandbox, "deployment/openbao-firewall")?;
+        (annotation(&service) == "true" && limits(&deployment)["cpu"] == "1").then_some(())
+    });
+    web["spec"]["proxy"] = json!({"replicas": 3, "resources": {"limits": {"memory": "512Mi"}}});
+    sandbox.server.apply(&web.to_string());
+    soon("what it still says", || {
+        let service = get(&sandbox, "service/openbao-firewall")?;
+        let deployment = get(&sandbox, "deployment/openbao-firewall")?;
+        let is_so = annotation(&service).is_null()
+            && limits(&deployment) == json!({"memory": "512Mi"})
+            && deployment["spec"]["replicas"] == 3;
+        is_so.then_some(())
+    });
+}
+
+#[test]
+fn what_somebody_else_made_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let _operator = sandbox.operator();
+    let theirs = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "openbao-firewall", "namespace": "vault"},
+        "stringData": {"password": "theirs"},
+    });
+    sandbox.server.apply(&theirs.to_string());
+    let before = get(&sandbox, "secret/openbao-firewall").unwrap();
+    sandbox.server.apply(&policy("web", "web"));
+    let message = sandbox.condition("web", "Programmed", "False", "ApplyFailed");
+    assert!(
+        message.contains("Secret vault/openbao-firewall is there already")
+            && message.contains("app.kubernetes.io/managed-by=vaultwall"),
+        "{message}"
+    );
+    assert_eq!(before, get(&sandbox, "secret/openbao-firewall").unwrap());
+    sandbox.must(&["delete", "secret", "-n", "vault", "openbao-firewall"]);
+    let _proxy = sandbox.proxy();
+    sandbox.condition("web", "Programmed", "True", "Programmed");
+}
+
+#[test]
+fn a_deleted_policy_takes_its_rules_along_although_an_invalid_one_stays() {
+    let sandbox = sandbox();
+    let _operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    let _proxy = sandbox.proxy();
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.server.apply(&too_wide("wide", "openbao"));
+    sandbox.condition("wide", "Accepted", "False", "Invalid");
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
+    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Denied)]);
+}
+
+#[test]
+fn a_refused_edit_and_a_restart_change_nothing() {
+    let sandbox = sandbox();
+    let operator = sandbox.operator();
+    let mut web: Value = serde_saphyr::from_str(&policy("web", "web")).unwrap();
+    web["spec"]["proxy"] = json!({"replicas": 3});
+    sandbox.server.apply(&web.to_string());
+    let proxy = sandbox.proxy();
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    operator.stop();
+    sandbox.server.apply(&too_wide("web", "openbao"));
+    let operator = sandbox.operator_at("second", sandbox.operators);
+    let message = sandbox.condition("web", "Accepted", "False", "Invalid");
+    assert!(
+        message.contains("proxies keep the rules that they had before"),
+        "{message}"
+    );
+    // Nobody knows the rules and settings of before any more, but those who have them.
+    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    let deployment = get(&sandbox, "deployment/openbao-firewall").unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    drop(proxy);
+    let _cold = sandbox.proxy();
+    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Denied)]);
+
+    // Refused, it may be aimed where it will: the wall stays where it stood.
+    operator.stop();
+    sandbox.server.apply(&too_wide("web", "other"));
+    let _operator = sandbox.operator_at("third", sandbox.operators);
+    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: other}\n  \
+                 ports: [{port: 8200}]\n";
+    sandbox.server.apply(other);
+    // A look at the vault of before comes first.
+    let policy = policy("of-other", "web").replace("openbao", "other");
+    sandbox.server.apply(&policy);
+    soon("the other vault's firewall", || {
+        get(&sandbox, "poddisruptionbudget/other-firewall")
+    });
+    for object in CHILDREN {
+        assert!(get(&sandbox, object).is_some(), "{object}");
+    }
+    // Accepted, it counts.
+    sandbox
+        .server
+        .apply(&web.to_string().replace("openbao", "other"));
+    for object in CHILDREN {
+        soon(object, || get(&sandbox, object).is_none().then_some(()));
+    }
+}
