@@ -1,7 +1,7 @@
 //! `vaultwall controller`: the operator.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::cluster::{ClusterArgs, connect};
 use super::serve::{upstream, vault};
@@ -43,9 +43,12 @@ pub(super) struct Controller {
     /// Where proxies find this; left out: the Service `vaultwall` in the operator's own namespace.
     #[arg(long, value_name = "HOST:PORT", value_parser = upstream)]
     xds_address: Option<Upstream>,
-    /// Where other replicas find this one; left out: `--xds-address`.
+    /// Where other replicas find this one, and no other; left out: the pod's address, with the port of `--xds-listen`.
     #[arg(long, value_name = "HOST:PORT", env = "VAULTWALL_ADVERTISE", value_parser = upstream)]
     advertise: Option<Upstream>,
+    /// Address of this replica's pod.
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    pod_ip: Option<IpAddr>,
     /// Where health and metrics are served.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     operations_listen: SocketAddr,
@@ -80,18 +83,26 @@ impl Controller {
 
     async fn options(self) -> Result<Options, super::Failure> {
         let client = connect(&self.cluster).await?;
+        let advertised = self.advertised();
         let xds_address = self.xds_address.unwrap_or_else(|| Upstream {
             host: format!("vaultwall.{}.svc", self.own_namespace),
             port: self.xds_listen.port(),
         });
-        let advertise = self.advertise.unwrap_or_else(|| xds_address.clone());
+        let advertise = advertised.unwrap_or_else(|| {
+            let Upstream { host, port } = &xds_address;
+            tracing::warn!(
+                "other replicas are told to find this one at {host}:{port}, which may lead to any: with several, set POD_IP to the \
+                 pod's address (status.podIP), or give --advertise, or status does not know of all proxies"
+            );
+            format!("{host}:{port}")
+        });
         Ok(Options {
             client,
             namespace: self.own_namespace,
             name: self.name,
             xds_listen: self.xds_listen,
             xds_address: (xds_address.host, xds_address.port),
-            advertise: format!("{}:{}", advertise.host, advertise.port),
+            advertise,
             operations_listen: self.operations_listen,
             proxy_image: self.proxy_image,
             limits: self.limits.into(),
@@ -99,6 +110,16 @@ impl Controller {
             lease: Timing::default(),
             clock: Clock::system(),
         })
+    }
+
+    /// Where this replica is found and no other, if that is known.
+    fn advertised(&self) -> Option<String> {
+        if let Some(Upstream { host, port }) = &self.advertise {
+            return Some(format!("{host}:{port}"));
+        }
+        let listen = self.xds_listen;
+        let own = self.pod_ip.unwrap_or(listen.ip());
+        (!own.is_unspecified()).then(|| SocketAddr::new(own, listen.port()).to_string())
     }
 }
 
@@ -126,4 +147,43 @@ fn local_proxy(text: &str) -> Result<(VaultId, LocalProxy), String> {
     };
     let listen = listen.parse().map_err(|_| wanted)?;
     Ok((vault(name)?, LocalProxy { listen, upstream }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        controller: Controller,
+    }
+
+    #[test]
+    fn where_other_replicas_find_this_one() {
+        for (arguments, found) in [
+            (&[][..], None),
+            (&["--xds-listen", "[::]:8500"], None),
+            (&["--xds-address", "operator.example:8500"], None),
+            (&["--xds-listen", "127.0.0.2:85"], Some("127.0.0.2:85")),
+            (&["--pod-ip", "10.0.0.7"], Some("10.0.0.7:8500")),
+            (&["--pod-ip", "fd00::7"], Some("[fd00::7]:8500")),
+            (
+                &["--pod-ip", "10.0.0.7", "--xds-listen", "127.0.0.2:85"],
+                Some("10.0.0.7:85"),
+            ),
+            (
+                &["--pod-ip", "10.0.0.7", "--advertise", "here.example:1"],
+                Some("here.example:1"),
+            ),
+        ] {
+            let Program { controller } =
+                Program::try_parse_from([&["program"], arguments].concat()).unwrap();
+            assert_eq!(controller.advertised().as_deref(), found, "{arguments:?}");
+        }
+    }
 }

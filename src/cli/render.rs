@@ -20,12 +20,16 @@ use crate::index::{Index, VaultResolution};
 use crate::policy::{Firewall, Limits, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
 use rendered::RenderedVault;
 
+/// What nobody finds in the output.
+const LEFT_OUT: &str = "left out: the Secret <service>-firewall with the proxies' certificate, and the objects' owners; only the \
+                        operator has them\n";
+
 /// Print the `NetworkPolicies`, the proxies' objects and the Envoy resources that the policies in files or in the cluster come to.
 ///
 /// Without -f it reads the cluster: what is printed is what the operator makes of it.
 /// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies`, the objects of its proxies
-/// and then its Envoy resources, each with its `@type`. Certificates and owners are left out of the proxies' objects: only the
-/// operator has them. What is invalid is not rendered, and neither is anything beside it.
+/// and then its Envoy resources, each with its `@type`. The Secret with the proxies' certificate is left out, and so are the
+/// objects' owners: only the operator has them. What is invalid is not rendered, and neither is anything beside it.
 #[derive(clap::Args, Debug)]
 pub(super) struct Render {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
@@ -108,6 +112,9 @@ impl Render {
                 tracing::warn!("vault {}: {warning}", vault.vault);
             }
         }
+        if !rendered.is_empty() {
+            output::say(LEFT_OUT);
+        }
         match self.output_dir.take() {
             Some(folder) => write(output, &rendered, &folder)?,
             None => print(output, &rendered)?,
@@ -185,12 +192,12 @@ impl Render {
         )
     }
 
-    /// The proxies' objects, without what only the operator has.
+    /// The proxies' objects, without what only the operator has: certificates, and so the Secret, and owners.
     fn fleet(&self, resolution: &Resolution) -> Result<Vec<Value>, Failure> {
         let Firewall { vault, port, .. } = &resolution.firewall;
         let ports = ProxyPorts::of(*port);
         let Upstream { host, port } = &self.xds_address;
-        let mut fleet = fleet::objects(&FleetInputs {
+        let fleet = fleet::objects(&FleetInputs {
             vault,
             ports,
             settings: &resolution.proxy,
@@ -199,8 +206,10 @@ impl Render {
             identity: &Identity::default(),
             owners: &[],
         });
-        fleet.secret.data = None;
-        Ok(fleet.to_json()?)
+        let mut objects = fleet.to_json()?;
+        // Its type wants a certificate and a key, and the API server takes none without them.
+        objects.retain(|object| object.get("kind") != Some(&json!("Secret")));
+        Ok(objects)
     }
 
     /// A proxy in the cluster, apart from what the command line says otherwise.

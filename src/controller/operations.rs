@@ -38,7 +38,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address} for health and metrics: {source}; choose another address, or stop what uses it"
+    "cannot listen on {address} for health and metrics: {source}; choose another address with --operations-listen, or stop what uses it"
 )]
 pub struct ListenError {
     address: SocketAddr,

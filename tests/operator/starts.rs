@@ -73,9 +73,10 @@ fn what_is_wrong_at_the_start_is_said_and_ends_it() {
     );
     let text = folder.path().join("text");
     std::fs::write(&text, "no kubeconfig").unwrap();
-    // With the parser's view of the place, on lines of its own.
-    let said = fails(&text, address);
-    says(said.lines().next().unwrap(), &["is not a kubeconfig"]);
+    says(
+        &fails(&text, address),
+        &["is not a kubeconfig", "line 1 column 1", "--kubeconfig"],
+    );
     let valid = server.kubeconfig_for("operator", &["system:masters"]);
     let nowhere = folder.path().join("nowhere");
     let moved = std::fs::read_to_string(&valid).unwrap();
@@ -97,14 +98,27 @@ fn what_is_wrong_at_the_start_is_said_and_ends_it() {
     );
     server.install_crds();
 
-    // Somebody else has a port.
+    // The operator's namespace is not there.
+    says(
+        &fails(&valid, address),
+        &[
+            "Secret vaultwall-system/vaultwall-ca",
+            "cannot be made",
+            "kubectl create namespace vaultwall-system",
+        ],
+    );
     server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: vaultwall-system}}");
-    for (port, what) in [(8080, "health and metrics"), (8500, "proxies")] {
+
+    // Somebody else has a port.
+    for (port, what, flag) in [
+        (8080, "health and metrics", "--operations-listen"),
+        (8500, "proxies", "--xds-listen"),
+    ] {
         let _taken = TcpListener::bind((address, port)).unwrap();
         let place = format!("cannot listen on {address}:{port} for {what}");
         says(
             &fails(&valid, address),
-            &[&place, "in use", "choose another address"],
+            &[&place, "in use", "choose another address with", flag],
         );
     }
 

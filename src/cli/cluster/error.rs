@@ -8,6 +8,86 @@ use std::time::Duration;
 use rustls::CertificateError;
 
 use super::connect::WAIT;
+use super::kubeconfig::Source;
+
+/// An API server, as messages name it.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    /// Its address.
+    pub(super) url: String,
+    /// Who says so.
+    pub(super) source: Source,
+}
+
+impl Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Server {
+    /// Where the credentials and the certificate authority are from.
+    fn place(&self) -> &'static str {
+        match self.source {
+            Source::Files(_) => "the kubeconfig",
+            Source::ServiceAccount => "the pod's service account",
+        }
+    }
+
+    /// What to do when the wrong one answers, or none.
+    fn check_address(&self) -> String {
+        match &self.source {
+            Source::Files(files) => {
+                format!("check the address in the kubeconfig {}", files_list(files))
+            }
+            Source::ServiceAccount => {
+                "check that NetworkPolicies let this pod reach it (the address is the pod's \
+                 KUBERNETES_SERVICE_HOST)"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// What to do when its certificate is not believed.
+    fn check_authority(&self) -> String {
+        match &self.source {
+            Source::Files(files) => format!(
+                "check certificate-authority and server in the kubeconfig {}: the address may belong to another cluster",
+                files_list(files)
+            ),
+            Source::ServiceAccount => {
+                "delete the pod, so that another is given the cluster's authority of now; or \
+                 something on the way answers in the API server's place"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// What to do when it does not believe the credentials.
+    fn check_credentials(&self) -> String {
+        match &self.source {
+            Source::Files(files) => {
+                format!(
+                    "they may have expired: log in again, or correct {}",
+                    files_list(files)
+                )
+            }
+            Source::ServiceAccount => {
+                "the service account may have been deleted: make it, and delete the pod, so that \
+                 another is given its token"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// What to do when there are none.
+    fn get_credentials(&self) -> &'static str {
+        match self.source {
+            Source::Files(_) => "log in again",
+            Source::ServiceAccount => "set automountServiceAccountToken: true in the pod",
+        }
+    }
+}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +116,7 @@ pub(crate) enum ConnectError {
         source: io::Error,
     },
     /// A file is something else.
-    #[error("{} is not a kubeconfig: {message}", file.display())]
+    #[error("{} is not a kubeconfig: {message}; correct it, or give another with --kubeconfig", file.display())]
     NoKubeconfigFile {
         /// The file.
         file: PathBuf,
@@ -90,11 +170,11 @@ pub(crate) enum ConnectError {
         /// Why.
         message: String,
     },
-    /// The client cannot be made from what the kubeconfig says.
-    #[error("the kubeconfig's entry for {server} cannot be used: {message}")]
+    /// The client cannot be made from what is said of the API server.
+    #[error("what {} says of the API server {server} cannot be used: {message}", server.place())]
     Unusable {
-        /// Address of the API server.
-        server: String,
+        /// The API server.
+        server: Server,
         /// Why.
         message: String,
     },
@@ -104,68 +184,73 @@ pub(crate) enum ConnectError {
          reached directly, name it in NO_PROXY"
     )]
     Proxy {
-        /// Address of the API server.
-        server: String,
+        /// The API server.
+        server: Server,
         /// Host of the proxy.
         proxy: String,
     },
     /// The command that should fetch a token failed, or a token's file is not there.
-    #[error("there are no credentials for the API server {server}: {message}; log in again")]
+    #[error("there are no credentials for the API server {server}: {message}; {}", server.get_credentials())]
     NoCredentials {
-        /// Its address.
-        server: String,
+        /// The API server.
+        server: Server,
         /// Why.
         message: String,
     },
     /// Nobody answers.
     #[error(
-        "the API server {server} cannot be reached: {message}; check the address in the kubeconfig, and that the cluster runs"
+        "the API server {server} cannot be reached: {message}; {}, and that the cluster runs",
+        server.check_address()
     )]
     Unreachable {
-        /// Its address.
-        server: String,
+        /// The API server.
+        server: Server,
         /// Why.
         message: String,
     },
     /// It does not answer in time.
     #[error(
-        "the API server {server} did not answer within {} s; check the address in the kubeconfig, and that nothing blocks the way (VPN, firewall)",
-        waited.as_secs()
+        "the API server {server} did not answer within {} s; {}, and that nothing blocks the way (VPN, firewall)",
+        waited.as_secs(),
+        server.check_address()
     )]
     Slow {
-        /// Its address.
-        server: String,
+        /// The API server.
+        server: Server,
         /// How long it was waited for.
         waited: Duration,
     },
-    /// Its certificate is not the one that the kubeconfig trusts.
+    /// Its certificate is not of an authority that is trusted.
     #[error(
-        "the certificate of the API server {server} is not trusted: {message}; check certificate-authority and server in the \
-         kubeconfig: the address may belong to another cluster"
+        "the certificate of the API server {server} is not trusted: {message}; {}",
+        server.check_authority()
     )]
     Untrusted {
-        /// Its address.
-        server: String,
+        /// The API server.
+        server: Server,
         /// Why.
         message: String,
     },
     /// The credentials are refused.
     #[error(
-        "the API server {server} refuses the credentials of the kubeconfig (401 {message}); they may have expired: log in again"
+        "the API server {server} refuses the credentials of {} (401 {message}); {}",
+        server.place(),
+        server.check_credentials()
     )]
     Unauthorized {
-        /// Its address.
-        server: String,
+        /// The API server.
+        server: Server,
         /// What it says.
         message: String,
     },
     /// Something else listens there.
     #[error(
-        "{server} does not answer as a Kubernetes API server does: {message}; check the address in the kubeconfig"
+        "{server} does not answer as a Kubernetes API server does: {message}; {}",
+        server.check_address()
     )]
     NotKubernetes {
-        /// Its address.
-        server: String,
+        /// The API server.
+        server: Server,
         /// What it said.
         message: String,
     },
@@ -173,8 +258,8 @@ pub(crate) enum ConnectError {
 
 impl ConnectError {
     /// Why a request got no answer, or none that counts.
-    pub(crate) fn of_request(server: &str, error: &kube::Error) -> Self {
-        let server = server.to_owned();
+    pub(crate) fn of_request(server: &Server, error: &kube::Error) -> Self {
+        let server = server.clone();
         match error {
             kube::Error::Api(status) if status.code == 401 => Self::Unauthorized {
                 server,
@@ -196,13 +281,13 @@ impl ConnectError {
         }
     }
 
-    fn of_transport(server: String, error: &(dyn std::error::Error + 'static)) -> Self {
+    fn of_transport(server: Server, error: &(dyn std::error::Error + 'static)) -> Self {
         let found = causes(error);
         if let Some(Cause::Tls(cause)) = found.iter().find(|cause| matches!(cause, Cause::Tls(_))) {
             return match cause {
                 rustls::Error::InvalidCertificate(why) => Self::Untrusted {
+                    message: certificate(why, server.place()),
                     server,
-                    message: certificate(why),
                 },
                 rustls::Error::AlertReceived(alert) => Self::Unauthorized {
                     server,
@@ -271,11 +356,11 @@ fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> Vec<Cause<'a>> {
     found
 }
 
-fn certificate(why: &CertificateError) -> String {
+fn certificate(why: &CertificateError, place: &str) -> String {
     match why {
         // Most certificate authorities of clusters have one name, `kubernetes`, and then it is the signature that is wrong.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "it was not issued by a certificate authority that the kubeconfig names".to_owned()
+            format!("it was not issued by a certificate authority that {place} names")
         }
         why => why.to_string(),
     }

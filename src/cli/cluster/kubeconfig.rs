@@ -43,23 +43,27 @@ impl Surroundings {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, PartialEq, Eq)]
-enum Source {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Kubeconfigs.
     Files(Vec<PathBuf>),
+    /// The pod that this runs in.
     ServiceAccount,
 }
 
-/// The configuration of the client.
+/// The configuration of the client, and where it comes from.
 pub(super) async fn config(
     args: &ClusterArgs,
     surroundings: &Surroundings,
-) -> Result<Config, ConnectError> {
-    match source(args, surroundings)? {
-        Source::Files(files) => from_files(&files, args.context.as_deref()).await,
+) -> Result<(Config, Source), ConnectError> {
+    let source = source(args, surroundings)?;
+    let config = match &source {
+        Source::Files(files) => from_files(files, args.context.as_deref()).await?,
         Source::ServiceAccount => Config::incluster().map_err(|error| ConnectError::InPod {
             message: error.to_string(),
-        }),
-    }
+        })?,
+    };
+    Ok((config, source))
 }
 
 fn source(args: &ClusterArgs, surroundings: &Surroundings) -> Result<Source, ConnectError> {
@@ -155,7 +159,13 @@ fn of_file(file: &Path, error: KubeconfigError) -> ConnectError {
         KubeconfigError::ReadConfig(source, file) => ConnectError::Unreadable { file, source },
         error => ConnectError::NoKubeconfigFile {
             file: file.to_owned(),
-            message: error.to_string(),
+            // The parser shows the place on lines of its own; what it is and where is in the first.
+            message: error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         },
     }
 }
@@ -190,7 +200,7 @@ users:
             context: context.map(str::to_owned),
         };
         match config(&args, &Surroundings::default()).await {
-            Ok(config) => config.cluster_url.to_string(),
+            Ok((config, _)) => config.cluster_url.to_string(),
             Err(error) => error
                 .to_string()
                 .replace(&file.display().to_string(), "FILE")
@@ -209,10 +219,11 @@ users:
             (GOOD, Some("lost"), "the context \"lost\" of the kubeconfig FILE cannot be used: failed to load the cluster of context: three"),
             ("", None, "the kubeconfig FILE says no current-context; choose one with --context; it has none"),
             ("contexts: [{name: a, context: {cluster: b}}]", None, "choose one with --context; it has: a"),
-            ("contexts: 1", None, "FILE is not a kubeconfig: "),
+            ("contexts: 1", None, "FILE is not a kubeconfig: failed to parse kubeconfig YAML: error: line 1 column 11: expected sequence start; correct it"),
             ("{", None, "FILE is not a kubeconfig: "),
         ] {
             let said = said(text, context).await;
+            assert_eq!(said.lines().count(), 1, "{said}");
             assert!(said.contains(wanted), "{context:?}: {said}\nis not: {wanted}");
         }
     }

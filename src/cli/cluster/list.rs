@@ -10,6 +10,7 @@ use kube::core::Request;
 use serde_json::Value;
 
 use super::ConnectError;
+use super::error::Server;
 use crate::api::{GROUP, VERSION};
 use crate::index::objects::{FileContents, read_from_cluster};
 use crate::policy::Limits;
@@ -140,8 +141,8 @@ fn place(kind: Kind, namespace: Option<&str>) -> String {
 /// An API server that answers, for questions that are asked once.
 pub(super) struct Cluster {
     pub(super) client: Client,
-    /// Its address, for messages.
-    pub(super) server: String,
+    /// For messages.
+    pub(super) server: Server,
     pub(super) limits: Limits,
 }
 

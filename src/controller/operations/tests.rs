@@ -145,7 +145,10 @@ async fn an_address_that_is_taken_says_what_to_do() {
     let taken = listen((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let error = listen(taken.local_addr().unwrap()).await.unwrap_err();
     let error = error.to_string();
-    assert!(error.contains("choose another address"), "{error}");
+    assert!(
+        error.contains("choose another address with --operations-listen"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
