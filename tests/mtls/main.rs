@@ -10,6 +10,7 @@
 )]
 
 mod believed;
+mod endpoints;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod operator;

@@ -1,6 +1,7 @@
 //! A real Envoy with what a pod would give it: a mounted Secret, a folder of configuration, and the bootstrap that Vaultwall
 //! writes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -16,7 +17,7 @@ use vaultwall::compile::envoy::{
     self, ARGUMENTS, Bootstrap, Configuration, LEAVE, MetricsPort, Upstream, XdsServer, to_json,
 };
 use vaultwall::controller::certificates::Issued;
-use vaultwall::policy::{Firewall, VaultId};
+use vaultwall::policy::{DefaultAction, Firewall, VaultId};
 use vaultwall::xds::{Resource, Snapshot};
 
 use crate::loopback::own_address;
@@ -95,13 +96,34 @@ impl Proxy {
         Snapshot::new(resources(&configuration))
     }
 
+    /// The snapshot of a firewall that lets everybody in, and of a vault with these pods.
+    pub(crate) fn open_snapshot(&self, vault: &VaultId, pods: &BTreeSet<SocketAddrV4>) -> Snapshot {
+        let firewall = Firewall {
+            default_action: DefaultAction::Allow,
+            ..Firewall::deny_all(vault.clone(), 8200)
+        };
+        let proxy = envoy::Proxy {
+            upstream: None,
+            ..self.listening()
+        };
+        let configuration = envoy::configuration(&firewall, &firewall.table(), &proxy);
+        let mut resources = resources(&configuration);
+        resources.push(Resource::new(&envoy::endpoints(pods)));
+        Snapshot::new(resources)
+    }
+
     fn resources(&self, vault: &VaultId) -> Vec<Resource> {
         resources(&self.configuration(vault))
     }
 
     fn configuration(&self, vault: &VaultId) -> Configuration {
         let firewall = Firewall::deny_all(vault.clone(), 8200);
-        let proxy = envoy::Proxy {
+        envoy::configuration(&firewall, &firewall.table(), &self.listening())
+    }
+
+    /// Listens where this one does, in front of nobody.
+    fn listening(&self) -> envoy::Proxy {
+        envoy::Proxy {
             data: SocketAddrV4::new(self.address, 8200),
             management: SocketAddrV4::new(self.address, 8300),
             upstream: Some(Upstream {
@@ -109,8 +131,7 @@ impl Proxy {
                 port: 1,
             }),
             access_log: "/dev/null".into(),
-        };
-        envoy::configuration(&firewall, &firewall.table(), &proxy)
+        }
     }
 
     /// The status code of a request to one of its ports; `None` when nobody answers.
