@@ -74,11 +74,6 @@ impl Output {
         self.text(&yaml(objects)?)?;
         Ok(())
     }
-
-    /// Whether the reader went away; a subcommand that follows something can end then.
-    pub fn reader_left(&self) -> bool {
-        self.reader_left
-    }
 }
 
 /// One YAML document an object, as a stream.
@@ -165,7 +160,7 @@ mod tests {
     fn a_reader_that_left_is_no_error() {
         let mut output = Output::new(Format::Text, "vaultwall".into(), Box::new(Closed));
         output.text("one").unwrap();
-        assert!(output.reader_left());
+        assert!(output.reader_left);
         output.json(&1).unwrap();
     }
 }

@@ -32,13 +32,14 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::clock::after;
+use crate::compile::envoy::AUTHORITY_FILE;
 use crate::policy::VaultId;
 use crate::xds::{Credentials, CredentialsError, HTTP2};
 
-/// The DNS name by which proxies know the operator, whatever address they found it at.
-pub const SERVER_NAME: &str = "vaultwall";
+pub use crate::compile::envoy::SERVER_NAME;
+
 /// Key of the authority's certificates in its Secret, and of what is trusted in a proxy's.
-pub const CA_CERTIFICATE: &str = "ca.crt";
+pub const CA_CERTIFICATE: &str = AUTHORITY_FILE;
 /// Key of the authority's private key in its Secret.
 pub const CA_KEY: &str = "ca.key";
 

@@ -243,6 +243,7 @@ impl Writer {
         waiting: Waiting,
     ) -> Result<Looked, Lost> {
         let Some(entry) = self.book.vault(vault) else {
+            self.metrics.forget_proxy_certificate(vault);
             return match self.children.retire(leading.term, vault).await {
                 Ok(true) => Ok(Looked::Done(Waiting::default())),
                 Ok(false) => Ok(Looked::Again),
@@ -299,14 +300,16 @@ impl Writer {
             Ok(wanted) => wanted,
             Err(problem) => return Ok(Some(problem)),
         };
-        self.metrics
-            .set_proxy_certificate_expiry(vault, wanted.certificate_expiry);
         let mut problem = None;
         for (kind, object) in &wanted.objects {
             if entry.stopgap && self.keeps_settings(vault, *kind, object) {
                 continue;
             }
             match self.children.ensure(term, *kind, object).await {
+                // Now it is theirs, and no sooner.
+                Ok(_) if *kind == ChildKind::Secret => self
+                    .metrics
+                    .set_proxy_certificate_expiry(vault, wanted.certificate_expiry),
                 Ok(_) => {}
                 Err(WriteError::Lost(lost)) => return Err(lost),
                 Err(error) => {

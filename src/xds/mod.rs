@@ -36,5 +36,5 @@ pub use resource::{Discoverable, Resource, ResourceType};
 pub use server::{ServeError, bind_unix, serve_unix};
 pub use server_tls::{Authorize, HTTP2, OtherConnection, TlsServer, serve_tls};
 pub use session::{Event, Outcome, Output, Progress, ProtocolError, Rejection, Session};
-pub use snapshot::{Change, Snapshot};
+pub use snapshot::Snapshot;
 pub use store::{NotProgrammed, Report, SessionId, SnapshotStore, State, Status};

@@ -16,17 +16,6 @@ pub struct Snapshot {
     resources: BTreeMap<ResourceType, BTreeMap<String, Arc<Resource>>>,
 }
 
-/// What became of one resource between two snapshots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    /// It was not there before.
-    Added,
-    /// Its content is another one.
-    Changed,
-    /// It is no longer there.
-    Removed,
-}
-
 impl Snapshot {
     /// A snapshot of these resources. Of two with the same type and name the later one counts: the compiler gives
     /// every resource a name of its own.
@@ -99,27 +88,6 @@ impl Snapshot {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// What `newer` does to this snapshot, by type and name.
-    pub fn diff<'a>(&'a self, newer: &'a Self) -> Vec<(ResourceType, &'a str, Change)> {
-        let mut changes: Vec<_> = newer
-            .iter()
-            .filter_map(|resource| match self.get(resource.kind, &resource.name) {
-                None => Some((resource.kind, resource.name.as_str(), Change::Added)),
-                Some(old) if old.version != resource.version => {
-                    Some((resource.kind, resource.name.as_str(), Change::Changed))
-                }
-                Some(_) => None,
-            })
-            .collect();
-        changes.extend(
-            self.iter()
-                .filter(|resource| newer.get(resource.kind, &resource.name).is_none())
-                .map(|resource| (resource.kind, resource.name.as_str(), Change::Removed)),
-        );
-        changes.sort_unstable();
-        changes
-    }
 }
 
 #[cfg(test)]
@@ -140,30 +108,5 @@ mod tests {
         );
         assert_ne!(one.version(), snapshot([cluster("a", 1)]).version());
         assert_eq!(Snapshot::new(Vec::new()).len(), 0);
-    }
-
-    #[test]
-    fn diff_names_what_was_added_changed_and_removed() {
-        let old = snapshot([
-            cluster("a", 1),
-            cluster("b", 1),
-            filter("f", 1),
-            filter("g", 1),
-        ]);
-        let new = snapshot([
-            cluster("b", 1),
-            cluster("c", 1),
-            filter("f", 2),
-            filter("g", 1),
-        ]);
-        assert_eq!(
-            old.diff(&new),
-            [
-                (ResourceType::Cluster, "a", Change::Removed),
-                (ResourceType::Cluster, "c", Change::Added),
-                (ResourceType::ExtensionConfig, "f", Change::Changed),
-            ]
-        );
-        assert_eq!(old.diff(&old), []);
     }
 }

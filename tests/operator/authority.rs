@@ -1,5 +1,7 @@
 //! The operator's certificate authority, replaced step by step, and deleted while nobody watches.
 
+use std::net::SocketAddrV4;
+
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use vaultwall::controller::certificates::{Authority, Identity};
 use vaultwall::controller::rights::Scope;
 use vaultwall::policy::VaultId;
 
+use crate::client::Client;
 use crate::client::Verdict::{Allowed, Denied};
 use crate::enforcement::policy;
 use crate::kubernetes::roles::rules;
@@ -85,6 +88,25 @@ fn an_authority_is_replaced_without_a_gap() {
     let _proxy = sandbox.proxy();
     sandbox.server.apply(&policy("web", "web"));
     sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+
+    // Another operator knows when the certificate ends that it did not issue, until the vault is nobody's business.
+    let certificate = entry(&sandbox, "vault", "openbao-firewall", "tls.crt");
+    operator.stop();
+    let operator = sandbox.operator_at("second", sandbox.operators);
+    let shows_the_end = || {
+        let mut client = Client::new(operator.address, SocketAddrV4::new(operator.address, 8080));
+        let answer = client.send("GET", "/metrics", "").ok()?;
+        Some(answer.body.contains("{certificate=\"proxy\"} "))
+    };
+    soon("the end of the proxies' certificate", || {
+        shows_the_end()?.then_some(())
+    });
+    let found = entry(&sandbox, "vault", "openbao-firewall", "tls.crt");
+    assert_eq!(found, certificate, "it was good and stays");
+    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
+    soon("nothing about the proxies' certificate", || {
+        (!shows_the_end()?).then_some(())
+    });
 }
 
 #[test]

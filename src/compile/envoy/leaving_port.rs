@@ -25,8 +25,8 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
 use super::listener::socket;
-use super::metrics_port::{ADMIN, exactly, get, router, seconds};
-use super::wire::any;
+use super::metrics_port::{ADMIN, exactly, get, router};
+use super::wire::{any, seconds};
 
 /// The page that is asked.
 pub const LEAVE: &str = "/leave";

@@ -20,12 +20,12 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     HttpConnectionManager, HttpFilter, http_filter,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
+use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use super::bootstrap::pipe;
 use super::cluster::assignment;
 use super::listener::socket;
-use super::wire::{HealthCheckFilter, Percent, any};
+use super::wire::{HealthCheckFilter, Percent, any, seconds};
 use crate::compile::ProxyPorts;
 
 /// The admin endpoint.
@@ -197,8 +197,4 @@ pub(super) fn exactly(name: &str, value: &str) -> HeaderMatcher {
         })),
         ..HeaderMatcher::default()
     }
-}
-
-pub(super) fn seconds(seconds: i64) -> Duration {
-    Duration { seconds, nanos: 0 }
 }

@@ -39,7 +39,7 @@ pub use cluster::endpoints;
 pub use json::{ConfigurationJson, JsonError, to_json};
 pub use leaving_port::{LEAVE, LEAVING_SECONDS};
 pub use metrics_port::MetricsPort;
-pub use xds_cluster::XdsServer;
+pub use xds_cluster::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE, SERVER_NAME, XdsServer};
 
 /// Name of the vault's cluster.
 const CLUSTER: &str = "vault";

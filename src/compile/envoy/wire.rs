@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
-use envoy_types::pb::google::protobuf::{Any, BoolValue, UInt32Value};
+use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use prost::{Message, Name};
 
@@ -109,4 +109,9 @@ pub(super) fn any<M: Message + Name>(message: &M) -> Any {
 /// What a packed message says that it is.
 pub(super) fn type_url<M: Name>() -> String {
     format!("type.googleapis.com/{}", M::full_name())
+}
+
+/// A duration of whole seconds.
+pub(super) fn seconds(seconds: i64) -> Duration {
+    Duration { seconds, nanos: 0 }
 }

@@ -27,17 +27,22 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-use envoy_types::pb::google::protobuf::Duration;
 use serde_json::{Value, json};
 
 use super::cluster::assignment;
 use super::listener::socket;
-use super::wire::any;
+use super::wire::{any, seconds};
 
 /// Name of the cluster.
 pub(super) const NAME: &str = "vaultwall-xds";
 /// The DNS name in the operator's certificate, whatever address it is reached at.
-const SERVER_NAME: &str = "vaultwall";
+pub const SERVER_NAME: &str = "vaultwall";
+/// The proxy's certificate, in [`XdsServer::Tls::certificates`].
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// The certificate's key.
+pub const KEY_FILE: &str = "tls.key";
+/// The authorities of which one signs the operator's certificate.
+pub const AUTHORITY_FILE: &str = "ca.crt";
 /// The secret that is the proxy's own certificate, and the one that holds the trusted authorities.
 const IDENTITY: &str = "identity";
 const AUTHORITIES: &str = "authorities";
@@ -56,7 +61,7 @@ pub enum XdsServer {
         host: String,
         /// Port.
         port: u16,
-        /// Folder with `tls.crt`, `tls.key` and `ca.crt`.
+        /// Folder with [`CERTIFICATE_FILE`], [`KEY_FILE`] and [`AUTHORITY_FILE`].
         certificates: String,
         /// Folder with the files of [`XdsServer::files`].
         configuration: String,
@@ -73,12 +78,12 @@ impl XdsServer {
         // The folder and not the files: in a mounted Secret, the files are links that stay, and what they lead to is replaced.
         let watched = json!({ "path": certificates });
         let identity = json!({
-            "certificate_chain": file("tls.crt"),
-            "private_key": file("tls.key"),
+            "certificate_chain": file(CERTIFICATE_FILE),
+            "private_key": file(KEY_FILE),
             "watched_directory": watched,
         });
         let authorities = json!({
-            "trusted_ca": file("ca.crt"),
+            "trusted_ca": file(AUTHORITY_FILE),
             "watched_directory": watched,
         });
         vec![
@@ -218,8 +223,4 @@ fn secret(name: &str, kind: &str, content: &Value) -> String {
         kind: content,
     });
     format!("{:#}\n", json!({ "resources": [secret] }))
-}
-
-fn seconds(seconds: i64) -> Duration {
-    Duration { seconds, nanos: 0 }
 }

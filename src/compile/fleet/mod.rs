@@ -17,6 +17,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
 
+pub use super::envoy::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use super::envoy::{Bootstrap, JsonError, MetricsPort, XdsServer, to_json};
 use super::{ProxyPorts, firewall_name};
 use crate::api::{GROUP, VERSION, generated_labels};
@@ -29,12 +30,6 @@ pub const BOOTSTRAP_FILE: &str = "bootstrap.json";
 /// Folder of the identity in a proxy's pod: the files [`CERTIFICATE_FILE`], [`KEY_FILE`] and [`AUTHORITY_FILE`]. All are
 /// replaced at once when the Secret changes, by a symbolic link `..data` in this folder, so it is what Envoy has to watch.
 pub const IDENTITY_FOLDER: &str = "/etc/vaultwall/identity";
-/// The proxy's certificate.
-pub const CERTIFICATE_FILE: &str = "tls.crt";
-/// The certificate's key.
-pub const KEY_FILE: &str = "tls.key";
-/// The authority that signs the operator's certificate.
-pub const AUTHORITY_FILE: &str = "ca.crt";
 /// Envoy's own admin socket in a proxy's pod.
 pub const ADMIN_SOCKET: &str = "/run/envoy/admin.sock";
 /// Envoy's image when nobody says another: the version that the tests run.
