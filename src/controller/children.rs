@@ -19,13 +19,12 @@ use kube::api::{
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
 pub(super) use self::content::name_of;
 
-use self::content::{covers, owners, read, sign, text, vault_of};
+use self::content::{covers, owners, read, sign, text};
 use super::book::{Book, Look, PolicyEntry};
 use super::leader::{Lost, Term};
 use super::operations::{Metrics, WriteResult};
@@ -108,19 +107,24 @@ pub(super) enum WriteError {
         kind: &'static str,
         object: ObjectName,
     },
-    #[error("{kind}: cannot be written as JSON: {source}")]
-    Form {
-        kind: &'static str,
-        source: serde_json::Error,
-    },
 }
 
 /// An object as it is there.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Found {
-    /// Without status and bookkeeping; none: it was there and is gone.
-    content: Option<Value>,
+    /// As JSON text, which is small, without status and bookkeeping; none: it was there and is gone.
+    content: Option<Box<str>>,
+    /// What it was made for.
+    vault: Option<VaultId>,
+    /// Signature of what was wanted when it was last found to be as it should be.
+    covers: Option<String>,
     version: u64,
+}
+
+impl Found {
+    fn value(&self) -> Option<Value> {
+        serde_json::from_str(self.content.as_ref()?).ok()
+    }
 }
 
 /// What of them is there.
@@ -221,10 +225,7 @@ impl Children {
         let Some((name, new)) = read(object) else {
             return;
         };
-        let vault = new
-            .content
-            .as_ref()
-            .and_then(|content| vault_of(&name, content));
+        let vault = new.vault.clone();
         let changed = self.keep(kind, name, new);
         if let Some(vault) = vault.filter(|_| changed) {
             self.book.mark(vault, Look::Objects);
@@ -238,35 +239,56 @@ impl Children {
             return;
         };
         known.version = version.unwrap_or(known.version).max(known.version);
-        let old = known.content.take();
+        let was_there = known.content.take().is_some();
+        let vault = known.vault.clone().filter(|_| was_there);
         drop(found);
-        if let Some(vault) = old.and_then(|old| vault_of(name, &old)) {
+        if let Some(vault) = vault {
             self.book.mark(vault, Look::Objects);
         }
     }
 
     /// An object as it is there, without status and bookkeeping.
     pub(super) fn get(&self, kind: ChildKind, name: &ObjectName) -> Option<Value> {
+        self.found().get(&(kind, name.clone()))?.value()
+    }
+
+    /// Whether an object is there.
+    pub(super) fn has(&self, kind: ChildKind, name: &ObjectName) -> bool {
         let found = self.found();
-        found.get(&(kind, name.clone()))?.content.clone()
+        let found = found.get(&(kind, name.clone()));
+        found.is_some_and(|found| found.content.is_some())
+    }
+
+    /// Whether an object is there as it should be; `signature` stands for what is wanted.
+    fn is_as_wanted(
+        &self,
+        kind: ChildKind,
+        name: &ObjectName,
+        wanted: &Value,
+        signature: String,
+    ) -> bool {
+        let mut found = self.found();
+        let Some(found) = found.get_mut(&(kind, name.clone())) else {
+            return false;
+        };
+        if found.covers.as_ref() == Some(&signature) {
+            return true;
+        }
+        let covers = found.value().is_some_and(|found| covers(&found, wanted));
+        found.covers = covers.then_some(signature);
+        covers
     }
 
     /// Writes an object if it is not there as it should be. Whether it was written.
-    pub(super) async fn ensure<K: Serialize>(
+    pub(super) async fn ensure(
         &self,
         term: &Term,
         kind: ChildKind,
-        object: &K,
+        mut wanted: Value,
     ) -> Result<bool, WriteError> {
-        let failed = |source| WriteError::Form {
-            kind: kind.name(),
-            source,
-        };
-        let mut wanted = serde_json::to_value(object).map_err(failed)?;
-        sign(&mut wanted);
+        let signature = sign(&mut wanted);
         let name = name_of(&wanted);
-        let found = self.get(kind, &name);
-        if found.as_ref().is_some_and(|found| covers(found, &wanted)) {
+        if self.is_as_wanted(kind, &name, &wanted, signature) {
             return Ok(false);
         }
         let failed = |source| WriteError::Api {
@@ -276,7 +298,7 @@ impl Children {
         };
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &name.namespace, &kind.resource());
-        if found.is_none() && self.is_foreign(term, &api, &name).await.map_err(failed)? {
+        if !self.has(kind, &name) && self.is_foreign(term, &api, &name).await.map_err(failed)? {
             return Err(WriteError::Foreign {
                 kind: kind.name(),
                 object: name,
@@ -319,11 +341,8 @@ impl Children {
         let of_vault: Vec<(ChildKind, ObjectName, Value)> = self
             .found()
             .iter()
-            .filter_map(|((kind, name), found)| {
-                let content = found.content.as_ref()?;
-                let is_of_vault = vault_of(name, content).as_ref() == Some(vault);
-                is_of_vault.then(|| (*kind, name.clone(), content.clone()))
-            })
+            .filter(|(_, found)| found.vault.as_ref() == Some(vault))
+            .filter_map(|((kind, name), found)| Some((*kind, name.clone(), found.value()?)))
             .collect();
         let mut is_all = true;
         for (kind, name, content) in of_vault {

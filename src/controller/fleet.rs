@@ -1,6 +1,7 @@
 //! What has to be there for a vault: the compilers' objects, with the identity that its proxies have now.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -13,19 +14,24 @@ use super::children::{ChildKind, Children};
 use super::clock::Clock;
 use crate::compile::envoy::MetricsPort;
 use crate::compile::fleet::{self, FleetInputs};
-use crate::compile::{firewall_name, network_policies, vault_policy};
+use crate::compile::{ProxyPorts, firewall_name, network_policies, vault_policy};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
 
 /// What all fleets have in common.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct FleetMaker {
     /// Envoy's image.
-    pub(super) image: String,
+    image: String,
     /// Where proxies find the operator.
-    pub(super) xds: (String, u16),
-    pub(super) local: BTreeMap<VaultId, LocalProxy>,
+    xds: (String, u16),
+    local: BTreeMap<VaultId, LocalProxy>,
+    /// What proxies are started with, which is the most work to make and changes with the ports alone.
+    started_with: Mutex<BTreeMap<VaultId, (ProxyPorts, Files)>>,
 }
+
+/// Files by name.
+type Files = BTreeMap<String, String>;
 
 /// What has to be there.
 pub(super) struct Wanted {
@@ -38,6 +44,31 @@ pub(super) struct Wanted {
 }
 
 impl FleetMaker {
+    pub(super) fn new(
+        image: String,
+        xds: (String, u16),
+        local: BTreeMap<VaultId, LocalProxy>,
+    ) -> Self {
+        Self {
+            image,
+            xds,
+            local,
+            started_with: Mutex::default(),
+        }
+    }
+
+    /// Forgets a vault that no policy is about any more.
+    pub(super) fn forget(&self, vault: &VaultId) {
+        self.started_with().remove(vault);
+    }
+
+    fn started_with(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, Files)>> {
+        // Whole at every moment, so a panic elsewhere while it was held does no harm.
+        self.started_with
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where clients reach an endpoint of a vault's proxies.
     pub(super) fn endpoint(&self, vault: &VaultId, port: u16) -> String {
         match self.local.get(vault) {
@@ -117,18 +148,22 @@ impl FleetMaker {
     }
 
     /// What the proxies are started with.
-    fn files(
-        &self,
-        vault: &VaultId,
-        entry: &VaultEntry,
-    ) -> Result<BTreeMap<String, String>, String> {
+    fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
+        if let Some((ports, files)) = self.started_with().get(vault)
+            && *ports == entry.ports
+        {
+            return Ok(files.clone());
+        }
         let in_cluster = MetricsPort::in_cluster(entry.ports);
         let metrics = match self.local.get(vault) {
             Some(local) => in_cluster.on(local.listen),
             None => in_cluster,
         };
         let (host, port) = &self.xds;
-        fleet::files(vault, metrics, host, *port).map_err(|error| error.to_string())
+        let files = fleet::files(vault, metrics, host, *port).map_err(|error| error.to_string())?;
+        self.started_with()
+            .insert(vault.clone(), (entry.ports, files.clone()));
+        Ok(files)
     }
 }
 

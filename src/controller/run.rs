@@ -284,11 +284,11 @@ fn writer(
         children,
         replicas,
         authority: known.authority,
-        fleet: FleetMaker {
-            image: options.proxy_image.clone(),
-            xds: options.xds_address.clone(),
-            local: options.local.clone(),
-        },
+        fleet: FleetMaker::new(
+            options.proxy_image.clone(),
+            options.xds_address.clone(),
+            options.local.clone(),
+        ),
         recorder: Recorder::new(options.client.clone(), reporter),
         clock: options.clock.clone(),
         metrics: Arc::clone(metrics),

@@ -244,6 +244,7 @@ impl Writer {
     ) -> Result<Looked, Lost> {
         let Some(entry) = self.book.vault(vault) else {
             self.metrics.forget_proxy_certificate(vault);
+            self.fleet.forget(vault);
             return match self.children.retire(leading.term, vault).await {
                 Ok(true) => Ok(Looked::Done(Waiting::default())),
                 Ok(false) => Ok(Looked::Again),
@@ -301,13 +302,13 @@ impl Writer {
             Err(problem) => return Ok(Some(problem)),
         };
         let mut problem = None;
-        for (kind, object) in &wanted.objects {
-            if entry.stopgap && self.keeps_settings(vault, *kind, object) {
+        for (kind, object) in wanted.objects {
+            if entry.stopgap && self.keeps_settings(vault, kind, &object) {
                 continue;
             }
-            match self.children.ensure(term, *kind, object).await {
+            match self.children.ensure(term, kind, object).await {
                 // Now it is theirs, and no sooner.
-                Ok(_) if *kind == ChildKind::Secret => self
+                Ok(_) if kind == ChildKind::Secret => self
                     .metrics
                     .set_proxy_certificate_expiry(vault, wanted.certificate_expiry),
                 Ok(_) => {}
@@ -328,7 +329,7 @@ impl Writer {
             ChildKind::NetworkPolicy => name_of(object).name == firewall_name(&vault.service),
             _ => false,
         };
-        of_settings && self.children.get(kind, &name_of(object)).is_some()
+        of_settings && self.children.has(kind, &name_of(object))
     }
 
     fn policies(&self, entry: &VaultEntry) -> Vec<PolicyEntry> {

@@ -13,16 +13,18 @@ use crate::policy::VaultId;
 use crate::xds::resource::content_version;
 
 /// Writes onto an object what hash it has. What is taken out of it later shows in another hash, although everything that is
-/// still wanted is there.
-pub(super) fn sign(object: &mut Value) {
-    // Keys are sorted, so that the same object is the same text.
+/// still wanted is there. Returns that hash.
+pub(super) fn sign(object: &mut Value) -> String {
+    // Fields come in the order of their types, so that the same object is the same text.
     let hash = content_version(&[object.to_string().as_bytes()]);
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(APPLIED_HASH_ANNOTATION.to_owned(), Value::String(hash));
+            let hash = Value::String(hash.clone());
+            annotations.insert(APPLIED_HASH_ANNOTATION.to_owned(), hash);
         }
     }
+    hash
 }
 
 /// Name of an object.
@@ -39,7 +41,7 @@ pub(super) fn text(value: &Value, pointer: &str) -> String {
 }
 
 /// The vault that an object was made for.
-pub(super) fn vault_of(name: &ObjectName, content: &Value) -> Option<VaultId> {
+fn vault_of(name: &ObjectName, content: &Value) -> Option<VaultId> {
     let labels = content.pointer("/metadata/labels")?;
     Some(VaultId {
         namespace: name.namespace.clone(),
@@ -72,8 +74,13 @@ pub(super) fn read(object: DynamicObject) -> Option<(ObjectName, Found)> {
             }
         }
     }
-    let content = Some(content);
-    Some((name, Found { content, version }))
+    let found = Found {
+        vault: vault_of(&name, &content),
+        content: Some(content.to_string().into()),
+        covers: None,
+        version,
+    };
+    Some((name, found))
 }
 
 /// Whether an object that is there says everything that is wanted, and no more where more would mean something else.
