@@ -239,6 +239,7 @@ impl Children {
             return;
         };
         known.version = version.unwrap_or(known.version).max(known.version);
+        known.covers = None;
         let was_there = known.content.take().is_some();
         let vault = known.vault.clone().filter(|_| was_there);
         drop(found);
