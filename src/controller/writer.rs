@@ -33,8 +33,9 @@ use crate::policy::VaultId;
 
 /// Field manager of a policy's status.
 const FIELD_MANAGER: &str = "vaultwall-status";
-/// Vaults that are worked on side by side.
-const AT_ONCE: usize = 8;
+/// Vaults that are worked on side by side. Few: what is written here is in no hurry, and more of it at once makes the API
+/// server slow for those who edit policies.
+const AT_ONCE: usize = 2;
 /// How long a state may last before it is written although it is one that passes.
 const SETTLING: Duration = Duration::from_millis(500);
 /// How long what follows the coming and going of pods waits, so that a busy cluster does not cost a write for each.
