@@ -76,8 +76,10 @@ impl Client {
         Ok(BufReader::new(stream))
     }
 
-    /// Sends a request on the open connection, or on a new one if there is none yet. An error ends the connection.
+    /// Sends a request on the open connection, or on a new one if there is none yet. An error ends the connection. A server
+    /// may end one that it has just taken, by a listener that is replaced in that moment, but none that was in use.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        let was_open = self.connection.is_some();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect()?,
@@ -88,8 +90,12 @@ impl Client {
             body.len()
         );
         connection.get_mut().write_all(request.as_bytes())?;
-        let answer = read_answer(&mut connection)?;
-        self.connection = Some(connection);
+        let (answer, closes) = read_answer(&mut connection)?;
+        assert!(
+            !(was_open && closes),
+            "the connection is not kept open: {answer}"
+        );
+        self.connection = Some(connection).filter(|_| !closes);
         Ok(answer)
     }
 
@@ -110,7 +116,8 @@ fn read_line(connection: &mut impl BufRead) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn read_answer(connection: &mut impl BufRead) -> io::Result<Answer> {
+/// An answer, and whether it is the last one of its connection.
+fn read_answer(connection: &mut impl BufRead) -> io::Result<(Answer, bool)> {
     let bad = |line: &str| io::Error::other(format!("not HTTP: {line}"));
     let line = read_line(connection)?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -145,7 +152,6 @@ fn read_answer(connection: &mut impl BufRead) -> io::Result<Answer> {
         body.resize(length, 0);
         connection.read_exact(&mut body)?;
     }
-    assert!(!closes, "the connection is not kept open: {status}");
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status, body })
+    Ok((Answer { status, body }, closes))
 }
