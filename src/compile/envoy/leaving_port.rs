@@ -9,7 +9,7 @@
 use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, Route, RouteConfiguration, VirtualHost, route,
 };
@@ -24,7 +24,7 @@ use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use super::listener::socket;
+use super::listener::serving;
 use super::metrics_port::{ADMIN, exactly, get, router};
 use super::wire::{any, seconds};
 
@@ -65,17 +65,8 @@ pub(super) fn listener(at: SocketAddrV4) -> Listener {
         ..HttpConnectionManager::default()
     };
     Listener {
-        name: NAME.into(),
-        address: Some(socket(&at.ip().to_string(), at.port())),
-        filter_chains: vec![FilterChain {
-            filters: vec![Filter {
-                name: "http".into(),
-                config_type: Some(filter::ConfigType::TypedConfig(any(&manager))),
-            }],
-            ..FilterChain::default()
-        }],
         ignore_global_conn_limit: true,
-        ..Listener::default()
+        ..serving(NAME, at, &manager)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The static part: a listener with its connection manager and fixed row of filters. It changes only when the shape of
 //! the policy does; rules arrive in the filters' own ECDS resources.
 
+use std::net::SocketAddrV4;
+
 use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, access_log};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action, RemoveOnMatch};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
@@ -57,13 +59,18 @@ pub(super) fn listener(
         Side::Data => proxy.data,
         Side::Management => proxy.management,
     };
+    serving(side.name(), address, &manager)
+}
+
+/// A listener with one chain of filters: this connection manager.
+pub(super) fn serving(name: &str, at: SocketAddrV4, manager: &HttpConnectionManager) -> Listener {
     Listener {
-        name: side.name().into(),
-        address: Some(socket(&address.ip().to_string(), address.port())),
+        name: name.into(),
+        address: Some(socket(&at.ip().to_string(), at.port())),
         filter_chains: vec![FilterChain {
             filters: vec![Filter {
                 name: "http".into(),
-                config_type: Some(filter::ConfigType::TypedConfig(any(&manager))),
+                config_type: Some(filter::ConfigType::TypedConfig(any(manager))),
             }],
             ..FilterChain::default()
         }],

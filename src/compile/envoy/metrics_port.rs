@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::core::v3::health_check::{HealthChecker, TcpHealthCheck};
 use envoy_types::pb::envoy::config::core::v3::HealthCheck;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteConfiguration, RouteMatch,
@@ -24,7 +24,7 @@ use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use super::bootstrap::pipe;
 use super::cluster::assignment;
-use super::listener::socket;
+use super::listener::{serving, socket};
 use super::wire::{HealthCheckFilter, Percent, any, seconds};
 use crate::compile::ProxyPorts;
 
@@ -101,18 +101,9 @@ impl MetricsPort {
             ..HttpConnectionManager::default()
         };
         Listener {
-            name: "metrics".into(),
-            address: Some(socket(&self.listen.ip().to_string(), self.listen.port())),
-            filter_chains: vec![FilterChain {
-                filters: vec![Filter {
-                    name: "http".into(),
-                    config_type: Some(filter::ConfigType::TypedConfig(any(&manager))),
-                }],
-                ..FilterChain::default()
-            }],
             // Probes and scrapes are no requests to the vault: a limit on those must not make the proxy look dead.
             ignore_global_conn_limit: true,
-            ..Listener::default()
+            ..serving("metrics", self.listen, &manager)
         }
     }
 }
