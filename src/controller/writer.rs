@@ -3,6 +3,8 @@
 //! One vault is worked on by one task at a time, several vaults side by side. What fails is tried again; what has not
 //! settled is looked at again a moment later, so that a status is not written for a state of milliseconds.
 
+mod later;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use self::later::{Later, RECONNECTING, Waiting};
 use super::book::{Book, Look, PolicyEntry, VaultEntry};
 use super::certificates::Authority;
 use super::children::{ChildKind, Children, WriteError, name_of};
@@ -23,7 +26,7 @@ use super::fleet::FleetMaker;
 use super::leader::{Lost, Term};
 use super::operations::{Metrics, WriteResult};
 use super::replicas::Replicas;
-use super::status::{self, EventKind, PolicySeen, RuleCounts, Urgency, VaultSeen};
+use super::status::{self, EventKind, PolicySeen, RuleCounts, VaultSeen};
 use super::watch::version_of;
 use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::compile::firewall_name;
@@ -36,14 +39,6 @@ const FIELD_MANAGER: &str = "vaultwall-status";
 /// Vaults that are worked on side by side. Few: what is written here is in no hurry, and more of it at once makes the API
 /// server slow for those who edit policies.
 const AT_ONCE: usize = 2;
-/// How long a state may last before it is written although it is one that passes.
-const SETTLING: Duration = Duration::from_millis(500);
-/// How long what follows the coming and going of pods waits, so that a busy cluster does not cost a write for each.
-const COUNTING: Duration = Duration::from_secs(10);
-/// How long after the begin of a term proxies may be on their way to another replica: Envoy tries again after at most 30 s.
-const RECONNECTING: Duration = Duration::from_secs(45);
-/// Waits after failures: the first, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// How often everything is looked at though nothing was seen to change.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -66,103 +61,6 @@ enum Looked {
     Done(Waiting),
     /// Something could not be done and was said.
     Again,
-}
-
-/// Since when something of a vault's status waits to be written; none: nothing does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Waiting {
-    /// Whether a proxy was heard in this term.
-    heard: bool,
-    /// A state that passes, mostly.
-    settling: Option<Instant>,
-    /// Counts.
-    counting: Option<Instant>,
-    /// Proxies that were there and have not come back yet.
-    reconnecting: bool,
-}
-
-impl Waiting {
-    /// Whether what is as urgent as this waits on; then that is noted in `still`.
-    fn goes_on(self, urgency: Urgency, still: &mut Self) -> bool {
-        let now = Instant::now();
-        let (since, note, patience) = match urgency {
-            Urgency::None => return true,
-            Urgency::Now => return false,
-            Urgency::Reconnecting => {
-                still.reconnecting = true;
-                return true;
-            }
-            Urgency::Settling => (self.settling, &mut still.settling, SETTLING),
-            Urgency::Counting => (self.counting, &mut still.counting, COUNTING),
-        };
-        let since = since.unwrap_or(now);
-        let goes_on = now < since + patience;
-        if goes_on {
-            *note = Some(since);
-        }
-        goes_on
-    }
-
-    /// When to look again.
-    fn due(self, term_began: Instant) -> Option<Instant> {
-        let settling = self.settling.map(|since| since + SETTLING);
-        let counting = self.counting.map(|since| since + COUNTING);
-        let reconnecting = self.reconnecting.then(|| term_began + RECONNECTING);
-        let all = [settling, counting, reconnecting];
-        all.into_iter().flatten().min()
-    }
-}
-
-/// Vaults that are to be looked at later.
-#[derive(Default)]
-struct Later {
-    /// When, and at what.
-    due: BTreeMap<VaultId, (Instant, Look)>,
-    /// How long the wait was, for those that failed.
-    waits: BTreeMap<VaultId, Duration>,
-    waiting: BTreeMap<VaultId, Waiting>,
-}
-
-impl Later {
-    fn again(&mut self, vault: VaultId) {
-        let wait = self.waits.entry(vault.clone()).or_insert(RETRY.0 / 2);
-        *wait = (*wait * 2).min(RETRY.1);
-        self.due
-            .insert(vault, (Instant::now() + *wait, Look::Objects));
-    }
-
-    fn done(&mut self, vault: VaultId, waiting: Waiting, term_began: Instant) {
-        self.waits.remove(&vault);
-        if waiting == Waiting::default() {
-            self.waiting.remove(&vault);
-        } else {
-            self.waiting.insert(vault.clone(), waiting);
-        }
-        match waiting.due(term_began) {
-            Some(due) => self.due.insert(vault, (due, Look::Status)),
-            None => self.due.remove(&vault),
-        };
-    }
-
-    /// Where objects could not be written, a look at the status alone would find nothing wrong.
-    fn at_least(&self, vault: &VaultId, look: Look) -> Look {
-        if self.waits.contains_key(vault) {
-            Look::Objects
-        } else {
-            look
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.due.values().map(|(due, _)| *due).min()
-    }
-
-    fn take_due(&mut self) -> BTreeMap<VaultId, Look> {
-        let now = Instant::now();
-        let is_due = |_: &VaultId, (due, _): &mut (Instant, Look)| *due <= now;
-        let due = self.due.extract_if(.., is_due);
-        due.map(|(vault, (_, look))| (vault, look)).collect()
-    }
 }
 
 /// A term as leader, and since when.
@@ -199,7 +97,7 @@ impl Writer {
                     continue;
                 };
                 let look = later.at_least(&vault, look);
-                let waiting = later.waiting.get(&vault).copied().unwrap_or_default();
+                let waiting = later.waiting(&vault);
                 busy.insert(vault.clone());
                 looking.push(async move {
                     let looked = self.look_at(&vault, look, leading, waiting).await;
@@ -361,10 +259,7 @@ impl Writer {
             endpoint: Some(self.fleet.endpoint(vault, entry.ports.data)),
             management_endpoint: Some(self.fleet.endpoint(vault, entry.ports.management)),
         };
-        let mut still = Waiting {
-            heard: waiting.heard || proxies.connected > 0,
-            ..Waiting::default()
-        };
+        let mut still = Waiting::new(waiting.heard || proxies.connected > 0);
         let reconnecting = !still.heard && leading.began.elapsed() < RECONNECTING;
         let mut failed = false;
         for policy in self.policies(entry) {

@@ -198,8 +198,10 @@ impl Scene {
     /// when it wrote nothing.
     pub(super) fn write(&mut self, waits: bool) -> Option<Vec<EventNote>> {
         let wanted = self.wanted();
-        if waits && !is_settled(&wanted) || !differs(self.stored.as_ref(), &wanted) {
-            return None;
+        match urgency(self.stored.as_ref(), &wanted, false) {
+            Urgency::None => return None,
+            Urgency::Settling if waits => return None,
+            _ => {}
         }
         let posted = events(self.stored.as_ref(), &wanted);
         self.stored = Some(wanted);
