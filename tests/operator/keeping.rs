@@ -1,15 +1,12 @@
 //! What the operator leaves as it is when it starts again or meets what is not its own, and what it takes away.
 
-use std::net::SocketAddrV4;
-
 use serde_json::{Value, json};
 use vaultwall::policy::Limits;
 
-use crate::client::Client;
 use crate::client::Verdict::{Allowed, Denied};
 use crate::enforcement::policy;
 use crate::objects::{CHILDREN, get, patches, writes};
-use crate::sandbox::{OTHER_POD, Operator, POD, Sandbox, soon};
+use crate::sandbox::{OTHER_POD, POD, Sandbox, soon};
 
 /// A policy that admission takes and the operator does not.
 fn too_wide(name: &str, target: &str) -> String {
@@ -33,17 +30,6 @@ fn sandbox() -> Sandbox {
         ..Limits::default()
     });
     sandbox
-}
-
-/// Waits until the operator has heard a proxy that has everything in force.
-fn hears_a_proxy(operator: &Operator) {
-    let server = SocketAddrV4::new(operator.address, 8080);
-    soon("its proxy", || {
-        let mut client = Client::new(operator.address, server);
-        let answer = client.send("GET", "/metrics", "").ok()?;
-        let line = "\nvaultwall_proxies_programmed 1\n";
-        answer.body.contains(line).then_some(())
-    });
 }
 
 fn programmed_since(sandbox: &Sandbox, policy: &str) -> Value {
@@ -70,7 +56,7 @@ fn an_operator_that_starts_again_writes_nothing() {
     let before = writes(&sandbox).len();
 
     let operator = sandbox.operator_at("again", sandbox.operators);
-    hears_a_proxy(&operator);
+    operator.hears_a_proxy();
     // It is busy with a third policy, after everything else was looked at: of that come each object's third owner and the
     // third status, and nothing else.
     sandbox.server.apply(&policy("third", "third"));

@@ -85,6 +85,17 @@ impl Operator {
         soon(words, || self.said().contains(words).then_some(()));
     }
 
+    /// Waits until it has heard a proxy that has everything in force.
+    pub(crate) fn hears_a_proxy(&self) {
+        let server = SocketAddrV4::new(self.address, 8080);
+        soon("its proxy", || {
+            let mut client = Client::new(self.address, server);
+            let answer = client.send("GET", "/metrics", "").ok()?;
+            let line = "\nvaultwall_proxies_programmed 1\n";
+            answer.body.contains(line).then_some(())
+        });
+    }
+
     /// What it said so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

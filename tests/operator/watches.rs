@@ -96,13 +96,7 @@ fn is_what_another_comes_to(
     operator.stop();
     let other = sandbox.operator_at(name, sandbox.operators);
     other.says("this replica leads");
-    let server = SocketAddrV4::new(other.address, 8080);
-    soon("its proxy", || {
-        let mut client = Client::new(other.address, server);
-        let answer = client.send("GET", "/metrics", "").ok()?;
-        let line = "\nvaultwall_proxies_programmed 1\n";
-        answer.body.contains(line).then_some(())
-    });
+    other.hears_a_proxy();
     sandbox.comes_to(verdicts);
     assert_eq!(version_before, version(&other), "{name}");
     // Until the proxy was there again, it was not known what it enforces.
