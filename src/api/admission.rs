@@ -1,5 +1,18 @@
-//! The limits of R5 as a `ValidatingAdmissionPolicy` beside the CRDs. The schema holds the ceilings; what an installation
-//! takes is a setting of its own, which no schema can be.
+//! What no schema can say, as `ValidatingAdmissionPolicies` beside the CRDs: the API server enforces them by itself, also
+//! while the operator is down.
+//!
+//! | module | policy | what it is |
+//! |---|---|---|
+//! | [`limits`] | `limits.vaultwall.dev` | how many rules an installation takes (R5) |
+//! | [`namespaces`] | `namespaces.vaultwall.dev` | who may label a namespace in or out |
+//! | [`generated`] | `generated-objects.vaultwall.dev` | who may wear the labels of what the operator made |
+//!
+//! Who may is a right like others, for things that do not exist: `set` on `serviceendpoints` in our group. RBAC gives it, and
+//! the policies ask for it in the whole cluster. Who has every right in one namespace alone, as tenants do, has it not.
+
+mod generated;
+mod limits;
+mod namespaces;
 
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
@@ -7,97 +20,105 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicySpec, Validation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use kube::Resource;
 
-use super::{GROUP, VaultNetworkPolicy};
+pub use self::generated::{GENERATED_POLICY, generated_policy};
+pub use self::limits::{LIMITS_POLICY, limits_policy};
+pub use self::namespaces::{NAMESPACES_POLICY, namespaces_policy};
+
+use super::GROUP;
 use crate::policy::Limits;
 
-/// Name of the admission policy and of its binding.
-pub const LIMITS_POLICY: &str = "limits.vaultwall.dev";
+/// Resource of the right to label what the operator makes.
+pub const GENERATED_OBJECTS: &str = "generatedobjects";
+/// Verb of that right.
+pub const LABEL_VERB: &str = "label";
+/// Resource of the right to opt a namespace in or out.
+pub const SERVICE_ENDPOINTS: &str = "serviceendpoints";
+/// Resource of the right to say which subscription a namespace belongs to.
+pub const SUBSCRIPTIONS: &str = "subscriptions";
+/// Verb of these two.
+pub const SET_VERB: &str = "set";
 
-/// Refuses a `VaultNetworkPolicy` with more rules than `limits`.
-///
-/// It looks at an update only where it changes the spec: after a limit was lowered, a policy above it can still be
-/// labelled, finalized and deleted. Defaulted fields are spelled out, so that applying it again changes nothing.
-pub fn limits_policy(limits: &Limits) -> ValidatingAdmissionPolicy {
-    ValidatingAdmissionPolicy {
-        metadata: named(),
-        spec: Some(ValidatingAdmissionPolicySpec {
-            failure_policy: Some("Fail".to_owned()),
-            match_constraints: Some(MatchResources {
-                match_policy: Some("Equivalent".to_owned()),
-                namespace_selector: Some(LabelSelector::default()),
-                object_selector: Some(LabelSelector::default()),
-                resource_rules: Some(vec![NamedRuleWithOperations {
-                    api_groups: Some(vec![GROUP.to_owned()]),
-                    api_versions: Some(vec!["*".to_owned()]),
-                    operations: Some(vec!["CREATE".to_owned(), "UPDATE".to_owned()]),
-                    resources: Some(vec![VaultNetworkPolicy::plural(&()).into_owned()]),
-                    scope: Some("*".to_owned()),
-                    ..NamedRuleWithOperations::default()
-                }]),
-                ..MatchResources::default()
-            }),
-            match_conditions: Some(vec![MatchCondition {
-                name: "spec-changes".to_owned(),
-                expression: "oldObject == null || object.spec != oldObject.spec".to_owned(),
-            }]),
-            validations: Some(vec![
-                at_most(
-                    "virtualNetworkRules",
-                    limits.virtual_network_rules,
-                    Limits::VIRTUAL_NETWORK_RULES_CEILING,
-                    "--max-virtual-network-rules",
-                ),
-                at_most(
-                    "ipRules",
-                    limits.ip_rules,
-                    Limits::IP_RULES_CEILING,
-                    "--max-ip-rules",
-                ),
-            ]),
-            ..ValidatingAdmissionPolicySpec::default()
-        }),
-        ..ValidatingAdmissionPolicy::default()
-    }
+/// All of them.
+pub fn admission_policies(limits: &Limits) -> [ValidatingAdmissionPolicy; 3] {
+    [
+        generated_policy(),
+        limits_policy(limits),
+        namespaces_policy(),
+    ]
 }
 
-/// Puts [`limits_policy`] into force for every namespace.
-pub fn limits_policy_binding() -> ValidatingAdmissionPolicyBinding {
+/// Puts a policy into force everywhere.
+pub fn binding_of(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     ValidatingAdmissionPolicyBinding {
-        metadata: named(),
+        metadata: policy.metadata.clone(),
         spec: Some(ValidatingAdmissionPolicyBindingSpec {
-            policy_name: Some(LIMITS_POLICY.to_owned()),
+            policy_name: policy.metadata.name.clone(),
             validation_actions: Some(vec!["Deny".to_owned()]),
             ..ValidatingAdmissionPolicyBindingSpec::default()
         }),
     }
 }
 
-fn named() -> ObjectMeta {
-    ObjectMeta {
-        name: Some(LIMITS_POLICY.to_owned()),
-        ..ObjectMeta::default()
+/// A policy that looks at what is created or changed there, under these conditions. Defaulted fields are spelled out, so that
+/// applying it again changes nothing.
+fn policy(
+    name: &str,
+    watched: Vec<NamedRuleWithOperations>,
+    labelled: LabelSelector,
+    conditions: impl IntoIterator<Item = (&'static str, String)>,
+    validations: Vec<Validation>,
+) -> ValidatingAdmissionPolicy {
+    let conditions = conditions
+        .into_iter()
+        .map(|(name, expression)| MatchCondition {
+            name: name.to_owned(),
+            expression,
+        });
+    ValidatingAdmissionPolicy {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ValidatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".to_owned()),
+            match_constraints: Some(MatchResources {
+                match_policy: Some("Equivalent".to_owned()),
+                namespace_selector: Some(LabelSelector::default()),
+                object_selector: Some(labelled),
+                resource_rules: Some(watched),
+                ..MatchResources::default()
+            }),
+            match_conditions: Some(conditions.collect()),
+            validations: Some(validations),
+            ..ValidatingAdmissionPolicySpec::default()
+        }),
+        ..ValidatingAdmissionPolicy::default()
     }
 }
 
-fn at_most(list: &str, limit: usize, ceiling: usize, flag: &str) -> Validation {
-    let field = format!("object.spec.{list}");
-    let advice = if limit < ceiling {
-        format!(
-            "whoever runs this installation can raise the limit to at most {ceiling}: \
-             vaultwall crds {flag} N | kubectl apply --server-side -f -"
-        )
-    } else {
-        "this is the highest limit there is".to_owned()
-    };
-    Validation {
-        expression: format!("!has({field}) || size({field}) <= {limit}"),
-        message_expression: Some(format!(
-            "\"spec.{list} has \" + string(size({field})) + \" rules, and the limit is {limit}; merge or remove rules, \
-             or {advice}\""
-        )),
-        reason: Some("Invalid".to_owned()),
-        ..Validation::default()
+/// What is created or changed of these resources of a group.
+fn writes(group: &str, resources: &[&str]) -> NamedRuleWithOperations {
+    let list = |items: &[&str]| Some(items.iter().map(|item| (*item).to_owned()).collect());
+    NamedRuleWithOperations {
+        api_groups: list(&[group]),
+        api_versions: list(&["*"]),
+        operations: list(&["CREATE", "UPDATE"]),
+        resources: list(resources),
+        scope: Some("*".to_owned()),
+        ..NamedRuleWithOperations::default()
     }
+}
+
+/// CEL: whether a label is set, changed or removed. The value does not matter, so that removing and emptying differ as well.
+fn label_changes(label: &str) -> String {
+    format!(
+        "object.metadata.?labels[?\"{label}\"] != \
+         (oldObject == null ? optional.none() : oldObject.metadata.?labels[?\"{label}\"])"
+    )
+}
+
+/// CEL: whether who asks has a right in the whole cluster.
+fn is_allowed(verb: &str, resource: &str) -> String {
+    format!("authorizer.group(\"{GROUP}\").resource(\"{resource}\").check(\"{verb}\").allowed()")
 }

@@ -8,6 +8,8 @@ pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub const SERVICE_ENDPOINT_LABEL: &str = "vaultwall.dev/service-endpoint";
 /// The value of [`SERVICE_ENDPOINT_LABEL`] that opts in; any other value does not.
 pub const SERVICE_ENDPOINT_ENABLED: &str = "enabled";
+/// Label on a namespace that says which subscription it belongs to.
+pub const SUBSCRIPTION_LABEL: &str = "vaultwall.dev/subscription";
 /// Label on everything that is generated for a vault; the value is the name of the vault's Service.
 pub const VAULT_LABEL: &str = "vaultwall.dev/vault";
 /// Kubernetes' recommended label for the name of an application.

@@ -9,7 +9,7 @@ mod rules;
 mod vault_network_policy;
 mod virtual_network;
 
-pub use admission::{LIMITS_POLICY, limits_policy, limits_policy_binding};
+pub use admission::*;
 pub use borrowed::MESSAGE_LENGTH;
 pub use labels::*;
 pub use management::*;

@@ -4,7 +4,7 @@ use super::{Answer, Format, Outcome, Output};
 use crate::api;
 use crate::policy::Limits;
 
-/// Print the custom resource definitions and the limits, for `kubectl apply --server-side -f -`.
+/// Print the custom resource definitions and the admission policies, for `kubectl apply --server-side -f -`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Crds {
     /// Most virtual-network rules of one policy, at most 200.
@@ -25,8 +25,10 @@ impl Crds {
         for definition in api::custom_resource_definitions() {
             objects.push(serde_json::to_value(definition)?);
         }
-        objects.push(serde_json::to_value(api::limits_policy(&limits))?);
-        objects.push(serde_json::to_value(api::limits_policy_binding())?);
+        for policy in api::admission_policies(&limits) {
+            objects.push(serde_json::to_value(&policy)?);
+            objects.push(serde_json::to_value(api::binding_of(&policy))?);
+        }
         match output.format {
             Format::Json => {
                 output.json(

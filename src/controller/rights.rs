@@ -15,7 +15,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::api::{GROUP, VERSION, custom_resource_definitions};
+use crate::api::{GENERATED_OBJECTS, GROUP, LABEL_VERB, VERSION, custom_resource_definitions};
 
 /// Where a right has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ const fn cluster(
 
 /// Everything the operator needs. What it made goes with the policies that own it; it deletes only what was made for a
 /// vault that they are aimed at no longer.
-pub const RIGHTS: [Right; 16] = [
+pub const RIGHTS: [Right; 17] = [
     cluster(GROUP, "vaultnetworkpolicies", READ, "the policies"),
     cluster(
         GROUP,
@@ -145,6 +145,13 @@ pub const RIGHTS: [Right; 16] = [
         "events",
         &["create", "patch"],
         "events beside the policies",
+    ),
+    // No kind: admission asks for it.
+    cluster(
+        GROUP,
+        GENERATED_OBJECTS,
+        &[LABEL_VERB],
+        "the labels of what it makes, which nobody else may set",
     ),
     own(
         "",
@@ -426,7 +433,7 @@ mod tests {
                 },
                 Missing {
                     verb: "update",
-                    right: RIGHTS[15],
+                    right: RIGHTS[16],
                     namespace: Some("vaultwall".into()),
                     reason: Some("no".into()),
                 },

@@ -21,7 +21,7 @@ fn applying_again_changes_nothing() {
     };
     server.install_crds();
     let installed = versions();
-    assert_eq!(installed.lines().count(), 4, "{installed}");
+    assert_eq!(installed.lines().count(), 8, "{installed}");
     server.install_crds();
     assert_eq!(versions(), installed);
 }

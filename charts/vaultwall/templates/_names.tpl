@@ -1,0 +1,46 @@
+{{/* Names and labels: written here alone, because selectors have to find what other templates write. */}}
+
+{{/* Name of the operator's objects. One operator serves a cluster, so it is the same for every release. */}}
+{{- define "vaultwall.name" -}}
+{{ .Values.fullnameOverride | default .Chart.Name }}
+{{- end }}
+
+{{/* Labels by which the operator's pods are found; a Deployment's can never change. */}}
+{{- define "vaultwall.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/*
+Labels and annotations of an object, of `list $ labels annotations`: the chart's own labels, then these, then those of
+every object. The first that says one wins.
+*/}}
+{{- define "vaultwall.marks" -}}
+{{- $ := first . }}
+{{- $own := fromYaml (include "vaultwall.selector" $) }}
+{{- $_ := set $own "app.kubernetes.io/component" "operator" }}
+{{- $_ := set $own "app.kubernetes.io/part-of" "vaultwall" }}
+{{- $_ := set $own "app.kubernetes.io/version" $.Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $.Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_") -}}
+labels:
+  {{- toYaml (merge $own (index . 1) $.Values.commonLabels) | nindent 2 }}
+{{- with merge (dict) (index . 2) $.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "vaultwall.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "vaultwall.name" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name }}
+{{- end -}}
+{{- end }}
+
+{{- define "vaultwall.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end -}}
+{{- end }}
