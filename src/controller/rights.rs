@@ -363,6 +363,7 @@ mod tests {
     #![allow(clippy::panic)]
 
     use super::*;
+    use crate::api::generated_policy;
     use crate::controller::children::ChildKind;
     use crate::controller::watch::Kind;
 
@@ -370,6 +371,7 @@ mod tests {
     fn the_page_lists_every_right() {
         let page = include_str!("../../docs/operations.md");
         let (_, section) = page.split_once("\n## Rights\n").unwrap_or_default();
+        let (section, _) = section.split_once("\n##").unwrap_or_default();
         let listed: Vec<&str> = section
             .lines()
             .filter(|line| line.starts_with("| ") && !line.starts_with("| API group"))
@@ -389,16 +391,37 @@ mod tests {
         assert_eq!(listed, rights);
     }
 
-    /// The right to a resource of this kind, everywhere.
-    fn everywhere(kind: &str) -> Right {
+    fn plural(kind: &str) -> String {
         let name = kind.to_lowercase();
-        let plural = match name.strip_suffix('y') {
+        match name.strip_suffix('y') {
             Some(stem) => format!("{stem}ies"),
             None => format!("{name}s"),
-        };
+        }
+    }
+
+    /// The right to a resource of this kind, everywhere.
+    fn everywhere(kind: &str) -> Right {
+        let plural = plural(kind);
         let mut rights = RIGHTS.into_iter();
         let found = rights.find(|right| right.resource == plural && right.scope == Scope::Cluster);
         found.unwrap_or_else(|| panic!("no right to {plural}"))
+    }
+
+    /// Admission guards the labels of every kind that the operator makes.
+    #[test]
+    fn whatever_is_made_is_guarded() {
+        let guard = generated_policy().spec.unwrap_or_default();
+        let rules = guard.match_constraints.unwrap_or_default().resource_rules;
+        let mut guarded: Vec<String> = rules
+            .into_iter()
+            .flatten()
+            .flat_map(|rule| rule.resources.unwrap_or_default())
+            .filter(|resource| !resource.contains('/'))
+            .collect();
+        let mut made: Vec<String> = ChildKind::ALL.map(|kind| plural(kind.name())).into();
+        made.sort();
+        guarded.sort();
+        assert_eq!(made, guarded);
     }
 
     #[test]
