@@ -1,0 +1,101 @@
+//! Enforces `NetworkPolicy` inside the node of a local cluster whose own network does not: a fixture of development, never
+//! shipped.
+//!
+//! It watches policies, pods and namespaces, and keeps one nftables table. `policy` says what they mean, `agent` keeps
+//! the table as it should be, `nft` puts it in force. As on other networks, a new pod is isolated as soon as its address
+//! is known, connections that are established go on, and what goes to or comes from the node itself is not judged. IPv6 is
+//! not enforced: the local cluster has none.
+
+mod agent;
+mod nft;
+mod policy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use tracing_subscriber::EnvFilter;
+
+use nft::Nft;
+
+/// Whether packets between ports of a bridge are shown to the rules.
+const BRIDGE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
+/// The command line.
+#[derive(Parser)]
+#[command(
+    name = "enforcer",
+    about = "Enforces NetworkPolicies on this node by one nftables table"
+)]
+struct Arguments {
+    /// How to reach the API server, and as whom: a user who may list and watch networkpolicies, pods and namespaces
+    #[arg(long, value_name = "PATH")]
+    kubeconfig: PathBuf,
+    /// The table of family `ip` that is kept; nobody else may write to it
+    #[arg(long, value_name = "NAME", default_value = "vaultwall_dev", value_parser = table_name)]
+    table: String,
+    /// The program that puts rules in force
+    #[arg(long, value_name = "PATH", default_value = "nft")]
+    nft: PathBuf,
+}
+
+fn table_name(name: &str) -> Result<String, &'static str> {
+    let letters = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if name.is_empty() || !letters {
+        return Err("lower-case letters and underscores make a table's name");
+    }
+    Ok(name.to_owned())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let error = match prepare(arguments).await {
+        Ok((client, nft)) => agent::run(client, nft).await,
+        Err(error) => error,
+    };
+    eprintln!("enforcer: {error}");
+    ExitCode::from(2)
+}
+
+/// What can be found out to be missing before anything is done.
+async fn prepare(arguments: Arguments) -> Result<(Client, Nft), String> {
+    let file = arguments.kubeconfig.display();
+    let of_file = |error: &dyn std::error::Error| {
+        format!("{file} cannot be used: {error}: name the cluster's kubeconfig by --kubeconfig")
+    };
+    let kubeconfig =
+        Kubeconfig::read_from(&arguments.kubeconfig).map_err(|error| of_file(&error))?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| of_file(&error))?;
+    let client = Client::try_from(config).map_err(|error| of_file(&error))?;
+    match std::fs::read_to_string(BRIDGE) {
+        Ok(value) if value.trim() == "1" => {}
+        Ok(value) => {
+            return Err(format!(
+                "{BRIDGE} is {}: pods of a bridge would reach each other unseen: set it to 1",
+                value.trim()
+            ));
+        }
+        Err(error) => {
+            return Err(format!(
+                "{BRIDGE} cannot be read: {error}: pods of a bridge would reach each other unseen: load br_netfilter"
+            ));
+        }
+    }
+    let nft = Nft::new(arguments.nft, arguments.table);
+    nft.check().await?;
+    Ok((client, nft))
+}
