@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vaultwall::api::VaultNetworkPolicy;
-use vaultwall::compile::envoy::{Proxy, configuration, extensions};
+use vaultwall::compile::envoy::{Proxy, Tls, configuration, extensions};
 use vaultwall::index::objects::{LoadedObjects, parse_file};
 use vaultwall::index::{Index, ObservedPod, PodFact};
 use vaultwall::policy::{
@@ -179,7 +179,11 @@ impl Scene {
         };
         let firewall = scene.firewall();
         assert_eq!(firewall.virtual_networks.len(), addresses);
-        let made = configuration(&firewall, &firewall.table(), &Proxy::in_cluster(&firewall));
+        let made = configuration(
+            &firewall,
+            &firewall.table(),
+            &Proxy::in_cluster(&firewall, Tls::default()),
+        );
         scene.fixed = made
             .clusters
             .iter()

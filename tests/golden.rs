@@ -23,7 +23,8 @@ use cases::{Case, read, root};
 use prost::Message;
 use serde_json::{Map, Value};
 use vaultwall::compile::envoy::{
-    ConfigurationJson, Proxy, configuration, static_bootstrap, to_json,
+    AUTHORITY_FILE, CERTIFICATE_FILE, ConfigurationJson, KEY_FILE, Proxy, Tls, configuration,
+    static_bootstrap, to_json,
 };
 use vaultwall::compile::fleet::{self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references};
 use vaultwall::compile::{ProtectedService, ProxyPorts, network_policies};
@@ -100,7 +101,7 @@ fn render(case: &Case) -> Files {
     for (firewall, service, settings) in firewalls(load(case)) {
         fleets += &documents(&fleet(&firewall, &settings));
         policies.extend(network_policies(&firewall, &service).unwrap());
-        let resources = configuration(&firewall, &firewall.table(), &Proxy::in_cluster(&firewall));
+        let resources = configuration(&firewall, &firewall.table(), &proxy(&firewall, &settings));
         let json = ConfigurationJson::of(&resources).unwrap();
         envoy.insert(
             firewall.vault.to_string(),
@@ -140,6 +141,33 @@ fn fleet(firewall: &Firewall, settings: &ProxySettings) -> Vec<Value> {
         owners: &owner_references(owners),
     });
     fleet.to_json().unwrap()
+}
+
+fn proxy(firewall: &Firewall, settings: &ProxySettings) -> Proxy {
+    Proxy::in_cluster(firewall, fleet::tls(&firewall.vault, settings))
+}
+
+/// Certificates are read from this folder in place of those that a pod has.
+fn here(tls: &mut Tls, folder: &Path) {
+    let path = folder.display().to_string();
+    tls.configuration.clone_from(&path);
+    if let Some(clients) = &mut tls.clients {
+        clients.clone_from(&path);
+    }
+    if let Some(vault) = &mut tls.vault {
+        vault.authorities = path;
+    }
+    for (name, text) in tls.files() {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let key = rcgen::generate_simple_self_signed(["openbao".to_owned()]).unwrap();
+    for (name, pem) in [
+        (CERTIFICATE_FILE, key.cert.pem()),
+        (KEY_FILE, key.signing_key.serialize_pem()),
+        (AUTHORITY_FILE, key.cert.pem()),
+    ] {
+        fs::write(folder.join(name), pem).unwrap();
+    }
 }
 
 /// One YAML document an object.
@@ -182,8 +210,9 @@ fn envoy_accepts_every_golden_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for case in Case::all() {
-        for (index, (firewall, _, _)) in firewalls(load(&case)).iter().enumerate() {
-            let proxy = Proxy::in_cluster(firewall);
+        for (index, (firewall, _, settings)) in firewalls(load(&case)).iter().enumerate() {
+            let mut proxy = proxy(firewall, settings);
+            here(&mut proxy.tls, folder.path());
             let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
             let file = |ending| {
                 folder
@@ -203,8 +232,8 @@ fn envoy_accepts_every_golden_configuration() {
 #[test]
 fn envoy_refuses_what_is_wrong() {
     let case = &Case::all()[0];
-    let (firewall, _, _) = &firewalls(load(case))[0];
-    let proxy = Proxy::in_cluster(firewall);
+    let (firewall, _, settings) = &firewalls(load(case))[0];
+    let proxy = proxy(firewall, settings);
     let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
     let unknown_field = [0xfa, 0x3f, 0x01, b'a'];
     let folder = tempfile::tempdir().unwrap();

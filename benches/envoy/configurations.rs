@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Duration;
 use prost::Message;
 use serde_json::json;
-use vaultwall::compile::envoy::{Configuration, Proxy, Upstream, configuration};
+use vaultwall::compile::envoy::{Configuration, Proxy, Tls, Upstream, configuration};
 use vaultwall::index::objects::{LoadedObjects, parse_file};
 use vaultwall::index::{Index, ObservedPod, PodFact};
 use vaultwall::policy::{Firewall, Limits, VaultId};
@@ -56,7 +56,7 @@ impl Filters {
                 host: vault.ip().to_string(),
                 port: vault.port(),
             }),
-            access_log: Proxy::in_cluster(&firewall).access_log,
+            ..Proxy::in_cluster(&firewall, Tls::default())
         };
         let bare = match self {
             Self::Hold(_) => {

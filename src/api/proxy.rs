@@ -26,10 +26,10 @@ pub struct Proxy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = borrowed::first_paragraphs)]
     pub resources: Option<ResourceRequirements>,
-    /// TLS towards clients.
+    /// TLS towards clients; left out: the endpoints speak plain HTTP, and the status warns of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ProxyTls>,
-    /// TLS towards the vault.
+    /// TLS towards the vault; left out: the proxies speak plain HTTP to it, and the status warns of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTls>,
     /// The Service in front of the proxies.
@@ -41,7 +41,8 @@ pub struct Proxy {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyTls {
-    /// Secret of type `kubernetes.io/tls`, in the policy's namespace.
+    /// Secret of type `kubernetes.io/tls`, in the policy's namespace. The proxies read it, the operator does not; they take a
+    /// renewed certificate without a restart.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
 }
@@ -50,10 +51,10 @@ pub struct ProxyTls {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamTls {
-    /// Secret whose `ca.crt` signs the vault's certificate.
+    /// Secret, in the policy's namespace, whose `ca.crt` signs the vault's certificate.
     #[schemars(length(min = 1, max = 253))]
     pub ca_secret_name: String,
-    /// Name that the vault's certificate must carry.
+    /// DNS name that the vault's certificate must carry; left out: `<service>.<namespace>.svc` of the vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,

@@ -17,7 +17,9 @@ use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
 use crate::compile::fleet::{self, FleetInputs, Identity};
 use crate::index::objects::{LoadedObjects, Located, LocatedViolation};
 use crate::index::{Index, VaultResolution};
-use crate::policy::{Firewall, Limits, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
+use crate::policy::{
+    Firewall, Limits, ProxySettings, RefusedPolicy, Resolution, ValidatedPolicy, VaultId,
+};
 use rendered::RenderedVault;
 
 /// What nobody finds in the output.
@@ -186,7 +188,7 @@ impl Render {
         RenderedVault::of(
             resolution,
             index.service(&firewall.vault),
-            &self.proxy(firewall),
+            &self.proxy(firewall, &resolution.proxy),
             self.fleet(resolution)?,
             self.reads_files(),
         )
@@ -202,7 +204,13 @@ impl Render {
             ports,
             settings: &resolution.proxy,
             image: &self.proxy_image,
-            files: fleet::files(vault, MetricsPort::in_cluster(ports), host, *port)?,
+            files: fleet::files(
+                vault,
+                MetricsPort::in_cluster(ports),
+                &resolution.proxy,
+                host,
+                *port,
+            )?,
             identity: &Identity::default(),
             owners: &[],
         });
@@ -213,18 +221,20 @@ impl Render {
     }
 
     /// A proxy in the cluster, apart from what the command line says otherwise.
-    fn proxy(&self, firewall: &Firewall) -> Proxy {
+    fn proxy(&self, firewall: &Firewall, settings: &ProxySettings) -> Proxy {
         let Proxy {
             data,
             management,
             upstream,
             access_log,
-        } = Proxy::in_cluster(firewall);
+            tls,
+        } = Proxy::in_cluster(firewall, fleet::tls(&firewall.vault, settings));
         Proxy {
             data: self.data_listen.unwrap_or(data),
             management: self.management_listen.unwrap_or(management),
             upstream: self.upstream.clone().or(upstream),
             access_log,
+            tls,
         }
     }
 }

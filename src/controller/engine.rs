@@ -19,8 +19,8 @@ use super::operations::metrics::number;
 use super::operations::{Condition, Metrics, Pulse};
 use super::status::TargetProblem;
 use super::watch::{Event, Fact, Kind, Seen, StoredPolicy};
-use crate::compile::envoy::{self, Proxy};
-use crate::compile::{ProtectedService, ProxyPorts};
+use crate::compile::envoy::{self, Proxy, Tls};
+use crate::compile::{ProtectedService, ProxyPorts, fleet};
 use crate::index::objects::{Object, Refused};
 use crate::index::{Endpoints, Index, ObjectName, VaultResolution};
 use crate::policy::{Firewall, Limits, VaultId};
@@ -285,17 +285,19 @@ impl Engine {
         let target = self.target(vault, firewall.port);
         let addresses = self.addresses(vault, firewall.port);
         let known = self.firewalls.entry(vault.clone()).or_default();
-        let was = known
-            .resolution
-            .as_ref()
-            .map(|known| &known.resolution.firewall);
+        let tls = fleet::tls(vault, &resolved.resolution.proxy);
+        let was = known.resolution.as_ref().map(|known| {
+            let resolution = &known.resolution;
+            (&resolution.firewall, fleet::tls(vault, &resolution.proxy))
+        });
         let is_first =
             !resolved.resolution.accepted.is_empty() && self.accepted.insert(vault.clone());
         let stopgap = !self.accepted.contains(vault);
-        let is_new = is_first || was != Some(firewall) || known.addresses != addresses;
+        let is_new =
+            is_first || was != Some((firewall, tls.clone())) || known.addresses != addresses;
         if is_new {
             let started = Instant::now();
-            let proxy = proxy(firewall, self.local.get(vault));
+            let proxy = proxy(firewall, tls, self.local.get(vault));
             // A snapshot holds only what somebody asks for.
             let discovered = proxy.upstream.is_none();
             let endpoints = discovered.then(|| Resource::new(&envoy::endpoints(&addresses)));
@@ -383,10 +385,10 @@ async fn confirm(
 }
 
 /// A proxy that finds the vault's pods by what is discovered, unless it runs beside the operator.
-fn proxy(firewall: &Firewall, local: Option<&LocalProxy>) -> Proxy {
+fn proxy(firewall: &Firewall, tls: Tls, local: Option<&LocalProxy>) -> Proxy {
     let mut proxy = Proxy {
         upstream: None,
-        ..Proxy::in_cluster(firewall)
+        ..Proxy::in_cluster(firewall, tls)
     };
     if let Some(local) = local {
         proxy.data.set_ip(local.listen);

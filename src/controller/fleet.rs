@@ -12,7 +12,7 @@ use super::book::{PolicyEntry, VaultEntry};
 use super::certificates::{Authority, Identity};
 use super::children::{ChildKind, Children};
 use super::clock::Clock;
-use crate::compile::envoy::MetricsPort;
+use crate::compile::envoy::{MetricsPort, Tls};
 use crate::compile::fleet::{self, FleetInputs};
 use crate::compile::{ProxyPorts, firewall_name, network_policies, vault_policy};
 use crate::index::ObjectName;
@@ -26,8 +26,8 @@ pub(super) struct FleetMaker {
     /// Where proxies find the operator.
     xds: (String, u16),
     local: BTreeMap<VaultId, LocalProxy>,
-    /// What proxies are started with, which is the most work to make and changes with the ports alone.
-    started_with: Mutex<BTreeMap<VaultId, (ProxyPorts, Files)>>,
+    /// What proxies are started with, which is the most work to make and changes with the ports and TLS alone.
+    started_with: Mutex<BTreeMap<VaultId, (ProxyPorts, Tls, Files)>>,
 }
 
 /// Files by name.
@@ -62,7 +62,7 @@ impl FleetMaker {
         self.started_with().remove(vault);
     }
 
-    fn started_with(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, Files)>> {
+    fn started_with(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, Tls, Files)>> {
         // Whole at every moment, so a panic elsewhere while it was held does no harm.
         self.started_with
             .lock()
@@ -149,8 +149,10 @@ impl FleetMaker {
 
     /// What the proxies are started with.
     fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
-        if let Some((ports, files)) = self.started_with().get(vault)
-            && *ports == entry.ports
+        let settings = &entry.resolution.resolution.proxy;
+        let tls = fleet::tls(vault, settings);
+        if let Some((ports, known, files)) = self.started_with().get(vault)
+            && (ports, known) == (&entry.ports, &tls)
         {
             return Ok(files.clone());
         }
@@ -160,9 +162,10 @@ impl FleetMaker {
             None => in_cluster,
         };
         let (host, port) = &self.xds;
-        let files = fleet::files(vault, metrics, host, *port).map_err(|error| error.to_string())?;
+        let files = fleet::files(vault, metrics, settings, host, *port)
+            .map_err(|error| error.to_string())?;
         self.started_with()
-            .insert(vault.clone(), (entry.ports, files.clone()));
+            .insert(vault.clone(), (entry.ports, tls, files.clone()));
         Ok(files)
     }
 }

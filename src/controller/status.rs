@@ -66,6 +66,15 @@ pub struct PolicySeen<'a> {
     pub rules: Option<RuleCounts>,
 }
 
+/// On which sides of the proxies nothing is encrypted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainHttp {
+    /// Between clients and proxies.
+    pub to_clients: bool,
+    /// Between proxies and vault.
+    pub to_vault: bool,
+}
+
 /// How many rules a policy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleCounts {
@@ -89,8 +98,8 @@ pub struct VaultSeen<'a> {
     /// Why an object that belongs to its firewall is not as it should be: what the API server said to the last write,
     /// or the compiler. Gone as soon as all are written.
     pub apply_error: Option<&'a str>,
-    /// Whether its endpoints speak plain HTTP.
-    pub plain_http: bool,
+    /// Where its proxies speak plain HTTP.
+    pub plain_http: PlainHttp,
     /// Its proxies, over all replicas of the operator.
     pub proxies: &'a xds::Status,
     /// Version of the snapshot that was made from `resolution`.
@@ -193,15 +202,25 @@ fn whole_seconds(now: Timestamp) -> Timestamp {
 
 /// What the resolution warns of, and plain HTTP.
 fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning> {
+    let plain = |field: &str, message: &str| PolicyWarning {
+        reason: PLAIN_HTTP.to_owned(),
+        field: field.to_owned(),
+        message: message.to_owned(),
+    };
     let mut warnings = Vec::new();
-    if vault.plain_http {
-        warnings.push(PolicyWarning {
-            reason: PLAIN_HTTP.to_owned(),
-            field: "spec.proxy.tls".to_owned(),
-            message: "the endpoints speak plain HTTP, so tokens and secrets cross the network in the clear; use them on \
-                      links that you trust, or behind a proxy that speaks TLS"
-                .to_owned(),
-        });
+    if vault.plain_http.to_clients {
+        warnings.push(plain(
+            "spec.proxy.tls",
+            "the endpoints speak plain HTTP, so tokens and secrets cross the network in the clear; name a Secret with \
+             their certificate",
+        ));
+    }
+    if vault.plain_http.to_vault {
+        warnings.push(plain(
+            "spec.proxy.upstreamTls",
+            "the proxies speak plain HTTP to the vault, so tokens and secrets cross the network in the clear; name a \
+             Secret with the authority of the vault's certificate",
+        ));
     }
     let remarks = vault
         .resolution

@@ -26,7 +26,7 @@ use super::fleet::FleetMaker;
 use super::leader::{Lost, Term};
 use super::operations::{Metrics, WriteResult};
 use super::replicas::Replicas;
-use super::status::{self, EventKind, PolicySeen, RuleCounts, VaultSeen};
+use super::status::{self, EventKind, PlainHttp, PolicySeen, RuleCounts, VaultSeen};
 use super::watch::version_of;
 use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::compile::firewall_name;
@@ -247,13 +247,17 @@ impl Writer {
         waiting: Waiting,
     ) -> Result<Looked, Lost> {
         let proxies = self.replicas.status(&vault.to_string());
+        let settings = &entry.resolution.resolution.proxy;
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
             stopgap: entry.stopgap,
             target: entry.target.as_ref().map(|_| ()).map_err(Clone::clone),
             terminating,
             apply_error,
-            plain_http: true,
+            plain_http: PlainHttp {
+                to_clients: settings.tls.is_none(),
+                to_vault: settings.upstream_tls.is_none(),
+            },
             proxies: &proxies,
             version: Some(&entry.version),
             endpoint: Some(self.fleet.endpoint(vault, entry.ports.data)),

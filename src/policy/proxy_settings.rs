@@ -14,6 +14,19 @@ pub struct ProxySettings {
     pub resources: Option<ProxyResources>,
     /// The Service in front of the proxies; none: reached from inside the cluster alone.
     pub service: Option<ProxyService>,
+    /// TLS towards clients: the Secret with the certificate and its key; none: plain HTTP.
+    pub tls: Option<String>,
+    /// TLS towards the vault; none: plain HTTP.
+    pub upstream_tls: Option<UpstreamTls>,
+}
+
+/// TLS towards the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The Secret with the authorities of which one signs the vault's certificate.
+    pub ca_secret: String,
+    /// The DNS name that it must carry; none: `<service>.<namespace>.svc` of the vault.
+    pub server_name: Option<String>,
 }
 
 impl ProxySettings {

@@ -127,7 +127,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     let mut conflicts = Vec::new();
     if let Some(oldest) = policies.first() {
         settings::take(&mut firewall, oldest);
-        proxy = oldest.proxy.clone();
+        proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);
         firewall.virtual_networks = sources.virtual_networks;

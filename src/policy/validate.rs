@@ -100,7 +100,7 @@ pub fn validate_policy(
         client_address,
         management: spec.management.access,
         access_log: spec.access_log.level,
-        proxy,
+        proxy: Box::new(proxy),
     })
 }
 

@@ -42,7 +42,7 @@ pub struct ValidatedPolicy {
     /// What the access log records.
     pub access_log: AccessLogLevel,
     /// How its proxies are run.
-    pub proxy: ProxySettings,
+    pub proxy: Box<ProxySettings>,
 }
 
 /// A virtual-network rule.

@@ -9,7 +9,7 @@ use super::StandaloneError;
 use super::files::Files;
 use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
-use crate::policy::{DefaultAction, Denial, Firewall, VaultId};
+use crate::policy::{DefaultAction, Denial, Firewall, Resolution, VaultId};
 use crate::xds::{Compiler, Event, NotProgrammed, Outcome, SnapshotStore};
 
 /// How long a proxy may take before its silence is worth a word.
@@ -111,7 +111,17 @@ impl Enforcer {
         let mut firewall = match resolved {
             Some(resolved) => {
                 say(&resolved);
-                resolved.resolution.firewall
+                match (without_tls(resolved.resolution), &self.published) {
+                    (Ok(firewall), _) => firewall,
+                    (Err(why), Some(_)) => {
+                        tracing::error!("{why}; what was in force stays in force");
+                        return;
+                    }
+                    (Err(why), None) => {
+                        tracing::error!("{why}; until then everything is denied");
+                        Firewall::deny_all(self.vault.clone().unwrap_or_else(nameless), 0)
+                    }
+                }
             }
             None if self.published.is_some() => {
                 if let Some(vault) = &self.vault {
@@ -192,6 +202,23 @@ impl Enforcer {
 /// Whether everything that counts is known.
 fn is_whole(files: &Files) -> bool {
     files.unknown().is_empty() && files.has_policy()
+}
+
+/// The firewall, unless it is to speak TLS: plain HTTP in its place would be silent.
+fn without_tls(resolution: Resolution) -> Result<Firewall, String> {
+    let Resolution {
+        firewall, proxy, ..
+    } = resolution;
+    let field = match (&proxy.tls, &proxy.upstream_tls) {
+        (Some(_), _) => "spec.proxy.tls",
+        (None, Some(_)) => "spec.proxy.upstreamTls",
+        (None, None) => return Ok(firewall),
+    };
+    Err(format!(
+        "{field} of the policies of {} names a Secret, and standalone mode has none: remove it, and keep the endpoints on \
+         loopback or behind a proxy that speaks TLS",
+        firewall.vault
+    ))
 }
 
 /// Stands for the vault in answers as long as no policy names it.

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use tokio::sync::watch as signal;
 
-use crate::compile::envoy::{Bootstrap, Proxy, Upstream, XdsServer};
+use crate::compile::envoy::{Bootstrap, Proxy, Tls, Upstream, XdsServer};
 use crate::policy::{Limits, VaultId};
 use crate::xds::{self, SnapshotStore};
 
@@ -138,6 +138,7 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
         management: options.management,
         upstream: Some(options.upstream.clone()),
         access_log: options.access_log.clone(),
+        tls: Tls::default(),
     };
     // The vault behind an address stays the same, whatever the policies call it.
     let node = format!("{}:{}", options.upstream.host, options.upstream.port);

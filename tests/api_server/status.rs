@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use vaultwall::api::{MESSAGE_LENGTH, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use vaultwall::controller::status::{
-    PolicySeen, RuleCounts, VaultSeen, differs, own_part, status_of, target_of,
+    PlainHttp, PolicySeen, RuleCounts, VaultSeen, differs, own_part, status_of, target_of,
 };
 use vaultwall::index::Index;
 use vaultwall::policy::{Limits, Violation, ViolationReason, validate_policy};
@@ -49,7 +49,10 @@ fn wanted(
         target: target_of(index.service(&vault), 8200),
         terminating: false,
         apply_error: None,
-        plain_http: true,
+        plain_http: PlainHttp {
+            to_clients: true,
+            to_vault: true,
+        },
         proxies: &proxies,
         version: Some("1"),
         endpoint: Some("openbao-firewall.status.svc:8200".into()),

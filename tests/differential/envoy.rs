@@ -10,7 +10,7 @@ use prost::Message;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use vaultwall::compile::envoy::{Proxy, Upstream, static_bootstrap};
+use vaultwall::compile::envoy::{Proxy, Tls, Upstream, static_bootstrap};
 use vaultwall::policy::{Firewall, Listener};
 
 use crate::loopback::own_address;
@@ -45,6 +45,7 @@ impl Envoy {
                 .to_str()
                 .unwrap()
                 .to_owned(),
+            tls: Tls::default(),
         };
         let bootstrap = folder.path().join("bootstrap.pb");
         fs::write(

@@ -131,6 +131,7 @@ impl Proxy {
                 port: 1,
             }),
             access_log: "/dev/null".into(),
+            tls: envoy::Tls::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use prost::Message;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use vaultwall::compile::envoy::{Proxy, configuration, static_bootstrap};
+use vaultwall::compile::envoy::{Proxy, Tls, configuration, static_bootstrap};
 use vaultwall::index::objects::LoadedObjects;
 use vaultwall::policy::Firewall;
 
@@ -17,7 +17,7 @@ const REPETITIONS: u64 = 4;
 
 /// Every resource by name, and what the compiler makes of the firewall in one file.
 fn bytes(firewall: &Firewall) -> Vec<(String, Vec<u8>)> {
-    let proxy = Proxy::in_cluster(firewall);
+    let proxy = Proxy::in_cluster(firewall, Tls::default());
     let table = firewall.table();
     let made = configuration(firewall, &table, &proxy);
     let clusters = made.clusters.iter();

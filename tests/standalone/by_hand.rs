@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 use tokio::runtime::Runtime;
-use vaultwall::compile::envoy::{self, Bootstrap, Configuration, Proxy, Upstream, XdsServer};
+use vaultwall::compile::envoy::{self, Bootstrap, Configuration, Proxy, Tls, Upstream, XdsServer};
 use vaultwall::index::objects::{LoadedObjects, parse_file};
 use vaultwall::policy::{Firewall, Limits, VaultId};
 use vaultwall::xds::{
@@ -124,6 +124,7 @@ fn compiled(sandbox: &Sandbox, objects: &str) -> Configuration {
             port: sandbox.upstream().port(),
         }),
         access_log: sandbox.at("access.log").display().to_string(),
+        tls: Tls::default(),
     };
     envoy::configuration(&firewall, &firewall.table(), &proxy)
 }

@@ -130,6 +130,20 @@ fn what_is_broken_changes_nothing_and_is_named() {
         let path = protected.sandbox.path_of("main.yaml");
         protected.only_says(&open, |_| fs::write(path, text).unwrap(), expected);
     }
+    // Plain HTTP in place of TLS would be silent.
+    let tls = good.replace(
+        "  targetRef",
+        "  proxy: {tls: {secretName: a}}\n  targetRef",
+    );
+    protected.only_says(
+        &open,
+        |sandbox| sandbox.put("main.yaml", &tls),
+        &[
+            "spec.proxy.tls",
+            "standalone mode has none",
+            "stays in force",
+        ],
+    );
     protected.sandbox.put("main.yaml", &good);
     protected.opens(&[ALLOWED, TWO]);
 }

@@ -74,11 +74,7 @@ impl Bootstrap {
             clusters.extend(metrics.clusters(&self.admin_socket));
         }
         Message {
-            node: Some(Node {
-                id: self.node_id.clone(),
-                cluster: "vaultwall".into(),
-                ..Node::default()
-            }),
+            node: Some(node(self.node_id.clone())),
             admin: Some(Admin {
                 address: Some(pipe(&self.admin_socket)),
                 ..Admin::default()
@@ -105,17 +101,28 @@ impl Bootstrap {
     }
 }
 
-/// The whole configuration in one message, with nothing left to ask for: to look at, to validate, to run by hand.
+fn node(id: String) -> Node {
+    Node {
+        id,
+        cluster: "vaultwall".into(),
+        ..Node::default()
+    }
+}
+
+/// The whole configuration in one message, with nothing left to ask for: to look at, to validate, to run by hand. With
+/// TLS it needs the files of [`Tls`](super::Tls).
 pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Message {
     let listeners = [Listener::Data, Listener::Management].map(|side| {
         let routes = routes::route_configuration(table);
         listener(firewall, proxy, side, Delivery::Inline(Box::new(routes)))
     });
     Message {
+        // Without a name Envoy discovers no secrets, not even in files.
+        node: Some(node(firewall.vault.to_string())),
         layered_runtime: Some(runtime()),
         static_resources: Some(StaticResources {
             listeners: listeners.into(),
-            clusters: vec![cluster::cluster(proxy.upstream.as_ref())],
+            clusters: vec![cluster::cluster(proxy)],
             ..StaticResources::default()
         }),
         ..Message::default()

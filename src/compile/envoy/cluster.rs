@@ -14,18 +14,18 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use envoy_types::pb::google::protobuf::Duration;
 
 use super::listener::{aggregated, socket};
-use super::{CLUSTER, Upstream};
+use super::{CLUSTER, Proxy};
 
 /// The vault's cluster. A name is looked up for IPv4 addresses only.
-pub(super) fn cluster(upstream: Option<&Upstream>) -> Cluster {
-    let Some(upstream) = upstream else {
+pub(super) fn cluster(proxy: &Proxy) -> Cluster {
+    let Some(upstream) = &proxy.upstream else {
         return Cluster {
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
             eds_cluster_config: Some(EdsClusterConfig {
                 eds_config: Some(aggregated()),
                 service_name: String::new(),
             }),
-            ..timed()
+            ..base(proxy)
         };
     };
     let is_address = upstream.host.parse::<Ipv4Addr>().is_ok();
@@ -41,7 +41,7 @@ pub(super) fn cluster(upstream: Option<&Upstream>) -> Cluster {
             CLUSTER,
             vec![socket(&upstream.host, upstream.port)],
         )),
-        ..timed()
+        ..base(proxy)
     }
 }
 
@@ -53,9 +53,10 @@ pub fn endpoints(addresses: &BTreeSet<SocketAddrV4>) -> ClusterLoadAssignment {
     assignment(CLUSTER, sockets.collect())
 }
 
-fn timed() -> Cluster {
+fn base(proxy: &Proxy) -> Cluster {
     Cluster {
         name: CLUSTER.into(),
+        transport_socket: proxy.tls.of_cluster(),
         connect_timeout: Some(Duration {
             seconds: 5,
             nanos: 0,

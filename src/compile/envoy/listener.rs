@@ -59,7 +59,11 @@ pub(super) fn listener(
         Side::Data => proxy.data,
         Side::Management => proxy.management,
     };
-    serving(side.name(), address, &manager)
+    let mut listener = serving(side.name(), address, &manager);
+    for chain in &mut listener.filter_chains {
+        chain.transport_socket = proxy.tls.of_listener();
+    }
+    listener
 }
 
 /// A listener with one chain of filters: this connection manager.

@@ -19,6 +19,8 @@ mod metrics_port;
 mod rbac;
 mod reply;
 mod routes;
+mod secret_files;
+mod tls;
 mod wire;
 mod xds_cluster;
 
@@ -39,7 +41,9 @@ pub use cluster::endpoints;
 pub use json::{ConfigurationJson, JsonError, to_json};
 pub use leaving_port::{LEAVE, LEAVING_SECONDS};
 pub use metrics_port::MetricsPort;
-pub use xds_cluster::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE, SERVER_NAME, XdsServer};
+pub use secret_files::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
+pub use tls::{Tls, VaultTls};
+pub use xds_cluster::{SERVER_NAME, XdsServer};
 
 /// Name of the vault's cluster.
 const CLUSTER: &str = "vault";
@@ -61,11 +65,13 @@ pub struct Proxy {
     pub upstream: Option<Upstream>,
     /// File that the access log is appended to; `/dev/stdout` for the proxy's own output.
     pub access_log: String,
+    /// What it speaks TLS with, if it does.
+    pub tls: Tls,
 }
 
 impl Proxy {
     /// A proxy in the vault's cluster: it listens on every address, and asks the vault's Service.
-    pub fn in_cluster(firewall: &Firewall) -> Self {
+    pub fn in_cluster(firewall: &Firewall, tls: Tls) -> Self {
         let ports = ProxyPorts::of(firewall.port);
         let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let VaultId { namespace, service } = &firewall.vault;
@@ -77,6 +83,7 @@ impl Proxy {
                 port: firewall.port,
             }),
             access_log: "/dev/stdout".to_owned(),
+            tls,
         }
     }
 }
@@ -107,7 +114,7 @@ pub struct Configuration {
 pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Configuration {
     let sides = [Listener::Data, Listener::Management];
     Configuration {
-        clusters: vec![cluster::cluster(proxy.upstream.as_ref())],
+        clusters: vec![cluster::cluster(proxy)],
         listeners: sides
             .map(|side| listener::listener(firewall, proxy, side, listener::Delivery::Ads))
             .into(),

@@ -7,20 +7,23 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
-    HTTPGetAction, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Sysctl,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Sysctl, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{BOOTSTRAP_FILE, BOOTSTRAP_FOLDER, FleetInputs, IDENTITY_FOLDER, RUNTIME_FOLDER};
+use super::{
+    AUTHORITY_FILE, BOOTSTRAP_FILE, BOOTSTRAP_FOLDER, CERTIFICATE_FILE, CLIENTS_FOLDER,
+    FleetInputs, IDENTITY_FOLDER, KEY_FILE, RUNTIME_FOLDER, VAULT_FOLDER,
+};
 use crate::api::{BOOTSTRAP_HASH_ANNOTATION, generated_labels, proxy_labels};
 use crate::compile::envoy::{ARGUMENTS, LEAVE, LEAVING_SECONDS};
 use crate::compile::names::hash;
 use crate::compile::{ProxyPorts, firewall_name};
-use crate::policy::{ProxyResources, Quantity};
+use crate::policy::{ProxyResources, ProxySettings, Quantity};
 
 /// User and group of Envoy; nobody has an account of this number.
 const USER: i64 = 65532;
@@ -37,6 +40,8 @@ const OWNER_AND_GROUP: i32 = 0o440;
 const BOOTSTRAP: &str = "bootstrap";
 const IDENTITY: &str = "identity";
 const RUNTIME: &str = "runtime";
+const CLIENTS: &str = "clients";
+const VAULT: &str = "vault";
 
 pub(super) fn deployment(metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Deployment {
     let selector = LabelSelector {
@@ -82,7 +87,7 @@ fn template(inputs: &FleetInputs<'_>, selector: LabelSelector) -> PodTemplateSpe
         }),
         spec: Some(PodSpec {
             containers: vec![envoy(inputs)],
-            volumes: Some(volumes(&name)),
+            volumes: Some(volumes(&name, inputs.settings)),
             service_account_name: Some(name.clone()),
             // The older name of the same field, which the API server fills in.
             service_account: Some(name),
@@ -141,11 +146,7 @@ fn envoy(inputs: &FleetInputs<'_>) -> Container {
             ..Lifecycle::default()
         }),
         security_context: Some(container_security()),
-        volume_mounts: Some(vec![
-            mount(BOOTSTRAP, BOOTSTRAP_FOLDER, true),
-            mount(IDENTITY, IDENTITY_FOLDER, true),
-            mount(RUNTIME, RUNTIME_FOLDER, false),
-        ]),
+        volume_mounts: Some(mounts(inputs.settings)),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         // Envoy says in its log why it ends, and writes no file.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -283,8 +284,8 @@ fn runtime_default() -> SeccompProfile {
     }
 }
 
-fn volumes(name: &str) -> Vec<Volume> {
-    vec![
+fn volumes(name: &str, settings: &ProxySettings) -> Vec<Volume> {
+    let mut volumes = vec![
         Volume {
             name: BOOTSTRAP.to_owned(),
             config_map: Some(ConfigMapVolumeSource {
@@ -294,15 +295,7 @@ fn volumes(name: &str) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
-        Volume {
-            name: IDENTITY.to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(name.to_owned()),
-                default_mode: Some(OWNER_AND_GROUP),
-                ..SecretVolumeSource::default()
-            }),
-            ..Volume::default()
-        },
+        secret(IDENTITY, name, &[]),
         Volume {
             name: RUNTIME.to_owned(),
             // A socket takes no room.
@@ -312,7 +305,49 @@ fn volumes(name: &str) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
-    ]
+    ];
+    if let Some(name) = &settings.tls {
+        volumes.push(secret(CLIENTS, name, &[CERTIFICATE_FILE, KEY_FILE]));
+    }
+    if let Some(tls) = &settings.upstream_tls {
+        volumes.push(secret(VAULT, &tls.ca_secret, &[AUTHORITY_FILE]));
+    }
+    volumes
+}
+
+/// A Secret's files; all of them, or these alone: an authority's key that is in the same Secret is nothing to a proxy.
+fn secret(volume: &str, name: &str, files: &[&str]) -> Volume {
+    let item = |file: &&str| KeyToPath {
+        key: (*file).to_owned(),
+        path: (*file).to_owned(),
+        mode: None,
+    };
+    let items: Vec<KeyToPath> = files.iter().map(item).collect();
+    Volume {
+        name: volume.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.to_owned()),
+            default_mode: Some(OWNER_AND_GROUP),
+            items: Some(items).filter(|items| !items.is_empty()),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn mounts(settings: &ProxySettings) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        mount(BOOTSTRAP, BOOTSTRAP_FOLDER, true),
+        mount(IDENTITY, IDENTITY_FOLDER, true),
+        mount(RUNTIME, RUNTIME_FOLDER, false),
+    ];
+    if settings.tls.is_some() {
+        mounts.push(mount(CLIENTS, CLIENTS_FOLDER, true));
+    }
+    if settings.upstream_tls.is_some() {
+        mounts.push(mount(VAULT, VAULT_FOLDER, true));
+    }
+    mounts
 }
 
 /// Whole folders: what is mounted as a single file never changes in a running pod.

@@ -18,10 +18,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::Value;
 
 pub use super::envoy::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
-use super::envoy::{Bootstrap, JsonError, MetricsPort, XdsServer, to_json};
+use super::envoy::{Bootstrap, JsonError, MetricsPort, Tls, VaultTls, XdsServer, to_json};
 use super::{ProxyPorts, firewall_name};
 use crate::api::{GROUP, VERSION, generated_labels};
-use crate::policy::{ProxySettings, VaultId};
+use crate::policy::{ProxySettings, UpstreamTls, VaultId};
 
 /// Folder of [`FleetInputs::files`] in a proxy's pod.
 pub const BOOTSTRAP_FOLDER: &str = "/etc/envoy";
@@ -30,6 +30,10 @@ pub const BOOTSTRAP_FILE: &str = "bootstrap.json";
 /// Folder of the identity in a proxy's pod: the files [`CERTIFICATE_FILE`], [`KEY_FILE`] and [`AUTHORITY_FILE`]. All are
 /// replaced at once when the Secret changes, by a symbolic link `..data` in this folder, so it is what Envoy has to watch.
 pub const IDENTITY_FOLDER: &str = "/etc/vaultwall/identity";
+/// Folder of the endpoints' certificate and key in a proxy's pod.
+const CLIENTS_FOLDER: &str = "/etc/vaultwall/clients";
+/// Folder of the authorities that sign the vault's certificate in a proxy's pod.
+const VAULT_FOLDER: &str = "/etc/vaultwall/vault";
 /// Envoy's own admin socket in a proxy's pod.
 pub const ADMIN_SOCKET: &str = "/run/envoy/admin.sock";
 /// Envoy's image when nobody says another: the version that the tests run.
@@ -113,6 +117,7 @@ impl Fleet {
 pub fn files(
     vault: &VaultId,
     metrics: MetricsPort,
+    settings: &ProxySettings,
     host: &str,
     port: u16,
 ) -> Result<BTreeMap<String, String>, JsonError> {
@@ -132,11 +137,28 @@ pub fn files(
     let bootstrap = to_json(&bootstrap.message())?;
     let beside = beside
         .into_iter()
+        .chain(tls(vault, settings).files())
         .map(|(name, text)| (name.to_owned(), text));
     // Indented: people look at it with kubectl.
     Ok(beside
         .chain([(BOOTSTRAP_FILE.to_owned(), format!("{bootstrap:#}\n"))])
         .collect())
+}
+
+/// What the proxies of a vault speak TLS with.
+pub fn tls(vault: &VaultId, settings: &ProxySettings) -> Tls {
+    let vault_tls = |tls: &UpstreamTls| VaultTls {
+        authorities: VAULT_FOLDER.to_owned(),
+        server_name: tls
+            .server_name
+            .clone()
+            .unwrap_or_else(|| format!("{}.{}.svc", vault.service, vault.namespace)),
+    };
+    Tls {
+        configuration: BOOTSTRAP_FOLDER.to_owned(),
+        clients: settings.tls.as_ref().map(|_| CLIENTS_FOLDER.to_owned()),
+        vault: settings.upstream_tls.as_ref().map(vault_tls),
+    }
 }
 
 /// Makes the objects. Equal input gives equal objects.

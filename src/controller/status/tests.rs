@@ -18,7 +18,7 @@ use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
 use crate::index::ServicePortFact;
 use crate::xds::Rejection;
-use scene::{Scene, limited, scene};
+use scene::{PLAIN, Scene, limited, scene};
 
 fn found<'a>(status: &'a VaultNetworkPolicyStatus, kind: &str) -> &'a Condition {
     let mut conditions = status.conditions.iter();
@@ -333,7 +333,7 @@ fn warnings() {
     let mut scene = limited(127)
         .older(&json!({}))
         .own(&json!({"defaultAction": "Allow"}))
-        .with(|scene| scene.plain_http = true);
+        .with(|scene| scene.plain_http = PLAIN);
     let status = scene.wanted();
     let shown: Vec<_> = status
         .warnings
@@ -344,11 +344,12 @@ fn warnings() {
         shown,
         [
             "PlainHttp spec.proxy.tls",
+            "PlainHttp spec.proxy.upstreamTls",
             "DefaultActionOverruled spec.defaultAction"
         ]
     );
     assert!(
-        status.warnings[1]
+        status.warnings[2]
             .message
             .contains("the policy `older` says `Deny`"),
         "{status:?}"
@@ -403,7 +404,7 @@ fn texts_are_bounded_and_say_how_much_is_left_out() {
 /// The API server would refuse, or silently drop, what the schema does not have.
 #[test]
 fn the_schema_has_what_is_written() {
-    let mut scene = scene().with(|scene| scene.plain_http = true);
+    let mut scene = scene().with(|scene| scene.plain_http = PLAIN);
     let status = scene.wanted();
     let text = serde_json::to_value(&status).unwrap();
     assert_eq!(

@@ -5,7 +5,6 @@ use crate::policy::fixtures::{labels, vault};
 use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork};
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a script of a test is short")]
 pub(super) enum Event {
     /// Name, labels.
     Namespace(&'static str, &'static str),

@@ -18,8 +18,8 @@ use super::{Inputs, Resolution, VirtualNetworks, referenced_groups, resolve};
 use crate::policy::{
     AccessLogLevel, AddressRule, AddressRules, ClientAddressSource, DefaultAction, Denial,
     GroupMembers, GroupSelector, Limits, ManagementAccess, NamespaceStanding, NetworkRule,
-    NetworkRuleSource, PodGroup, PodMembership, ProxySettings, SubnetMembers, ValidatedPolicy,
-    ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
+    NetworkRuleSource, PodGroup, PodMembership, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
+    ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
 /// `a=b,c=d`.
@@ -69,7 +69,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         client_address: ClientAddressSource::Direct,
         management: ManagementAccess::Unrestricted,
         access_log: AccessLogLevel::All,
-        proxy: ProxySettings::default(),
+        proxy: Box::default(),
     }
 }
 

@@ -61,6 +61,15 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
                 "spec.proxy.service",
                 policy.proxy.service.is_some() && policy.proxy.service() != oldest.proxy.service(),
             ),
+            (
+                "spec.proxy.tls",
+                policy.proxy.tls.is_some() && policy.proxy.tls != oldest.proxy.tls,
+            ),
+            (
+                "spec.proxy.upstreamTls",
+                policy.proxy.upstream_tls.is_some()
+                    && policy.proxy.upstream_tls != oldest.proxy.upstream_tls,
+            ),
         ];
         conflicts.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| Remark {
             policy: policy.name.clone(),

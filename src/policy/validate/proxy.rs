@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 
-use super::names::{is_subdomain, is_word};
-use crate::api::{GROUP, Proxy, ProxyService as WireService, ServiceType};
+use super::names::{is_subdomain, is_word, subdomain};
+use crate::api::{
+    GROUP, Proxy, ProxyService as WireService, ServiceType, UpstreamTls as WireUpstreamTls,
+};
 use crate::policy::quantity::Quantity;
 use crate::policy::violation::{Findings, field_of, quoted};
-use crate::policy::{ProxyResources, ProxyService, ProxySettings, ViolationReason};
+use crate::policy::{ProxyResources, ProxyService, ProxySettings, UpstreamTls, ViolationReason};
 
 /// The resources that a proxy uses.
 const RESOURCES: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
@@ -20,21 +22,38 @@ pub(super) fn check(proxy: Option<&Proxy>, findings: &mut Findings) -> ProxySett
         return ProxySettings::default();
     };
     let resources = proxy.resources.as_ref();
-    let settings = ProxySettings {
+    ProxySettings {
         replicas: replicas(proxy.replicas, findings),
         resources: resources.map(|resources| check_resources(resources, findings)),
         service: proxy
             .service
             .as_ref()
             .map(|service| check_service(service, findings)),
-    };
-    if proxy.tls.is_some() {
-        findings.not_supported_yet("spec.proxy.tls", "TLS towards clients");
+        tls: proxy.tls.as_ref().map(|tls| {
+            subdomain("spec.proxy.tls.secretName", &tls.secret_name, findings);
+            tls.secret_name.clone()
+        }),
+        upstream_tls: proxy
+            .upstream_tls
+            .as_ref()
+            .map(|tls| check_upstream_tls(tls, findings)),
     }
-    if proxy.upstream_tls.is_some() {
-        findings.not_supported_yet("spec.proxy.upstreamTls", "TLS towards the vault");
+}
+
+fn check_upstream_tls(wire: &WireUpstreamTls, findings: &mut Findings) -> UpstreamTls {
+    const FIELD: &str = "spec.proxy.upstreamTls";
+    subdomain(
+        &format!("{FIELD}.caSecretName"),
+        &wire.ca_secret_name,
+        findings,
+    );
+    if let Some(name) = &wire.server_name {
+        subdomain(&format!("{FIELD}.serverName"), name, findings);
     }
-    settings
+    UpstreamTls {
+        ca_secret: wire.ca_secret_name.clone(),
+        server_name: wire.server_name.clone(),
+    }
 }
 
 fn replicas(given: Option<i32>, findings: &mut Findings) -> Option<u8> {

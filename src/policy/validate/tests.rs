@@ -110,11 +110,10 @@ fn what_a_later_version_makes_work_is_refused() {
         ("spec.clientAddress", json!({"source": "ProxyProtocol"}), &["spec.clientAddress.source NotSupportedYet"]),
         ("spec.management", json!({"operators": account}), &["spec.management.operators NotSupportedYet"]),
         ("spec.management", json!({"deployers": account}), &["spec.management.deployers NotSupportedYet"]),
-        ("spec.proxy", json!({"tls": {"secretName": "a"}}), &["spec.proxy.tls NotSupportedYet"]),
         (
             "spec.proxy",
-            json!({"replicas": 0, "upstreamTls": {"caSecretName": "a"}}),
-            &["spec.proxy.replicas Invalid", "spec.proxy.upstreamTls NotSupportedYet"],
+            json!({"replicas": 0, "upstreamTls": {"caSecretName": "A"}}),
+            &["spec.proxy.replicas Invalid", "spec.proxy.upstreamTls.caSecretName Invalid"],
         ),
         // what does work
         ("spec.mode", json!("Enforced"), &[]),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::scene::{Scene, scene};
+use super::scene::{PLAIN, Scene, scene};
 use super::*;
 
 fn condition(kind: &str, status: &str, time: &str) -> Condition {
@@ -125,7 +125,7 @@ fn what_can_wait() {
     );
     row(
         "plain HTTP",
-        &|scene| scene.plain_http = true,
+        &|scene| scene.plain_http = PLAIN,
         Difference::Major,
     );
     row(
@@ -258,8 +258,8 @@ fn events_tell_transitions_once() {
             ),
             (
                 "plain HTTP",
-                &|scene| scene.plain_http = true,
-                Some(&["Warning PlainHttp"]),
+                &|scene| scene.plain_http = PLAIN,
+                Some(&["Warning PlainHttp", "Warning PlainHttp"]),
             ),
             (
                 "a third proxy",

@@ -14,6 +14,12 @@ use crate::xds::{Rejection, ResourceType};
 /// The policy that the status is of; all are about `vault/openbao`.
 const OWN: &str = "own";
 
+/// On both sides.
+pub(super) const PLAIN: PlainHttp = PlainHttp {
+    to_clients: true,
+    to_vault: true,
+};
+
 pub(super) struct Scene {
     limits: Limits,
     index: Index,
@@ -24,7 +30,7 @@ pub(super) struct Scene {
     service: Option<ServiceFact>,
     pub(super) terminating: bool,
     pub(super) apply_error: Option<String>,
-    pub(super) plain_http: bool,
+    pub(super) plain_http: PlainHttp,
     pub(super) version: Option<&'static str>,
     pub(super) proxies: xds::Status,
     /// The status as it is stored.
@@ -62,7 +68,7 @@ pub(super) fn limited(ip_rules: usize) -> Scene {
         }),
         terminating: false,
         apply_error: None,
-        plain_http: false,
+        plain_http: PlainHttp::default(),
         version: Some("v1"),
         proxies: xds::Status {
             version: Some("v1".into()),

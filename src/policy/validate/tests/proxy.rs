@@ -4,7 +4,7 @@ use super::*;
 use crate::policy::{ExternalTrafficPolicy, ProxyService, ProxySettings, ServiceType};
 
 fn settings(proxy: &Value) -> ProxySettings {
-    policy(&[("spec.proxy", proxy.clone())]).unwrap().proxy
+    *policy(&[("spec.proxy", proxy.clone())]).unwrap().proxy
 }
 
 #[test]
@@ -41,6 +41,10 @@ fn what_is_refused() {
         (service(json!({"annotations": {"vaultwall.dev/x": "", "x.Vaultwall.dev/y": "", "notvaultwall.dev/z": ""}})),
             &["service.annotations[vaultwall.dev/x] Invalid", "service.annotations[x.Vaultwall.dev/y] Invalid"]),
         (service(json!({"annotations": {"a": "b".repeat(4096), "c": "b".repeat(4097)}})), &["service.annotations.c Invalid"]),
+        (json!({"tls": {"secretName": "openbao-tls"}, "upstreamTls": {"caSecretName": "openbao.ca"}}), &[]),
+        (json!({"tls": {"secretName": "Openbao"}}), &["tls.secretName Invalid"]),
+        (json!({"upstreamTls": {"caSecretName": "a", "serverName": "openbao.vault.svc"}}), &[]),
+        (json!({"upstreamTls": {"caSecretName": "", "serverName": "*.vault.svc"}}), &["upstreamTls.caSecretName Invalid", "upstreamTls.serverName Invalid"]),
         (service(json!({"annotations": many})), &["service.annotations LimitExceeded"]),
     ];
     for (proxy, expected) in table {

@@ -1,0 +1,99 @@
+//! TLS of the endpoints, towards clients and towards the vault.
+//!
+//! The certificate and its key are the owner's, in a Secret that is mounted into the proxies: Envoy reads them, Vaultwall never
+//! does.
+
+use std::collections::BTreeMap;
+
+use envoy_types::pb::envoy::config::core::v3::TransportSocket;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
+    CombinedCertificateValidationContext, ValidationContextType,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, DownstreamTlsContext, TlsParameters, UpstreamTlsContext,
+};
+
+use super::secret_files::{SecretFile, named, transport_socket};
+
+const CLIENTS: SecretFile = SecretFile::certificate("clients", "sds-clients.json");
+const VAULT: SecretFile = SecretFile::authorities("vault", "sds-vault.json");
+
+/// What a proxy speaks TLS with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Folder with the files of [`Tls::files`].
+    pub configuration: String,
+    /// Towards clients: the folder with the certificate and its key, as
+    /// [`CERTIFICATE_FILE`](super::CERTIFICATE_FILE) and [`KEY_FILE`](super::KEY_FILE). None: plain HTTP.
+    pub clients: Option<String>,
+    /// Towards the vault. None: plain HTTP.
+    pub vault: Option<VaultTls>,
+}
+
+/// TLS towards the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultTls {
+    /// Folder with the authorities of which one signs the vault's certificate, as
+    /// [`AUTHORITY_FILE`](super::AUTHORITY_FILE).
+    pub authorities: String,
+    /// The DNS name that the vault's certificate must carry.
+    pub server_name: String,
+}
+
+impl Tls {
+    /// The files, by name, that tell Envoy where certificates are. There is nothing secret in them.
+    pub fn files(&self) -> BTreeMap<&'static str, String> {
+        let clients = self.clients.as_ref();
+        let clients = clients.map(|folder| (CLIENTS.file, CLIENTS.text(folder)));
+        let vault = self.vault.as_ref();
+        let vault = vault.map(|vault| (VAULT.file, VAULT.text(&vault.authorities)));
+        clients.into_iter().chain(vault).collect()
+    }
+
+    /// Of a listener. Only HTTP/1.1 is offered: it is what the vault is asked with, so nothing is translated.
+    pub(super) fn of_listener(&self) -> Option<TransportSocket> {
+        self.clients.as_ref()?;
+        let context = DownstreamTlsContext {
+            common_tls_context: Some(CommonTlsContext {
+                tls_params: Some(versions()),
+                alpn_protocols: vec!["http/1.1".into()],
+                tls_certificate_sds_secret_configs: vec![CLIENTS.discovered(&self.configuration)],
+                ..CommonTlsContext::default()
+            }),
+            ..DownstreamTlsContext::default()
+        };
+        Some(transport_socket(&context))
+    }
+
+    /// Of the vault's cluster.
+    pub(super) fn of_cluster(&self) -> Option<TransportSocket> {
+        let VaultTls { server_name, .. } = self.vault.as_ref()?;
+        let validation = CombinedCertificateValidationContext {
+            default_validation_context: Some(named(server_name)),
+            validation_context_sds_secret_config: Some(VAULT.discovered(&self.configuration)),
+            ..CombinedCertificateValidationContext::default()
+        };
+        let context = UpstreamTlsContext {
+            sni: server_name.clone(),
+            common_tls_context: Some(CommonTlsContext {
+                tls_params: Some(versions()),
+                validation_context_type: Some(ValidationContextType::CombinedValidationContext(
+                    validation,
+                )),
+                ..CommonTlsContext::default()
+            }),
+            ..UpstreamTlsContext::default()
+        };
+        Some(transport_socket(&context))
+    }
+}
+
+/// As `OpenBao` has it by itself.
+fn versions() -> TlsParameters {
+    TlsParameters {
+        tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+        tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+        ..TlsParameters::default()
+    }
+}
