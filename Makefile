@@ -28,10 +28,11 @@ lint: ## Check format, lints, and the dependencies' licences and sources
 	dev/tools install cargo-deny
 	cargo-deny --locked --all-features check bans licenses sources
 
-generate: ## Write again what is generated: CRDs, reference, golden files
-	dev/tools install envoy
+generate: ## Write again what is generated: CRDs, charts, reference, golden files
+	dev/tools install envoy helm
 	UPDATE_GENERATED=1 cargo test --locked --quiet --test generated --test descriptors
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test golden
+	UPDATE_GOLDEN=1 cargo test --locked --quiet --test charts golden::golden
 
 bench: ## Measure what the performance claims rest on
 	dev/tools install envoy openbao etcd kubectl kube-apiserver

@@ -1,0 +1,138 @@
+//! The charts say what the program says: definitions, admission policies, limits, images, ports and versions.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use vaultwall::api;
+use vaultwall::compile::fleet::{ENVOY_IMAGE, OPERATOR as PLACE};
+use vaultwall::policy::Limits;
+
+use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, objects};
+
+#[test]
+fn definitions() {
+    let rendered = objects(DEFINITIONS, &[]);
+    let ours = api::custom_resource_definitions();
+    assert_eq!(rendered.len(), ours.len());
+    for definition in ours {
+        let name = definition.metadata.name.clone().unwrap();
+        let object = find(&rendered, "CustomResourceDefinition", &name);
+        let wanted = serde_json::to_value(&definition).unwrap();
+        assert_eq!(object["spec"], wanted["spec"], "{name}");
+        assert_eq!(kept(object), "keep", "{name}");
+    }
+}
+
+#[test]
+fn admission_policies_with_several_limits() {
+    for (virtual_network_rules, ip_rules) in [(127, 127), (1, 2), (200, 1000)] {
+        let limits = Limits {
+            virtual_network_rules,
+            ip_rules,
+        };
+        let value =
+            format!("limits.virtualNetworkRules={virtual_network_rules},limits.ipRules={ip_rules}");
+        let rendered = objects(OPERATOR, &["--set", &value]);
+        let mut count = 0;
+        for policy in api::admission_policies(&limits) {
+            let name = policy.metadata.name.clone().unwrap();
+            let binding = serde_json::to_value(api::binding_of(&policy)).unwrap();
+            let policy = serde_json::to_value(policy).unwrap();
+            for (kind, wanted) in [
+                ("ValidatingAdmissionPolicy", policy),
+                ("ValidatingAdmissionPolicyBinding", binding),
+            ] {
+                let object = find(&rendered, kind, &name);
+                assert_eq!(object["apiVersion"], wanted["apiVersion"]);
+                assert_eq!(object["spec"], wanted["spec"], "{kind} {name}");
+                assert_eq!(kept(object), "keep", "{kind} {name}");
+                count += 1;
+            }
+        }
+        let admission = rendered
+            .iter()
+            .filter(|object| object["apiVersion"] == "admissionregistration.k8s.io/v1");
+        assert_eq!(admission.count(), count, "others are there");
+        let arguments = container(&rendered)["args"].as_array().unwrap();
+        for flag in [
+            format!("--max-virtual-network-rules={virtual_network_rules}"),
+            format!("--max-ip-rules={ip_rules}"),
+        ] {
+            assert!(arguments.contains(&json!(flag)), "{flag}: {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn arguments_are_what_the_program_would_take_by_itself() {
+    let rendered = objects(OPERATOR, &[]);
+    let expected = [
+        "controller".to_owned(),
+        format!("--xds-address={PLACE}"),
+        format!("--proxy-image={ENVOY_IMAGE}"),
+        format!("--max-virtual-network-rules={}", Limits::DEFAULT),
+        format!("--max-ip-rules={}", Limits::DEFAULT),
+    ];
+    assert_eq!(container(&rendered)["args"], json!(expected));
+    let service = find(&rendered, "Service", "vaultwall");
+    let (host, port) = PLACE.split_once(':').unwrap();
+    assert_eq!(host, format!("vaultwall.{NAMESPACE}.svc"));
+    assert_eq!(
+        service["spec"]["ports"][0]["port"],
+        json!(port.parse::<u16>().unwrap())
+    );
+}
+
+/// The operator's wall lets in the proxies by the labels that the operator gives them.
+#[test]
+fn proxies_are_let_in() {
+    let rendered = objects(OPERATOR, &[]);
+    let policy = find(&rendered, "NetworkPolicy", "vaultwall");
+    let ingress = policy["spec"]["ingress"].as_array().unwrap();
+    assert_eq!(ingress.len(), 1, "monitoring is nobody's by default");
+    let proxies = &ingress[0]["from"][0];
+    assert_eq!(proxies["namespaceSelector"], json!({}));
+    let labels = api::proxy_labels("openbao");
+    let wanted = proxies["podSelector"]["matchLabels"].as_object().unwrap();
+    assert_eq!(wanted.len(), 1);
+    for (key, value) in wanted {
+        assert_eq!(labels.get(key).map(String::as_str), value.as_str(), "{key}");
+    }
+    let exists = &proxies["podSelector"]["matchExpressions"][0];
+    assert!(labels.contains_key(exists["key"].as_str().unwrap()));
+    // The operator's own pods are no proxies.
+    let deployment = find(&rendered, "Deployment", "vaultwall");
+    let own = &deployment["spec"]["template"]["metadata"]["labels"];
+    assert_ne!(own[api::NAME_LABEL], json!(api::PROXY_NAME));
+    assert_ne!(own[api::MANAGED_BY_LABEL], json!(api::MANAGED_BY));
+    assert_eq!(
+        deployment["spec"]["selector"]["matchLabels"],
+        policy["spec"]["podSelector"]["matchLabels"]
+    );
+}
+
+/// The charts are the program's: one version.
+#[test]
+fn versions() {
+    for name in [OPERATOR, DEFINITIONS] {
+        let text = fs::read_to_string(chart(name).join("Chart.yaml")).unwrap();
+        let about = documents(&text);
+        assert_eq!(about[0]["name"], json!(name));
+        assert_eq!(about[0]["version"], json!(env!("CARGO_PKG_VERSION")));
+        assert_eq!(about[0]["appVersion"], json!(env!("CARGO_PKG_VERSION")));
+    }
+    let rendered = objects(OPERATOR, &[]);
+    let image = concat!("vaultwall:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(container(&rendered)["image"], json!(image));
+}
+
+fn container(rendered: &[Value]) -> &Value {
+    let deployment = find(rendered, "Deployment", "vaultwall");
+    &deployment["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn kept(object: &Value) -> &str {
+    object["metadata"]["annotations"]["helm.sh/resource-policy"]
+        .as_str()
+        .unwrap_or_default()
+}
