@@ -117,6 +117,40 @@ fn a_release_goes_and_what_protects_stays() {
     server.kubectl_prints(&["get", "vaultnetworkpolicy", "openbao"]);
 }
 
+/// Who applied what `vaultwall crds` prints can go on with the charts, as their pages say.
+#[test]
+fn what_kubectl_applied_is_taken_over() {
+    let server = ApiServer::start();
+    server.install_crds();
+    for name in [DEFINITIONS, OPERATOR] {
+        let take = [
+            "--take-ownership",
+            "--force-conflicts",
+            "--create-namespace",
+        ];
+        let install = ["upgrade", "--install", name, &path(name)];
+        let where_ = server.kubeconfig();
+        let plain = [
+            &install[..],
+            &[
+                "--create-namespace",
+                "--kubeconfig",
+                where_.to_str().unwrap(),
+            ],
+        ];
+        let refused = helm(&plain.concat());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            !refused.status.success() && said.contains("invalid ownership metadata"),
+            "{said}"
+        );
+        release(&server, &[&install[..], &take].concat());
+        // From now on it needs no force.
+        release(&server, &install);
+    }
+    assert_eq!(present(&server, STAYING).len(), 8);
+}
+
 /// Without the kind, there can be no monitor; Helm says so and leaves no release.
 #[test]
 fn a_service_monitor_needs_its_kind() {
