@@ -19,8 +19,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 /// A client of a vault.
@@ -124,13 +124,16 @@ async fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Hold => {
             // The first process of a pod is not ended by a signal that it does not handle.
-            let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            let mut end =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
             end.recv().await;
         }
         Command::Ask { question } => {
             let client = question.client(false)?;
             match question.ask(&client).await {
-                Ok((status, body)) => println!("{status} {}", String::from_utf8_lossy(&body).trim()),
+                Ok((status, body)) => {
+                    println!("{status} {}", String::from_utf8_lossy(&body).trim())
+                }
                 Err(error) => println!("unreachable {}", causes(&error)),
             }
         }

@@ -1,0 +1,262 @@
+//! A vault: OpenBao as its chart runs it, with TLS, a secret in it, and a policy in front.
+
+use k8s_openapi::ByteString;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+use super::{Namespace, RESTRICTED, Said, apply, image_of, kubectl, object, path, run, soon};
+
+/// A path that every data-plane request of the tests asks for.
+pub const SECRET: &str = "/v1/secret/data/app";
+/// What stands in the secret.
+pub const WORD: &str = "greeting-4711";
+
+/// A vault in a namespace of its own, which holds its pods to Pod Security `restricted`.
+pub struct Vault {
+    pub namespace: Namespace,
+    /// The token that may do everything.
+    pub token: String,
+    /// What opens the vault after a start.
+    unseal_key: String,
+    /// The authority of its certificates, in PEM.
+    pub authority: String,
+}
+
+impl Vault {
+    /// Starts one with one peer and waits until it holds the secret.
+    pub fn start(namespace: &str) -> Self {
+        let namespace = Namespace::new(namespace, RESTRICTED);
+        let authority = authority();
+        for (name, service) in [
+            ("openbao-tls", "openbao"),
+            ("openbao-firewall-tls", "openbao-firewall"),
+        ] {
+            apply(&certificate(&authority, &namespace.name, name, service));
+        }
+        let manifest =
+            std::fs::read_to_string(path("dev/on_kind/openbao.yaml")).expect("the manifest");
+        apply(
+            &manifest
+                .replace("NAMESPACE", &namespace.name)
+                .replace("OPENBAO_IMAGE", &image_of("openbao")),
+        );
+        let mut vault = Self {
+            namespace,
+            token: String::new(),
+            unseal_key: String::new(),
+            authority: authority.pem(),
+        };
+        vault.initialise();
+        vault.bao(&["secrets", "enable", "-path=secret", "-version=2", "kv"]);
+        vault.bao(&["kv", "put", "-mount=secret", "app", &format!("word={WORD}")]);
+        vault
+    }
+
+    fn initialise(&mut self) {
+        let initialise = [
+            "operator",
+            "init",
+            "-key-shares=1",
+            "-key-threshold=1",
+            "-format=json",
+        ];
+        let answer: Value = soon("OpenBao is initialised", || {
+            let said = self.in_pod(0, &initialise);
+            serde_json::from_str(&said.out).map_err(|_| said.err)
+        });
+        let text = |field: &Value| field.as_str().expect("text").to_owned();
+        self.token = text(&answer["root_token"]);
+        self.unseal_key = text(&answer["unseal_keys_b64"][0]);
+        self.unseal(0);
+        self.bao(&["login", "-no-print", &self.token]);
+    }
+
+    /// Opens a peer after its start; it has to have joined.
+    pub fn unseal(&self, peer: usize) {
+        soon("the peer is unsealed", || {
+            let said = self.in_pod(
+                peer,
+                &["operator", "unseal", "-format=json", &self.unseal_key],
+            );
+            let status: Value = serde_json::from_str(&said.out).map_err(|_| said.err.clone())?;
+            (status["sealed"] == false).then_some(()).ok_or(said.out)
+        });
+        soon("the peer is ready", || {
+            let pod =
+                object("pod", &self.namespace.name, &format!("openbao-{peer}")).ok_or("no pod")?;
+            let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
+            ready.then_some(()).ok_or_else(|| pod["status"].to_string())
+        });
+    }
+
+    fn in_pod(&self, peer: usize, command: &[&str]) -> Said {
+        let pod = format!("openbao-{peer}");
+        let exec = [
+            "exec",
+            "--namespace",
+            &self.namespace.name,
+            &pod,
+            "--",
+            "/bin/bao",
+        ];
+        run("kubectl", &[&exec[..], command].concat())
+    }
+
+    /// `bao` inside the first pod of the vault, with the token that may do everything.
+    pub fn bao(&self, command: &[&str]) -> String {
+        soon("OpenBao answers", || {
+            let said = self.in_pod(0, command);
+            said.good.then_some(said.out).ok_or(said.err)
+        })
+    }
+
+    /// Runs so many peers; those that are new join and are unsealed.
+    pub fn scale(&self, from: usize, to: usize) {
+        let replicas = format!("--replicas={to}");
+        kubectl(&[
+            "scale",
+            "statefulset/openbao",
+            "--namespace",
+            &self.namespace.name,
+            &replicas,
+        ]);
+        for peer in from..to {
+            self.unseal(peer);
+        }
+    }
+
+    /// The peers that take part in decisions, as soon as there are so many.
+    pub fn voters(&self, count: usize) -> Vec<String> {
+        soon("the peers vote", || {
+            let voters = self.voters_now();
+            (voters.len() == count)
+                .then(|| voters.clone())
+                .ok_or_else(|| format!("{voters:?}"))
+        })
+    }
+
+    fn voters_now(&self) -> Vec<String> {
+        let answer = self.bao(&["operator", "raft", "list-peers", "-format=json"]);
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let servers = answer["data"]["config"]["servers"]
+            .as_array()
+            .expect("servers");
+        let voters = servers.iter().filter(|server| server["voter"] == true);
+        let mut names: Vec<String> = voters
+            .map(|server| server["node_id"].as_str().expect("a name").to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Puts a policy in front of it, TLS on both sides; `more` is added to its `spec`.
+    pub fn protect(&self, more: &Value) {
+        let namespace = &self.namespace.name;
+        let mut spec = json!({
+            "targetRef": {"name": "openbao", "port": 8200},
+            "vault": {"engines": [{"path": "secret", "type": "KvV2"}]},
+            "proxy": {
+                "tls": {"secretName": "openbao-firewall-tls"},
+                "upstreamTls": {"caSecretName": "openbao-tls"},
+                "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+            },
+        });
+        for (field, value) in more.as_object().expect("fields") {
+            spec[field] = value.clone();
+        }
+        apply(
+            &json!({
+                "apiVersion": "vaultwall.dev/v1alpha1",
+                "kind": "VaultNetworkPolicy",
+                "metadata": {"name": "openbao", "namespace": namespace},
+                "spec": spec,
+            })
+            .to_string(),
+        );
+        self.in_force();
+    }
+
+    /// Waits until the policy's newest generation is enforced by every proxy, and all proxies of its Deployment are there.
+    pub fn in_force(&self) {
+        let namespace = &self.namespace.name;
+        soon("the policy is in force", || {
+            let policy = object("vaultnetworkpolicy", namespace, "openbao").ok_or("no policy")?;
+            let generation = &policy["metadata"]["generation"];
+            let conditions = policy["status"]["conditions"].as_array();
+            let held = |kind: &str| {
+                conditions.into_iter().flatten().any(|condition| {
+                    condition["type"] == kind
+                        && condition["status"] == "True"
+                        && condition["observedGeneration"] == *generation
+                })
+            };
+            let held = ["Accepted", "ResolvedRefs", "Programmed"]
+                .iter()
+                .all(|kind| held(kind));
+            held.then_some(())
+                .ok_or_else(|| policy["status"].to_string())
+        });
+        kubectl(&[
+            "rollout",
+            "status",
+            "deployment/openbao-firewall",
+            "--namespace",
+            namespace,
+            "--timeout=180s",
+        ]);
+    }
+
+    /// Where clients reach it, by the name of a Service.
+    pub fn url(&self, service: &str, port: u16, path: &str) -> String {
+        format!("https://{service}.{}.svc:{port}{path}", self.namespace.name)
+    }
+
+    /// The address of its first pod.
+    pub fn pod_address(&self) -> String {
+        let pod = object("pod", &self.namespace.name, "openbao-0").expect("the pod");
+        pod["status"]["podIP"]
+            .as_str()
+            .expect("its address")
+            .to_owned()
+    }
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Authority {
+    let mut parameters = CertificateParams::default();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "the vault's owner");
+    let key = KeyPair::generate().expect("a key");
+    CertifiedIssuer::self_signed(parameters, key).expect("an authority")
+}
+
+/// A Secret with a certificate for a Service, and for a peer that talks to itself.
+fn certificate(authority: &Authority, namespace: &str, secret: &str, service: &str) -> String {
+    let names = [
+        format!("{service}.{namespace}.svc"),
+        service.to_owned(),
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+    ];
+    let key = KeyPair::generate().expect("a key");
+    let parameters = CertificateParams::new(names).expect("names");
+    let certificate = parameters
+        .signed_by(&key, authority)
+        .expect("a certificate");
+    let data = |text: String| json!(ByteString(text.into_bytes()));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": secret, "namespace": namespace},
+        "data": {
+            "tls.crt": data(certificate.pem()),
+            "tls.key": data(key.serialize_pem()),
+            "ca.crt": data(authority.pem()),
+        },
+    })
+    .to_string()
+}

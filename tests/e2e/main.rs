@@ -1,0 +1,51 @@
+//! End to end, on a cluster with nodes: charts, pods, packets. `make e2e` makes the cluster and runs this in it; it is no
+//! part of a plain `cargo test`, which needs no cluster.
+//!
+//! | file | what is played |
+//! |---|---|
+//! | `rules` | pods come and go, labels, edits, `denial: Drop`, `defaultAction` |
+//! | `peers` | a vault of three peers with integrated storage, and back to one |
+//! | `replaced` | proxies and operator are replaced under load, the operator is taken away |
+//! | `installed` | what the charts install: rights, Pod Security, refusals |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod installed;
+#[path = "../../dev/on_kind/mod.rs"]
+#[allow(dead_code, reason = "the demo plays on the same stage")]
+mod on_kind;
+mod peers;
+mod replaced;
+mod rules;
+
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use on_kind::operator;
+use serde_json::{Value, json};
+
+static INSTALLED: Once = Once::new();
+static STAGE: RwLock<()> = RwLock::new(());
+
+/// The operator runs, and others may use it too.
+fn shared() -> RwLockReadGuard<'static, ()> {
+    INSTALLED.call_once(operator::install_current);
+    STAGE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The operator runs, and nobody else uses it.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    INSTALLED.call_once(operator::install_current);
+    STAGE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A rule for the pods with the label `app: APP` of a namespace.
+fn rule(namespace: &str, app: &str) -> Value {
+    json!({"pods": {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": {"app": app}},
+    }})
+}
