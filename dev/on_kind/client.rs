@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::vault::Vault;
 use super::{Namespace, apply, kubectl, object, run, soon};
 
-/// How long a client waits for an answer, in milliseconds: dropped packets are never answered.
+/// How long a client that asks once waits for an answer, in milliseconds: dropped packets are never answered.
 const PATIENCE: &str = "1500";
+/// How long one waits that asks on and on. It is a request that is lost that counts, not one that a busy machine is slow at.
+const LOAD_PATIENCE: &str = "15000";
 
 /// The label that opts a namespace in.
 pub const OPTED_IN: &str = "vaultwall.dev/service-endpoint: enabled";
@@ -96,7 +98,7 @@ impl Clients {
 
     /// Asks once.
     pub fn ask(&self, client: &str, token: &str, url: &str) -> Answer {
-        let arguments = self.arguments(client, "ask", token, url);
+        let arguments = self.arguments(client, ["ask", "--patience", PATIENCE], token, url);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let said = run("kubectl", &arguments);
         assert!(said.good, "{}{}", said.out, said.err);
@@ -123,7 +125,8 @@ impl Clients {
 
     /// Asks on and on, until [`Load::end`].
     pub fn load(&self, client: &str, token: &str, url: &str) -> Load {
-        let mut arguments = self.arguments(client, "load", token, url);
+        let mut arguments =
+            self.arguments(client, ["load", "--patience", LOAD_PATIENCE], token, url);
         arguments.insert(1, "--stdin".to_owned());
         let mut process = Command::new("kubectl")
             .args(&arguments)
@@ -139,25 +142,12 @@ impl Clients {
         Load { process, words }
     }
 
-    fn arguments(&self, client: &str, command: &str, token: &str, url: &str) -> Vec<String> {
-        [
-            "exec",
-            "--namespace",
-            &self.namespace.name,
-            client,
-            "--",
-            "/probe",
-            command,
-            "--ca",
-            &self.authority,
-            "--token",
-            token,
-            "--patience",
-            PATIENCE,
-            url,
-        ]
-        .map(str::to_owned)
-        .into()
+    fn arguments(&self, client: &str, command: [&str; 3], token: &str, url: &str) -> Vec<String> {
+        let namespace = &self.namespace.name;
+        let exec = ["exec", "--namespace", namespace, client, "--", "/probe"];
+        let question = ["--ca", &self.authority, "--token", token, url];
+        let all = exec.into_iter().chain(command).chain(question);
+        all.map(str::to_owned).collect()
     }
 
     /// Sets or takes away (`KEY-`) a label of a client.

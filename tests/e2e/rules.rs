@@ -128,7 +128,7 @@ fn seen_at_a_glance(scene: &Scene) {
 /// How many addresses the rules of the policy come to, as its status says.
 fn addresses(scene: &Scene) -> u64 {
     let policy = object("vaultnetworkpolicy", &scene.vault.namespace.name, "openbao").unwrap();
-    let counted = &policy["status"]["virtualNetworkAddresses"];
+    let counted = &policy["status"]["addresses"];
     counted
         .as_u64()
         .unwrap_or_else(|| panic!("{}", policy["status"]))
