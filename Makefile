@@ -1,12 +1,12 @@
 # Each target can be run on a fresh clone; what a target needs, it installs (dev/tools).
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint generate bench
+.PHONY: help demo cluster-demo test e2e lint generate bench
 
 # The pinned tools come before any others of the same name.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 help: ## Show these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Protect a real OpenBao with a real Envoy and show who gets in; API=1: through Kubernetes' API
 ifdef API
@@ -18,9 +18,18 @@ endif
 	cargo build --locked --bin vaultwall --example demo
 	cargo run --locked --quiet --example demo $(if $(API),-- --api)
 
-test: ## Run every test
+cluster-demo: ## On a cluster of kind: install the charts, protect an OpenBao with TLS, and show which pods get in
+	cargo build --locked --example cluster_demo
+	dev/on-kind target/debug/examples/cluster_demo
+
+test: ## Run every test, those on a cluster too
 	dev/tools install
 	cargo test --locked --workspace
+	$(MAKE) e2e
+
+e2e: ## Run the tests on a cluster of kind; KEEP=1 leaves the cluster
+	cargo build --locked --test e2e
+	dev/on-kind cargo test --locked --offline --test e2e -- --test-threads=2
 
 lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo fmt --check

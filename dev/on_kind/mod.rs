@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Longer than anything takes on a busy machine; only what fails waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 /// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -32,7 +32,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn of(output: Output) -> Self {
+    fn of(output: &Output) -> Self {
         Self {
             good: output.status.success(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -50,7 +50,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Said {
     let output = output.unwrap_or_else(|error| {
         panic!("{program}: {error}; run this by dev/cluster exec, which has it on PATH")
     });
-    Said::of(output)
+    Said::of(&output)
 }
 
 /// `kubectl`, which has to end well.
@@ -99,7 +99,7 @@ pub fn applied(objects: &str) -> Said {
     let mut input = kubectl.stdin.take().expect("its input");
     input.write_all(objects.as_bytes()).expect("kubectl reads");
     drop(input);
-    Said::of(kubectl.wait_with_output().expect("kubectl ends"))
+    Said::of(&kubectl.wait_with_output().expect("kubectl ends"))
 }
 
 /// Waits until the answer is there; says `what` did not come otherwise, and what `ask` said last.

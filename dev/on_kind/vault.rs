@@ -1,4 +1,4 @@
-//! A vault: OpenBao as its chart runs it, with TLS, a secret in it, and a policy in front.
+//! A vault: `OpenBao` as its chart runs it, with TLS, a secret in it, and a policy in front.
 
 use k8s_openapi::ByteString;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

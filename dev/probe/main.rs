@@ -132,7 +132,7 @@ async fn run(command: Command) -> Result<(), Error> {
             let client = question.client(false)?;
             match question.ask(&client).await {
                 Ok((status, body)) => {
-                    println!("{status} {}", String::from_utf8_lossy(&body).trim())
+                    println!("{status} {}", String::from_utf8_lossy(&body).trim());
                 }
                 Err(error) => println!("unreachable {}", causes(&error)),
             }

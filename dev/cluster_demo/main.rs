@@ -1,0 +1,158 @@
+//! `make cluster-demo`: installs the charts on a cluster of kind, protects an `OpenBao` that speaks TLS, and shows which pods get
+//! in, through the firewall and past it. `dev/on-kind` makes the cluster and takes it away.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the stage is written for tests; whatever does not work ends the demo with the words of kubectl or helm"
+)]
+
+#[path = "../on_kind/mod.rs"]
+#[allow(dead_code, reason = "the tests play more on the same stage")]
+mod on_kind;
+#[path = "../demo/report.rs"]
+#[allow(dead_code, reason = "the other demo says more")]
+mod report;
+
+use std::io;
+use std::process::ExitCode;
+
+use on_kind::client::{Answer, Clients, OPTED_IN};
+use on_kind::vault::{SECRET, Vault};
+use on_kind::{kubectl, operator};
+use report::Report;
+use serde_json::json;
+
+/// Who asks: the pod's namespace, and what the table says of it.
+const SHOP: (&str, &str) = ("demo-shop", "opted in, and in a rule");
+const SIBLING: (&str, &str) = ("demo-sibling", "opted in, and in no rule");
+const OUTSIDE: (&str, &str) = ("demo-outside", "in a rule, but not opted in");
+
+/// What a pod is expected to get.
+#[derive(Clone, Copy)]
+enum Expected {
+    /// This status code, and this in the body.
+    Status(u16, &'static str),
+    /// Its packets are dropped.
+    Dropped,
+}
+
+impl Expected {
+    fn is(self, answer: &Answer) -> bool {
+        match (self, answer) {
+            (Self::Status(status, text), Answer::Answered(found, body)) => {
+                status == *found && body.contains(text)
+            }
+            (Self::Dropped, Answer::Unreachable(why)) => why.contains("no answer in"),
+            _ => false,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut report = Report::new();
+    match demo(&mut report) {
+        Ok(()) if report.failed() == 0 => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cluster-demo: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn demo(report: &mut Report) -> io::Result<()> {
+    report.heading("Charts: the definitions, and the operator in a namespace that Pod Security holds to `restricted`")?;
+    operator::install_current();
+    report.quote(&kubectl(&[
+        "get",
+        "pods",
+        "--namespace",
+        operator::NAMESPACE,
+    ]))?;
+
+    report.heading(
+        "A vault: OpenBao as its own chart runs it, with TLS, in the namespace `demo-vault`",
+    )?;
+    let vault = Vault::start("demo-vault");
+    let pods = [SHOP, SIBLING, OUTSIDE].map(|(name, what)| {
+        let labels = if name == OUTSIDE.0 { "" } else { OPTED_IN };
+        let clients = Clients::new(name, labels, &vault);
+        clients.start("client", "shop");
+        (clients, what)
+    });
+    let direct = vault.url("openbao", 8200, SECRET);
+    let open = pods[2]
+        .0
+        .comes_to("client", &vault.token, &direct, Some(200));
+    report.check(
+        Expected::Status(200, "").is(&open),
+        "without a policy every pod of the cluster reads the secret",
+    )?;
+
+    report.heading("A policy: pods of two namespaces may use it, of which one opted in")?;
+    let rule = |namespace| {
+        json!({"pods": {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "podSelector": {"matchLabels": {"app": "shop"}},
+        }})
+    };
+    vault.protect(&json!({"virtualNetworkRules": [rule(SHOP.0), rule(OUTSIDE.0)]}));
+    report.quote(&kubectl(&["get", "vnp", "--namespace", "demo-vault"]))?;
+
+    report.heading("Who gets in: every pod has the right token")?;
+    let management = vault.url("openbao-firewall", 8300, "/v1/sys/mounts");
+    let asked = [
+        (
+            "the firewall's Service",
+            vault.url("openbao-firewall", 8200, SECRET),
+        ),
+        ("the vault's own Service", direct),
+        (
+            "the vault's pod",
+            format!("https://{}:8200{SECRET}", vault.pod_address()),
+        ),
+        ("the list of mounts, on the management endpoint", management),
+    ];
+    for (clients, what) in &pods {
+        report.line(&format!("a pod in {}: {what}", clients.namespace.name))?;
+        for (index, (place, url)) in asked.iter().enumerate() {
+            let expected = match (index, clients.namespace.name == SHOP.0) {
+                (0, true) => Expected::Status(200, on_kind::vault::WORD),
+                (0, false) => Expected::Status(403, "ForbiddenByFirewall"),
+                (3, _) => Expected::Status(200, ""),
+                _ => Expected::Dropped,
+            };
+            let answer = clients.ask("client", &vault.token, url);
+            let found = match &answer {
+                Answer::Answered(200, _) => report.verdict("passes: 200"),
+                Answer::Answered(status, _) => report.verdict(&format!("denied: {status}")),
+                Answer::Unreachable(_) => report.verdict("dropped: no packet comes back"),
+            };
+            report.check(expected.is(&answer), &format!("  {place:<48} {found}"))?;
+        }
+    }
+    let denied = pods[1].0.ask("client", &vault.token, &asked[0].1);
+    if let Answer::Answered(_, body) = denied {
+        report.line("what a denied client reads:")?;
+        report.quote(&body)?;
+    }
+
+    report.heading("The operator is taken away: the vault stays as it is")?;
+    operator::uninstall();
+    let [first, second, _] = &pods;
+    let still = [
+        (
+            first,
+            Expected::Status(200, on_kind::vault::WORD),
+            "the pod in the rule gets in",
+        ),
+        (second, Expected::Status(403, ""), "another does not"),
+    ];
+    for ((clients, _), expected, text) in still {
+        let answer = clients.ask("client", &vault.token, &asked[0].1);
+        report.check(expected.is(&answer), text)?;
+    }
+    report.line("")?;
+    report.close()
+}
