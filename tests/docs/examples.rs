@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::charts;
 use crate::command::Folder;
 use crate::page::{Block, Kind, Page};
 use crate::shown::{Shown, commands, fits};
@@ -18,7 +19,7 @@ spec:
 #[test]
 fn examples_do_what_the_pages_say() {
     let mut problems = Vec::new();
-    let mut counts = (0, 0);
+    let mut counts = (0, 0, 0);
     for page in Page::all() {
         let folder = Folder::new();
         for block in &page.blocks {
@@ -40,6 +41,10 @@ fn examples_do_what_the_pages_say() {
                     counts.1 += 1;
                     run(&folder, block)
                 }
+                Kind::Values { chart } => {
+                    counts.2 += 1;
+                    charts::check_values(&block.text, chart.as_deref())
+                }
                 Kind::Server | Kind::Live | Kind::Shown => Ok(()),
             };
             if let Err(problem) = result {
@@ -48,10 +53,13 @@ fn examples_do_what_the_pages_say() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
-    assert!(counts.0 > 0 && counts.1 > 0, "no examples were found");
+    assert!(
+        counts.0 > 0 && counts.1 > 0 && counts.2 > 0,
+        "no examples were found"
+    );
     println!(
-        "{} objects validated, {} blocks of commands run",
-        counts.0, counts.1
+        "{} objects and {} files of values validated, {} blocks of commands run",
+        counts.0, counts.2, counts.1
     );
 }
 

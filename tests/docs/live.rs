@@ -65,7 +65,7 @@ fn walk(page: &Page) {
                     }
                 }
             }
-            Kind::Objects { .. } | Kind::Commands | Kind::Shown => {}
+            Kind::Objects { .. } | Kind::Values { .. } | Kind::Commands | Kind::Shown => {}
         }
     }
 }

@@ -10,12 +10,15 @@
 )]
 
 mod access_log;
+mod charts;
 mod command;
 mod examples;
 mod flags;
+mod image;
 mod links;
 mod live;
 mod messages;
+mod network_policies;
 mod page;
 mod shown;
 mod status;
