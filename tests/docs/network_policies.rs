@@ -1,4 +1,4 @@
-//! NetworkPolicies that the pages show are whole: a misspelt field is one that the API server forgets, and what it was to
+//! `NetworkPolicies` that the pages show are whole: a misspelt field is one that the API server forgets, and what it was to
 //! close stays open.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
