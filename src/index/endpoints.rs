@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointSlice};
 
 use super::ObjectName;
 
@@ -21,8 +21,11 @@ pub struct EndpointSliceFact {
     pub service: ObjectName,
     /// Port numbers by the name that the Service gives the port; empty where it gives none.
     pub ports: BTreeMap<String, u16>,
-    /// IPv4 addresses of the endpoints that take requests.
-    pub addresses: BTreeSet<Ipv4Addr>,
+    /// IPv4 addresses of the endpoints that the Service gives its clients.
+    pub published: BTreeSet<Ipv4Addr>,
+    /// Those among them whose pods say themselves that they are ready, and do not end. A Service that publishes all its
+    /// pods, as those of vaults do, gives its clients others too.
+    pub serving: BTreeSet<Ipv4Addr>,
 }
 
 impl EndpointSliceFact {
@@ -34,16 +37,14 @@ impl EndpointSliceFact {
         if slice.address_type != "IPv4" {
             return None;
         }
-        // Not ready takes no requests; not known counts as ready, as the API defines it.
-        let ready = slice.endpoints.iter().filter(|endpoint| {
-            let conditions = endpoint.conditions.as_ref();
-            conditions
-                .and_then(|conditions| conditions.ready)
-                .unwrap_or(true)
-        });
-        let addresses = ready
-            .flat_map(|endpoint| &endpoint.addresses)
-            .filter_map(|text| text.parse().ok());
+        let addresses = |counts: fn(&EndpointConditions) -> bool| {
+            let endpoints = slice.endpoints.iter().filter(move |endpoint| {
+                let conditions = endpoint.conditions.as_ref();
+                conditions.is_none_or(counts)
+            });
+            let addresses = endpoints.flat_map(|endpoint| &endpoint.addresses);
+            addresses.filter_map(|text| text.parse().ok()).collect()
+        };
         let ports = slice.ports.iter().flatten().filter_map(|port| {
             let is_tcp = port.protocol.as_deref().is_none_or(|name| name == "TCP");
             let number = u16::try_from(port.port?).ok().filter(|_| is_tcp)?;
@@ -59,9 +60,20 @@ impl EndpointSliceFact {
                 name: service,
             },
             ports: ports.collect(),
-            addresses: addresses.collect(),
+            published: addresses(ready),
+            serving: addresses(|conditions| ready(conditions) && serves(conditions)),
         })
     }
+}
+
+/// What is not known counts as ready, as the API defines it.
+fn ready(conditions: &EndpointConditions) -> bool {
+    conditions.ready.unwrap_or(true)
+}
+
+/// Whether the pod itself is ready, whatever the Service makes of it.
+fn serves(conditions: &EndpointConditions) -> bool {
+    conditions.serving.unwrap_or(true) && !conditions.terminating.unwrap_or(false)
 }
 
 /// The endpoints of all Services.
@@ -103,14 +115,28 @@ impl Endpoints {
         vec![old.service]
     }
 
-    /// Where a port of a Service is served; `port` is the port's name in the Service.
+    /// Where a port of a Service is served; `port` is the port's name in the Service. While no pod serves, these are all
+    /// that the Service publishes: a vault that is sealed says so itself.
     pub fn addresses(&self, service: &ObjectName, port: Option<&str>) -> BTreeSet<SocketAddrV4> {
+        let serving = self.listed(service, port, |slice| &slice.serving);
+        if serving.is_empty() {
+            return self.listed(service, port, |slice| &slice.published);
+        }
+        serving
+    }
+
+    fn listed(
+        &self,
+        service: &ObjectName,
+        port: Option<&str>,
+        which: fn(&EndpointSliceFact) -> &BTreeSet<Ipv4Addr>,
+    ) -> BTreeSet<SocketAddrV4> {
         let slices = self.by_service.get(service).into_iter().flatten();
         let slices = slices.filter_map(|id| self.slices.get(id));
         slices
             .filter_map(|slice| Some((slice, *slice.ports.get(port.unwrap_or_default())?)))
             .flat_map(|(slice, port)| {
-                let addresses = slice.addresses.iter();
+                let addresses = which(slice).iter();
                 addresses.map(move |address| SocketAddrV4::new(*address, port))
             })
             .collect()
@@ -120,18 +146,57 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn slice(name: &str, service: &str, ready: Option<bool>, address: &str) -> EndpointSliceFact {
+        slice_of(name, service, &json!({"ready": ready}), address)
+    }
+
+    fn slice_of(name: &str, service: &str, conditions: &Value, address: &str) -> EndpointSliceFact {
         let object = json!({
             "metadata": {"name": name, "namespace": "vault", "labels": {"kubernetes.io/service-name": service}},
             "addressType": "IPv4",
-            "endpoints": [{"addresses": [address], "conditions": {"ready": ready}}],
+            "endpoints": [{"addresses": [address], "conditions": conditions}],
             "ports": [{"name": "http", "port": 8200, "protocol": "TCP"}],
         });
         EndpointSliceFact::from_object(&serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    /// A Service that publishes pods that are not ready calls them all ready.
+    #[test]
+    fn of_all_that_is_published_those_that_serve_are_asked() {
+        let service = ObjectName {
+            namespace: "vault".into(),
+            name: "openbao".into(),
+        };
+        let mut endpoints = Endpoints::default();
+        let mut apply = |name, serving, terminating, address| {
+            let conditions = json!({"ready": true, "serving": serving, "terminating": terminating});
+            endpoints.apply(slice_of(name, "openbao", &conditions, address));
+            let addresses = endpoints.addresses(&service, Some("http"));
+            addresses
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect::<Vec<_>>()
+        };
+        // Sealed, both.
+        apply("a", false, false, "10.0.0.1");
+        assert_eq!(
+            apply("b", false, false, "10.0.0.2"),
+            ["10.0.0.1", "10.0.0.2"]
+        );
+        assert_eq!(apply("a", true, false, "10.0.0.1"), ["10.0.0.1"]);
+        assert_eq!(
+            apply("b", true, false, "10.0.0.2"),
+            ["10.0.0.1", "10.0.0.2"]
+        );
+        assert_eq!(apply("a", true, true, "10.0.0.1"), ["10.0.0.2"]);
+        assert_eq!(
+            apply("b", false, true, "10.0.0.2"),
+            ["10.0.0.1", "10.0.0.2"]
+        );
     }
 
     #[test]
