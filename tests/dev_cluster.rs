@@ -1,5 +1,5 @@
-//! `dev/cluster` where it cannot do what it is asked: one clear line, exit code 2, and nothing half made. What it does
-//! where it can is tested by every test that needs a cluster.
+//! `dev/cluster`: what it leaves when a cluster goes, and what it says where it cannot do what it is asked: one clear line,
+//! exit code 2, and nothing half made. That a cluster works is tested by every test that needs one.
 
 #![allow(
     clippy::unwrap_used,
@@ -226,4 +226,74 @@ fn a_process_that_was_given_the_number_of_an_earlier_cluster_is_left_alone() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
     assert_eq!(left(folder.path()), Vec::<String>::new(), "{words}");
+}
+
+/// What of the machine a cluster could change, one a line.
+const MACHINE: &str = "
+cut -d' ' -f5 /proc/self/mountinfo | sort
+ls -d /sys/class/net/* /etc/* /opt/* /run/* /var/lib/*
+! command -v nft >/dev/null || nft list ruleset
+";
+
+/// What is the cluster's own, wherever it is: processes, control groups and files. Written so that it does not find itself.
+const OF_THE_CLUSTER: &str = "
+grep --null-data --files-with-matches 'cluster-trace[s]' /proc/[0-9]*/cmdline 2>/dev/null || true
+find /sys/fs/cgroup -name 'cluster-trace[s]'
+find \"$CACHE\" -maxdepth 1 -name 'cluster-trace[s]*' ! -name '*.lock'
+";
+
+/// Runs a shell script beside the cluster `traces`, which is in the machine's own cache: its node image is there, or is
+/// kept there.
+fn beside_traces(script: &str) -> Output {
+    Command::new("bash")
+        .args(["-euc", script])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("VAULTWALL_CLUSTER", "traces")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_cluster_that_goes_leaves_nothing() {
+    if !is_root() {
+        eprintln!("skipped: without kind's node image, a cluster needs root");
+        return;
+    }
+    let cache = "CACHE=${VAULTWALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vaultwall}\n";
+    let words = |script: &str| {
+        let output = beside_traces(&format!("{cache}{script}"));
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{script}: {words}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        words
+    };
+    words("dev/cluster down");
+    let before = words(MACHINE);
+    words("dev/cluster up");
+    let node = words("dev/cluster exec kubectl get nodes --output name");
+    assert_eq!(node, "node/traces-control-plane\n");
+    assert!(words("dev/cluster status").contains("7 Running"));
+    assert_ne!(
+        words(OF_THE_CLUSTER),
+        "",
+        "nothing was found that could be left"
+    );
+    let again = beside_traces("dev/cluster up");
+    assert_eq!(
+        String::from_utf8_lossy(&again.stderr),
+        "dev/cluster: traces is up\n"
+    );
+    // It ends as the command does.
+    assert_eq!(
+        beside_traces("dev/cluster exec sh -c 'exit 7'")
+            .status
+            .code(),
+        Some(7)
+    );
+    words("dev/cluster down");
+    assert_eq!(words(MACHINE), before);
+    assert_eq!(words(OF_THE_CLUSTER), "");
 }
