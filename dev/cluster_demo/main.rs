@@ -99,6 +99,13 @@ fn demo(report: &mut Report) -> io::Result<()> {
     };
     vault.protect(&json!({"virtualNetworkRules": [rule(SHOP.0), rule(OUTSIDE.0)]}));
     report.quote(&kubectl(&["get", "vnp", "--namespace", "demo-vault"]))?;
+    report.line("and what its status says of the other:")?;
+    report.quote(&kubectl(&[
+        "get",
+        "vnp/openbao",
+        "--namespace=demo-vault",
+        "--output=jsonpath={.status.conditions[?(@.type=='ResolvedRefs')].message}",
+    ]))?;
 
     report.heading("Who gets in: every pod has the right token")?;
     let management = vault.url("openbao-firewall", 8300, "/v1/sys/mounts");

@@ -190,9 +190,7 @@ impl Vault {
                         && condition["observedGeneration"] == *generation
                 })
             };
-            let held = ["Accepted", "ResolvedRefs", "Programmed"]
-                .iter()
-                .all(|kind| held(kind));
+            let held = ["Accepted", "Programmed"].iter().all(|kind| held(kind));
             held.then_some(())
                 .ok_or_else(|| policy["status"].to_string())
         });

@@ -29,7 +29,7 @@ impl Scene {
             .comes_to("client", &self.vault.token, &self.url, status)
     }
 
-    fn protect(&self, more: Value) {
+    fn protect(&self, more: &Value) {
         let mut spec = json!({"virtualNetworkRules": [rule(SHOP, "shop")]});
         for (field, value) in more.as_object().unwrap() {
             spec[field] = value.clone();
@@ -77,7 +77,7 @@ fn the_firewall_follows_pods_labels_and_edits() {
         other,
         url,
     };
-    scene.protect(json!({}));
+    scene.protect(&json!({}));
     let allowed = scene.shop("client", 200);
     assert!(
         matches!(&allowed, Answer::Answered(_, body) if body.contains(WORD)),
@@ -164,13 +164,13 @@ fn namespace(scene: &Scene) {
 }
 
 fn edits(scene: &Scene) {
-    scene.protect(json!({"virtualNetworkRules": [rule(SHOP, "website")]}));
+    scene.protect(&json!({"virtualNetworkRules": [rule(SHOP, "website")]}));
     scene.shop("client", 403);
-    scene.protect(json!({}));
+    scene.protect(&json!({}));
     scene.shop("client", 200);
 
     // Dropped packets are never answered: not even a connection is made.
-    scene.protect(json!({"denial": "Drop"}));
+    scene.protect(&json!({"denial": "Drop"}));
     let dropped = scene.other(None);
     assert!(
         matches!(&dropped, Answer::Unreachable(why) if why.contains("no answer in")),
@@ -184,10 +184,10 @@ fn edits(scene: &Scene) {
     scene.shop.label("client", "app=shop");
     scene.shop("client", 200);
 
-    scene.protect(json!({"defaultAction": "Allow"}));
+    scene.protect(&json!({"defaultAction": "Allow"}));
     scene.other(Some(200));
     scene.is_walled_in();
-    scene.protect(json!({}));
+    scene.protect(&json!({}));
     scene.other(Some(403));
     scene.shop("client", 200);
 }
