@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mattfenwick/cyclonus/pkg/worker"
+	v1 "k8s.io/api/core/v1"
 )
 
 const (
@@ -25,6 +26,20 @@ const (
 	// lookup is how long a name may take: a question that was lost is asked again after five seconds.
 	lookup = 12 * time.Second
 )
+
+// Ports that UDP is sent from: below those that the kernel gives, and others for every second's batch, as the network
+// remembers a pair of ports for two minutes and takes what it sees then for a part of an earlier exchange.
+const (
+	firstPort  = 1024
+	lastPort   = 32767
+	ofOneBatch = 100
+)
+
+// portOf is the port that the request of this number is sent from; it comes again after five minutes.
+func portOf(number int) int {
+	batches := int64((lastPort - firstPort) / ofOneBatch)
+	return firstPort + int(time.Now().Unix()%batches)*ofOneBatch + number%ofOneBatch
+}
 
 // addresses looks up every name of a batch once, so that a slow answer is not taken for a denied packet.
 func addresses(requests []*worker.Request) map[string]string {
@@ -61,17 +76,21 @@ func addresses(requests []*worker.Request) map[string]string {
 }
 
 // connect is done when there is an answer: a connection with TCP, anything at all with UDP.
-func connect(request *worker.Request, host string) error {
+func connect(request *worker.Request, number int, host string) error {
 	if host == "" {
 		return fmt.Errorf("the address of %s was not found", request.Host)
 	}
+	dialer := net.Dialer{Timeout: patience}
+	if request.Protocol == v1.ProtocolUDP {
+		dialer.LocalAddr = &net.UDPAddr{Port: portOf(number)}
+	}
 	address := net.JoinHostPort(host, strconv.Itoa(request.Port))
-	connection, err := net.DialTimeout(strings.ToLower(string(request.Protocol)), address, patience)
+	connection, err := dialer.Dial(strings.ToLower(string(request.Protocol)), address)
 	if err != nil {
 		return err
 	}
 	defer connection.Close()
-	if request.Protocol == "TCP" {
+	if request.Protocol == v1.ProtocolTCP {
 		return nil
 	}
 	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -84,9 +103,9 @@ func connect(request *worker.Request, host string) error {
 	return err
 }
 
-func try(request *worker.Request, host string) *worker.Result {
+func try(request *worker.Request, number int, host string) *worker.Result {
 	result := &worker.Result{Request: request}
-	if err := connect(request, host); err != nil {
+	if err := connect(request, number, host); err != nil {
 		result.Error = err.Error()
 	}
 	return result
@@ -110,7 +129,7 @@ func run(jobs string) error {
 		waiting.Add(1)
 		go func() {
 			defer waiting.Done()
-			results[index] = try(request, found[request.Host])
+			results[index] = try(request, index, found[request.Host])
 		}()
 	}
 	waiting.Wait()
