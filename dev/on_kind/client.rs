@@ -45,12 +45,16 @@ impl Answer {
 impl Clients {
     /// A namespace with these labels, for clients of this vault.
     pub fn new(name: &str, labels: &str, vault: &Vault) -> Self {
-        let namespace = Namespace::new(name, labels);
+        Self::within(Namespace::new(name, labels), vault)
+    }
+
+    /// In a namespace that is there already.
+    pub fn within(namespace: Namespace, vault: &Vault) -> Self {
         apply(
             &json!({
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": "vault", "namespace": name},
+                "metadata": {"name": "vault", "namespace": namespace.name},
                 "data": {"ca.crt": vault.authority},
             })
             .to_string(),

@@ -7,6 +7,7 @@
 //! | `peers` | a vault of three peers with integrated storage, and back to one |
 //! | `replaced` | proxies and operator are replaced under load, the operator is taken away |
 //! | `installed` | what the charts install: rights, Pod Security, refusals |
+//! | `pages` | what `docs/openbao.md` and `docs/install.md` show |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +19,7 @@ mod installed;
 #[path = "../../dev/on_kind/mod.rs"]
 #[allow(dead_code, reason = "the demo plays on the same stage")]
 mod on_kind;
+mod pages;
 mod peers;
 mod replaced;
 mod rules;
