@@ -29,7 +29,7 @@ test: ## Run every test, those on a cluster too
 
 e2e: ## Run the tests on a cluster of kind; KEEP=1 leaves the cluster
 	cargo build --locked --test e2e
-	dev/on-kind cargo test --locked --offline --test e2e -- --test-threads=2
+	dev/on-kind --cyclonus cargo test --locked --offline --test e2e -- --test-threads=2 --show-output
 
 lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo fmt --check

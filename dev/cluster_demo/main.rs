@@ -117,7 +117,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
         ("the vault's own Service", direct),
         (
             "the vault's pod",
-            format!("https://{}:8200{SECRET}", vault.pod_address()),
+            format!("https://{}:8200{SECRET}", vault.address_of(0)),
         ),
         ("the list of mounts, on the management endpoint", management),
     ];

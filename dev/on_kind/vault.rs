@@ -209,9 +209,9 @@ impl Vault {
         format!("https://{service}.{}.svc:{port}{path}", self.namespace.name)
     }
 
-    /// The address of its first pod.
-    pub fn pod_address(&self) -> String {
-        let pod = object("pod", &self.namespace.name, "openbao-0").expect("the pod");
+    /// The address of a peer's pod.
+    pub fn address_of(&self, peer: usize) -> String {
+        let pod = object("pod", &self.namespace.name, &format!("openbao-{peer}")).expect("the pod");
         pod["status"]["podIP"]
             .as_str()
             .expect("its address")

@@ -201,8 +201,13 @@ impl Writer {
             Err(problem) => return Ok(Some(problem)),
         };
         let mut problem = None;
+        let mut without_files = false;
         for (kind, object) in wanted.objects {
             if entry.stopgap && self.keeps_settings(vault, kind, &object) {
+                continue;
+            }
+            // New proxies would be started with the old files, and never look at the new ones.
+            if kind == ChildKind::Deployment && without_files {
                 continue;
             }
             match self.children.ensure(term, kind, object).await {
@@ -213,6 +218,7 @@ impl Writer {
                 Ok(_) => {}
                 Err(WriteError::Lost(lost)) => return Err(lost),
                 Err(error) => {
+                    without_files |= kind == ChildKind::ConfigMap;
                     problem.get_or_insert_with(|| error.to_string());
                 }
             }
@@ -223,7 +229,7 @@ impl Writer {
     /// Whether an object is there that was made from settings which nobody knows any more.
     fn keeps_settings(&self, vault: &VaultId, kind: ChildKind, object: &Value) -> bool {
         let of_settings = match kind {
-            ChildKind::Service | ChildKind::Deployment => true,
+            ChildKind::ConfigMap | ChildKind::Service | ChildKind::Deployment => true,
             // The wall around the vault's pods has none.
             ChildKind::NetworkPolicy => name_of(object).name == firewall_name(&vault.service),
             _ => false,

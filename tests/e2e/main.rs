@@ -6,6 +6,7 @@
 //! | `rules` | pods come and go, labels, edits, `denial: Drop`, `defaultAction` |
 //! | `peers` | a vault of three peers with integrated storage, and back to one |
 //! | `replaced` | proxies and operator are replaced under load, the operator is taken away |
+//! | `enforced` | whether the cluster's network enforces NetworkPolicies at all: cyclonus' cases |
 //! | `installed` | what the charts install: rights, Pod Security, refusals |
 //! | `pages` | what `docs/openbao.md` and `docs/install.md` show |
 #![allow(
@@ -15,6 +16,7 @@
     clippy::indexing_slicing
 )]
 
+mod enforced;
 mod installed;
 #[path = "../../dev/on_kind/mod.rs"]
 #[allow(dead_code, reason = "the demo plays on the same stage")]

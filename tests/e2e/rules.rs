@@ -39,7 +39,7 @@ impl Scene {
 
     /// Neither a pod of the vault nor its own Service is reached past the firewall, at whichever port.
     fn is_walled_in(&self) {
-        let pod = self.vault.pod_address();
+        let pod = self.vault.address_of(0);
         for port in [8200, 8201] {
             for url in [
                 self.vault.url("openbao", port, SECRET),
