@@ -1,6 +1,6 @@
 //! The operator by its charts.
 
-use super::{apply, helm, image_of, kubectl, path};
+use super::{apply, helm, image_of, kubectl, path, run};
 
 /// Its namespace.
 pub const NAMESPACE: &str = "vaultwall-system";
@@ -14,15 +14,13 @@ pub fn install(definitions: &str, chart: &str) {
     let namespace = ["--namespace", NAMESPACE];
     let upgrade = ["upgrade", "--install", "--wait", "--timeout=180s"];
     helm(&[&upgrade[..], &namespace, &["vaultwall-crds", definitions]].concat());
-    let image = format!("proxy.image={}", image_of("envoy"));
-    helm(
-        &[
-            &upgrade[..],
-            &namespace,
-            &["--set", &image, "vaultwall", chart],
-        ]
-        .concat(),
-    );
+    let proxies = format!("proxy.image={}", image_of("envoy"));
+    // The tag stays the same, and so would the pods of a cluster that was kept.
+    let archive = run("sha256sum", &[&path("target/images/vaultwall.tar")]);
+    let archive = archive.out.get(..16).expect("the operator's image");
+    let archive = format!("podAnnotations.image-archive=a{archive}");
+    let values = ["--set", &proxies, "--set", &archive];
+    helm(&[&upgrade[..], &namespace, &values, &["vaultwall", chart]].concat());
 }
 
 /// The charts of this work tree.
