@@ -29,7 +29,7 @@ use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
 
 use super::rbac::{self, Fact};
 use super::reply::{local_replies, when};
-use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any};
+use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any, seconds};
 use super::{Proxy, SET_FILTER_STATE, routes};
 use crate::api::AccessLogLevel;
 use crate::policy::{ClientAddressSource, Firewall, Listener as Side};
@@ -60,8 +60,12 @@ pub(super) fn listener(
         Side::Management => proxy.management,
     };
     let mut listener = serving(side.name(), address, &manager);
-    for chain in &mut listener.filter_chains {
-        chain.transport_socket = proxy.tls.of_listener();
+    if let Some(tls) = proxy.tls.of_listener() {
+        for chain in &mut listener.filter_chains {
+            chain.transport_socket = Some(tls.clone());
+            // Who begins a handshake and goes no further takes no place for long.
+            chain.transport_socket_connect_timeout = Some(seconds(10));
+        }
     }
     listener
 }
