@@ -14,13 +14,15 @@ const PATIENCE: &str = "1500";
 /// How long one waits that asks on and on. It is a request that is lost that counts, not one that a busy machine is slow at.
 const LOAD_PATIENCE: &str = "15000";
 
+/// Where a client finds the authority of the vault's certificates.
+const AUTHORITY: &str = "/vault/ca.crt";
+
 /// The label that opts a namespace in.
 pub const OPTED_IN: &str = "vaultwall.dev/service-endpoint: enabled";
 
 /// Namespaces of clients; each knows the authority of one vault's certificates.
 pub struct Clients {
     pub namespace: Namespace,
-    authority: String,
 }
 
 /// What a request came to.
@@ -59,10 +61,7 @@ impl Clients {
             })
             .to_string(),
         );
-        Self {
-            namespace,
-            authority: "/vault/ca.crt".to_owned(),
-        }
+        Self { namespace }
     }
 
     /// A client with the label `app: APP`; it runs when this returns.
@@ -149,7 +148,7 @@ impl Clients {
     fn arguments(&self, client: &str, command: [&str; 3], token: &str, url: &str) -> Vec<String> {
         let namespace = &self.namespace.name;
         let exec = ["exec", "--namespace", namespace, client, "--", "/probe"];
-        let question = ["--ca", &self.authority, "--token", token, url];
+        let question = ["--ca", AUTHORITY, "--token", token, url];
         let all = exec.into_iter().chain(command).chain(question);
         all.map(str::to_owned).collect()
     }

@@ -207,7 +207,7 @@ impl Render {
             files: fleet::files(
                 vault,
                 MetricsPort::in_cluster(ports),
-                &resolution.proxy,
+                &fleet::tls(vault, &resolution.proxy),
                 host,
                 *port,
             )?,

@@ -149,8 +149,7 @@ impl FleetMaker {
 
     /// What the proxies are started with.
     fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
-        let settings = &entry.resolution.resolution.proxy;
-        let tls = fleet::tls(vault, settings);
+        let tls = fleet::tls(vault, &entry.resolution.resolution.proxy);
         if let Some((ports, known, files)) = self.started_with().get(vault)
             && (ports, known) == (&entry.ports, &tls)
         {
@@ -162,8 +161,8 @@ impl FleetMaker {
             None => in_cluster,
         };
         let (host, port) = &self.xds;
-        let files = fleet::files(vault, metrics, settings, host, *port)
-            .map_err(|error| error.to_string())?;
+        let files =
+            fleet::files(vault, metrics, &tls, host, *port).map_err(|error| error.to_string())?;
         self.started_with()
             .insert(vault.clone(), (entry.ports, tls, files.clone()));
         Ok(files)

@@ -106,7 +106,7 @@ fn pod_security_restricted_is_enforced_where_the_operator_runs() {
 }
 
 #[test]
-fn a_value_out_of_schema_is_refused_with_one_line_and_changes_nothing() {
+fn a_value_out_of_schema_is_refused_by_its_name_and_changes_nothing() {
     let _stage = shared();
     let before = helm(&["history", "vaultwall", "--namespace", operator::NAMESPACE]);
     for (value, says) in [

@@ -113,11 +113,11 @@ impl Fleet {
 }
 
 /// What the proxies of a vault are started with: a bootstrap that asks the operator at `host` and `port`, and the files
-/// that it names.
+/// that it and [`tls`] name.
 pub fn files(
     vault: &VaultId,
     metrics: MetricsPort,
-    settings: &ProxySettings,
+    tls: &Tls,
     host: &str,
     port: u16,
 ) -> Result<BTreeMap<String, String>, JsonError> {
@@ -137,7 +137,7 @@ pub fn files(
     let bootstrap = to_json(&bootstrap.message())?;
     let beside = beside
         .into_iter()
-        .chain(tls(vault, settings).files())
+        .chain(tls.files())
         .map(|(name, text)| (name.to_owned(), text));
     // Indented: people look at it with kubectl.
     Ok(beside
