@@ -9,6 +9,7 @@
 )]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -228,6 +229,9 @@ fn a_process_that_was_given_the_number_of_an_earlier_cluster_is_left_alone() {
     assert_eq!(left(folder.path()), Vec::<String>::new(), "{words}");
 }
 
+/// Where a node listens: etcd, the API server, the kubelet and its health.
+const NODE_PORTS: [u16; 5] = [2379, 2380, 6443, 10248, 10250];
+
 /// What of the machine a cluster could change, one a line.
 const MACHINE: &str = "
 cut -d' ' -f5 /proc/self/mountinfo | sort
@@ -274,6 +278,8 @@ fn a_cluster_that_goes_leaves_nothing() {
         words
     };
     words("dev/cluster down");
+    // Somebody's on this machine already, which is nothing to a cluster in a network of its own.
+    let taken = NODE_PORTS.map(|port| TcpListener::bind(("0.0.0.0", port)));
     let before = words(MACHINE);
     words("dev/cluster up");
     let node = words("dev/cluster exec kubectl get nodes --output name");
@@ -297,6 +303,7 @@ fn a_cluster_that_goes_leaves_nothing() {
         Some(7)
     );
     words("dev/cluster down");
+    drop(taken);
     assert_eq!(words(MACHINE), before);
     assert_eq!(words(OF_THE_CLUSTER), "");
 }
