@@ -116,6 +116,8 @@ struct Found {
     content: Option<Box<str>>,
     /// What it was made for.
     vault: Option<VaultId>,
+    /// Of a Deployment that does not get its newest pods to run: why.
+    stalled: Option<Box<str>>,
     /// Signature of what was wanted when it was last found to be as it should be.
     covers: Option<String>,
     version: u64,
@@ -209,16 +211,21 @@ impl Children {
     }
 
     /// Keeps what was seen, unless something newer is known: a write's answer may be newer than what a watch tells, or older.
-    /// Whether it says anything new.
-    fn keep(&self, kind: ChildKind, name: ObjectName, new: Found) -> bool {
+    /// What has to be looked at for it, if anything.
+    fn keep(&self, kind: ChildKind, name: ObjectName, new: Found) -> Option<Look> {
         let mut found = self.found();
         let known = found.get(&(kind, name.clone()));
         if known.is_some_and(|known| known.version >= new.version) {
-            return false;
+            return None;
         }
-        let changed = known.is_none_or(|known| known.content != new.content);
+        let look = match known {
+            Some(known) if known.content == new.content => {
+                (known.stalled != new.stalled).then_some(Look::Status)
+            }
+            _ => Some(Look::Objects),
+        };
         found.insert((kind, name), new);
-        changed
+        look
     }
 
     fn seen(&self, kind: ChildKind, object: DynamicObject) {
@@ -226,9 +233,8 @@ impl Children {
             return;
         };
         let vault = new.vault.clone();
-        let changed = self.keep(kind, name, new);
-        if let Some(vault) = vault.filter(|_| changed) {
-            self.book.mark(vault, Look::Objects);
+        if let (Some(vault), Some(look)) = (vault, self.keep(kind, name, new)) {
+            self.book.mark(vault, look);
         }
     }
 
@@ -240,6 +246,7 @@ impl Children {
         };
         known.version = version.unwrap_or(known.version).max(known.version);
         known.covers = None;
+        known.stalled = None;
         let was_there = known.content.take().is_some();
         let vault = known.vault.clone().filter(|_| was_there);
         drop(found);
@@ -251,6 +258,13 @@ impl Children {
     /// An object as it is there, without status and bookkeeping.
     pub(super) fn get(&self, kind: ChildKind, name: &ObjectName) -> Option<Value> {
         self.found().get(&(kind, name.clone()))?.value()
+    }
+
+    /// Why a Deployment does not get its newest pods to run; none: it has, or may still.
+    pub(super) fn stalled(&self, deployment: &ObjectName) -> Option<Box<str>> {
+        let found = self.found();
+        let found = found.get(&(ChildKind::Deployment, deployment.clone()))?;
+        found.stalled.clone()
     }
 
     /// Whether an object is there.

@@ -23,7 +23,7 @@ pub use difference::{Difference, Urgency, difference, differs, is_settled, urgen
 pub use events::{EventKind, EventNote, NOTE_LENGTH, events};
 pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 
-use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
+use crate::api::{PolicyWarning, VAULT_LABEL, VaultNetworkPolicyStatus};
 use crate::compile::{ProtectedService, ProtectedServiceError};
 use crate::index::{ServiceFact, VaultResolution};
 use crate::policy::{Remark, Violation};
@@ -32,12 +32,15 @@ use crate::xds;
 /// Most warnings of one status; the last one says how many more there are.
 const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 4] = [
+pub const WARNINGS: [&str; 5] = [
+    PROXIES_NOT_REPLACED,
     PLAIN_HTTP,
     DEFAULT_ACTION_OVERRULED,
     ADDRESS_CONTESTED,
     MORE_WARNINGS,
 ];
+/// What proxies are started with is not in force everywhere.
+const PROXIES_NOT_REPLACED: &str = "ProxiesNotReplaced";
 /// Reason of the last warning of a full list.
 const MORE_WARNINGS: &str = "MoreWarnings";
 /// Without TLS the endpoints are plain HTTP, and never silently.
@@ -98,6 +101,8 @@ pub struct VaultSeen<'a> {
     /// Why an object that belongs to its firewall is not as it should be: what the API server said to the last write,
     /// or the compiler. Gone as soon as all are written.
     pub apply_error: Option<&'a str>,
+    /// Why the Deployment of its proxies does not get its newest pods to run, in Kubernetes' words.
+    pub stalled: Option<&'a str>,
     /// Where its proxies speak plain HTTP.
     pub plain_http: PlainHttp,
     /// Its proxies, over all replicas of the operator.
@@ -208,6 +213,20 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
         message: message.to_owned(),
     };
     let mut warnings = Vec::new();
+    if let (Some(words), Some(seen)) = (vault.stalled, vault.resolution) {
+        let id = &seen.resolution.firewall.vault;
+        let message = format!(
+            "new proxies do not start, so what was changed last in `spec.proxy`, or in the operator, is not in force \
+             everywhere; the proxies of before go on. Most often a Secret or an image is missing: look at `kubectl -n {} \
+             describe pods -l {VAULT_LABEL}={}`. The Deployment says: {words}",
+            id.namespace, id.service
+        );
+        warnings.push(PolicyWarning {
+            reason: PROXIES_NOT_REPLACED.to_owned(),
+            field: "spec.proxy".to_owned(),
+            message: text::shortened(&message, WARNING_LENGTH),
+        });
+    }
     if vault.plain_http.to_clients {
         warnings.push(plain(
             "spec.proxy.tls",

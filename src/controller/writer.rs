@@ -254,15 +254,21 @@ impl Writer {
     ) -> Result<Looked, Lost> {
         let proxies = self.replicas.status(&vault.to_string());
         let settings = &entry.resolution.resolution.proxy;
+        let stalled = self.children.stalled(&ObjectName {
+            namespace: vault.namespace.clone(),
+            name: firewall_name(&vault.service),
+        });
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
             stopgap: entry.stopgap,
             target: entry.target.as_ref().map(|_| ()).map_err(Clone::clone),
             terminating,
             apply_error,
+            stalled: stalled.as_deref(),
+            // In a stopgap nobody knows what they speak.
             plain_http: PlainHttp {
-                to_clients: settings.tls.is_none(),
-                to_vault: settings.upstream_tls.is_none(),
+                to_clients: !entry.stopgap && settings.tls.is_none(),
+                to_vault: !entry.stopgap && settings.upstream_tls.is_none(),
             },
             proxies: &proxies,
             version: Some(&entry.version),

@@ -49,6 +49,7 @@ fn wanted(
         target: target_of(index.service(&vault), 8200),
         terminating: false,
         apply_error: None,
+        stalled: None,
         plain_http: PlainHttp {
             to_clients: true,
             to_vault: true,

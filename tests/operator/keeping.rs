@@ -144,6 +144,36 @@ fn a_deleted_policy_takes_its_rules_along_although_an_invalid_one_stays() {
 }
 
 #[test]
+fn a_refused_edit_and_a_restart_keep_tls() {
+    let sandbox = sandbox();
+    let operator = sandbox.operator();
+    let mut web: Value = serde_saphyr::from_str(&policy("web", "web")).unwrap();
+    web["spec"]["proxy"] = json!({
+        "tls": {"secretName": "clients"},
+        "upstreamTls": {"caSecretName": "vault"},
+    });
+    sandbox.server.apply(&web.to_string());
+    sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
+    // What proxies are started with, and which Secrets they mount.
+    let now = || {
+        ["configmap/openbao-firewall", "deployment/openbao-firewall"].map(|object| {
+            let object = get(&sandbox, object).unwrap();
+            [object["data"].clone(), object["spec"].clone()]
+        })
+    };
+    let before = now();
+    assert!(before[0][0]["sds-clients.json"].is_string(), "{before:?}");
+    operator.stop();
+    sandbox.server.apply(&too_wide("web", "openbao"));
+    let _operator = sandbox.operator_at("second", sandbox.operators);
+    sandbox.condition("web", "Accepted", "False", "Invalid");
+    assert_eq!(now(), before);
+    let policy = get(&sandbox, "vnp/web").unwrap();
+    let warnings = policy["status"]["warnings"].to_string();
+    assert!(!warnings.contains("PlainHttp"), "{warnings}");
+}
+
+#[test]
 fn a_refused_edit_and_a_restart_change_nothing() {
     let sandbox = sandbox();
     let operator = sandbox.operator();

@@ -1,6 +1,6 @@
 //! What the operator keeps in the cluster for a vault: all of it, as it should be, and without a write too many.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use vaultwall::policy::Limits;
 
 use crate::enforcement::policy;
@@ -163,4 +163,40 @@ fn a_service_that_cannot_be_protected_is_named() {
     for object in CHILDREN {
         soon(object, || get(&sandbox, object).is_none().then_some(()));
     }
+}
+
+#[test]
+fn a_deployment_that_does_not_get_on_is_warned_of() {
+    let sandbox = Sandbox::new();
+    let _operator = sandbox.operator();
+    sandbox.server.apply(&policy("web", "web"));
+    let _proxy = sandbox.proxy();
+    sandbox.condition("web", "Programmed", "True", "Programmed");
+    let progressing = |status: &str, message: &str| {
+        let conditions = json!([{"type": "Progressing", "status": status, "message": message}]);
+        let patch = json!({"status": {"conditions": conditions}}).to_string();
+        let deployment = "deployment/openbao-firewall";
+        let what = ["patch", deployment, "-n", "vault", "--subresource=status"];
+        let how = ["--type=merge", "--patch", &patch];
+        sandbox.server.kubectl_prints(&[&what[..], &how].concat());
+    };
+    let warned = || {
+        let policy = get(&sandbox, "vnp/web")?;
+        let warnings = policy["status"]["warnings"].as_array()?;
+        let found = warnings
+            .iter()
+            .find(|warning| warning["reason"] == "ProxiesNotReplaced")?;
+        Some(found["message"].as_str()?.to_owned())
+    };
+    progressing("True", "ReplicaSet is progressing.");
+    progressing("False", "ReplicaSet has timed out progressing.");
+    let words = soon("the warning", warned);
+    assert!(
+        words.ends_with("says: ReplicaSet has timed out progressing."),
+        "{words}"
+    );
+    progressing("True", "ReplicaSet has successfully progressed.");
+    soon("no warning", || warned().is_none().then_some(()));
+    // Nothing of it is the operator's to mend.
+    assert_eq!(patches(&writes(&sandbox)), [1; CHILDREN.len()]);
 }

@@ -71,7 +71,7 @@ fn without_its_files_a_proxy_refuses_the_change() {
     assert!(
         refusals
             .iter()
-            .all(|words| words.contains("does not exist")),
+            .all(|words| words.contains("/sds-") && words.contains("' does not exist")),
         "{refusals:?}"
     );
     assert!(plain().contains("greeting"), "{}", plain());

@@ -29,6 +29,8 @@ use crate::policy::{ProxyResources, ProxySettings, Quantity};
 const USER: i64 = 65532;
 /// When it is killed, in seconds: the time in which it leaves, and as long again for a node that has none.
 const GRACE: i64 = 2 * LEAVING_SECONDS as i64;
+/// After how many seconds in which none of its newest pods starts a Deployment says so; status warns of it then.
+const PROGRESS_SECONDS: i32 = 120;
 /// Fewest worker threads of Envoy: one that is busy with a large answer must not hold up everybody.
 const LEAST_WORKERS: u64 = 2;
 /// Ports below this one are open to root alone, unless the pod says otherwise.
@@ -62,7 +64,7 @@ pub(super) fn deployment(metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Depl
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
-            progress_deadline_seconds: Some(600),
+            progress_deadline_seconds: Some(PROGRESS_SECONDS),
             // What they are made from is not kept with them, so there is little to go back to.
             revision_history_limit: Some(2),
             min_ready_seconds: None,

@@ -4,8 +4,9 @@ use super::reason::{ConditionType, Reason};
 use super::{PolicySeen, TargetProblem, VaultSeen, of_policy, text};
 use crate::api::MESSAGE_LENGTH;
 use crate::compile::ProtectedServiceError;
+use crate::compile::fleet::BOOTSTRAP_FOLDER;
 use crate::policy::{Remark, VaultId};
-use crate::xds::State;
+use crate::xds::{Rejection, State};
 
 /// One condition's reason and message.
 #[derive(Debug)]
@@ -222,6 +223,14 @@ impl Finding<'_> {
                 );
                 (Reason::NoProxies, message)
             }
+            State::Rejected if is_newest && proxies.rejections.iter().all(lacks_files) => {
+                let message = format!(
+                    "{} generation {generation}; the others were started before TLS was switched on, keep what they \
+                     had, and are being replaced",
+                    self.enforcing()
+                );
+                (Reason::Pending, message)
+            }
             State::Rejected if is_newest => {
                 let heading = format!(
                     "a proxy refuses a part of generation {generation} and keeps what it had in its place; {} \
@@ -392,6 +401,11 @@ impl Finding<'_> {
             (some, connected) => format!("{some} of {connected} connected proxies enforce"),
         }
     }
+}
+
+/// Whether Envoy refuses it for files that its pod was not started with.
+fn lacks_files(rejection: &Rejection) -> bool {
+    rejection.message.contains(BOOTSTRAP_FOLDER) && rejection.message.contains("does not exist")
 }
 
 fn names(policies: &[String], policy: &str) -> bool {

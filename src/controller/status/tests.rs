@@ -168,6 +168,11 @@ fn rows() -> Vec<Row> {
             &["1 of 2 connected proxies enforce generation 1", "\nExtensionConfig vaultwall.ip-rules: Proto constraint validation failed"],
         ),
         (
+            "TLS is being switched on",
+            scene().rejected("paths must refer to an existing path in the system: '/etc/envoy/sds-clients.json' does not exist"),
+            "Programmed", "False Pending", &["1 of 2 connected proxies enforce generation 1; the others were started before TLS was switched on"],
+        ),
+        (
             "an older version was refused", scene().rejected("no").with(|scene| scene.version = Some("v2")), "Programmed", "False Pending", &[],
         ),
         (
@@ -333,7 +338,8 @@ fn warnings() {
     let mut scene = limited(127)
         .older(&json!({}))
         .own(&json!({"defaultAction": "Allow"}))
-        .with(|scene| scene.plain_http = PLAIN);
+        .with(|scene| scene.plain_http = PLAIN)
+        .with(|scene| scene.stalled = Some("pods \"x\" is forbidden"));
     let status = scene.wanted();
     let shown: Vec<_> = status
         .warnings
@@ -343,17 +349,24 @@ fn warnings() {
     assert_eq!(
         shown,
         [
+            "ProxiesNotReplaced spec.proxy",
             "PlainHttp spec.proxy.tls",
             "PlainHttp spec.proxy.upstreamTls",
             "DefaultActionOverruled spec.defaultAction"
         ]
     );
-    assert!(
-        status.warnings[2]
-            .message
-            .contains("the policy `older` says `Deny`"),
-        "{status:?}"
-    );
+    for (warning, words) in [
+        (
+            0,
+            "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`. The Deployment says: pods \"x\" is forbidden",
+        ),
+        (3, "the policy `older` says `Deny`"),
+    ] {
+        assert!(
+            status.warnings[warning].message.contains(words),
+            "{status:?}"
+        );
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(super) struct Scene {
     service: Option<ServiceFact>,
     pub(super) terminating: bool,
     pub(super) apply_error: Option<String>,
+    pub(super) stalled: Option<&'static str>,
     pub(super) plain_http: PlainHttp,
     pub(super) version: Option<&'static str>,
     pub(super) proxies: xds::Status,
@@ -68,6 +69,7 @@ pub(super) fn limited(ip_rules: usize) -> Scene {
         }),
         terminating: false,
         apply_error: None,
+        stalled: None,
         plain_http: PlainHttp::default(),
         version: Some("v1"),
         proxies: xds::Status {
@@ -191,6 +193,7 @@ impl Scene {
             target: target_of(self.service.as_ref(), 8200),
             terminating: self.terminating,
             apply_error: self.apply_error.as_deref(),
+            stalled: self.stalled,
             plain_http: self.plain_http,
             proxies: &self.proxies,
             version: self.version,
