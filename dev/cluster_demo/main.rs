@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 
 fn demo(report: &mut Report) -> io::Result<()> {
     report.heading("Charts: the definitions, and the operator in a namespace that Pod Security holds to `restricted`")?;
-    operator::install_current();
+    operator::Release::current().install();
     report.quote(&kubectl(&[
         "get",
         "pods",

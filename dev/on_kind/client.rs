@@ -57,7 +57,7 @@ impl Clients {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": {"name": "vault", "namespace": namespace.name},
-                "data": {"ca.crt": vault.authority},
+                "data": {"ca.crt": vault.authority()},
             })
             .to_string(),
         );

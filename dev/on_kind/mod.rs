@@ -8,6 +8,7 @@ pub mod client;
 pub mod operator;
 pub mod vault;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -153,11 +154,51 @@ pub fn path(relative: &str) -> String {
     root.join(relative).display().to_string()
 }
 
-/// The name of the image that `dev/image` makes from an installed tool.
-pub fn image_of(tool: &str) -> String {
-    let said = run(&path("dev/tools"), &["path", tool]);
-    assert!(said.good, "{}", said.err);
-    let key = said.out.rsplit('/').nth(1).expect("a folder").to_owned();
-    let version = key.split('-').rev().nth(1).expect("NAME-VERSION-MACHINE");
-    format!("vaultwall.local/{tool}:{version}")
+/// The name of the image that `dev/image` made.
+pub fn image_of(image: &str) -> String {
+    let archive = path(&format!("target/images/{image}.tar"));
+    let said = run("tar", &["-xOf", &archive, "manifest.json"]);
+    let manifest: Value =
+        serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}", said.err));
+    manifest[0]["RepoTags"][0]
+        .as_str()
+        .expect("a name")
+        .to_owned()
+}
+
+/// Gives an image that the cluster's nodes have another name, too.
+pub fn name_again(image: &str, name: &str) {
+    // A name without a registry's is short for that.
+    let full = |name: &str| match name.split_once('/') {
+        Some((registry, _)) if registry.contains('.') => name.to_owned(),
+        _ => format!("docker.io/library/{name}"),
+    };
+    let nodes = kubectl(&[
+        "get",
+        "nodes",
+        "--output=jsonpath={.items[*].metadata.name}",
+    ]);
+    for node in nodes.split_whitespace() {
+        let tag = ["exec", node, "ctr", "--namespace=k8s.io", "images", "tag"];
+        let said = run(
+            "docker",
+            &[&tag[..], &["--force", &full(image), &full(name)]].concat(),
+        );
+        assert!(said.good, "{node}: {}{}", said.out, said.err);
+    }
+}
+
+/// The images that the pods of `NAME` in a namespace run, also those that are about to end; each once.
+pub fn images(namespace: &str, name: &str) -> Vec<String> {
+    let selector = format!("--selector=app.kubernetes.io/name={name}");
+    let pods = kubectl(&[
+        "get",
+        "pods",
+        "--namespace",
+        namespace,
+        &selector,
+        "--output=jsonpath={.items[*].spec.containers[*].image}",
+    ]);
+    let images: BTreeSet<&str> = pods.split_whitespace().collect();
+    images.into_iter().map(str::to_owned).collect()
 }

@@ -1,36 +1,92 @@
 //! The operator by its charts.
 
-use super::{apply, helm, image_of, kubectl, path, run};
+use super::{apply, helm, image_of, kubectl, name_again, path, run};
 
 /// Its namespace.
 pub const NAMESPACE: &str = "vaultwall-system";
 
-/// Installs the charts, or upgrades to them, and waits until all replicas serve. `chart` is a folder or a packaged chart.
-pub fn install(definitions: &str, chart: &str) {
-    apply(&format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}, labels: {{{}}}}}\n",
-        super::RESTRICTED
-    ));
-    let namespace = ["--namespace", NAMESPACE];
-    let upgrade = ["upgrade", "--install", "--wait", "--timeout=180s"];
-    helm(&[&upgrade[..], &namespace, &["vaultwall-crds", definitions]].concat());
-    let proxies = format!("proxy.image={}", image_of("envoy"));
-    // The tag stays the same, and so would the pods of a cluster that was kept.
-    let archive = run("sha256sum", &[&path("target/images/vaultwall.tar")]);
-    let archive = archive.out.get(..16).expect("the operator's image");
-    let archive = format!("podAnnotations.image-archive=a{archive}");
-    let values = ["--set", &proxies, "--set", &archive];
-    helm(&[&upgrade[..], &namespace, &values, &["vaultwall", chart]].concat());
+/// Charts, and the images that go with them.
+pub struct Release {
+    /// Each a folder or a packaged chart.
+    definitions: String,
+    chart: String,
+    /// The operator's image: its tag, empty for that of the chart.
+    tag: String,
+    /// The proxies' image.
+    pub proxies: String,
 }
 
-/// The charts of this work tree.
-pub fn install_current() {
-    install(&path("charts/vaultwall-crds"), &path("charts/vaultwall"));
+impl Release {
+    /// Of this work tree.
+    pub fn current() -> Self {
+        Self {
+            definitions: path("charts/vaultwall-crds"),
+            chart: path("charts/vaultwall"),
+            tag: String::new(),
+            proxies: image_of("envoy"),
+        }
+    }
+
+    /// Packaged charts of an earlier version. The images have the content of today's, by names of their own: so all pods
+    /// are replaced on the way from the one to the other.
+    pub fn earlier(version: &str) -> Self {
+        let packaged = |chart| path(&format!("tests/charts/earlier/{chart}-{version}.tgz"));
+        let proxies = format!("vaultwall.local/envoy:of-{version}");
+        name_again(&image_of("vaultwall"), &format!("vaultwall:{version}"));
+        name_again(&image_of("envoy"), &proxies);
+        Self {
+            definitions: packaged("vaultwall-crds"),
+            chart: packaged("vaultwall"),
+            tag: version.to_owned(),
+            proxies,
+        }
+    }
+
+    /// Installs it, or upgrades to it, and waits until all replicas serve.
+    pub fn install(&self) {
+        apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}, labels: {{{}}}}}\n",
+            super::RESTRICTED
+        ));
+        let namespace = ["--namespace", NAMESPACE];
+        let upgrade = ["upgrade", "--install", "--wait", "--timeout=180s"];
+        let definitions = ["vaultwall-crds", &self.definitions];
+        helm(&[&upgrade[..], &namespace, &definitions].concat());
+        // The tag stays the same, and so would the pods of a cluster that was kept.
+        let archive = run("sha256sum", &[&path("target/images/vaultwall.tar")]);
+        let archive = archive.out.get(..16).expect("the operator's image");
+        let values = format!(
+            "proxy.image={},image.tag={},podAnnotations.image-archive=a{archive}",
+            self.proxies, self.tag
+        );
+        let values = ["--set", &values];
+        helm(
+            &[
+                &upgrade[..],
+                &namespace,
+                &values,
+                &["vaultwall", &self.chart],
+            ]
+            .concat(),
+        );
+    }
 }
 
 /// Takes the operator away; definitions and policies stay.
 pub fn uninstall() {
     helm(&["uninstall", "vaultwall", "--namespace", NAMESPACE, "--wait"]);
+}
+
+/// Goes back to the release before, as `docs/install.md` shows it.
+pub fn roll_back() {
+    helm(&[
+        "rollback",
+        "vaultwall",
+        "--namespace",
+        NAMESPACE,
+        "--wait",
+        "--timeout=180s",
+    ]);
 }
 
 /// What its replicas log.

@@ -10,6 +10,8 @@ use super::{Namespace, RESTRICTED, Said, apply, image_of, kubectl, object, path,
 pub const SECRET: &str = "/v1/secret/data/app";
 /// What stands in the secret.
 pub const WORD: &str = "greeting-4711";
+/// The Secret with the certificate that the firewall shows.
+pub const FIREWALL_TLS: &str = "openbao-firewall-tls";
 
 /// A vault in a namespace of its own, which holds its pods to Pod Security `restricted`.
 pub struct Vault {
@@ -18,38 +20,67 @@ pub struct Vault {
     pub token: String,
     /// What opens the vault after a start.
     unseal_key: String,
-    /// The authority of its certificates, in PEM.
-    pub authority: String,
+    /// The authority of its certificates.
+    authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Vault {
     /// Starts one with one peer and waits until it holds the secret.
     pub fn start(namespace: &str) -> Self {
         let namespace = Namespace::new(namespace, RESTRICTED);
-        let authority = authority();
-        for (name, service) in [
-            ("openbao-tls", "openbao"),
-            ("openbao-firewall-tls", "openbao-firewall"),
-        ] {
-            apply(&certificate(&authority, &namespace.name, name, service));
-        }
-        let manifest =
-            std::fs::read_to_string(path("dev/on_kind/openbao.yaml")).expect("the manifest");
-        apply(
-            &manifest
-                .replace("NAMESPACE", &namespace.name)
-                .replace("OPENBAO_IMAGE", &image_of("openbao")),
-        );
         let mut vault = Self {
             namespace,
             token: String::new(),
             unseal_key: String::new(),
-            authority: authority.pem(),
+            authority: authority(),
         };
+        vault.certify("openbao-tls", &["openbao"]);
+        vault.certify(FIREWALL_TLS, &["openbao-firewall"]);
+        let manifest =
+            std::fs::read_to_string(path("dev/on_kind/openbao.yaml")).expect("the manifest");
+        apply(
+            &manifest
+                .replace("NAMESPACE", &vault.namespace.name)
+                .replace("OPENBAO_IMAGE", &image_of("openbao")),
+        );
         vault.initialise();
         vault.bao(&["secrets", "enable", "-path=secret", "-version=2", "kv"]);
         vault.bao(&["kv", "put", "-mount=secret", "app", &format!("word={WORD}")]);
         vault
+    }
+
+    /// The authority of its certificates, in PEM.
+    pub fn authority(&self) -> String {
+        self.authority.pem()
+    }
+
+    /// Puts a new certificate into a Secret: for these Services, and for a peer that talks to itself.
+    pub fn certify(&self, secret: &str, services: &[&str]) {
+        let namespace = &self.namespace.name;
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        for service in services {
+            names.extend([format!("{service}.{namespace}.svc"), (*service).to_owned()]);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(names).expect("names");
+        let certificate = certificate
+            .signed_by(&key, &self.authority)
+            .expect("a certificate");
+        let data = |text: String| json!(ByteString(text.into_bytes()));
+        apply(
+            &json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/tls",
+                "metadata": {"name": secret, "namespace": namespace},
+                "data": {
+                    "tls.crt": data(certificate.pem()),
+                    "tls.key": data(key.serialize_pem()),
+                    "ca.crt": data(self.authority()),
+                },
+            })
+            .to_string(),
+        );
     }
 
     fn initialise(&mut self) {
@@ -149,17 +180,12 @@ impl Vault {
         names
     }
 
-    /// Puts a policy in front of it, TLS on both sides; `more` is added to its `spec`.
-    pub fn protect(&self, more: &Value) {
-        let namespace = &self.namespace.name;
+    /// Puts a policy in front of it, TLS on both sides; `more` is added to its `spec`, or takes a field's place.
+    pub fn policy(&self, more: &Value) {
         let mut spec = json!({
             "targetRef": {"name": "openbao", "port": 8200},
             "vault": {"engines": [{"path": "secret", "type": "KvV2"}]},
-            "proxy": {
-                "tls": {"secretName": "openbao-firewall-tls"},
-                "upstreamTls": {"caSecretName": "openbao-tls"},
-                "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-            },
+            "proxy": proxy(Some(FIREWALL_TLS)),
         });
         for (field, value) in more.as_object().expect("fields") {
             spec[field] = value.clone();
@@ -168,38 +194,48 @@ impl Vault {
             &json!({
                 "apiVersion": "vaultwall.dev/v1alpha1",
                 "kind": "VaultNetworkPolicy",
-                "metadata": {"name": "openbao", "namespace": namespace},
+                "metadata": {"name": "openbao", "namespace": self.namespace.name},
                 "spec": spec,
             })
             .to_string(),
         );
+    }
+
+    /// The same, in force.
+    pub fn protect(&self, more: &Value) {
+        self.policy(more);
         self.in_force();
+    }
+
+    /// A condition of the policy: its status, reason and message; none if it is about an earlier generation.
+    pub fn condition(&self, kind: &str) -> Option<[String; 3]> {
+        let policy = object("vaultnetworkpolicy", &self.namespace.name, "openbao")?;
+        let conditions = policy["status"]["conditions"].as_array()?;
+        let condition = conditions.iter().find(|condition| {
+            condition["type"] == kind
+                && condition["observedGeneration"] == policy["metadata"]["generation"]
+        })?;
+        let text = |field: &str| condition[field].as_str().expect("text").to_owned();
+        Some(["status", "reason", "message"].map(text))
     }
 
     /// Waits until the policy's newest generation is enforced by every proxy, and all proxies of its Deployment are there.
     pub fn in_force(&self) {
-        let namespace = &self.namespace.name;
         soon("the policy is in force", || {
-            let policy = object("vaultnetworkpolicy", namespace, "openbao").ok_or("no policy")?;
-            let generation = &policy["metadata"]["generation"];
-            let conditions = policy["status"]["conditions"].as_array();
-            let held = |kind: &str| {
-                conditions.into_iter().flatten().any(|condition| {
-                    condition["type"] == kind
-                        && condition["status"] == "True"
-                        && condition["observedGeneration"] == *generation
-                })
-            };
-            let held = ["Accepted", "Programmed"].iter().all(|kind| held(kind));
-            held.then_some(())
-                .ok_or_else(|| policy["status"].to_string())
+            let conditions = ["Accepted", "Programmed"].map(|kind| self.condition(kind));
+            let held = |condition: &Option<[String; 3]>| matches!(condition, Some([status, ..]) if status == "True");
+            conditions
+                .iter()
+                .all(held)
+                .then_some(())
+                .ok_or_else(|| format!("{conditions:?}"))
         });
         kubectl(&[
             "rollout",
             "status",
             "deployment/openbao-firewall",
             "--namespace",
-            namespace,
+            &self.namespace.name,
             "--timeout=180s",
         ]);
     }
@@ -219,9 +255,19 @@ impl Vault {
     }
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+/// The settings of the proxies: TLS towards the vault, and towards clients with the certificate in this Secret.
+pub fn proxy(tls: Option<&str>) -> Value {
+    let mut proxy = json!({
+        "upstreamTls": {"caSecretName": "openbao-tls"},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+    });
+    if let Some(secret) = tls {
+        proxy["tls"] = json!({"secretName": secret});
+    }
+    proxy
+}
 
-fn authority() -> Authority {
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     parameters
@@ -229,32 +275,4 @@ fn authority() -> Authority {
         .push(rcgen::DnType::CommonName, "the vault's owner");
     let key = KeyPair::generate().expect("a key");
     CertifiedIssuer::self_signed(parameters, key).expect("an authority")
-}
-
-/// A Secret with a certificate for a Service, and for a peer that talks to itself.
-fn certificate(authority: &Authority, namespace: &str, secret: &str, service: &str) -> String {
-    let names = [
-        format!("{service}.{namespace}.svc"),
-        service.to_owned(),
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-    ];
-    let key = KeyPair::generate().expect("a key");
-    let parameters = CertificateParams::new(names).expect("names");
-    let certificate = parameters
-        .signed_by(&key, authority)
-        .expect("a certificate");
-    let data = |text: String| json!(ByteString(text.into_bytes()));
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": secret, "namespace": namespace},
-        "data": {
-            "tls.crt": data(certificate.pem()),
-            "tls.key": data(key.serialize_pem()),
-            "ca.crt": data(authority.pem()),
-        },
-    })
-    .to_string()
 }

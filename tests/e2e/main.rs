@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `rules` | pods come and go, labels, edits, `denial: Drop`, `defaultAction` |
 //! | `peers` | a vault of three peers with integrated storage, and back to one |
-//! | `replaced` | proxies and operator are replaced under load, the operator is taken away |
+//! | `tls` | TLS switched off and on, a Secret that is missing, a certificate that is renewed |
+//! | `replaced` | proxies and operator are replaced under load; the operator is taken away, upgraded and rolled back |
 //! | `enforced` | whether the cluster's network enforces NetworkPolicies at all: cyclonus' cases |
 //! | `installed` | what the charts install: rights, Pod Security, refusals |
 //! | `pages` | what `docs/openbao.md` and `docs/install.md` show |
@@ -25,31 +26,28 @@ mod pages;
 mod peers;
 mod replaced;
 mod rules;
+mod scene;
+mod tls;
 
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use on_kind::operator;
-use serde_json::{Value, json};
+use on_kind::operator::Release;
 
 static INSTALLED: Once = Once::new();
 static STAGE: RwLock<()> = RwLock::new(());
 
+fn install() {
+    Release::current().install();
+}
+
 /// The operator runs, and others may use it too.
 fn shared() -> RwLockReadGuard<'static, ()> {
-    INSTALLED.call_once(operator::install_current);
+    INSTALLED.call_once(install);
     STAGE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The operator runs, and nobody else uses it.
 fn alone() -> RwLockWriteGuard<'static, ()> {
-    INSTALLED.call_once(operator::install_current);
+    INSTALLED.call_once(install);
     STAGE.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A rule for the pods with the label `app: APP` of a namespace.
-fn rule(namespace: &str, app: &str) -> Value {
-    json!({"pods": {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        "podSelector": {"matchLabels": {"app": app}},
-    }})
 }

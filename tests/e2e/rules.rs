@@ -1,82 +1,22 @@
 //! Who gets in, while everything that a rule is about changes.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::on_kind::client::{Answer, Clients, OPTED_IN};
-use crate::on_kind::vault::{SECRET, Vault, WORD};
+use crate::on_kind::client::Answer;
+use crate::on_kind::vault::{SECRET, WORD};
 use crate::on_kind::{kubectl, object, soon};
-use crate::{rule, shared};
-
-const SHOP: &str = "e2e-rules-shop";
-const OTHER: &str = "e2e-rules-other";
-
-/// One vault, a client that a rule is about, and one of the same label in a namespace that no rule is about.
-struct Scene {
-    vault: Vault,
-    shop: Clients,
-    other: Clients,
-    url: String,
-}
-
-impl Scene {
-    fn shop(&self, client: &str, status: u16) -> Answer {
-        self.shop
-            .comes_to(client, &self.vault.token, &self.url, Some(status))
-    }
-
-    fn other(&self, status: Option<u16>) -> Answer {
-        self.other
-            .comes_to("client", &self.vault.token, &self.url, status)
-    }
-
-    fn protect(&self, more: &Value) {
-        let mut spec = json!({"virtualNetworkRules": [rule(SHOP, "shop")]});
-        for (field, value) in more.as_object().unwrap() {
-            spec[field] = value.clone();
-        }
-        self.vault.protect(&spec);
-    }
-
-    /// Neither a pod of the vault nor its own Service is reached past the firewall, at whichever port.
-    fn is_walled_in(&self) {
-        let pod = self.vault.address_of(0);
-        for port in [8200, 8201] {
-            for url in [
-                self.vault.url("openbao", port, SECRET),
-                format!("https://{pod}:{port}{SECRET}"),
-            ] {
-                for (clients, client) in [(&self.shop, "client"), (&self.other, "client")] {
-                    let answer = clients.ask(client, &self.vault.token, &url);
-                    assert!(
-                        matches!(&answer, Answer::Unreachable(why) if why.contains("no answer in")),
-                        "{url}: {answer:?}"
-                    );
-                }
-            }
-        }
-    }
-}
+use crate::scene::Scene;
+use crate::shared;
 
 #[test]
 fn the_firewall_follows_pods_labels_and_edits() {
     let _stage = shared();
-    let vault = Vault::start("e2e-rules");
-    let shop = Clients::new(SHOP, OPTED_IN, &vault);
-    let other = Clients::new(OTHER, "", &vault);
-    for clients in [&shop, &other] {
-        clients.start("client", "shop");
-    }
-    let url = vault.url("openbao-firewall", 8200, SECRET);
+    let scene = Scene::start("e2e-rules");
     // Without a policy the vault is as open as any pod: what follows is the firewall's work.
-    let open = vault.url("openbao", 8200, SECRET);
-    other.comes_to("client", &vault.token, &open, Some(200));
+    let open = scene.vault.url("openbao", 8200, SECRET);
+    let token = &scene.vault.token;
+    scene.other.comes_to("client", token, &open, Some(200));
 
-    let scene = Scene {
-        vault,
-        shop,
-        other,
-        url,
-    };
     scene.protect(&json!({}));
     let allowed = scene.shop("client", 200);
     assert!(
@@ -94,7 +34,7 @@ fn the_firewall_follows_pods_labels_and_edits() {
         matches!(&wrong, Answer::Answered(403, body) if body.contains("permission denied")),
         "{wrong:?}"
     );
-    scene.is_walled_in();
+    scene.is_walled_in(1);
     management(&scene);
     seen_at_a_glance(&scene);
 
@@ -156,7 +96,8 @@ fn pods(scene: &Scene) {
 }
 
 fn namespace(scene: &Scene) {
-    let label = |label| kubectl(&["label", "--overwrite", "namespace", SHOP, label]);
+    let shop = &scene.shop.namespace.name;
+    let label = |label| kubectl(&["label", "--overwrite", "namespace", shop, label]);
     label("vaultwall.dev/service-endpoint-");
     scene.shop("client", 403);
     label("vaultwall.dev/service-endpoint=enabled");
@@ -164,7 +105,7 @@ fn namespace(scene: &Scene) {
 }
 
 fn edits(scene: &Scene) {
-    scene.protect(&json!({"virtualNetworkRules": [rule(SHOP, "website")]}));
+    scene.protect(&json!({"virtualNetworkRules": [scene.rule("website")]}));
     scene.shop("client", 403);
     scene.protect(&json!({}));
     scene.shop("client", 200);
@@ -186,7 +127,7 @@ fn edits(scene: &Scene) {
 
     scene.protect(&json!({"defaultAction": "Allow"}));
     scene.other(Some(200));
-    scene.is_walled_in();
+    scene.is_walled_in(1);
     scene.protect(&json!({}));
     scene.other(Some(403));
     scene.shop("client", 200);

@@ -1,6 +1,6 @@
 //! The agent's rulesets (`dev/enforcer`) in a kernel, with packets.
 //!
-//! It needs root, nftables and iproute2, so `cargo test` leaves it out: `cargo test --test packets` runs it. All happens in
+//! It needs root, nftables and iproute2, so `cargo test` leaves it out: `make e2e` runs it, or `cargo test --test packets`. All happens in
 //! network namespaces of its own without a name, which are gone with the process however it ends.
 #![allow(
     clippy::unwrap_used,
