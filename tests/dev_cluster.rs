@@ -101,7 +101,7 @@ const CASES: [(&str, &str); 22] = [
         "cannot create the cache folder /proc/none\ndev/cluster:   -> set VAULTWALL_CACHE",
     ),
     (
-        "VAULTWALL_CACHE=$VAULTWALL_CACHE/$(printf '%090d' 0) dev/cluster up || { status=$?; rm -r $VAULTWALL_CACHE/0*; exit $status; }",
+        "VAULTWALL_CACHE=$VAULTWALL_CACHE/$(printf '%0*d' $((70 - ${#VAULTWALL_CACHE})) 0) dev/cluster up || { status=$?; rm -r $VAULTWALL_CACHE/0*; exit $status; }",
         "the cache's path is too long for a socket",
     ),
     // A user who may read the work tree, wherever it is, but is not root.

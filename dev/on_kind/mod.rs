@@ -117,6 +117,7 @@ pub fn soon<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
 
 /// A namespace that is gone with this value.
 pub struct Namespace {
+    /// Its name.
     pub name: String,
 }
 
@@ -166,8 +167,8 @@ pub fn image_of(image: &str) -> String {
         .to_owned()
 }
 
-/// Gives an image that the cluster's nodes have another name, too.
-pub fn name_again(image: &str, name: &str) {
+/// Tags an image that the cluster's nodes have with another name.
+pub fn tag_image(image: &str, name: &str) {
     // A name without a registry's is short for that.
     let full = |name: &str| match name.split_once('/') {
         Some((registry, _)) if registry.contains('.') => name.to_owned(),

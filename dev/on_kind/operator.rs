@@ -1,6 +1,6 @@
 //! The operator by its charts.
 
-use super::{apply, helm, image_of, kubectl, name_again, path, run};
+use super::{apply, helm, image_of, kubectl, path, run, tag_image};
 
 /// Its namespace.
 pub const NAMESPACE: &str = "vaultwall-system";
@@ -32,8 +32,8 @@ impl Release {
     pub fn earlier(version: &str) -> Self {
         let packaged = |chart| path(&format!("tests/charts/earlier/{chart}-{version}.tgz"));
         let proxies = format!("vaultwall.local/envoy:of-{version}");
-        name_again(&image_of("vaultwall"), &format!("vaultwall:{version}"));
-        name_again(&image_of("envoy"), &proxies);
+        tag_image(&image_of("vaultwall"), &format!("vaultwall:{version}"));
+        tag_image(&image_of("envoy"), &proxies);
         Self {
             definitions: packaged("vaultwall-crds"),
             chart: packaged("vaultwall"),
@@ -59,7 +59,7 @@ impl Release {
             "proxy.image={},image.tag={},podAnnotations.image-archive=a{archive}",
             self.proxies, self.tag
         );
-        let values = ["--set", &values];
+        let values = ["--set-string", &values];
         helm(
             &[
                 &upgrade[..],
@@ -78,7 +78,7 @@ pub fn uninstall() {
 }
 
 /// Goes back to the release before, as `docs/install.md` shows it.
-pub fn roll_back() {
+pub fn rollback() {
     helm(&[
         "rollback",
         "vaultwall",

@@ -230,14 +230,15 @@ impl Vault {
                 .then_some(())
                 .ok_or_else(|| format!("{conditions:?}"))
         });
-        kubectl(&[
-            "rollout",
-            "status",
-            "deployment/openbao-firewall",
-            "--namespace",
-            &self.namespace.name,
-            "--timeout=180s",
-        ]);
+        soon("all proxies are the newest, and ready", || {
+            let deployment = object("deployment", &self.namespace.name, "openbao-firewall");
+            let deployment = deployment.ok_or("no Deployment")?;
+            let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
+            let counts = ["replicas", "updatedReplicas", "availableReplicas"];
+            let is_so = status["observedGeneration"] == deployment["metadata"]["generation"]
+                && counts.iter().all(|count| status[count] == *wanted);
+            is_so.then_some(()).ok_or_else(|| status.to_string())
+        });
     }
 
     /// Where clients reach it, by the name of a Service.

@@ -49,6 +49,9 @@ const PLAIN_HTTP: &str = "PlainHttp";
 const ADDRESS_CONTESTED: &str = "AddressContested";
 /// Another policy says `Deny`.
 const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
+/// Fields of the policy that say where TLS is spoken.
+const TLS: &str = "spec.proxy.tls";
+const UPSTREAM_TLS: &str = "spec.proxy.upstreamTls";
 /// Longest field path in a warning, in characters.
 const FIELD_LENGTH: usize = 253;
 /// Longest text of a warning, in characters.
@@ -103,8 +106,8 @@ pub struct VaultSeen<'a> {
     pub apply_error: Option<&'a str>,
     /// Why the Deployment of its proxies does not get its newest pods to run, in Kubernetes' words.
     pub stalled: Option<&'a str>,
-    /// Where its proxies speak plain HTTP.
-    pub plain_http: PlainHttp,
+    /// Where its proxies speak plain HTTP; none: nobody knows, and what was found before stays.
+    pub plain_http: Option<PlainHttp>,
     /// Its proxies, over all replicas of the operator.
     pub proxies: &'a xds::Status,
     /// Version of the snapshot that was made from `resolution`.
@@ -215,10 +218,15 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
     let mut warnings = Vec::new();
     if let (Some(words), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
+        let consequence = if vault.proxies.connected == 0 {
+            "nothing reaches the vault through its firewall"
+        } else {
+            "what was changed last in `spec.proxy`, or in the operator, is not in force everywhere; the proxies of before \
+             go on"
+        };
         let message = format!(
-            "new proxies do not start, so what was changed last in `spec.proxy`, or in the operator, is not in force \
-             everywhere; the proxies of before go on. Most often a Secret or an image is missing: look at `kubectl -n {} \
-             describe pods -l {VAULT_LABEL}={}`. The Deployment says: {words}",
+            "new proxies do not become ready, so {consequence}. Most often a Secret or an image is missing: look at \
+             `kubectl -n {} describe pods -l {VAULT_LABEL}={}`. The Deployment says: {words}",
             id.namespace, id.service
         );
         warnings.push(PolicyWarning {
@@ -227,16 +235,19 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
             message: text::shortened(&message, WARNING_LENGTH),
         });
     }
-    if vault.plain_http.to_clients {
+    let plain_http = vault
+        .plain_http
+        .unwrap_or_else(|| plain_http_before(policy));
+    if plain_http.to_clients {
         warnings.push(plain(
-            "spec.proxy.tls",
+            TLS,
             "the endpoints speak plain HTTP, so tokens and secrets cross the network in the clear; name a Secret with \
              their certificate",
         ));
     }
-    if vault.plain_http.to_vault {
+    if plain_http.to_vault {
         warnings.push(plain(
-            "spec.proxy.upstreamTls",
+            UPSTREAM_TLS,
             "the proxies speak plain HTTP to the vault, so tokens and secrets cross the network in the clear; name a \
              Secret with the authority of the vault's certificate",
         ));
@@ -259,6 +270,20 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
         });
     }
     warnings
+}
+
+/// Where proxies spoke plain HTTP, as the stored status says.
+fn plain_http_before(policy: &PolicySeen<'_>) -> PlainHttp {
+    let stored = policy.status.map_or(&[][..], |status| &status.warnings);
+    let warns_of = |field: &str| {
+        stored
+            .iter()
+            .any(|warning| warning.reason == PLAIN_HTTP && warning.field == field)
+    };
+    PlainHttp {
+        to_clients: warns_of(TLS),
+        to_vault: warns_of(UPSTREAM_TLS),
+    }
 }
 
 fn of_policy<'a>(remarks: &'a [Remark], policy: &'a str) -> impl Iterator<Item = &'a Remark> {

@@ -265,11 +265,11 @@ impl Writer {
             terminating,
             apply_error,
             stalled: stalled.as_deref(),
-            // In a stopgap nobody knows what they speak.
-            plain_http: PlainHttp {
-                to_clients: !entry.stopgap && settings.tls.is_none(),
-                to_vault: !entry.stopgap && settings.upstream_tls.is_none(),
-            },
+            // In a stopgap nobody knows the settings.
+            plain_http: (!entry.stopgap).then_some(PlainHttp {
+                to_clients: settings.tls.is_none(),
+                to_vault: settings.upstream_tls.is_none(),
+            }),
             proxies: &proxies,
             version: Some(&entry.version),
             endpoint: Some(self.fleet.endpoint(vault, entry.ports.data)),

@@ -50,10 +50,10 @@ fn wanted(
         terminating: false,
         apply_error: None,
         stalled: None,
-        plain_http: PlainHttp {
+        plain_http: Some(PlainHttp {
             to_clients: true,
             to_vault: true,
-        },
+        }),
         proxies: &proxies,
         version: Some("1"),
         endpoint: Some("openbao-firewall.status.svc:8200".into()),

@@ -95,7 +95,7 @@ fn the_operator_is_taken_away_upgraded_and_rolled_back() {
     becomes("operator upgraded", &|| current.install(), &today, &current);
     becomes(
         "operator rolled back",
-        &operator::roll_back,
+        &operator::rollback,
         before,
         &earlier,
     );

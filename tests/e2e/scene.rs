@@ -10,8 +10,11 @@ use crate::on_kind::{kubectl, soon};
 
 /// What the tests play in. The namespaces of both kinds of clients have opted in, and each has a pod `client`.
 pub struct Scene {
+    /// The vault, in a namespace of its own.
     pub vault: Vault,
+    /// Clients that the policy's rule is about.
     pub shop: Clients,
+    /// Clients that no rule is about.
     pub other: Clients,
     /// The secret, through the firewall.
     pub url: String,
@@ -19,7 +22,9 @@ pub struct Scene {
 
 /// What came of the requests while something happened.
 pub struct Asked {
+    /// The client that a rule is about.
     pub shop: Counts,
+    /// The one that none is about.
     pub other: Counts,
 }
 
@@ -117,7 +122,7 @@ impl Scene {
         });
     }
 
-    /// The proxies' pods, also those that are about to end.
+    /// The proxies' pods, also those that are about to end, and how often each was restarted.
     pub fn proxies(&self) -> BTreeSet<String> {
         let pods = kubectl(&[
             "get",
@@ -125,7 +130,8 @@ impl Scene {
             "--namespace",
             &self.vault.namespace.name,
             "--selector=app.kubernetes.io/name=vaultwall-firewall",
-            "--output=name",
+            "--no-headers",
+            "--output=custom-columns=:.metadata.name,:.status.containerStatuses[*].restartCount",
         ]);
         pods.lines().map(str::to_owned).collect()
     }

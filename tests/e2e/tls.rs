@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::on_kind::client::Answer;
 use crate::on_kind::vault::{FIREWALL_TLS, SECRET, proxy};
 use crate::on_kind::{apply, kubectl, soon};
 use crate::scene::Scene;
@@ -24,16 +25,23 @@ fn tls_is_switched_off_and_on() {
     let tls = scene.shop.ask("client", token, &scene.url);
     assert_eq!(tls.status(), None, "{tls:?}");
 
-    scene.protect(&json!({}));
+    scene.policy(&json!({}));
+    soon("the status says how it is switched on", || {
+        let condition = scene.vault.condition("Programmed");
+        let is = matches!(
+            &condition,
+            Some([_, reason, message])
+                if reason == "Pending" && message.contains("started before TLS was switched on")
+        );
+        is.then_some(()).ok_or_else(|| format!("{condition:?}"))
+    });
+    scene.vault.in_force();
     scene.holds();
     shop(None);
     for counts in denied.map(|load| load.end()) {
         println!("not let in: {}", counts.said.trim());
-        assert!(
-            counts.answers.keys().all(|status| *status == 403),
-            "{}",
-            counts.said
-        );
+        let statuses: Vec<u16> = counts.answers.into_keys().collect();
+        assert_eq!(statuses, [403], "{}", counts.said);
     }
 }
 
@@ -80,7 +88,11 @@ fn a_missing_secret_and_a_renewed_certificate_lose_no_request() {
     ));
     let renewed = vault.url("renewed", 8200, SECRET);
     let asked = || scene.shop.ask("client", &vault.token, &renewed);
-    assert_eq!(asked().status(), None);
+    let with_the_old = asked();
+    assert!(
+        matches!(&with_the_old, Answer::Unreachable(why) if why.contains("certificate")),
+        "{with_the_old:?}"
+    );
     let before = scene.settled_proxies();
     scene.unbroken("a certificate renewed", || {
         vault.certify(FIREWALL_TLS, &["openbao-firewall", "renewed"]);

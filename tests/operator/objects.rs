@@ -173,7 +173,14 @@ fn a_deployment_that_does_not_get_on_is_warned_of() {
     let _proxy = sandbox.proxy();
     sandbox.condition("web", "Programmed", "True", "Programmed");
     let progressing = |status: &str, message: &str| {
-        let conditions = json!([{"type": "Progressing", "status": status, "message": message}]);
+        let reason = if status == "True" {
+            "ReplicaSetUpdated"
+        } else {
+            "ProgressDeadlineExceeded"
+        };
+        let conditions = json!([{
+            "type": "Progressing", "status": status, "reason": reason, "message": message,
+        }]);
         let patch = json!({"status": {"conditions": conditions}}).to_string();
         let deployment = "deployment/openbao-firewall";
         let what = ["patch", deployment, "-n", "vault", "--subresource=status"];

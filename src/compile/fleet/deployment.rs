@@ -89,7 +89,7 @@ fn template(inputs: &FleetInputs<'_>, selector: LabelSelector) -> PodTemplateSpe
         }),
         spec: Some(PodSpec {
             containers: vec![envoy(inputs)],
-            volumes: Some(volumes(&name, inputs.settings)),
+            volumes: Some(volumes(&name, inputs)),
             service_account_name: Some(name.clone()),
             // The older name of the same field, which the API server fills in.
             service_account: Some(name),
@@ -286,14 +286,18 @@ fn runtime_default() -> SeccompProfile {
     }
 }
 
-fn volumes(name: &str, settings: &ProxySettings) -> Vec<Volume> {
+fn volumes(name: &str, inputs: &FleetInputs<'_>) -> Vec<Volume> {
+    let settings = inputs.settings;
     let mut volumes = vec![
         Volume {
             name: BOOTSTRAP.to_owned(),
             config_map: Some(ConfigMapVolumeSource {
                 name: name.to_owned(),
                 default_mode: Some(OWNER_AND_GROUP),
-                ..ConfigMapVolumeSource::default()
+                // No files that come later: with those of TLS, whose Secrets it did not mount, a proxy of before would take
+                // a listener that nobody can speak to. Some may go, and no pod needs them then.
+                items: Some(inputs.files.keys().map(|file| item(file)).collect()),
+                optional: Some(true),
             }),
             ..Volume::default()
         },
@@ -317,14 +321,17 @@ fn volumes(name: &str, settings: &ProxySettings) -> Vec<Volume> {
     volumes
 }
 
+fn item(file: &str) -> KeyToPath {
+    KeyToPath {
+        key: file.to_owned(),
+        path: file.to_owned(),
+        mode: None,
+    }
+}
+
 /// A Secret's files; all of them, or these alone: an authority's key that is in the same Secret is nothing to a proxy.
 fn secret(volume: &str, name: &str, files: &[&str]) -> Volume {
-    let item = |file: &&str| KeyToPath {
-        key: (*file).to_owned(),
-        path: (*file).to_owned(),
-        mode: None,
-    };
-    let items: Vec<KeyToPath> = files.iter().map(item).collect();
+    let items: Vec<KeyToPath> = files.iter().map(|file| item(file)).collect();
     Volume {
         name: volume.to_owned(),
         secret: Some(SecretVolumeSource {

@@ -56,6 +56,28 @@ fn proxies_are_replaced_for_a_new_bootstrap_and_not_for_a_new_certificate() {
     }
 }
 
+/// A proxy that was started without TLS must not come to have the files that lead to certificates which it has not.
+#[test]
+fn proxies_are_given_no_files_that_come_later() {
+    let items = |files: &[(&str, &str)]| {
+        let (deployment, _) = made(8200, &ProxySettings::default(), files, "");
+        let volumes = &deployment["spec"]["template"]["spec"]["volumes"];
+        let config_map = &volumes[0]["configMap"];
+        assert_eq!(config_map["optional"], true, "some may go");
+        let items = config_map["items"].as_array().unwrap();
+        let paths = items.iter().map(|item| {
+            assert_eq!(item["key"], item["path"]);
+            item["path"].as_str().unwrap().to_owned()
+        });
+        paths.collect::<Vec<_>>()
+    };
+    assert_eq!(items(&[("bootstrap.json", "")]), ["bootstrap.json"]);
+    assert_eq!(
+        items(&[("sds-clients.json", ""), ("bootstrap.json", "")]),
+        ["bootstrap.json", "sds-clients.json"]
+    );
+}
+
 #[test]
 fn low_ports_are_opened_to_a_user_and_to_no_lower_port() {
     for (port, expected) in [

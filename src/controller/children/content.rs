@@ -63,10 +63,10 @@ pub(super) fn read(object: DynamicObject) -> Option<(ObjectName, Found)> {
     let name = watch::name_of(&object);
     let version = version_of(&object);
     let mut content = serde_json::to_value(object).ok()?;
-    let mut stalled = None;
+    let mut why = None;
     if let Some(fields) = content.as_object_mut() {
         let status = fields.remove("status").unwrap_or_default();
-        stalled = not_replaced(&status);
+        why = stalled(&status);
         // In lists, objects do not say of what kind they are.
         for field in ["apiVersion", "kind"] {
             fields.remove(field);
@@ -80,25 +80,25 @@ pub(super) fn read(object: DynamicObject) -> Option<(ObjectName, Found)> {
     let found = Found {
         vault: vault_of(&name, &content),
         content: Some(content.to_string().into()),
-        stalled,
+        stalled: why,
         covers: None,
         version,
     };
     Some((name, found))
 }
 
-/// Why a Deployment does not get its newest pods to run, in Kubernetes' words; none: it has, or may still.
-fn not_replaced(status: &Value) -> Option<Box<str>> {
+/// Why a Deployment does not get its newest pods to be ready, in Kubernetes' words; none: it has, or may in time.
+fn stalled(status: &Value) -> Option<Box<str>> {
     let conditions = status.get("conditions")?.as_array()?;
-    // That no pod can be made says more than that none has started in time.
-    [("ReplicaFailure", "True"), ("Progressing", "False")]
-        .iter()
-        .find_map(|(kind, status)| {
-            let is = |condition: &&Value| {
-                text(condition, "/type") == *kind && text(condition, "/status") == *status
-            };
-            Some(text(conditions.iter().find(is)?, "/message").into())
+    let find = |kind: &str, reason: &str| {
+        conditions.iter().find(|condition| {
+            text(condition, "/type") == kind && text(condition, "/reason") == reason
         })
+    };
+    let late = find("Progressing", "ProgressDeadlineExceeded")?;
+    // That no pod can be made says more.
+    let refused = find("ReplicaFailure", "FailedCreate");
+    Some(text(refused.unwrap_or(late), "/message").into())
 }
 
 /// Whether an object that is there says everything that is wanted, and no more where more would mean something else.
@@ -176,21 +176,15 @@ mod tests {
     #[test]
     fn a_deployment_says_that_it_does_not_get_on() {
         let condition =
-            |kind: &str, status: &str| json!({"type": kind, "status": status, "message": kind});
-        let said = |conditions: &[Value]| not_replaced(&json!({"conditions": conditions}));
-        let [available, gets_on, late, refused] = [
-            ("Available", "False"),
-            ("Progressing", "True"),
-            ("Progressing", "False"),
-            ("ReplicaFailure", "True"),
-        ]
-        .map(|(kind, status)| condition(kind, status));
-        assert_eq!(not_replaced(&Value::Null), None);
-        assert_eq!(said(&[available, gets_on]), None);
-        assert_eq!(
-            said(std::slice::from_ref(&late)).as_deref(),
-            Some("Progressing")
-        );
+            |kind: &str, reason: &str| json!({"type": kind, "reason": reason, "message": kind});
+        let said = |conditions: &[&Value]| stalled(&json!({"conditions": conditions}));
+        let gets_on = &condition("Progressing", "ReplicaSetUpdated");
+        let late = &condition("Progressing", "ProgressDeadlineExceeded");
+        let refused = &condition("ReplicaFailure", "FailedCreate");
+        let other = &condition("ReplicaFailure", "FailedDelete");
+        assert_eq!(stalled(&Value::Null), None);
+        assert_eq!(said(&[refused, gets_on]), None, "it may pass in a moment");
+        assert_eq!(said(&[other, late]).as_deref(), Some("Progressing"));
         assert_eq!(said(&[late, refused]).as_deref(), Some("ReplicaFailure"));
     }
 

@@ -224,9 +224,14 @@ impl Finding<'_> {
                 (Reason::NoProxies, message)
             }
             State::Rejected if is_newest && proxies.rejections.iter().all(lacks_files) => {
+                let replaced = if self.vault.stalled.is_some() {
+                    "and those that should replace them do not become ready: see the warning ProxiesNotReplaced"
+                } else {
+                    "and are being replaced"
+                };
                 let message = format!(
                     "{} generation {generation}; the others were started before TLS was switched on, keep what they \
-                     had, and are being replaced",
+                     had, {replaced}",
                     self.enforcing()
                 );
                 (Reason::Pending, message)

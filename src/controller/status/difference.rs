@@ -43,8 +43,9 @@ pub fn urgency(
     match difference(stored, wanted) {
         Difference::None => Urgency::None,
         _ if reconnecting && lacks_proxies(stored, wanted) => Urgency::Reconnecting,
-        _ if !is_settled(wanted) => Urgency::Settling,
+        // What is pending was so before: it lasts.
         Difference::Minor => Urgency::Counting,
+        Difference::Major if !is_settled(wanted) => Urgency::Settling,
         Difference::Major => Urgency::Now,
     }
 }
@@ -91,7 +92,7 @@ pub fn difference(
     }
 }
 
-/// Whether the status will stay as it is unless something happens. While proxies are being told, which takes
+/// Whether the status will stay as it is unless something happens. While proxies are being told, which mostly takes
 /// milliseconds, it will not: whoever writes waits a little for their answer, and writes `Pending` only when it lasts.
 pub fn is_settled(wanted: &VaultNetworkPolicyStatus) -> bool {
     let pending = Reason::Pending.name();

@@ -170,7 +170,12 @@ fn rows() -> Vec<Row> {
         (
             "TLS is being switched on",
             scene().rejected("paths must refer to an existing path in the system: '/etc/envoy/sds-clients.json' does not exist"),
-            "Programmed", "False Pending", &["1 of 2 connected proxies enforce generation 1; the others were started before TLS was switched on"],
+            "Programmed", "False Pending",
+            &["1 of 2 connected proxies enforce generation 1; the others were started before TLS was switched on", "and are being replaced"],
+        ),
+        (
+            "TLS is not being switched on", scene().rejected("'/etc/envoy/sds-vault.json' does not exist").with(|scene| scene.stalled = Some("late")),
+            "Programmed", "False Pending", &["keep what they had, and those that should replace them do not become ready"],
         ),
         (
             "an older version was refused", scene().rejected("no").with(|scene| scene.version = Some("v2")), "Programmed", "False Pending", &[],
@@ -360,6 +365,7 @@ fn warnings() {
             0,
             "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`. The Deployment says: pods \"x\" is forbidden",
         ),
+        (0, "the proxies of before go on"),
         (3, "the policy `older` says `Deny`"),
     ] {
         assert!(
@@ -367,6 +373,24 @@ fn warnings() {
             "{status:?}"
         );
     }
+    // With the first policy, there are none of before.
+    scene.proxies.connected = 0;
+    let first = &scene.wanted().warnings[0];
+    assert!(
+        first.message.contains("nothing reaches the vault"),
+        "{first:?}"
+    );
+    // What nobody knows any more is as it was found.
+    let fields = |status: &VaultNetworkPolicyStatus| -> Vec<String> {
+        let plain = status.warnings.iter();
+        let plain = plain.filter(|warning| warning.reason == PLAIN_HTTP);
+        plain.map(|warning| warning.field.clone()).collect()
+    };
+    scene.stored = Some(status.clone());
+    scene.plain_http = None;
+    assert_eq!(fields(&scene.wanted()), fields(&status));
+    scene.stored = None;
+    assert!(fields(&scene.wanted()).is_empty());
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::xds::{Rejection, ResourceType};
 const OWN: &str = "own";
 
 /// On both sides.
-pub(super) const PLAIN: PlainHttp = PlainHttp {
+pub(super) const PLAIN: Option<PlainHttp> = Some(PlainHttp {
     to_clients: true,
     to_vault: true,
-};
+});
 
 pub(super) struct Scene {
     limits: Limits,
@@ -31,7 +31,7 @@ pub(super) struct Scene {
     pub(super) terminating: bool,
     pub(super) apply_error: Option<String>,
     pub(super) stalled: Option<&'static str>,
-    pub(super) plain_http: PlainHttp,
+    pub(super) plain_http: Option<PlainHttp>,
     pub(super) version: Option<&'static str>,
     pub(super) proxies: xds::Status,
     /// The status as it is stored.
@@ -70,7 +70,7 @@ pub(super) fn limited(ip_rules: usize) -> Scene {
         terminating: false,
         apply_error: None,
         stalled: None,
-        plain_http: PlainHttp::default(),
+        plain_http: Some(PlainHttp::default()),
         version: Some("v1"),
         proxies: xds::Status {
             version: Some("v1".into()),
