@@ -219,13 +219,13 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
     if let (Some(words), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
         let consequence = if vault.proxies.connected == 0 {
-            "nothing reaches the vault through its firewall"
+            "and none is connected: the firewall may serve nobody"
         } else {
-            "what was changed last in `spec.proxy`, or in the operator, is not in force everywhere; the proxies of before \
-             go on"
+            "so what was changed last in `spec.proxy`, or in the operator, is not in force everywhere; the proxies of \
+             before go on"
         };
         let message = format!(
-            "new proxies do not become ready, so {consequence}. Most often a Secret or an image is missing: look at \
+            "new proxies do not become ready, {consequence}. Most often a Secret or an image is missing: look at \
              `kubectl -n {} describe pods -l {VAULT_LABEL}={}`. The Deployment says: {words}",
             id.namespace, id.service
         );

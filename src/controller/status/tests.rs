@@ -377,7 +377,7 @@ fn warnings() {
     scene.proxies.connected = 0;
     let first = &scene.wanted().warnings[0];
     assert!(
-        first.message.contains("nothing reaches the vault"),
+        first.message.contains("the firewall may serve nobody"),
         "{first:?}"
     );
     // What nobody knows any more is as it was found.
