@@ -20,7 +20,7 @@ endif
 
 cluster-demo: ## On a cluster of kind: install the charts, protect an OpenBao with TLS, and show which pods get in
 	cargo build --locked --example cluster_demo
-	dev/on-kind target/debug/examples/cluster_demo
+	dev/with-cluster target/debug/examples/cluster_demo
 
 test: ## Run every test, those on a cluster too
 	dev/tools install
@@ -31,7 +31,7 @@ test: ## Run every test, those on a cluster too
 packets := $$([ "$$(id -u)" != 0 ] || ! command -v nft >/dev/null || echo --test packets)
 e2e: ## Run the tests on a cluster of kind; KEEP=1 leaves the cluster
 	cargo build --locked --test e2e --test packets
-	dev/on-kind --cyclonus sh -c 'cargo test --locked --offline --test e2e $(packets) -- --test-threads=2 --show-output'
+	dev/with-cluster --cyclonus sh -c 'cargo test --locked --offline --test e2e $(packets) -- --test-threads=2 --show-output'
 
 lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo fmt --check

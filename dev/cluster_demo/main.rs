@@ -1,5 +1,5 @@
 //! `make cluster-demo`: installs the charts on a cluster of kind, protects an `OpenBao` that speaks TLS, and shows which pods get
-//! in, through the firewall and past it. `dev/on-kind` makes the cluster and takes it away.
+//! in, through the firewall and past it. `dev/with-cluster` makes the cluster and takes it away.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -7,9 +7,9 @@
     reason = "the stage is written for tests; whatever does not work ends the demo with the words of kubectl or helm"
 )]
 
-#[path = "../on_kind/mod.rs"]
+#[path = "../cluster_fixtures/mod.rs"]
 #[allow(dead_code, reason = "the tests play more on the same stage")]
-mod on_kind;
+mod cluster_fixtures;
 #[path = "../demo/report.rs"]
 #[allow(dead_code, reason = "the other demo says more")]
 mod report;
@@ -17,9 +17,9 @@ mod report;
 use std::io;
 use std::process::ExitCode;
 
-use on_kind::client::{Answer, Clients, OPTED_IN};
-use on_kind::vault::{SECRET, Vault};
-use on_kind::{kubectl, operator};
+use cluster_fixtures::client::{Answer, Clients, OPTED_IN};
+use cluster_fixtures::vault::{SECRET, Vault};
+use cluster_fixtures::{kubectl, operator};
 use report::Report;
 use serde_json::json;
 
@@ -125,7 +125,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
         report.line(&format!("a pod in {}: {what}", clients.namespace.name))?;
         for (index, (place, url)) in asked.iter().enumerate() {
             let expected = match (index, clients.namespace.name == SHOP.0) {
-                (0, true) => Expected::Status(200, on_kind::vault::WORD),
+                (0, true) => Expected::Status(200, cluster_fixtures::vault::WORD),
                 (0, false) => Expected::Status(403, "ForbiddenByFirewall"),
                 (3, _) => Expected::Status(200, ""),
                 _ => Expected::Dropped,
@@ -151,7 +151,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
     let still = [
         (
             first,
-            Expected::Status(200, on_kind::vault::WORD),
+            Expected::Status(200, cluster_fixtures::vault::WORD),
             "the pod in the rule gets in",
         ),
         (second, Expected::Status(403, ""), "another does not"),

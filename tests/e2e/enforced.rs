@@ -1,7 +1,7 @@
 //! Whether the cluster's network enforces `NetworkPolicy`, by cyclonus' own cases: what the other tests see of walls and
 //! dropped packets rests on it.
 
-use crate::on_kind::run;
+use crate::cluster_fixtures::run;
 
 /// Tags of the cases in which something changes, and of those whose policies contradict each other. All 230 take 15 minutes;
 /// `tests/enforcer` has each of them without a cluster.

@@ -1,6 +1,6 @@
 //! What the charts install.
 
-use crate::on_kind::{applied, helm, kubectl, object, operator, path, run};
+use crate::cluster_fixtures::{applied, helm, kubectl, object, operator, path, run};
 use crate::shared;
 
 /// The account that the operator runs as.

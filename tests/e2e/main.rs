@@ -17,11 +17,11 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../../dev/cluster_fixtures/mod.rs"]
+#[allow(dead_code, reason = "the demo plays on the same stage")]
+mod cluster_fixtures;
 mod enforced;
 mod installed;
-#[path = "../../dev/on_kind/mod.rs"]
-#[allow(dead_code, reason = "the demo plays on the same stage")]
-mod on_kind;
 mod pages;
 mod peers;
 mod replaced;
@@ -31,7 +31,7 @@ mod tls;
 
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use on_kind::operator::Release;
+use cluster_fixtures::operator::Release;
 
 static INSTALLED: Once = Once::new();
 static STAGE: RwLock<()> = RwLock::new(());

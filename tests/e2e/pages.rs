@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::on_kind::client::{Answer, Clients};
-use crate::on_kind::vault::{SECRET, Vault, WORD};
-use crate::on_kind::{Namespace, apply, kubectl, object, path, soon};
+use crate::cluster_fixtures::client::{Answer, Clients};
+use crate::cluster_fixtures::vault::{SECRET, Vault, WORD};
+use crate::cluster_fixtures::{Namespace, apply, kubectl, object, path, soon};
 use crate::shared;
 
 /// The block of a page that holds `text`, without the indentation of a list that it stands in.

@@ -5,8 +5,8 @@
 
 use serde_json::json;
 
-use crate::on_kind::operator::Release;
-use crate::on_kind::{helm, image_of, images, kubectl, object, operator, soon};
+use crate::cluster_fixtures::operator::Release;
+use crate::cluster_fixtures::{helm, image_of, images, kubectl, object, operator, soon};
 use crate::scene::Scene;
 use crate::{alone, shared};
 

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::on_kind::client::Answer;
-use crate::on_kind::vault::{SECRET, WORD};
-use crate::on_kind::{kubectl, object, soon};
+use crate::cluster_fixtures::client::Answer;
+use crate::cluster_fixtures::vault::{SECRET, WORD};
+use crate::cluster_fixtures::{kubectl, object, soon};
 use crate::scene::Scene;
 use crate::shared;
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::on_kind::client::{Answer, Clients, Counts, OPTED_IN};
-use crate::on_kind::vault::{SECRET, Vault};
-use crate::on_kind::{kubectl, soon};
+use crate::cluster_fixtures::client::{Answer, Clients, Counts, OPTED_IN};
+use crate::cluster_fixtures::vault::{SECRET, Vault};
+use crate::cluster_fixtures::{kubectl, soon};
 
 /// What the tests play in. The namespaces of both kinds of clients have opted in, and each has a pod `client`.
 pub struct Scene {

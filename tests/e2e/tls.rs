@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::on_kind::client::Answer;
-use crate::on_kind::vault::{FIREWALL_TLS, SECRET, proxy};
-use crate::on_kind::{apply, kubectl, soon};
+use crate::cluster_fixtures::client::Answer;
+use crate::cluster_fixtures::vault::{FIREWALL_TLS, SECRET, proxy};
+use crate::cluster_fixtures::{apply, kubectl, soon};
 use crate::scene::Scene;
 use crate::shared;
 

@@ -36,8 +36,8 @@ impl Vault {
         };
         vault.certify("openbao-tls", &["openbao"]);
         vault.certify(FIREWALL_TLS, &["openbao-firewall"]);
-        let manifest =
-            std::fs::read_to_string(path("dev/on_kind/openbao.yaml")).expect("the manifest");
+        let manifest = std::fs::read_to_string(path("dev/cluster_fixtures/openbao.yaml"))
+            .expect("the manifest");
         apply(
             &manifest
                 .replace("NAMESPACE", &vault.namespace.name)
