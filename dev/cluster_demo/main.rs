@@ -1,39 +1,39 @@
-//! `make cluster-demo`: installs the charts on a cluster of kind, protects an `OpenBao` that speaks TLS, and shows which pods get
-//! in, through the firewall and past it. `dev/with-cluster` makes the cluster and takes it away.
+//! `make cluster-demo`: installs the charts on a cluster of kind, protects an `OpenBao` with TLS, and shows which pods
+//! can reach it, through the firewall and past it. `dev/with-cluster` makes the cluster and removes it.
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "the stage is written for tests; whatever does not work ends the demo with the words of kubectl or helm"
+    reason = "the fixtures are written for tests; a failure ends the demo with the message of kubectl or helm"
 )]
 
 #[path = "../cluster_fixtures/mod.rs"]
-#[allow(dead_code, reason = "the tests play more on the same stage")]
+#[allow(dead_code, reason = "the tests use more of the fixtures")]
 mod cluster_fixtures;
 #[path = "../demo/report.rs"]
-#[allow(dead_code, reason = "the other demo says more")]
+#[allow(dead_code, reason = "the other demo uses more of it")]
 mod report;
 
 use std::io;
 use std::process::ExitCode;
 
 use cluster_fixtures::client::{Answer, Clients, OPTED_IN};
-use cluster_fixtures::vault::{SECRET, Vault};
+use cluster_fixtures::vault::{SECRET_PATH, Vault};
 use cluster_fixtures::{kubectl, operator};
 use report::Report;
 use serde_json::json;
 
-/// Who asks: the pod's namespace, and what the table says of it.
+/// Clients: the pod's namespace, and its description in the table.
 const SHOP: (&str, &str) = ("demo-shop", "opted in, and in a rule");
 const SIBLING: (&str, &str) = ("demo-sibling", "opted in, and in no rule");
 const OUTSIDE: (&str, &str) = ("demo-outside", "in a rule, but not opted in");
 
-/// What a pod is expected to get.
+/// Expected result of a pod's request.
 #[derive(Clone, Copy)]
 enum Expected {
-    /// This status code, and this in the body.
+    /// This status code, and this text in the body.
     Status(u16, &'static str),
-    /// Its packets are dropped.
+    /// No answer, because its packets are dropped.
     Dropped,
 }
 
@@ -81,10 +81,10 @@ fn demo(report: &mut Report) -> io::Result<()> {
         clients.start("client", "shop");
         (clients, what)
     });
-    let direct = vault.url("openbao", 8200, SECRET);
+    let direct = vault.url("openbao", 8200, SECRET_PATH);
     let open = pods[2]
         .0
-        .comes_to("client", &vault.token, &direct, Some(200));
+        .eventually_gets("client", &vault.token, &direct, Some(200));
     report.check(
         Expected::Status(200, "").is(&open),
         "without a policy every pod of the cluster reads the secret",
@@ -99,7 +99,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
     };
     vault.protect(&json!({"virtualNetworkRules": [rule(SHOP.0), rule(OUTSIDE.0)]}));
     report.quote(&kubectl(&["get", "vnp", "--namespace", "demo-vault"]))?;
-    report.line("and what its status says of the other:")?;
+    report.line("Its status describes the other namespace:")?;
     report.quote(&kubectl(&[
         "get",
         "vnp/openbao",
@@ -107,17 +107,17 @@ fn demo(report: &mut Report) -> io::Result<()> {
         "--output=jsonpath={.status.conditions[?(@.type=='ResolvedRefs')].message}",
     ]))?;
 
-    report.heading("Who gets in: every pod has the right token")?;
+    report.heading("Who gets in: every pod has a valid token")?;
     let management = vault.url("openbao-firewall", 8300, "/v1/sys/mounts");
     let asked = [
         (
             "the firewall's Service",
-            vault.url("openbao-firewall", 8200, SECRET),
+            vault.url("openbao-firewall", 8200, SECRET_PATH),
         ),
         ("the vault's own Service", direct),
         (
             "the vault's pod",
-            format!("https://{}:8200{SECRET}", vault.address_of(0)),
+            format!("https://{}:8200{SECRET_PATH}", vault.address_of(0)),
         ),
         ("the list of mounts, on the management endpoint", management),
     ];
@@ -125,12 +125,12 @@ fn demo(report: &mut Report) -> io::Result<()> {
         report.line(&format!("a pod in {}: {what}", clients.namespace.name))?;
         for (index, (place, url)) in asked.iter().enumerate() {
             let expected = match (index, clients.namespace.name == SHOP.0) {
-                (0, true) => Expected::Status(200, cluster_fixtures::vault::WORD),
+                (0, true) => Expected::Status(200, cluster_fixtures::vault::SECRET_VALUE),
                 (0, false) => Expected::Status(403, "ForbiddenByFirewall"),
                 (3, _) => Expected::Status(200, ""),
                 _ => Expected::Dropped,
             };
-            let answer = clients.ask("client", &vault.token, url);
+            let answer = clients.request("client", &vault.token, url);
             let found = match &answer {
                 Answer::Answered(200, _) => report.verdict("passes: 200"),
                 Answer::Answered(status, _) => report.verdict(&format!("denied: {status}")),
@@ -139,25 +139,25 @@ fn demo(report: &mut Report) -> io::Result<()> {
             report.check(expected.is(&answer), &format!("  {place:<48} {found}"))?;
         }
     }
-    let denied = pods[1].0.ask("client", &vault.token, &asked[0].1);
+    let denied = pods[1].0.request("client", &vault.token, &asked[0].1);
     if let Answer::Answered(_, body) = denied {
-        report.line("what a denied client reads:")?;
+        report.line("The answer to a denied client:")?;
         report.quote(&body)?;
     }
 
-    report.heading("The operator is taken away: the vault stays as it is")?;
+    report.heading("The operator is uninstalled: the vault stays protected")?;
     operator::uninstall();
     let [first, second, _] = &pods;
     let still = [
         (
             first,
-            Expected::Status(200, cluster_fixtures::vault::WORD),
+            Expected::Status(200, cluster_fixtures::vault::SECRET_VALUE),
             "the pod in the rule gets in",
         ),
-        (second, Expected::Status(403, ""), "another does not"),
+        (second, Expected::Status(403, ""), "the other pod does not"),
     ];
     for ((clients, _), expected, text) in still {
-        let answer = clients.ask("client", &vault.token, &asked[0].1);
+        let answer = clients.request("client", &vault.token, &asked[0].1);
         report.check(expected.is(&answer), text)?;
     }
     report.line("")?;

@@ -1,4 +1,4 @@
-//! Clients in pods, and what they get.
+//! Clients in pods, and the answers to their requests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -7,35 +7,35 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::vault::Vault;
-use super::{Namespace, apply, kubectl, object, run, soon};
+use super::{Namespace, apply, eventually, get_object, kubectl, run};
 
-/// How long a client that asks once waits for an answer, in milliseconds: dropped packets are never answered.
-const PATIENCE: &str = "1500";
-/// How long one waits that asks on and on. It is a request that is lost that counts, not one that a busy machine is slow at.
-const LOAD_PATIENCE: &str = "15000";
+/// Timeout of a single request, in milliseconds: dropped packets are never answered.
+const REQUEST_TIMEOUT: &str = "1500";
+/// Timeout of a request under load, in milliseconds: long, because a slow answer on a busy machine is not a lost one.
+const LOAD_TIMEOUT: &str = "15000";
 
-/// Where a client finds the authority of the vault's certificates.
+/// File of the pod with the certificate authority of the vault.
 const AUTHORITY: &str = "/vault/ca.crt";
 
-/// The label that opts a namespace in.
+/// Label that opts a namespace in, in YAML.
 pub const OPTED_IN: &str = "vaultwall.dev/service-endpoint: enabled";
 
-/// Namespaces of clients; each knows the authority of one vault's certificates.
+/// A namespace of clients that trust the certificate authority of one vault.
 pub struct Clients {
     pub namespace: Namespace,
 }
 
-/// What a request came to.
+/// Result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A status code and the body.
     Answered(u16, String),
-    /// No answer, and why.
+    /// No answer, and the reason.
     Unreachable(String),
 }
 
 impl Answer {
-    /// The status code; none without an answer.
+    /// Status code; none without an answer.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Answered(status, _) => Some(*status),
@@ -45,13 +45,13 @@ impl Answer {
 }
 
 impl Clients {
-    /// A namespace with these labels, for clients of this vault.
+    /// Creates a namespace with these labels, in YAML, for clients of this vault.
     pub fn new(name: &str, labels: &str, vault: &Vault) -> Self {
-        Self::within(Namespace::new(name, labels), vault)
+        Self::in_namespace(Namespace::new(name, labels), vault)
     }
 
-    /// In a namespace that is there already.
-    pub fn within(namespace: Namespace, vault: &Vault) -> Self {
+    /// Uses an existing namespace.
+    pub fn in_namespace(namespace: Namespace, vault: &Vault) -> Self {
         apply(
             &json!({
                 "apiVersion": "v1",
@@ -64,7 +64,7 @@ impl Clients {
         Self { namespace }
     }
 
-    /// A client with the label `app: APP`; it runs when this returns.
+    /// Starts a client with the label `app: APP`, and waits until it is ready.
     pub fn start(&self, name: &str, app: &str) {
         let namespace = &self.namespace.name;
         let image = "vaultwall.local/probe:dev";
@@ -99,37 +99,43 @@ impl Clients {
         ]);
     }
 
-    /// Asks once.
-    pub fn ask(&self, client: &str, token: &str, url: &str) -> Answer {
-        let arguments = self.arguments(client, ["ask", "--patience", PATIENCE], token, url);
+    /// Sends one request.
+    pub fn request(&self, client: &str, token: &str, url: &str) -> Answer {
+        let arguments = self.arguments(client, ["ask", "--patience", REQUEST_TIMEOUT], token, url);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let said = run("kubectl", &arguments);
-        assert!(said.good, "{}{}", said.out, said.err);
-        let (first, rest) = said
-            .out
+        let output = run("kubectl", &arguments);
+        assert!(output.succeeded, "{}{}", output.stdout, output.stderr);
+        let (first, rest) = output
+            .stdout
             .trim()
             .split_once(' ')
-            .unwrap_or((said.out.trim(), ""));
+            .unwrap_or((output.stdout.trim(), ""));
         match first.parse() {
             Ok(status) => Answer::Answered(status, rest.to_owned()),
             Err(_) => Answer::Unreachable(rest.to_owned()),
         }
     }
 
-    /// Asks until the answer has this status code, or until there is none.
-    pub fn comes_to(&self, client: &str, token: &str, url: &str, status: Option<u16>) -> Answer {
-        soon(&format!("{client} gets {status:?} of {url}"), || {
-            let answer = self.ask(client, token, url);
+    /// Repeats a request until the answer has this status code, or, for none, until there is no answer.
+    pub fn eventually_gets(
+        &self,
+        client: &str,
+        token: &str,
+        url: &str,
+        status: Option<u16>,
+    ) -> Answer {
+        eventually(&format!("{client} gets {status:?} of {url}"), || {
+            let answer = self.request(client, token, url);
             let is = answer.status() == status;
             is.then(|| answer.clone())
                 .ok_or_else(|| format!("{answer:?}"))
         })
     }
 
-    /// Asks on and on, until [`Load::end`].
+    /// Sends requests until [`Load::end`].
     pub fn load(&self, client: &str, token: &str, url: &str) -> Load {
         let mut arguments =
-            self.arguments(client, ["load", "--patience", LOAD_PATIENCE], token, url);
+            self.arguments(client, ["load", "--patience", LOAD_TIMEOUT], token, url);
         arguments.insert(1, "--stdin".to_owned());
         let mut process = Command::new("kubectl")
             .args(&arguments)
@@ -138,11 +144,11 @@ impl Clients {
             .stderr(Stdio::piped())
             .spawn()
             .expect("kubectl");
-        let mut words = BufReader::new(process.stderr.take().expect("its words"));
+        let mut stderr = BufReader::new(process.stderr.take().expect("its standard error"));
         let mut first = String::new();
-        words.read_line(&mut first).expect("kubectl's words");
+        stderr.read_line(&mut first).expect("kubectl's errors");
         assert_eq!(first.trim(), "started", "{client}");
-        Load { process, words }
+        Load { process, stderr }
     }
 
     fn arguments(&self, client: &str, command: [&str; 3], token: &str, url: &str) -> Vec<String> {
@@ -153,7 +159,7 @@ impl Clients {
         all.map(str::to_owned).collect()
     }
 
-    /// Sets or takes away (`KEY-`) a label of a client.
+    /// Sets a label of a client, or removes it (`KEY-`).
     pub fn label(&self, client: &str, label: &str) {
         let pod = format!("pod/{client}");
         kubectl(&[
@@ -166,7 +172,7 @@ impl Clients {
         ]);
     }
 
-    /// Removes a client; it is gone when this returns.
+    /// Deletes a client and waits until its pod no longer exists.
     pub fn stop(&self, client: &str) {
         kubectl(&[
             "delete",
@@ -176,39 +182,41 @@ impl Clients {
             &self.namespace.name,
             "--wait",
         ]);
-        assert_eq!(object("pod", &self.namespace.name, client), None);
+        assert_eq!(get_object("pod", &self.namespace.name, client), None);
     }
 }
 
-/// A client that asks on and on.
+/// A client that sends requests until it is ended.
 pub struct Load {
     process: Child,
-    words: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
 }
 
-/// What a load came to.
+/// Counts of a load.
 #[derive(Debug)]
 pub struct Counts {
+    /// Number of requests.
     pub requests: u64,
-    /// How often each status code came.
+    /// Number of answers by status code.
     pub answers: BTreeMap<u16, u64>,
     /// Requests without an answer.
     pub failures: u64,
-    /// Everything, as it was said.
-    pub said: String,
+    /// All counts, in JSON.
+    pub json: String,
 }
 
 impl Load {
-    /// Ends it.
+    /// Ends it and returns its counts.
     pub fn end(mut self) -> Counts {
         drop(self.process.stdin.take());
-        let mut said = String::new();
+        let mut json = String::new();
         let mut out = self.process.stdout.take().expect("its output");
-        out.read_to_string(&mut said).expect("text");
-        let mut words = String::new();
-        self.words.read_to_string(&mut words).expect("text");
+        out.read_to_string(&mut json).expect("text");
+        let mut errors = String::new();
+        self.stderr.read_to_string(&mut errors).expect("text");
         self.process.wait().expect("it ends");
-        let counts: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{words}"));
+        let counts: Value =
+            serde_json::from_str(&json).unwrap_or_else(|_| panic!("{json}{errors}"));
         let answers = counts["answers"].as_object().expect("answers");
         Counts {
             requests: counts["requests"].as_u64().expect("a number"),
@@ -222,7 +230,7 @@ impl Load {
                 })
                 .collect(),
             failures: counts["failures"].as_u64().expect("a number"),
-            said,
+            json,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A stage on a cluster with nodes: the charts, vaults as their own chart runs them, and clients in pods. The end-to-end
-//! tests and the cluster demo play on it.
+//! Fixtures on a cluster with nodes, for the end-to-end tests and the cluster demo: the operator by its charts, vaults
+//! as their own chart runs them, and clients in pods.
 //!
-//! It speaks to the cluster as a person does, by `kubectl` and `helm`. Whoever starts it has them on PATH and the cluster in
-//! `KUBECONFIG`: `dev/cluster exec`.
+//! The fixtures use the cluster as a person does, with `kubectl` and `helm`. `dev/cluster exec` puts both on PATH, and
+//! sets `KUBECONFIG`.
 
 pub mod client;
 pub mod operator;
@@ -16,34 +16,34 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Longer than anything takes on a busy machine; only what fails waits for it.
-pub const PATIENCE: Duration = Duration::from_mins(3);
-/// Between two looks at the cluster.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Limit of [`eventually`]: longer than any step takes on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_mins(3);
+/// Time between two attempts of [`eventually`].
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a command said.
+/// Result of a command.
 #[derive(Debug)]
-pub struct Said {
-    /// Whether it ended well.
-    pub good: bool,
+pub struct CommandOutput {
+    /// Whether the exit code was 0.
+    pub succeeded: bool,
     /// Standard output.
-    pub out: String,
+    pub stdout: String,
     /// Standard error.
-    pub err: String,
+    pub stderr: String,
 }
 
-impl Said {
+impl CommandOutput {
     fn of(output: &Output) -> Self {
         Self {
-            good: output.status.success(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            succeeded: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 }
 
 /// Runs a command to its end.
-pub fn run(program: &str, arguments: &[&str]) -> Said {
+pub fn run(program: &str, arguments: &[&str]) -> CommandOutput {
     let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -51,25 +51,33 @@ pub fn run(program: &str, arguments: &[&str]) -> Said {
     let output = output.unwrap_or_else(|error| {
         panic!("{program}: {error}; run this by dev/cluster exec, which has it on PATH")
     });
-    Said::of(&output)
+    CommandOutput::of(&output)
 }
 
-/// `kubectl`, which has to end well.
+/// Runs `kubectl`, which must succeed, and returns its standard output.
 pub fn kubectl(arguments: &[&str]) -> String {
-    let said = run("kubectl", arguments);
-    assert!(said.good, "kubectl {arguments:?}: {}{}", said.out, said.err);
-    said.out
+    let output = run("kubectl", arguments);
+    assert!(
+        output.succeeded,
+        "kubectl {arguments:?}: {}{}",
+        output.stdout, output.stderr
+    );
+    output.stdout
 }
 
-/// `helm`, which has to end well.
+/// Runs `helm`, which must succeed, and returns its standard output.
 pub fn helm(arguments: &[&str]) -> String {
-    let said = run("helm", arguments);
-    assert!(said.good, "helm {arguments:?}: {}{}", said.out, said.err);
-    said.out
+    let output = run("helm", arguments);
+    assert!(
+        output.succeeded,
+        "helm {arguments:?}: {}{}",
+        output.stdout, output.stderr
+    );
+    output.stdout
 }
 
-/// An object as the API server has it; none if there is none.
-pub fn object(kind: &str, namespace: &str, name: &str) -> Option<Value> {
+/// Reads an object from the API server; none if it does not exist.
+pub fn get_object(kind: &str, namespace: &str, name: &str) -> Option<Value> {
     let arguments = [
         "get",
         kind,
@@ -82,14 +90,18 @@ pub fn object(kind: &str, namespace: &str, name: &str) -> Option<Value> {
     serde_json::from_str(&kubectl(&arguments)).ok()
 }
 
-/// Applies objects, in YAML.
+/// Applies objects, in YAML, which must succeed.
 pub fn apply(objects: &str) {
-    let said = applied(objects);
-    assert!(said.good, "{}{}\n{objects}", said.out, said.err);
+    let output = try_apply(objects);
+    assert!(
+        output.succeeded,
+        "{}{}\n{objects}",
+        output.stdout, output.stderr
+    );
 }
 
-/// Applies objects, in YAML; what is said of it.
-pub fn applied(objects: &str) -> Said {
+/// Applies objects, in YAML.
+pub fn try_apply(objects: &str) -> CommandOutput {
     let mut kubectl = Command::new("kubectl")
         .args(["apply", "--filename=-"])
         .stdin(Stdio::piped())
@@ -100,29 +112,32 @@ pub fn applied(objects: &str) -> Said {
     let mut input = kubectl.stdin.take().expect("its input");
     input.write_all(objects.as_bytes()).expect("kubectl reads");
     drop(input);
-    Said::of(&kubectl.wait_with_output().expect("kubectl ends"))
+    CommandOutput::of(&kubectl.wait_with_output().expect("kubectl ends"))
 }
 
-/// Waits until the answer is there; says `what` did not come otherwise, and what `ask` said last.
-pub fn soon<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
+/// Polls until `poll` returns a value. After [`TIMEOUT`] it panics with `expected` and the last error.
+pub fn eventually<T>(expected: &str, mut poll: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + TIMEOUT;
     loop {
-        match ask() {
+        match poll() {
             Ok(answer) => return answer,
-            Err(last) => assert!(Instant::now() < end, "{what}: did not come; last: {last}"),
+            Err(last) => assert!(
+                Instant::now() < end,
+                "not within {TIMEOUT:?}: {expected}; last: {last}"
+            ),
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// A namespace that is gone with this value.
+/// A namespace that is deleted when this value is dropped.
 pub struct Namespace {
-    /// Its name.
+    /// Name of the namespace, as in `metadata.name`.
     pub name: String,
 }
 
 impl Namespace {
-    /// Makes it anew; one of an earlier run goes first. With these labels, as YAML.
+    /// Creates it with these labels, in YAML; deletes that of an earlier run first.
     pub fn new(name: &str, labels: &str) -> Self {
         kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait"]);
         apply(&format!(
@@ -136,7 +151,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Left to look at after a failure; the next run removes it first.
+        // Kept for inspection after a failure; the next run deletes it.
         if !std::thread::panicking() {
             run(
                 "kubectl",
@@ -146,30 +161,30 @@ impl Drop for Namespace {
     }
 }
 
-/// The labels of a namespace that holds its pods to Pod Security's strictest level.
+/// Labels of a namespace that enforces the strictest level of Pod Security.
 pub const RESTRICTED: &str = "pod-security.kubernetes.io/enforce: restricted";
 
-/// A path in the repository.
+/// Absolute path of a file in the repository.
 pub fn path(relative: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join(relative).display().to_string()
 }
 
-/// The name of the image that `dev/image` made.
-pub fn image_of(image: &str) -> String {
+/// Name of an image that `dev/image` made, from its archive.
+pub fn image_name(image: &str) -> String {
     let archive = path(&format!("target/images/{image}.tar"));
-    let said = run("tar", &["-xOf", &archive, "manifest.json"]);
+    let output = run("tar", &["-xOf", &archive, "manifest.json"]);
     let manifest: Value =
-        serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}", said.err));
+        serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{}", output.stderr));
     manifest[0]["RepoTags"][0]
         .as_str()
         .expect("a name")
         .to_owned()
 }
 
-/// Tags an image that the cluster's nodes have with another name.
+/// Tags an image on the cluster's nodes with another name.
 pub fn tag_image(image: &str, name: &str) {
-    // A name without a registry's is short for that.
+    // A name without a registry is short for one on docker.io.
     let full = |name: &str| match name.split_once('/') {
         Some((registry, _)) if registry.contains('.') => name.to_owned(),
         _ => format!("docker.io/library/{name}"),
@@ -181,16 +196,20 @@ pub fn tag_image(image: &str, name: &str) {
     ]);
     for node in nodes.split_whitespace() {
         let tag = ["exec", node, "ctr", "--namespace=k8s.io", "images", "tag"];
-        let said = run(
+        let output = run(
             "docker",
             &[&tag[..], &["--force", &full(image), &full(name)]].concat(),
         );
-        assert!(said.good, "{node}: {}{}", said.out, said.err);
+        assert!(
+            output.succeeded,
+            "{node}: {}{}",
+            output.stdout, output.stderr
+        );
     }
 }
 
-/// The images that the pods of `NAME` in a namespace run, also those that are about to end; each once.
-pub fn images(namespace: &str, name: &str) -> Vec<String> {
+/// Images of the pods with the label `app.kubernetes.io/name: NAME`, terminating ones too; each once.
+pub fn images_of_pods(namespace: &str, name: &str) -> Vec<String> {
     let selector = format!("--selector=app.kubernetes.io/name={name}");
     let pods = kubectl(&[
         "get",

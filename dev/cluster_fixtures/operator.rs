@@ -1,39 +1,40 @@
-//! The operator by its charts.
+//! The operator, installed by its charts.
 
-use super::{apply, helm, image_of, kubectl, path, run, tag_image};
+use super::{apply, helm, image_name, kubectl, path, run, tag_image};
 
-/// Its namespace.
+/// Namespace of the operator.
 pub const NAMESPACE: &str = "vaultwall-system";
 
-/// Charts, and the images that go with them.
+/// Charts of one version, and their images.
 pub struct Release {
-    /// Each a folder or a packaged chart.
+    /// The chart of the definitions: a folder or a package.
     definitions: String,
+    /// The chart of the operator: a folder or a package.
     chart: String,
-    /// The operator's image: its tag, empty for that of the chart.
+    /// Tag of the operator's image; empty for the chart's default.
     tag: String,
-    /// The proxies' image.
+    /// Name of the proxies' image.
     pub proxies: String,
 }
 
 impl Release {
-    /// Of this work tree.
+    /// The release of this work tree.
     pub fn current() -> Self {
         Self {
             definitions: path("charts/vaultwall-crds"),
             chart: path("charts/vaultwall"),
             tag: String::new(),
-            proxies: image_of("envoy"),
+            proxies: image_name("envoy"),
         }
     }
 
-    /// Packaged charts of an earlier version. The images have the content of today's, by names of their own: so all pods
-    /// are replaced on the way from the one to the other.
+    /// Packaged charts of an earlier version. Its images have today's content under other names, so that an upgrade
+    /// replaces all pods.
     pub fn earlier(version: &str) -> Self {
         let packaged = |chart| path(&format!("tests/charts/earlier/{chart}-{version}.tgz"));
         let proxies = format!("vaultwall.local/envoy:of-{version}");
-        tag_image(&image_of("vaultwall"), &format!("vaultwall:{version}"));
-        tag_image(&image_of("envoy"), &proxies);
+        tag_image(&image_name("vaultwall"), &format!("vaultwall:{version}"));
+        tag_image(&image_name("envoy"), &proxies);
         Self {
             definitions: packaged("vaultwall-crds"),
             chart: packaged("vaultwall"),
@@ -42,7 +43,7 @@ impl Release {
         }
     }
 
-    /// Installs it, or upgrades to it, and waits until all replicas serve.
+    /// Installs it, or upgrades to it, and waits until all replicas are ready.
     pub fn install(&self) {
         apply(&format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}, labels: {{{}}}}}\n",
@@ -52,9 +53,9 @@ impl Release {
         let upgrade = ["upgrade", "--install", "--wait", "--timeout=180s"];
         let definitions = ["vaultwall-crds", &self.definitions];
         helm(&[&upgrade[..], &namespace, &definitions].concat());
-        // The tag stays the same, and so would the pods of a cluster that was kept.
+        // The tag is always the same: without this annotation, the pods of a kept cluster would not be replaced.
         let archive = run("sha256sum", &[&path("target/images/vaultwall.tar")]);
-        let archive = archive.out.get(..16).expect("the operator's image");
+        let archive = archive.stdout.get(..16).expect("the operator's image");
         let values = format!(
             "proxy.image={},image.tag={},podAnnotations.image-archive=a{archive}",
             self.proxies, self.tag
@@ -72,12 +73,12 @@ impl Release {
     }
 }
 
-/// Takes the operator away; definitions and policies stay.
+/// Uninstalls the operator; definitions and policies stay.
 pub fn uninstall() {
     helm(&["uninstall", "vaultwall", "--namespace", NAMESPACE, "--wait"]);
 }
 
-/// Goes back to the release before, as `docs/install.md` shows it.
+/// Rolls back to the previous release, as `docs/install.md` shows.
 pub fn rollback() {
     helm(&[
         "rollback",
@@ -89,7 +90,7 @@ pub fn rollback() {
     ]);
 }
 
-/// What its replicas log.
+/// Logs of its replicas.
 pub fn log() -> String {
     kubectl(&[
         "logs",

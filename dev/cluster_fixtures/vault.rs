@@ -1,31 +1,35 @@
-//! A vault: `OpenBao` as its chart runs it, with TLS, a secret in it, and a policy in front.
+//! A vault: `OpenBao` as its chart runs it, with TLS, a secret, and a policy.
 
 use k8s_openapi::ByteString;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 
-use super::{Namespace, RESTRICTED, Said, apply, image_of, kubectl, object, path, run, soon};
+use super::{
+    CommandOutput, Namespace, RESTRICTED, apply, eventually, get_object, image_name, kubectl, path,
+    run,
+};
 
-/// A path that every data-plane request of the tests asks for.
-pub const SECRET: &str = "/v1/secret/data/app";
-/// What stands in the secret.
-pub const WORD: &str = "greeting-4711";
-/// The Secret with the certificate that the firewall shows.
+/// Path of the secret: all requests of the tests to the data plane read it.
+pub const SECRET_PATH: &str = "/v1/secret/data/app";
+/// Value in the secret.
+pub const SECRET_VALUE: &str = "greeting-4711";
+/// Name of the Secret with the certificate of the firewall.
 pub const FIREWALL_TLS: &str = "openbao-firewall-tls";
 
-/// A vault in a namespace of its own, which holds its pods to Pod Security `restricted`.
+/// A vault in its own namespace, which enforces Pod Security `restricted`.
 pub struct Vault {
+    /// Namespace of the vault.
     pub namespace: Namespace,
-    /// The token that may do everything.
+    /// The root token.
     pub token: String,
-    /// What opens the vault after a start.
+    /// Key that unseals the vault after a start.
     unseal_key: String,
-    /// The authority of its certificates.
+    /// Certificate authority of its certificates.
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Vault {
-    /// Starts one with one peer and waits until it holds the secret.
+    /// Starts a vault with one peer, and writes the secret.
     pub fn start(namespace: &str) -> Self {
         let namespace = Namespace::new(namespace, RESTRICTED);
         let mut vault = Self {
@@ -34,28 +38,34 @@ impl Vault {
             unseal_key: String::new(),
             authority: authority(),
         };
-        vault.certify("openbao-tls", &["openbao"]);
-        vault.certify(FIREWALL_TLS, &["openbao-firewall"]);
+        vault.issue_certificate("openbao-tls", &["openbao"]);
+        vault.issue_certificate(FIREWALL_TLS, &["openbao-firewall"]);
         let manifest = std::fs::read_to_string(path("dev/cluster_fixtures/openbao.yaml"))
             .expect("the manifest");
         apply(
             &manifest
                 .replace("NAMESPACE", &vault.namespace.name)
-                .replace("OPENBAO_IMAGE", &image_of("openbao")),
+                .replace("OPENBAO_IMAGE", &image_name("openbao")),
         );
         vault.initialise();
         vault.bao(&["secrets", "enable", "-path=secret", "-version=2", "kv"]);
-        vault.bao(&["kv", "put", "-mount=secret", "app", &format!("word={WORD}")]);
+        vault.bao(&[
+            "kv",
+            "put",
+            "-mount=secret",
+            "app",
+            &format!("word={SECRET_VALUE}"),
+        ]);
         vault
     }
 
-    /// The authority of its certificates, in PEM.
+    /// Certificate authority of its certificates, in PEM.
     pub fn authority(&self) -> String {
         self.authority.pem()
     }
 
-    /// Puts a new certificate into a Secret: for these Services, and for a peer that talks to itself.
-    pub fn certify(&self, secret: &str, services: &[&str]) {
+    /// Writes a new certificate to a Secret: for these Services and for the loopback address.
+    pub fn issue_certificate(&self, secret: &str, services: &[&str]) {
         let namespace = &self.namespace.name;
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         for service in services {
@@ -91,9 +101,9 @@ impl Vault {
             "-key-threshold=1",
             "-format=json",
         ];
-        let answer: Value = soon("OpenBao is initialised", || {
-            let said = self.in_pod(0, &initialise);
-            serde_json::from_str(&said.out).map_err(|_| said.err)
+        let answer: Value = eventually("OpenBao is initialised", || {
+            let output = self.in_pod(0, &initialise);
+            serde_json::from_str(&output.stdout).map_err(|_| output.stderr)
         });
         let text = |field: &Value| field.as_str().expect("text").to_owned();
         self.token = text(&answer["root_token"]);
@@ -102,25 +112,28 @@ impl Vault {
         self.bao(&["login", "-no-print", &self.token]);
     }
 
-    /// Opens a peer after its start; it has to have joined.
+    /// Unseals a peer, which must have joined, and waits until it is ready.
     pub fn unseal(&self, peer: usize) {
-        soon("the peer is unsealed", || {
-            let said = self.in_pod(
+        eventually("the peer is unsealed", || {
+            let output = self.in_pod(
                 peer,
                 &["operator", "unseal", "-format=json", &self.unseal_key],
             );
-            let status: Value = serde_json::from_str(&said.out).map_err(|_| said.err.clone())?;
-            (status["sealed"] == false).then_some(()).ok_or(said.out)
+            let status: Value =
+                serde_json::from_str(&output.stdout).map_err(|_| output.stderr.clone())?;
+            (status["sealed"] == false)
+                .then_some(())
+                .ok_or(output.stdout)
         });
-        soon("the peer is ready", || {
-            let pod =
-                object("pod", &self.namespace.name, &format!("openbao-{peer}")).ok_or("no pod")?;
+        eventually("the peer is ready", || {
+            let pod = get_object("pod", &self.namespace.name, &format!("openbao-{peer}"))
+                .ok_or("no pod")?;
             let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
             ready.then_some(()).ok_or_else(|| pod["status"].to_string())
         });
     }
 
-    fn in_pod(&self, peer: usize, command: &[&str]) -> Said {
+    fn in_pod(&self, peer: usize, command: &[&str]) -> CommandOutput {
         let pod = format!("openbao-{peer}");
         let exec = [
             "exec",
@@ -133,15 +146,18 @@ impl Vault {
         run("kubectl", &[&exec[..], command].concat())
     }
 
-    /// `bao` inside the first pod of the vault, with the token that may do everything.
+    /// Runs `bao` with the root token in the first pod until it succeeds, and returns its standard output.
     pub fn bao(&self, command: &[&str]) -> String {
-        soon("OpenBao answers", || {
-            let said = self.in_pod(0, command);
-            said.good.then_some(said.out).ok_or(said.err)
+        eventually("OpenBao answers", || {
+            let output = self.in_pod(0, command);
+            output
+                .succeeded
+                .then_some(output.stdout)
+                .ok_or(output.stderr)
         })
     }
 
-    /// Runs so many peers; those that are new join and are unsealed.
+    /// Changes the number of peers; unseals the new ones.
     pub fn scale(&self, from: usize, to: usize) {
         let replicas = format!("--replicas={to}");
         kubectl(&[
@@ -156,9 +172,9 @@ impl Vault {
         }
     }
 
-    /// The peers that take part in decisions, as soon as there are so many.
+    /// Waits until the vault has this number of voting peers, and returns their names.
     pub fn voters(&self, count: usize) -> Vec<String> {
-        soon("the peers vote", || {
+        eventually("the number of voting peers", || {
             let voters = self.voters_now();
             (voters.len() == count)
                 .then(|| voters.clone())
@@ -180,8 +196,8 @@ impl Vault {
         names
     }
 
-    /// Puts a policy in front of it, TLS on both sides; `more` is added to its `spec`, or takes a field's place.
-    pub fn policy(&self, more: &Value) {
+    /// Applies a policy with TLS on both sides; the fields of `more` are added to its `spec` or replace its fields.
+    pub fn apply_policy(&self, more: &Value) {
         let mut spec = json!({
             "targetRef": {"name": "openbao", "port": 8200},
             "vault": {"engines": [{"path": "secret", "type": "KvV2"}]},
@@ -201,15 +217,15 @@ impl Vault {
         );
     }
 
-    /// The same, in force.
+    /// Applies a policy and waits until it is enforced.
     pub fn protect(&self, more: &Value) {
-        self.policy(more);
-        self.in_force();
+        self.apply_policy(more);
+        self.wait_until_enforced();
     }
 
-    /// A condition of the policy: its status, reason and message; none if it is about an earlier generation.
+    /// Status, reason and message of a condition of the policy; none if it is about an earlier generation.
     pub fn condition(&self, kind: &str) -> Option<[String; 3]> {
-        let policy = object("vaultnetworkpolicy", &self.namespace.name, "openbao")?;
+        let policy = get_object("vaultnetworkpolicy", &self.namespace.name, "openbao")?;
         let conditions = policy["status"]["conditions"].as_array()?;
         let condition = conditions.iter().find(|condition| {
             condition["type"] == kind
@@ -219,19 +235,19 @@ impl Vault {
         Some(["status", "reason", "message"].map(text))
     }
 
-    /// Waits until the policy's newest generation is enforced by every proxy, and all proxies of its Deployment are there.
-    pub fn in_force(&self) {
-        soon("the policy is in force", || {
+    /// Waits until every proxy enforces the policy's newest generation, and the rollout of the proxies is complete.
+    pub fn wait_until_enforced(&self) {
+        eventually("the policy is enforced", || {
             let conditions = ["Accepted", "Programmed"].map(|kind| self.condition(kind));
-            let held = |condition: &Option<[String; 3]>| matches!(condition, Some([status, ..]) if status == "True");
+            let is_true = |condition: &Option<[String; 3]>| matches!(condition, Some([status, ..]) if status == "True");
             conditions
                 .iter()
-                .all(held)
+                .all(is_true)
                 .then_some(())
                 .ok_or_else(|| format!("{conditions:?}"))
         });
-        soon("all proxies are the newest, and ready", || {
-            let deployment = object("deployment", &self.namespace.name, "openbao-firewall");
+        eventually("the rollout of the proxies is complete", || {
+            let deployment = get_object("deployment", &self.namespace.name, "openbao-firewall");
             let deployment = deployment.ok_or("no Deployment")?;
             let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
             let counts = ["replicas", "updatedReplicas", "availableReplicas"];
@@ -241,14 +257,15 @@ impl Vault {
         });
     }
 
-    /// Where clients reach it, by the name of a Service.
+    /// URL of a path by the name of a Service.
     pub fn url(&self, service: &str, port: u16, path: &str) -> String {
         format!("https://{service}.{}.svc:{port}{path}", self.namespace.name)
     }
 
-    /// The address of a peer's pod.
+    /// IP address of a peer's pod.
     pub fn address_of(&self, peer: usize) -> String {
-        let pod = object("pod", &self.namespace.name, &format!("openbao-{peer}")).expect("the pod");
+        let pod =
+            get_object("pod", &self.namespace.name, &format!("openbao-{peer}")).expect("the pod");
         pod["status"]["podIP"]
             .as_str()
             .expect("its address")
@@ -256,7 +273,7 @@ impl Vault {
     }
 }
 
-/// The settings of the proxies: TLS towards the vault, and towards clients with the certificate in this Secret.
+/// Settings of the proxies: TLS to the vault, and TLS to clients with the certificate in this Secret, if any.
 pub fn proxy(tls: Option<&str>) -> Value {
     let mut proxy = json!({
         "upstreamTls": {"caSecretName": "openbao-tls"},

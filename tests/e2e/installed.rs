@@ -1,14 +1,14 @@
-//! What the charts install.
+//! The installed charts: permissions, Pod Security, values and limits.
 
-use crate::cluster_fixtures::{applied, helm, kubectl, object, operator, path, run};
+use crate::cluster_fixtures::{get_object, helm, kubectl, operator, path, run, try_apply};
 use crate::shared;
 
-/// The account that the operator runs as.
+/// Option of kubectl: acts as the service account of the operator.
 const ACCOUNT: &str = "--as=system:serviceaccount:vaultwall-system:vaultwall";
 
-/// What the operator may do, in all namespaces and in its own, beyond what every authenticated user may.
+/// Compares the permissions of the operator, in its own namespace and in another, without those of every account.
 #[test]
-fn the_operator_may_do_what_the_table_says_and_nothing_else() {
+fn the_operator_has_the_permissions_of_the_table_and_no_others() {
     let _stage = shared();
     let listed = |account: &str, namespace: &str| -> Vec<String> {
         let table = kubectl(&[
@@ -25,23 +25,23 @@ fn the_operator_may_do_what_the_table_says_and_nothing_else() {
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
         lines.collect()
     };
-    let everybody = listed("--as=system:serviceaccount:default:default", "default");
+    let every_account = listed("--as=system:serviceaccount:default:default", "default");
     for (namespace, own) in [("default", false), (operator::NAMESPACE, true)] {
         let mut found: Vec<String> = listed(ACCOUNT, namespace);
-        found.retain(|line| !everybody.contains(line));
+        found.retain(|line| !every_account.contains(line));
         let table = found.join("\n");
         println!("in {namespace}:\n{table}");
         let mut expected = expected(own);
-        let mut rights = rights(&found);
+        let mut permissions = permissions(&found);
         expected.sort();
-        rights.sort();
-        assert_eq!(rights, expected, "{table}");
+        permissions.sort();
+        assert_eq!(permissions, expected, "{table}");
     }
 }
 
-/// `resource.group verb`, of the lines of `kubectl auth can-i --list`.
-fn rights(lines: &[String]) -> Vec<String> {
-    let mut rights = Vec::new();
+/// Parses lines of `kubectl auth can-i --list` to `resource.group verb`.
+fn permissions(lines: &[String]) -> Vec<String> {
+    let mut permissions = Vec::new();
     for line in lines {
         let (resource, rest) = line.split_once(" [").unwrap_or((line, ""));
         let verbs = rest
@@ -49,14 +49,14 @@ fn rights(lines: &[String]) -> Vec<String> {
             .next()
             .unwrap_or_default()
             .trim_end_matches(']');
-        rights.extend(verbs.split(' ').map(|verb| format!("{resource} {verb}")));
+        permissions.extend(verbs.split(' ').map(|verb| format!("{resource} {verb}")));
     }
-    rights.sort();
-    rights.dedup();
-    rights
+    permissions.sort();
+    permissions.dedup();
+    permissions
 }
 
-/// The same, of the operator's own table.
+/// The permissions of the operator's own table, in the same form.
 fn expected(own: bool) -> Vec<String> {
     use vaultwall::controller::rights::{RIGHTS, Scope};
     let mut expected = Vec::new();
@@ -79,22 +79,23 @@ fn expected(own: bool) -> Vec<String> {
 #[test]
 fn pod_security_restricted_is_enforced_where_the_operator_runs() {
     let _stage = shared();
-    let namespace = object("namespace", "", operator::NAMESPACE).unwrap();
+    let namespace = get_object("namespace", "", operator::NAMESPACE).unwrap();
     assert_eq!(
         namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],
         "restricted"
     );
-    // It is in force there: what does not hold to it is refused.
-    let refused = applied(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: careless, namespace: {}}}\nspec: {{containers: [{{name: a, image: a}}]}}\n",
+    // It is enforced: a pod that violates it is refused.
+    let refused = try_apply(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: careless, namespace: {}}}\n\
+         spec: {{containers: [{{name: a, image: a}}]}}\n",
         operator::NAMESPACE
     ));
     assert!(
-        !refused.good && refused.err.contains("violates PodSecurity"),
+        !refused.succeeded && refused.stderr.contains("violates PodSecurity"),
         "{}",
-        refused.err
+        refused.stderr
     );
-    // And its pods run.
+    // The operator's pods run.
     let ready = kubectl(&[
         "get",
         "deployment/vaultwall",
@@ -106,10 +107,10 @@ fn pod_security_restricted_is_enforced_where_the_operator_runs() {
 }
 
 #[test]
-fn a_value_out_of_schema_is_refused_by_its_name_and_changes_nothing() {
+fn an_invalid_value_is_refused_with_its_name_and_changes_nothing() {
     let _stage = shared();
     let before = helm(&["history", "vaultwall", "--namespace", operator::NAMESPACE]);
-    for (value, says) in [
+    for (value, message) in [
         ("limits.ipRules=1001", "limits/ipRules"),
         ("replicas=0", "replicas"),
         ("replica=2", "replica"),
@@ -125,36 +126,36 @@ fn a_value_out_of_schema_is_refused_by_its_name_and_changes_nothing() {
             "--set",
             value,
         ];
-        let said = run("helm", &arguments);
+        let output = run("helm", &arguments);
         assert!(
-            !said.good && said.err.contains(says),
+            !output.succeeded && output.stderr.contains(message),
             "{value}: {}{}",
-            said.out,
-            said.err
+            output.stdout,
+            output.stderr
         );
     }
     let after = helm(&["history", "vaultwall", "--namespace", operator::NAMESPACE]);
     assert_eq!(before, after);
 }
 
-/// Admission is the API server's own work: it needs no pod of ours.
+/// The API server enforces the limits itself, without a pod of the operator.
 #[test]
-fn limits_are_refused_by_the_api_server() {
+fn the_api_server_refuses_a_policy_over_the_limits() {
     let _stage = shared();
     let rules: Vec<String> = (0..128)
         .map(|index| format!("{{value: 203.0.113.{index}}}"))
         .collect();
-    let refused = applied(&format!(
+    let refused = try_apply(&format!(
         "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: many, namespace: default}}\n\
          spec: {{targetRef: {{name: openbao, port: 8200}}, ipRules: [{}]}}\n",
         rules.join(", ")
     ));
     assert!(
-        !refused.good
+        !refused.succeeded
             && refused
-                .err
+                .stderr
                 .contains("spec.ipRules has 128 rules, and the limit is 127"),
         "{}",
-        refused.err
+        refused.stderr
     );
 }

@@ -1,15 +1,15 @@
-//! End to end, on a cluster with nodes: charts, pods, packets. `make e2e` makes the cluster and runs this in it; it is no
-//! part of a plain `cargo test`, which needs no cluster.
+//! End to end, on a cluster with nodes: charts, pods, packets. `make e2e` makes the cluster and runs these tests on it.
+//! A plain `cargo test` does not run them, and needs no cluster.
 //!
-//! | file | what is played |
+//! | file | scenario |
 //! |---|---|
-//! | `rules` | pods come and go, labels, edits, `denial: Drop`, `defaultAction` |
+//! | `rules` | pods are created and deleted, labels and rules change, `denial: Drop`, `defaultAction` |
 //! | `peers` | a vault of three peers with integrated storage, and back to one |
-//! | `tls` | TLS switched off and on, a Secret that is missing, a certificate that is renewed |
-//! | `replaced` | proxies and operator are replaced under load; the operator is taken away, upgraded and rolled back |
-//! | `enforced` | whether the cluster's network enforces NetworkPolicies at all: cyclonus' cases |
-//! | `installed` | what the charts install: rights, Pod Security, refusals |
-//! | `pages` | what `docs/openbao.md` and `docs/install.md` show |
+//! | `tls` | TLS is disabled and enabled, a Secret is missing, a certificate is renewed |
+//! | `replaced` | proxies and operator are replaced under load; the operator is uninstalled, upgraded and rolled back |
+//! | `enforced` | the cluster's network enforces NetworkPolicies: cyclonus' cases |
+//! | `installed` | the charts: permissions, Pod Security, refusals |
+//! | `pages` | the commands of `docs/openbao.md` and `docs/install.md` |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +18,7 @@
 )]
 
 #[path = "../../dev/cluster_fixtures/mod.rs"]
-#[allow(dead_code, reason = "the demo plays on the same stage")]
+#[allow(dead_code, reason = "the demo uses other parts")]
 mod cluster_fixtures;
 mod enforced;
 mod installed;
@@ -34,20 +34,20 @@ use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use cluster_fixtures::operator::Release;
 
 static INSTALLED: Once = Once::new();
-static STAGE: RwLock<()> = RwLock::new(());
+static OPERATOR: RwLock<()> = RwLock::new(());
 
 fn install() {
     Release::current().install();
 }
 
-/// The operator runs, and others may use it too.
+/// Installs the operator once; other tests may use it at the same time.
 fn shared() -> RwLockReadGuard<'static, ()> {
     INSTALLED.call_once(install);
-    STAGE.read().unwrap_or_else(PoisonError::into_inner)
+    OPERATOR.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The operator runs, and nobody else uses it.
+/// Installs the operator once; no other test uses it at the same time.
 fn alone() -> RwLockWriteGuard<'static, ()> {
     INSTALLED.call_once(install);
-    STAGE.write().unwrap_or_else(PoisonError::into_inner)
+    OPERATOR.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,16 @@
-//! What the pages for newcomers show, done with a real vault: `docs/openbao.md` from its policy on, and the way back, "A vault's
-//! firewall" of `docs/install.md`.
+//! Follows the pages for new users with a real vault: `docs/openbao.md` from its policy on, and "A vault's firewall" of
+//! `docs/install.md`, which removes the firewall.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use crate::cluster_fixtures::client::{Answer, Clients};
-use crate::cluster_fixtures::vault::{SECRET, Vault, WORD};
-use crate::cluster_fixtures::{Namespace, apply, kubectl, object, path, soon};
+use crate::cluster_fixtures::vault::{SECRET_PATH, SECRET_VALUE, Vault};
+use crate::cluster_fixtures::{Namespace, apply, eventually, get_object, kubectl, path};
 use crate::shared;
 
-/// The block of a page that holds `text`, without the indentation of a list that it stands in.
+/// The code block of a page that contains `text`, without the indentation of the list around it.
 fn block(page: &str, text: &str) -> String {
     let page = fs::read_to_string(path(page)).unwrap();
     let mut block: Option<String> = None;
@@ -36,23 +36,23 @@ fn block(page: &str, text: &str) -> String {
     panic!("no block with {text}");
 }
 
-/// Runs commands of a page as they are.
-fn follow(commands: &str, folder: &Path) {
+/// Runs commands of a page unchanged.
+fn run_commands(commands: &str, folder: &Path) {
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", commands])
         .current_dir(folder)
         .output()
         .unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),
         "{commands}\n{}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }
 
 #[test]
-fn an_openbao_is_protected_in_five_minutes_and_given_back_without_an_outage() {
+fn an_openbao_is_protected_and_the_firewall_is_removed_without_an_outage() {
     let _stage = shared();
     let vault = Vault::start("vault");
     let other = Clients::new("e2e-pages", "", &vault);
@@ -68,54 +68,57 @@ fn an_openbao_is_protected_in_five_minutes_and_given_back_without_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let policy = block("docs/openbao.md", "kind: VaultNetworkPolicy");
     fs::write(folder.path().join("openbao.yaml"), policy).unwrap();
-    follow(
+    run_commands(
         &block("docs/openbao.md", "kubectl apply -f openbao.yaml"),
         folder.path(),
     );
-    let shop = Clients::within(
+    let shop = Clients::in_namespace(
         Namespace {
             name: "shop".to_owned(),
         },
         &vault,
     );
     shop.start("client", "any");
-    vault.in_force();
+    vault.wait_until_enforced();
 
-    let firewall = vault.url("openbao-firewall", 8200, SECRET);
-    let direct = vault.url("openbao", 8200, SECRET);
+    let firewall = vault.url("openbao-firewall", 8200, SECRET_PATH);
+    let direct = vault.url("openbao", 8200, SECRET_PATH);
     let token = &vault.token;
-    let allowed = shop.comes_to("client", token, &firewall, Some(200));
+    let allowed = shop.eventually_gets("client", token, &firewall, Some(200));
     assert!(
-        matches!(&allowed, Answer::Answered(_, body) if body.contains(WORD)),
+        matches!(&allowed, Answer::Answered(_, body) if body.contains(SECRET_VALUE)),
         "{allowed:?}"
     );
-    let no_token = shop.ask("client", "", &firewall);
+    let no_token = shop.request("client", "", &firewall);
     assert!(
         matches!(&no_token, Answer::Answered(403, body) if body.contains("permission denied")),
         "{no_token:?}"
     );
-    let denied = other.ask("client", token, &firewall);
+    let denied = other.request("client", token, &firewall);
     assert!(
         matches!(&denied, Answer::Answered(403, body) if body.contains("Vaultwall denied")),
         "{denied:?}"
     );
     for clients in [&shop, &other] {
-        assert_eq!(clients.ask("client", token, &direct).status(), None);
+        assert_eq!(clients.request("client", token, &direct).status(), None);
     }
 
-    // The way back: both ways are open for a while, and the firewall still decides on its own.
+    // Removal: both ways are open for some time, and the firewall still decides.
     apply(&block("docs/install.md", "openbao-way-around, namespace"));
-    shop.comes_to("client", token, &direct, Some(200));
-    assert_eq!(other.ask("client", token, &firewall).status(), Some(403));
+    shop.eventually_gets("client", token, &direct, Some(200));
+    assert_eq!(
+        other.request("client", token, &firewall).status(),
+        Some(403)
+    );
     let load = shop.load("client", token, &direct);
-    follow(
+    run_commands(
         &block(
             "docs/install.md",
             "kubectl delete vnp --all --namespace vault",
         ),
         folder.path(),
     );
-    soon("what was made for the vault is gone", || {
+    eventually("the generated objects are deleted", || {
         let left = [
             "deployment",
             "service",
@@ -126,8 +129,11 @@ fn an_openbao_is_protected_in_five_minutes_and_given_back_without_an_outage() {
         ];
         let left: Vec<_> = left
             .into_iter()
-            .filter(|kind| object(kind, "vault", "openbao-firewall").is_some())
-            .chain(object("networkpolicy", "vault", "openbao-vault").map(|_| "the wall"))
+            .filter(|kind| get_object(kind, "vault", "openbao-firewall").is_some())
+            .chain(
+                get_object("networkpolicy", "vault", "openbao-vault")
+                    .map(|_| "the vault's NetworkPolicy"),
+            )
             .collect();
         left.is_empty()
             .then_some(())
@@ -138,8 +144,8 @@ fn an_openbao_is_protected_in_five_minutes_and_given_back_without_an_outage() {
         counts.answers.get(&200),
         Some(&counts.requests),
         "{}",
-        counts.said
+        counts.json
     );
-    // As open as it was before.
-    other.comes_to("client", token, &direct, Some(200));
+    // The vault is as open as before.
+    other.eventually_gets("client", token, &direct, Some(200));
 }

@@ -1,19 +1,21 @@
-//! Proxies and operator are replaced, and the operator is taken away, while clients ask.
+//! Proxies and operator are replaced, and the operator is uninstalled, while clients send requests.
 //!
-//! Who is let in must not lose a request, and who is not must not get one through: also not to a proxy that has just
-//! started or is about to end.
+//! An allowed client must not lose a request, and no request of a denied client may reach the vault, even through a
+//! proxy that has just started or is terminating.
 
 use serde_json::json;
 
 use crate::cluster_fixtures::operator::Release;
-use crate::cluster_fixtures::{helm, image_of, images, kubectl, object, operator, soon};
+use crate::cluster_fixtures::{
+    eventually, get_object, helm, image_name, images_of_pods, kubectl, operator,
+};
 use crate::scene::Scene;
 use crate::{alone, shared};
 
-/// Whatever went wrong, the others find the operator as they expect it.
-struct Back;
+/// Installs the current release if the test fails, because other tests need it.
+struct Restore;
 
-impl Drop for Back {
+impl Drop for Restore {
     fn drop(&mut self) {
         if std::thread::panicking() {
             Release::current().install();
@@ -21,10 +23,10 @@ impl Drop for Back {
     }
 }
 
-/// Waits until all pods of `NAME` run this image, and none of an earlier one is left.
-fn all_run(namespace: &str, name: &str, image: &str) {
-    soon(&format!("{name} is {image}"), || {
-        let found = images(namespace, name);
+/// Waits until all pods of `NAME` run this image, and no pod runs another.
+fn wait_until_all_run(namespace: &str, name: &str, image: &str) {
+    eventually(&format!("{name} is {image}"), || {
+        let found = images_of_pods(namespace, name);
         (found == [image])
             .then_some(())
             .ok_or_else(|| format!("{found:?}"))
@@ -55,34 +57,34 @@ fn proxies_are_replaced_under_load() {
 }
 
 #[test]
-fn the_operator_is_taken_away_upgraded_and_rolled_back() {
+fn the_operator_is_uninstalled_upgraded_and_rolled_back_under_load() {
     let _stage = alone();
-    let _back = Back;
+    let _restore = Restore;
     let scene = Scene::protected("e2e-operator");
     let namespace = &scene.vault.namespace.name;
     scene.unbroken("operator uninstalled", || {
         operator::uninstall();
-        soon("no replica is left", || {
-            let left = images(operator::NAMESPACE, "vaultwall");
+        eventually("no replica is left", || {
+            let left = images_of_pods(operator::NAMESPACE, "vaultwall");
             left.is_empty()
                 .then_some(())
                 .ok_or_else(|| format!("{left:?}"))
         });
     });
     scene.holds();
-    // What is kept: definitions, policies and all that was made of them.
-    assert!(object("vaultnetworkpolicy", namespace, "openbao").is_some());
-    assert!(object("deployment", namespace, "openbao-firewall").is_some());
+    // Definitions, policies and generated objects are kept.
+    assert!(get_object("vaultnetworkpolicy", namespace, "openbao").is_some());
+    assert!(get_object("deployment", namespace, "openbao-firewall").is_some());
 
-    // Operator and proxies are replaced each time, and nobody notices.
+    // Operator and proxies are replaced each time, without a lost request.
     let (earlier, current) = (Release::earlier("0.0.9"), Release::current());
-    let today = image_of("vaultwall");
+    let today = image_name("vaultwall");
     let becomes = |what: &str, change: &dyn Fn(), operator: &str, release: &Release| {
         scene.unbroken(what, || {
             change();
-            all_run(operator::NAMESPACE, "vaultwall", operator);
-            all_run(namespace, "vaultwall-firewall", &release.proxies);
-            scene.vault.in_force();
+            wait_until_all_run(operator::NAMESPACE, "vaultwall", operator);
+            wait_until_all_run(namespace, "vaultwall-firewall", &release.proxies);
+            scene.vault.wait_until_enforced();
         });
     };
     let before = "vaultwall:0.0.9";
@@ -110,7 +112,7 @@ fn the_operator_is_taken_away_upgraded_and_rolled_back() {
         history.contains("vaultwall-0.0.9") && history.contains("Rollback to 1"),
         "{history}"
     );
-    // The new operator's edits are enforced.
+    // The new operator enforces a change.
     scene.protect(&json!({"virtualNetworkRules": []}));
     scene.shop("client", 403);
 }

@@ -1,10 +1,10 @@
-//! Who gets in, while everything that a rule is about changes.
+//! Allowed clients, while pods, labels, namespaces and rules change.
 
 use serde_json::json;
 
 use crate::cluster_fixtures::client::Answer;
-use crate::cluster_fixtures::vault::{SECRET, WORD};
-use crate::cluster_fixtures::{kubectl, object, soon};
+use crate::cluster_fixtures::vault::{SECRET_PATH, SECRET_VALUE};
+use crate::cluster_fixtures::{eventually, get_object, kubectl};
 use crate::scene::Scene;
 use crate::shared;
 
@@ -12,15 +12,17 @@ use crate::shared;
 fn the_firewall_follows_pods_labels_and_edits() {
     let _stage = shared();
     let scene = Scene::start("e2e-rules");
-    // Without a policy the vault is as open as any pod: what follows is the firewall's work.
-    let open = scene.vault.url("openbao", 8200, SECRET);
+    // Without a policy every pod reaches the vault.
+    let open = scene.vault.url("openbao", 8200, SECRET_PATH);
     let token = &scene.vault.token;
-    scene.other.comes_to("client", token, &open, Some(200));
+    scene
+        .other
+        .eventually_gets("client", token, &open, Some(200));
 
     scene.protect(&json!({}));
     let allowed = scene.shop("client", 200);
     assert!(
-        matches!(&allowed, Answer::Answered(_, body) if body.contains(WORD)),
+        matches!(&allowed, Answer::Answered(_, body) if body.contains(SECRET_VALUE)),
         "{allowed:?}"
     );
     let denied = scene.other(Some(403));
@@ -28,35 +30,35 @@ fn the_firewall_follows_pods_labels_and_edits() {
         matches!(&denied, Answer::Answered(_, body) if body.contains("ForbiddenByFirewall")),
         "{denied:?}"
     );
-    // Both have the right token; the vault's own answer to a wrong one comes through.
-    let wrong = scene.shop.ask("client", "wrong", &scene.url);
+    // Both clients have a valid token. The vault's own answer to an invalid one is passed on.
+    let wrong = scene.shop.request("client", "wrong", &scene.url);
     assert!(
         matches!(&wrong, Answer::Answered(403, body) if body.contains("permission denied")),
         "{wrong:?}"
     );
-    scene.is_walled_in(1);
+    scene.vault_is_unreachable(1);
     management(&scene);
-    seen_at_a_glance(&scene);
+    listed_by_kubectl(&scene);
 
     pods(&scene);
     namespace(&scene);
     edits(&scene);
 }
 
-/// Whoever has a token sees the vault's mounts on the management endpoint, and no secret.
+/// On the management endpoint a denied client with a token reads the vault's mounts, but no secret.
 fn management(scene: &Scene) {
     let management = |path| scene.vault.url("openbao-firewall", 8300, path);
     let ask = |path| {
         scene
             .other
-            .ask("client", &scene.vault.token, &management(path))
+            .request("client", &scene.vault.token, &management(path))
             .status()
     };
     assert_eq!(ask("/v1/sys/mounts"), Some(200));
-    assert_eq!(ask(SECRET), Some(403));
+    assert_eq!(ask(SECRET_PATH), Some(403));
 }
 
-fn seen_at_a_glance(scene: &Scene) {
+fn listed_by_kubectl(scene: &Scene) {
     let table = kubectl(&["get", "vnp", "--namespace", &scene.vault.namespace.name]);
     let line = table.lines().nth(1).unwrap_or_default();
     assert!(
@@ -65,9 +67,9 @@ fn seen_at_a_glance(scene: &Scene) {
     );
 }
 
-/// How many addresses the rules of the policy come to, as its status says.
+/// Number of addresses of the policy's rules, from its status.
 fn addresses(scene: &Scene) -> u64 {
-    let policy = object("vaultnetworkpolicy", &scene.vault.namespace.name, "openbao").unwrap();
+    let policy = get_object("vaultnetworkpolicy", &scene.vault.namespace.name, "openbao").unwrap();
     let counted = &policy["status"]["addresses"];
     counted
         .as_u64()
@@ -77,18 +79,18 @@ fn addresses(scene: &Scene) -> u64 {
 fn pods(scene: &Scene) {
     scene.shop.start("second", "shop");
     scene.shop("second", 200);
-    // A label goes, and comes back.
+    // The label is changed, and set again.
     scene.shop.label("second", "app=website");
     scene.shop("second", 403);
     scene.shop.label("second", "app=shop");
     scene.shop("second", 200);
-    soon("two addresses are counted", || {
+    eventually("two addresses are counted", || {
         let count = addresses(scene);
         (count == 2).then_some(()).ok_or_else(|| count.to_string())
     });
-    // Its address may be another pod's soon.
+    // Another pod may get its address.
     scene.shop.stop("second");
-    soon("one address is left", || {
+    eventually("one address is left", || {
         let count = addresses(scene);
         (count == 1).then_some(()).ok_or_else(|| count.to_string())
     });
@@ -110,7 +112,7 @@ fn edits(scene: &Scene) {
     scene.protect(&json!({}));
     scene.shop("client", 200);
 
-    // Dropped packets are never answered: not even a connection is made.
+    // Dropped packets are never answered, so that no connection is made.
     scene.protect(&json!({"denial": "Drop"}));
     let dropped = scene.other(None);
     assert!(
@@ -121,13 +123,13 @@ fn edits(scene: &Scene) {
     scene.shop.label("client", "app=website");
     scene
         .shop
-        .comes_to("client", &scene.vault.token, &scene.url, None);
+        .eventually_gets("client", &scene.vault.token, &scene.url, None);
     scene.shop.label("client", "app=shop");
     scene.shop("client", 200);
 
     scene.protect(&json!({"defaultAction": "Allow"}));
     scene.other(Some(200));
-    scene.is_walled_in(1);
+    scene.vault_is_unreachable(1);
     scene.protect(&json!({}));
     scene.other(Some(403));
     scene.shop("client", 200);

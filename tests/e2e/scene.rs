@@ -1,35 +1,35 @@
-//! A vault behind its firewall, clients that a rule is about, and clients that none is about.
+//! A vault behind its firewall, clients in a rule, and clients in no rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::cluster_fixtures::client::{Answer, Clients, Counts, OPTED_IN};
-use crate::cluster_fixtures::vault::{SECRET, Vault};
-use crate::cluster_fixtures::{kubectl, soon};
+use crate::cluster_fixtures::vault::{SECRET_PATH, Vault};
+use crate::cluster_fixtures::{eventually, kubectl};
 
-/// What the tests play in. The namespaces of both kinds of clients have opted in, and each has a pod `client`.
+/// A vault and two kinds of clients. Their namespaces have opted in, and each has a pod `client`.
 pub struct Scene {
-    /// The vault, in a namespace of its own.
+    /// The vault, in its own namespace.
     pub vault: Vault,
-    /// Clients that the policy's rule is about.
+    /// Clients in the policy's rule.
     pub shop: Clients,
-    /// Clients that no rule is about.
+    /// Clients in no rule.
     pub other: Clients,
-    /// The secret, through the firewall.
+    /// URL of the secret, through the firewall.
     pub url: String,
 }
 
-/// What came of the requests while something happened.
-pub struct Asked {
-    /// The client that a rule is about.
+/// Counts of the requests during an action.
+pub struct LoadCounts {
+    /// Requests of the client in a rule.
     pub shop: Counts,
-    /// The one that none is about.
+    /// Requests of the client in no rule.
     pub other: Counts,
 }
 
 impl Scene {
-    /// The vault in the namespace `name`, open to everybody; the clients in `name-shop` and `name-other`.
+    /// Starts the vault in the namespace `name`, without a policy, and the clients in `name-shop` and `name-other`.
     pub fn start(name: &str) -> Self {
         let vault = Vault::start(name);
         let clients = |suffix| {
@@ -38,7 +38,7 @@ impl Scene {
             clients
         };
         let (shop, other) = (clients("shop"), clients("other"));
-        let url = vault.url("openbao-firewall", 8200, SECRET);
+        let url = vault.url("openbao-firewall", 8200, SECRET_PATH);
         Self {
             vault,
             shop,
@@ -47,7 +47,7 @@ impl Scene {
         }
     }
 
-    /// The same, with the policy that lets the one kind of clients in.
+    /// Starts them, with a policy that allows the clients of the shop.
     pub fn protected(name: &str) -> Self {
         let scene = Self::start(name);
         scene.protect(&json!({}));
@@ -55,7 +55,7 @@ impl Scene {
         scene
     }
 
-    /// A rule for the pods of the shop with the label `app: APP`.
+    /// Rule for the pods of the shop with the label `app: APP`.
     pub fn rule(&self, app: &str) -> Value {
         json!({"pods": {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.shop.namespace.name}},
@@ -63,55 +63,56 @@ impl Scene {
         }})
     }
 
-    /// A policy with a rule for the shop's clients; `more` is added to its `spec`, or takes a field's place.
-    pub fn policy(&self, more: &Value) {
+    /// Applies a policy with a rule for the shop's clients; the fields of `more` are added to its `spec` or replace its
+    /// fields.
+    pub fn apply_policy(&self, more: &Value) {
         let mut spec = json!({"virtualNetworkRules": [self.rule("shop")]});
         for (field, value) in more.as_object().unwrap() {
             spec[field] = value.clone();
         }
-        self.vault.policy(&spec);
+        self.vault.apply_policy(&spec);
     }
 
-    /// The same, in force.
+    /// Applies the policy and waits until it is enforced.
     pub fn protect(&self, more: &Value) {
-        self.policy(more);
-        self.vault.in_force();
+        self.apply_policy(more);
+        self.vault.wait_until_enforced();
     }
 
-    /// A client of the shop comes to get this status code.
+    /// Waits until a client of the shop gets this status code.
     pub fn shop(&self, client: &str, status: u16) -> Answer {
         self.shop
-            .comes_to(client, &self.vault.token, &self.url, Some(status))
+            .eventually_gets(client, &self.vault.token, &self.url, Some(status))
     }
 
-    /// The other client comes to get this status code, or no answer.
+    /// Waits until the other client gets this status code, or no answer.
     pub fn other(&self, status: Option<u16>) -> Answer {
         self.other
-            .comes_to("client", &self.vault.token, &self.url, status)
+            .eventually_gets("client", &self.vault.token, &self.url, status)
     }
 
-    /// The shop's client is let in, the other is not, and neither reaches the vault past the firewall.
+    /// Checks that the shop's client is allowed, the other is denied, and neither reaches the vault past the firewall.
     pub fn holds(&self) {
         self.shop("client", 200);
         self.other(Some(403));
-        self.is_walled_in(1);
+        self.vault_is_unreachable(1);
     }
 
-    /// Neither the pods of the vault nor its own Service are reached past the firewall, at whichever port.
-    pub fn is_walled_in(&self, peers: usize) {
+    /// Checks that no client reaches the pods of the vault or its own Service past the firewall, on any port.
+    pub fn vault_is_unreachable(&self, peers: usize) {
         let pods = (0..peers).map(|peer| self.vault.address_of(peer));
         let service = format!("openbao.{}.svc", self.vault.namespace.name);
         let hosts: Vec<String> = pods.chain([service]).collect();
-        let urls = hosts
-            .iter()
-            .flat_map(|host| [8200, 8201].map(|port| format!("https://{host}:{port}{SECRET}")));
-        // Each waits for its answer in vain: all at a time.
+        let urls = hosts.iter().flat_map(|host| {
+            [8200, 8201].map(|port| format!("https://{host}:{port}{SECRET_PATH}"))
+        });
+        // All at the same time, because each waits until its timeout.
         std::thread::scope(|scope| {
             for url in urls {
                 for clients in [&self.shop, &self.other] {
                     let url = url.clone();
                     scope.spawn(move || {
-                        let answer = clients.ask("client", &self.vault.token, &url);
+                        let answer = clients.request("client", &self.vault.token, &url);
                         assert!(
                             matches!(&answer, Answer::Unreachable(why) if why.contains("no answer in")),
                             "{url}: {answer:?}"
@@ -122,7 +123,7 @@ impl Scene {
         });
     }
 
-    /// The proxies' pods, also those that are about to end, and how often each was restarted.
+    /// Pods of the proxies, terminating ones too, with the number of restarts.
     pub fn proxies(&self) -> BTreeSet<String> {
         let pods = kubectl(&[
             "get",
@@ -136,9 +137,9 @@ impl Scene {
         pods.lines().map(str::to_owned).collect()
     }
 
-    /// The same, once no others are left than there should be: those that were replaced go on for a while.
+    /// Pods of the proxies, as soon as the replaced ones are deleted: they serve for some time.
     pub fn settled_proxies(&self) -> BTreeSet<String> {
-        soon("the old proxies are gone", || {
+        eventually("the replaced proxies are deleted", || {
             let pods = self.proxies();
             (pods.len() == 2)
                 .then(|| pods.clone())
@@ -146,33 +147,33 @@ impl Scene {
         })
     }
 
-    /// Both clients ask through the firewall while `act` goes on.
-    pub fn under_load(&self, what: &str, act: impl FnOnce()) -> Asked {
+    /// Sends requests of both clients through the firewall while `act` runs.
+    pub fn under_load(&self, what: &str, act: impl FnOnce()) -> LoadCounts {
         let token = &self.vault.token;
         let shop = self.shop.load("client", token, &self.url);
         let other = self.other.load("client", token, &self.url);
         act();
         let (shop, other) = (shop.end(), other.end());
         println!(
-            "{what}: let in {}, not let in {}",
-            shop.said.trim(),
-            other.said.trim()
+            "{what}: allowed {}, denied {}",
+            shop.json.trim(),
+            other.json.trim()
         );
-        Asked { shop, other }
+        LoadCounts { shop, other }
     }
 
-    /// While `act` goes on, every request of the one client is served and none of the other's is.
+    /// Checks that while `act` runs, every request of the one client is served and every one of the other is denied.
     pub fn unbroken(&self, what: &str, act: impl FnOnce()) {
         let asked = self.under_load(what, act);
         for (who, counts, status) in [
-            ("a client that is let in", asked.shop, 200),
-            ("a client that is not", asked.other, 403),
+            ("the allowed client", asked.shop, 200),
+            ("the denied client", asked.other, 403),
         ] {
             let only = BTreeMap::from([(status, counts.requests)]);
             assert!(
                 counts.failures == 0 && counts.answers == only,
                 "{what}: {who}: {}",
-                counts.said
+                counts.json
             );
         }
     }

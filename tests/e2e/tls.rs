@@ -1,32 +1,34 @@
-//! TLS towards clients, while it changes: switched off and on, a Secret that is missing, a certificate that is renewed.
+//! Changes of TLS to clients: it is disabled and enabled, a Secret is missing, a certificate is renewed.
 
 use serde_json::json;
 
-use crate::cluster_fixtures::client::Answer;
-use crate::cluster_fixtures::vault::{FIREWALL_TLS, SECRET, proxy};
-use crate::cluster_fixtures::{apply, kubectl, soon};
+use crate::cluster_fixtures::client::{Answer, Load};
+use crate::cluster_fixtures::vault::{FIREWALL_TLS, SECRET_PATH, proxy};
+use crate::cluster_fixtures::{apply, eventually, kubectl};
 use crate::scene::Scene;
 use crate::shared;
 
 #[test]
-fn tls_is_switched_off_and_on() {
+fn tls_is_disabled_and_enabled() {
     let _stage = shared();
     let scene = Scene::protected("e2e-tls");
     let token = &scene.vault.token;
     let plain = scene.url.replace("https", "http");
-    let shop = |status| scene.shop.comes_to("client", token, &plain, status);
+    let shop = |status| scene.shop.eventually_gets("client", token, &plain, status);
     shop(None);
 
-    // Whichever way it asks, who is not let in is not: also while some proxies speak TLS and others do not.
+    // A client in no rule is denied with and without TLS, even while only some of the proxies use TLS.
     let denied = [&scene.url, &plain].map(|url| scene.other.load("client", token, url));
     scene.protect(&json!({"proxy": proxy(None)}));
     shop(Some(200));
-    scene.other.comes_to("client", token, &plain, Some(403));
-    let tls = scene.shop.ask("client", token, &scene.url);
+    scene
+        .other
+        .eventually_gets("client", token, &plain, Some(403));
+    let tls = scene.shop.request("client", token, &scene.url);
     assert_eq!(tls.status(), None, "{tls:?}");
 
-    scene.policy(&json!({}));
-    soon("the status says how it is switched on", || {
+    scene.apply_policy(&json!({}));
+    eventually("the status explains how to enable TLS", || {
         let condition = scene.vault.condition("Programmed");
         let is = matches!(
             &condition,
@@ -35,13 +37,13 @@ fn tls_is_switched_off_and_on() {
         );
         is.then_some(()).ok_or_else(|| format!("{condition:?}"))
     });
-    scene.vault.in_force();
+    scene.vault.wait_until_enforced();
     scene.holds();
     shop(None);
-    for counts in denied.map(|load| load.end()) {
-        println!("not let in: {}", counts.said.trim());
+    for counts in denied.map(Load::end) {
+        println!("denied: {}", counts.json.trim());
         let statuses: Vec<u16> = counts.answers.into_keys().collect();
-        assert_eq!(statuses, [403], "{}", counts.said);
+        assert_eq!(statuses, [403], "{}", counts.json);
     }
 }
 
@@ -51,9 +53,9 @@ fn a_missing_secret_and_a_renewed_certificate_lose_no_request() {
     let scene = Scene::protected("e2e-certificates");
     let vault = &scene.vault;
     let before = scene.proxies();
-    scene.unbroken("a Secret that comes late", || {
-        scene.policy(&json!({"proxy": proxy(Some("late"))}));
-        soon("a new proxy waits for it", || {
+    scene.unbroken("a Secret is created late", || {
+        scene.apply_policy(&json!({"proxy": proxy(Some("late"))}));
+        eventually("a new proxy waits for it", || {
             let events = kubectl(&[
                 "get",
                 "events",
@@ -66,10 +68,10 @@ fn a_missing_secret_and_a_renewed_certificate_lose_no_request() {
                 .then_some(())
                 .ok_or(events)
         });
-        // All that decided before still do.
+        // The earlier proxies still run.
         assert!(scene.proxies().is_superset(&before));
-        vault.certify("late", &["openbao-firewall"]);
-        vault.in_force();
+        vault.issue_certificate("late", &["openbao-firewall"]);
+        vault.wait_until_enforced();
     });
     scene.protect(&json!({}));
     kubectl(&[
@@ -80,25 +82,25 @@ fn a_missing_secret_and_a_renewed_certificate_lose_no_request() {
         &vault.namespace.name,
     ]);
 
-    // The new certificate has a name that the old one does not have.
+    // The new certificate has an additional name.
     apply(&format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: renewed, namespace: {0}}}\n\
          spec: {{type: ExternalName, externalName: openbao-firewall.{0}.svc.cluster.local}}\n",
         vault.namespace.name
     ));
-    let renewed = vault.url("renewed", 8200, SECRET);
-    let asked = || scene.shop.ask("client", &vault.token, &renewed);
-    let with_the_old = asked();
+    let renewed = vault.url("renewed", 8200, SECRET_PATH);
+    let request = || scene.shop.request("client", &vault.token, &renewed);
+    let with_the_old = request();
     assert!(
         matches!(&with_the_old, Answer::Unreachable(why) if why.contains("certificate")),
         "{with_the_old:?}"
     );
     let before = scene.settled_proxies();
     scene.unbroken("a certificate renewed", || {
-        vault.certify(FIREWALL_TLS, &["openbao-firewall", "renewed"]);
-        // Nodes bring it to running pods within minutes. Each connection meets one proxy or the other.
-        soon("all proxies show the new certificate", || {
-            let answers: Vec<_> = (0..12).map(|_| asked()).collect();
+        vault.issue_certificate(FIREWALL_TLS, &["openbao-firewall", "renewed"]);
+        // The kubelet updates running pods within minutes. Each connection reaches one of the proxies.
+        eventually("all proxies use the new certificate", || {
+            let answers: Vec<_> = (0..12).map(|_| request()).collect();
             answers
                 .iter()
                 .all(|answer| answer.status() == Some(200))
