@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vaultwall::api::VaultNetworkPolicy;
 use vaultwall::compile::envoy::{Proxy, Tls, configuration, extensions};
-use vaultwall::index::objects::{LoadedObjects, parse_file};
 use vaultwall::index::{Index, ObservedPod, PodFact};
+use vaultwall::objects::{LoadedObjects, parse_file};
 use vaultwall::policy::{
     Caller, Decision, Firewall, Limits, Listener, VaultId, decide, validate_policy,
 };

@@ -26,9 +26,11 @@ use vaultwall::compile::envoy::{
     AUTHORITY_FILE, CERTIFICATE_FILE, ConfigurationJson, KEY_FILE, Proxy, Tls, configuration,
     static_bootstrap, to_json,
 };
-use vaultwall::compile::fleet::{self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references};
+use vaultwall::compile::kubernetes::fleet::{
+    self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references,
+};
 use vaultwall::compile::{ProtectedService, ProxyPorts, network_policies};
-use vaultwall::index::objects::LoadedObjects;
+use vaultwall::objects::LoadedObjects;
 use vaultwall::policy::{Firewall, Limits, ProxySettings, VaultId};
 
 /// File name → content.

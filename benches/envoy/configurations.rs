@@ -14,10 +14,11 @@ use envoy_types::pb::google::protobuf::Duration;
 use prost::Message;
 use serde_json::json;
 use vaultwall::compile::envoy::{Configuration, Proxy, Tls, Upstream, configuration};
-use vaultwall::index::objects::{LoadedObjects, parse_file};
 use vaultwall::index::{Index, ObservedPod, PodFact};
+use vaultwall::objects::{LoadedObjects, parse_file};
 use vaultwall::policy::{Firewall, Limits, VaultId};
-use vaultwall::xds::{Compiler, Resource, Snapshot};
+use vaultwall::publish::Compiler;
+use vaultwall::xds::{Resource, Snapshot};
 
 /// What of the firewall an Envoy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use super::cluster::{ClusterArgs, connect};
 use super::serve::{upstream, vault};
 use super::validate::LimitArgs;
 use super::{Answer, Outcome, Output};
+use crate::clock::Clock;
 use crate::compile::envoy::Upstream;
-use crate::compile::fleet;
-use crate::controller::clock::Clock;
-use crate::controller::leader::Timing;
+use crate::compile::kubernetes::fleet;
 use crate::controller::{self, LocalProxy, Options};
 use crate::policy::VaultId;
+use crate::runtime::leader::Timing;
 
 /// The operator: protect the vaults of a cluster as its `VaultNetworkPolicy` objects say.
 ///

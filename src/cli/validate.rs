@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::cluster::{self, ClusterArgs};
 use super::{Answer, Format, Outcome, Output};
-use crate::index::objects::{LoadError, LoadedObjects, LocatedViolation};
+use crate::objects::{LoadError, LoadedObjects, LocatedViolation};
 use crate::policy::Limits;
 
 /// Check objects in files or in the cluster and report every violation.

@@ -3,13 +3,11 @@
 //! Pure: no I/O, no clock, no kube client, no runtime; Kubernetes' own types are fine. A test enforces it.
 
 pub mod envoy;
-pub mod fleet;
+pub mod kubernetes;
 mod names;
-mod network_policy;
 mod ports;
-mod protected_service;
 
+pub use kubernetes::network_policy::*;
+pub use kubernetes::protected_service::*;
 pub use names::{firewall_name, vault_name};
-pub use network_policy::*;
 pub use ports::*;
-pub use protected_service::*;

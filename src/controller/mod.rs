@@ -6,36 +6,15 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `run` | starts and ends everything |
-//! | `watch` | the API server's objects as plain facts |
+//! | `run` | starts and ends all parts |
 //! | `engine` | facts → firewalls → snapshots, on every replica |
-//! | `book` | what is known of every policy and vault |
-//! | `writer` | the leader's work: objects, status, events |
-//! | `fleet` | what has to be there for a vault |
-//! | `children` | what is there, and writing what is not |
-//! | [`status`] | what a policy's status has to say: pure |
-//! | [`certificates`], `authority` | who is who, and where the authority is stored |
-//! | [`replicas`] | acknowledgements from proxies on every replica |
-//! | [`leader`], `part` | who writes, and what a replica does that does not |
-//! | [`operations`], [`rights`] | health, metrics, and what the operator may do |
-//! | [`clock`] | time that tests can set |
+//! | [`firewall`] | the reconcile of a vault's firewall, by the leader |
+//! | `part` | work of a replica that does not lead |
 
-mod authority;
-mod book;
-pub mod certificates;
-mod children;
-pub mod clock;
 mod engine;
-mod fleet;
-pub mod leader;
-pub mod operations;
+pub mod firewall;
 mod part;
-pub mod replicas;
-pub mod rights;
 mod run;
-pub mod status;
-mod watch;
-mod writer;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,13 +23,13 @@ use kube::Client;
 
 pub use self::run::run;
 
-use self::authority::AuthorityError;
-use self::clock::Clock;
-use self::leader::{Lost, Timing};
-use self::operations::ListenError;
-use self::rights::RightsError;
+use crate::clock::Clock;
 use crate::compile::envoy::Upstream;
 use crate::policy::{Limits, VaultId};
+use crate::runtime::authority::AuthorityError;
+use crate::runtime::leader::{Lost, Timing};
+use crate::runtime::operations::ListenError;
+use crate::runtime::permissions::RightsError;
 use crate::xds::ServeError;
 
 /// What the operator is told.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::leader::{Lost, State};
-use super::operations::Metrics;
-use super::writer::Writer;
+use crate::controller::firewall::writer::Writer;
+use crate::runtime::leader::{Lost, State};
+use crate::runtime::operations::Metrics;
 
 /// This replica's part: it writes as the leader, or tells the leader what its proxies say.
 pub(super) struct Part {

@@ -13,23 +13,23 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::authority::{self, AuthorityStore};
-use super::book::{Book, Look};
-use super::certificates::{self, Authority};
-use super::children::Children;
 use super::engine::Engine;
-use super::fleet::FleetMaker;
-use super::leader::{self, Leadership, LeaseOptions};
-use super::operations::metrics::number;
-use super::operations::{self, Health, Metrics};
 use super::part::Part;
-use super::replicas::{self, Replicas};
-use super::writer::Writer;
-use super::{ControllerError, Options, rights};
+use super::{ControllerError, Options};
+use crate::controller::firewall::desired::FleetMaker;
+use crate::controller::firewall::state::{Book, Look};
+use crate::controller::firewall::writer::Writer;
 use crate::policy::VaultId;
-use crate::xds::{
-    Credentials, Event, Outcome, Report, ServeError, SnapshotStore, TlsServer, serve_tls,
-};
+use crate::runtime::authority::{self, AuthorityStore};
+use crate::runtime::generated::Children;
+use crate::runtime::leader::{self, Leadership, LeaseOptions};
+use crate::runtime::operations::metrics::number;
+use crate::runtime::operations::{self, Health, Metrics};
+use crate::runtime::permissions;
+use crate::runtime::replicas::{self, Replicas};
+use crate::transport::certificates::{self, Authority};
+use crate::transport::{Credentials, TlsServer, serve_tls};
+use crate::xds::{Event, Outcome, Report, ServeError, SnapshotStore};
 
 /// Name of the lease.
 const LEASE: &str = "vaultwall";
@@ -68,7 +68,7 @@ pub async fn run(
         pending(),
     )));
     let begin = async {
-        rights::check(&options.client, &options.namespace).await?;
+        permissions::check(&options.client, &options.namespace).await?;
         Known::of(&options, &metrics, &mut tasks).await
     };
     let known = tokio::select! {
@@ -216,7 +216,7 @@ fn engine(
         Arc::clone(metrics),
     );
     let synced = engine.synced();
-    let events = super::watch::start(&options.client, options.limits, metrics);
+    let events = crate::runtime::watch::start(&options.client, options.limits, metrics);
     let engine = tokio::spawn(engine.run(events, health.pulse("engine"), listed));
     let running = engine.abort_handle();
     health.task("engine", move || !running.is_finished());

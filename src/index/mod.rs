@@ -5,7 +5,6 @@ mod endpoints;
 mod facts;
 mod membership;
 mod memory;
-pub mod objects;
 mod vault;
 
 pub use endpoints::{EndpointSliceFact, Endpoints};

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::index::objects::{Object, ObjectKey};
 use crate::index::{Index, ObjectName};
+use crate::objects::{Object, ObjectKey};
 
 /// What a file holds.
 pub(super) type Contents = BTreeMap<ObjectKey, Object>;

@@ -10,7 +10,8 @@ use super::files::Files;
 use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
 use crate::policy::{DefaultAction, Denial, Firewall, Resolution, VaultId};
-use crate::xds::{Compiler, Event, NotProgrammed, Outcome, SnapshotStore};
+use crate::publish::Compiler;
+use crate::xds::{Event, NotProgrammed, Outcome, SnapshotStore};
 
 /// How long a proxy may take before its silence is worth a word.
 const PATIENCE: Duration = Duration::from_secs(10);

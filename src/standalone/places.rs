@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use crate::index::objects::{Listing, is_hidden, is_read_in_folders};
+use crate::objects::{Listing, is_hidden, is_read_in_folders};
 
 /// As many symbolic links as the system follows.
 const MAX_LINKS: usize = 40;
@@ -34,7 +34,7 @@ pub(super) enum Meaning {
 impl Places {
     /// From a listing of the paths of `-f`.
     pub(super) fn new(paths: &[PathBuf], listing: &Listing) -> Self {
-        let by_canonical = |places: &[crate::index::objects::Place]| {
+        let by_canonical = |places: &[crate::objects::Place]| {
             let pairs = places
                 .iter()
                 .map(|place| (place.canonical.clone(), place.path.clone()));
@@ -160,7 +160,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::index::objects::list;
+    use crate::objects::list;
 
     /// A folder as the kubelet mounts a `ConfigMap`, and some more.
     fn mounted() -> (tempfile::TempDir, PathBuf, Places) {

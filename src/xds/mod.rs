@@ -17,11 +17,8 @@
 //! it is told nothing at all, so that what was in force there stays in force.
 
 pub mod changes;
-pub mod compiler;
-pub mod credentials;
 pub mod resource;
 pub mod server;
-pub mod server_tls;
 pub mod session;
 pub mod snapshot;
 pub mod store;
@@ -30,11 +27,8 @@ mod subscription;
 mod testing;
 
 pub use changes::Changes;
-pub use compiler::Compiler;
-pub use credentials::{Credentials, CredentialsError};
 pub use resource::{Discoverable, Resource, ResourceType};
 pub use server::{ServeError, bind_unix, serve_unix};
-pub use server_tls::{Authorize, HTTP2, OtherConnection, TlsServer, serve_tls};
 pub use session::{Event, Outcome, Output, Progress, ProtocolError, Rejection, Session};
 pub use snapshot::Snapshot;
 pub use store::{NotProgrammed, Report, SessionId, SnapshotStore, State, Status};

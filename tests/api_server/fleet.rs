@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vaultwall::compile::ProxyPorts;
-use vaultwall::compile::fleet::{self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references};
+use vaultwall::compile::kubernetes::fleet::{
+    self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references,
+};
 use vaultwall::policy::{
     ExternalTrafficPolicy, ProxyResources, ProxyService, ProxySettings, ServiceType, VaultId,
 };

@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use vaultwall::api::{MESSAGE_LENGTH, VaultNetworkPolicy, VaultNetworkPolicyStatus};
-use vaultwall::controller::status::{
+use vaultwall::controller::firewall::status::{
     PlainHttp, PolicySeen, RuleCounts, VaultSeen, differs, own_part, status_of, target_of,
 };
 use vaultwall::index::Index;

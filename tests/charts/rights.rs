@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use vaultwall::controller::rights::{RIGHTS, Scope};
+use vaultwall::runtime::permissions::{RIGHTS, Scope};
 
 use crate::helm::{NAMESPACE, OPERATOR, find, objects};
 use crate::installed::with_charts;

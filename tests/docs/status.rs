@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vaultwall::controller::status::{MEANINGS, WARNINGS};
+use vaultwall::controller::firewall::status::{MEANINGS, WARNINGS};
 
 use crate::page::Page;
 

@@ -58,7 +58,7 @@ fn permissions(lines: &[String]) -> Vec<String> {
 
 /// The permissions of the operator's own table, in the same form.
 fn expected(own: bool) -> Vec<String> {
-    use vaultwall::controller::rights::{RIGHTS, Scope};
+    use vaultwall::runtime::permissions::{RIGHTS, Scope};
     let mut expected = Vec::new();
     for right in RIGHTS {
         if right.scope == Scope::OwnNamespace && !own {

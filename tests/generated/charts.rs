@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vaultwall::api;
-use vaultwall::controller::rights::{RIGHTS, Scope};
 use vaultwall::policy::Limits;
+use vaultwall::runtime::permissions::{RIGHTS, Scope};
 
 use super::{document, values};
 
@@ -92,7 +92,7 @@ fn template<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
 
 /// The rules of the operator's roles, each with what it is for.
 fn rights() -> String {
-    let mut text = notice("src/controller/rights.rs");
+    let mut text = notice("src/runtime/permissions.rs");
     for (scope, name) in [
         (Scope::Cluster, "cluster"),
         (Scope::OwnNamespace, "ownNamespace"),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use vaultwall::controller::rights::{RIGHTS, Right, Scope};
+use vaultwall::runtime::permissions::{RIGHTS, Right, Scope};
 
 use super::{ApiServer, PATIENCE};
 

@@ -16,8 +16,9 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
-use vaultwall::controller::certificates::{Authority, Issued};
-use vaultwall::xds::{HTTP2, Resource, ResourceType, Snapshot};
+use vaultwall::transport::HTTP2;
+use vaultwall::transport::certificates::{Authority, Issued};
+use vaultwall::xds::{Resource, ResourceType, Snapshot};
 
 use crate::loopback::own_address;
 use crate::operator::{Operator, PORT, credentials};
@@ -98,7 +99,7 @@ async fn a_certificate_that_ended_while_nothing_changed_is_told_nothing() {
     let node = own.to_string();
     operator.store.publish(&node, snapshot(0));
     // It ends in two seconds.
-    let life = SignedDuration::try_from(vaultwall::controller::certificates::LEAF_LIFE).unwrap();
+    let life = SignedDuration::try_from(vaultwall::transport::certificates::LEAF_LIFE).unwrap();
     let issued = Timestamp::now() - life + SignedDuration::from_secs(2);
     let issued = authority.proxy(&own, issued).unwrap();
     let mut proxy = Asking::connect(address, &authority, &issued, &node).await;

@@ -32,9 +32,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
-use vaultwall::controller::certificates::{Authority, Issued, LEAF_LIFE};
-use vaultwall::controller::clock::after;
+use vaultwall::clock::after;
 use vaultwall::policy::VaultId;
+use vaultwall::transport::certificates::{Authority, Issued, LEAF_LIFE};
 use vaultwall::xds::{NotProgrammed, Snapshot, State};
 
 use loopback::own_address;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use vaultwall::controller::certificates::{Authority, Issued, node_of};
-use vaultwall::controller::replicas::Replicas;
-use vaultwall::xds::{Credentials, ServeError, SnapshotStore, TlsServer, serve_tls};
+use vaultwall::runtime::replicas::Replicas;
+use vaultwall::transport::certificates::{Authority, Issued, node_of};
+use vaultwall::transport::{Credentials, TlsServer, serve_tls};
+use vaultwall::xds::{ServeError, SnapshotStore};
 
 use crate::soon;
 

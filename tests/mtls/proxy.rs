@@ -16,8 +16,8 @@ use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{
     self, ARGUMENTS, Bootstrap, Configuration, LEAVE, MetricsPort, Upstream, XdsServer, to_json,
 };
-use vaultwall::controller::certificates::Issued;
 use vaultwall::policy::{DefaultAction, Firewall, VaultId};
+use vaultwall::transport::certificates::Issued;
 use vaultwall::xds::{Resource, Snapshot};
 
 use crate::loopback::own_address;

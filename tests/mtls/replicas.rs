@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use vaultwall::controller::replicas::{MergedChanges, Replicas, report};
+use vaultwall::runtime::replicas::{MergedChanges, Replicas, report};
 use vaultwall::xds::{NotProgrammed, State, Status};
 
 use crate::loopback::own_address;
@@ -93,7 +93,7 @@ async fn the_leader_knows_of_every_proxy() {
 
     // A proxy's certificate does not make it a replica.
     let impostor = Arc::new(
-        vaultwall::xds::Credentials::from_pem(
+        vaultwall::transport::Credentials::from_pem(
             &issued.certificate_pem,
             &issued.key_pem,
             authority.ca_pem(),

@@ -7,8 +7,8 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
-use vaultwall::controller::clock::Clock;
-use vaultwall::controller::leader::{
+use vaultwall::clock::Clock;
+use vaultwall::runtime::leader::{
     Leadership, LeaseOptions, Lost, State, Term, Timing, campaign, is_alive,
 };
 

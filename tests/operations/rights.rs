@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use vaultwall::controller::rights::{RIGHTS, RightsError, Scope, check};
+use vaultwall::runtime::permissions::{RIGHTS, RightsError, Scope, check};
 
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::roles::rules;

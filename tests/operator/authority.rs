@@ -5,9 +5,9 @@ use std::net::SocketAddrV4;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
-use vaultwall::controller::certificates::{Authority, Identity};
-use vaultwall::controller::rights::Scope;
 use vaultwall::policy::VaultId;
+use vaultwall::runtime::permissions::Scope;
+use vaultwall::transport::certificates::{Authority, Identity};
 
 use crate::client::Client;
 use crate::client::Verdict::{Allowed, Denied};

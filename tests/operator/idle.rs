@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use vaultwall::controller::clock::Clock;
-use vaultwall::controller::leader::Timing;
+use vaultwall::clock::Clock;
 use vaultwall::controller::{self, LocalProxy, Options};
 use vaultwall::policy::{Limits, VaultId};
+use vaultwall::runtime::leader::Timing;
 
 use crate::enforcement::policy;
 use crate::kubernetes::AuditRecord;

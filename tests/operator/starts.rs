@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use vaultwall::controller::rights::{RIGHTS, Right, Scope};
+use vaultwall::runtime::permissions::{RIGHTS, Right, Scope};
 
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::roles::rules;

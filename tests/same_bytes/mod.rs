@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::compile::envoy::{Proxy, Tls, configuration, static_bootstrap};
-use vaultwall::index::objects::LoadedObjects;
+use vaultwall::objects::LoadedObjects;
 use vaultwall::policy::Firewall;
 
 use crate::cases::Case;

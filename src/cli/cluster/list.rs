@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::ConnectError;
 use super::error::Server;
 use crate::api::{GROUP, VERSION};
-use crate::index::objects::{FileContents, read_from_cluster};
+use crate::objects::{FileContents, read_from_cluster};
 use crate::policy::Limits;
 
 /// Objects a page, as kubectl has it.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use super::list::{Cluster, Kind};
 use super::{ClusterArgs, ReadError, connect};
-use crate::index::objects::{FileContents, LoadedObjects, Object};
 use crate::index::{ObjectName, ObservedPod};
+use crate::objects::{FileContents, LoadedObjects, Object};
 use crate::policy::{
     Limits, NetworkRuleSource, ValidatedPolicy, VaultId, VirtualNetworks, referenced_groups,
 };

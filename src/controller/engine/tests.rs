@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::index::objects::read_custom;
+use crate::objects::read_custom;
 
 fn engine() -> Engine {
     let (metrics, _) = Metrics::new();

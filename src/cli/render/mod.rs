@@ -1,0 +1,328 @@
+//! `vaultwall render`: what the policies in files or in the cluster come to, for people to look at and for machines to apply. It reads,
+//! resolves and compiles as the other commands do; what is rendered of a vault is [`rendered`]'s business.
+
+mod rendered;
+
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::cluster::{self, ClusterArgs, Scope};
+use super::serve;
+use super::validate::{self, CannotRead, LimitArgs};
+use super::{Answer, Failure, Format, Outcome, Output, output};
+use crate::compile::ProxyPorts;
+use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
+use crate::compile::kubernetes::fleet::{self, FleetInputs, Identity};
+use crate::index::{Index, VaultResolution};
+use crate::objects::{LoadedObjects, Located, LocatedViolation};
+use crate::policy::{
+    Firewall, Limits, ProxySettings, RefusedPolicy, Resolution, ValidatedPolicy, VaultId,
+};
+use rendered::RenderedVault;
+
+/// What nobody finds in the output.
+const LEFT_OUT: &str = "left out: the Secret <service>-firewall with the proxies' certificate, and the objects' owners; only the \
+                        operator has them\n";
+
+/// Print the `NetworkPolicies`, the proxies' objects and the Envoy resources that the policies in files or in the cluster come to.
+///
+/// Without -f it reads the cluster: what is printed is what the operator makes of it.
+/// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies`, the objects of its proxies
+/// and then its Envoy resources, each with its `@type`. The Secret with the proxies' certificate is left out, and so are the
+/// objects' owners: only the operator has them. What is invalid is not rendered, and neither is anything beside it.
+#[derive(clap::Args, Debug)]
+pub(super) struct Render {
+    /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context", "namespace"])]
+    paths: Vec<PathBuf>,
+    /// The namespace whose vaults are rendered; all namespaces otherwise.
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "vault", value_parser = cluster::namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Folder to write to instead: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`, `fleet.yaml` (the proxies'
+    /// objects), `envoy/KIND.json`, and `envoy-static.json`, which Envoy runs as it is. Overwrites these files, deletes none.
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// The one vault to render; all vaults otherwise.
+    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = serve::vault)]
+    vault: Option<VaultId>,
+    /// The vault's own address, in place of its Service's.
+    #[arg(long, value_name = "HOST:PORT", value_parser = serve::upstream)]
+    upstream: Option<Upstream>,
+    /// Where the data endpoint listens, in place of the proxies' port in a cluster.
+    #[arg(long, value_name = "ADDR")]
+    data_listen: Option<SocketAddrV4>,
+    /// Where the management endpoint listens, in place of the proxies' port in a cluster.
+    #[arg(long, value_name = "ADDR")]
+    management_listen: Option<SocketAddrV4>,
+    /// Image of Envoy for the proxies, as the operator was told.
+    #[arg(long, value_name = "IMAGE", default_value = fleet::ENVOY_IMAGE)]
+    proxy_image: String,
+    /// Where the proxies find the operator, as the operator was told.
+    #[arg(long, value_name = "HOST:PORT", default_value = fleet::OPERATOR, value_parser = serve::upstream)]
+    xds_address: Upstream,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl Render {
+    pub(super) fn run(mut self, output: &mut Output) -> Outcome {
+        let limits: Limits = self.limits.into();
+        let mut loaded = if self.reads_files() {
+            LoadedObjects::load(&self.paths, &limits)
+        } else {
+            cluster::to_render(&self.cluster, self.scope(), limits)?
+        };
+        let errors = std::mem::take(&mut loaded.errors);
+        if !errors.is_empty() || !loaded.violations.is_empty() {
+            // Half of what is in a folder could open what the other half closes, so none of it is rendered.
+            refuse(output, &loaded.violations)?;
+            return if errors.is_empty() {
+                Ok(Answer::No)
+            } else {
+                Err(Box::new(CannotRead(errors)))
+            };
+        }
+        let files = PolicyFiles::of(&loaded, self.reads_files());
+        let mut index = loaded.into_index(limits);
+        let vaults = self.vaults(&index)?;
+        if vaults.is_empty() {
+            let place = self.place("the paths of -f");
+            tracing::warn!("no VaultNetworkPolicy was found in {place}");
+        }
+        let mut rendered = Vec::new();
+        let mut violations = Vec::new();
+        for vault in vaults {
+            let Some(VaultResolution { resolution, .. }) = index.resolve(&vault) else {
+                continue;
+            };
+            if resolution.refused.is_empty() {
+                rendered.push(self.render(&index, &resolution)?);
+            } else {
+                violations.extend(files.violations(&vault, &resolution));
+            }
+        }
+        if !violations.is_empty() {
+            refuse(output, &violations)?;
+            return Ok(Answer::No);
+        }
+        for vault in &rendered {
+            for warning in &vault.warnings {
+                tracing::warn!("vault {}: {warning}", vault.vault);
+            }
+        }
+        if !rendered.is_empty() {
+            output::say(LEFT_OUT);
+        }
+        match self.output_dir.take() {
+            Some(folder) => write(output, &rendered, &folder)?,
+            None => print(output, &rendered)?,
+        }
+        Ok(Answer::Yes)
+    }
+
+    fn reads_files(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        match (&self.vault, &self.namespace) {
+            (Some(vault), _) => Scope::Vault(vault),
+            (None, Some(namespace)) => Scope::Namespace(namespace),
+            (None, None) => Scope::Cluster,
+        }
+    }
+
+    /// Where the objects came from, in words.
+    fn place(&self, files: &'static str) -> String {
+        match self.scope() {
+            _ if self.reads_files() => files.to_owned(),
+            Scope::Vault(VaultId { namespace, .. }) => format!("namespace {namespace}"),
+            Scope::Namespace(namespace) => format!("namespace {namespace}"),
+            Scope::Cluster => "the cluster".to_owned(),
+        }
+    }
+
+    /// The vaults to render.
+    fn vaults(&self, index: &Index) -> Result<Vec<VaultId>, String> {
+        let known: Vec<VaultId> = index.vaults().cloned().collect();
+        let names = || {
+            let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        if let Some(vault) = &self.vault {
+            return if known.contains(vault) {
+                Ok(vec![vault.clone()])
+            } else {
+                Err(format!(
+                    "no policy in {} is for the vault {vault}; the vaults with policies are: {}",
+                    self.place("the files"),
+                    names()
+                ))
+            };
+        }
+        let overrides = [
+            (self.upstream.is_some(), "--upstream"),
+            (self.data_listen.is_some(), "--data-listen"),
+            (self.management_listen.is_some(), "--management-listen"),
+        ];
+        match overrides.iter().find(|(given, _)| *given) {
+            Some((_, flag)) if known.len() > 1 => Err(format!(
+                "{flag} is for one vault, and {} has policies for several: {}; choose one with --vault",
+                self.place("the set of files"),
+                names()
+            )),
+            _ => Ok(known),
+        }
+    }
+
+    fn render(&self, index: &Index, resolution: &Resolution) -> Result<RenderedVault, Failure> {
+        let firewall = &resolution.firewall;
+        RenderedVault::of(
+            resolution,
+            index.service(&firewall.vault),
+            &self.proxy(firewall, &resolution.proxy),
+            self.fleet(resolution)?,
+            self.reads_files(),
+        )
+    }
+
+    /// The proxies' objects, without what only the operator has: certificates, and so the Secret, and owners.
+    fn fleet(&self, resolution: &Resolution) -> Result<Vec<Value>, Failure> {
+        let Firewall { vault, port, .. } = &resolution.firewall;
+        let ports = ProxyPorts::of(*port);
+        let Upstream { host, port } = &self.xds_address;
+        let fleet = fleet::objects(&FleetInputs {
+            vault,
+            ports,
+            settings: &resolution.proxy,
+            image: &self.proxy_image,
+            files: fleet::files(
+                vault,
+                MetricsPort::in_cluster(ports),
+                &fleet::tls(vault, &resolution.proxy),
+                host,
+                *port,
+            )?,
+            identity: &Identity::default(),
+            owners: &[],
+        });
+        let mut objects = fleet.to_json()?;
+        // Its type wants a certificate and a key, and the API server takes none without them.
+        objects.retain(|object| object.get("kind") != Some(&json!("Secret")));
+        Ok(objects)
+    }
+
+    /// A proxy in the cluster, apart from what the command line says otherwise.
+    fn proxy(&self, firewall: &Firewall, settings: &ProxySettings) -> Proxy {
+        let Proxy {
+            data,
+            management,
+            upstream,
+            access_log,
+            tls,
+        } = Proxy::in_cluster(firewall, fleet::tls(&firewall.vault, settings));
+        Proxy {
+            data: self.data_listen.unwrap_or(data),
+            management: self.management_listen.unwrap_or(management),
+            upstream: self.upstream.clone().or(upstream),
+            access_log,
+            tls,
+        }
+    }
+}
+
+/// The violations, on stderr for people: stdout is for objects alone, and somebody may apply what comes out there.
+fn refuse(output: &mut Output, violations: &[LocatedViolation]) -> std::io::Result<()> {
+    match output.format {
+        Format::Json => output.json(&json!({"vaults": [], "violations": violations})),
+        Format::Text if violations.is_empty() => Ok(()),
+        Format::Text => {
+            output::say(&validate::violations(violations));
+            Ok(())
+        }
+    }
+}
+
+fn print(output: &mut Output, rendered: &[RenderedVault]) -> Result<(), Failure> {
+    match output.format {
+        Format::Json => output.json(&json!({"vaults": rendered, "violations": []}))?,
+        Format::Text => {
+            for vault in rendered {
+                vault.print(output)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files, and says which.
+fn write(output: &mut Output, rendered: &[RenderedVault], folder: &Path) -> Result<(), Failure> {
+    let mut vaults = Vec::new();
+    for vault in rendered {
+        let files = vault.write(folder)?;
+        if output.format == Format::Text {
+            for file in &files {
+                output.text(&format!("{}\n", file.display()))?;
+            }
+        }
+        vaults.push(json!({"vault": vault.vault, "files": files, "warnings": vault.warnings}));
+    }
+    if output.format == Format::Json {
+        output.json(&json!({"vaults": vaults, "violations": []}))?;
+    }
+    Ok(())
+}
+
+/// Which file a policy came from: the index does not care.
+struct PolicyFiles {
+    from_files: bool,
+    /// Namespace, name, file.
+    places: Vec<(String, String, String)>,
+}
+
+impl PolicyFiles {
+    fn of(loaded: &LoadedObjects, from_files: bool) -> Self {
+        let place = |policy: &Located<ValidatedPolicy>| {
+            (
+                policy.object.vault.namespace.clone(),
+                policy.object.name.clone(),
+                policy.file.display().to_string(),
+            )
+        };
+        Self {
+            from_files,
+            places: loaded.policies.iter().map(place).collect(),
+        }
+    }
+
+    /// Why policies of a vault are refused that are valid by themselves.
+    fn violations(&self, vault: &VaultId, resolution: &Resolution) -> Vec<LocatedViolation> {
+        let located = |refused: &RefusedPolicy| {
+            let file = self
+                .places
+                .iter()
+                .find(|(namespace, name, _)| {
+                    *namespace == vault.namespace && *name == refused.policy
+                })
+                .map(|(_, _, file)| file.clone());
+            LocatedViolation {
+                file: file.unwrap_or_default(),
+                kind: "VaultNetworkPolicy".to_owned(),
+                namespace: (!self.from_files).then(|| vault.namespace.clone()),
+                name: refused.policy.clone(),
+                field: refused.violation.field.clone(),
+                reason: refused.violation.reason,
+                message: refused.violation.message.clone(),
+            }
+        };
+        resolution.refused.iter().map(located).collect()
+    }
+}

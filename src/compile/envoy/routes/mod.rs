@@ -1,0 +1,476 @@
+//! The table that classifies requests, as Envoy routes: each route says which plane its requests are, in the filter
+//! state that the deciding filter reads, and which operations, in metadata for the access log.
+//!
+//! Rows are kept in their order, but apart by what their paths begin with, so that a request for one engine is not
+//! held against the rows of all the others.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, HeaderValue, HeaderValueOption, Metadata, SubstitutionFormatString, data_source,
+    header_value_option::HeaderAppendAction,
+};
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteConfiguration, RouteList,
+    RouteMatch, VirtualHost, header_matcher::HeaderMatchSpecifier, route, route_action,
+};
+use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
+    FilterStateValue, filter_state_value,
+};
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    HttpRequestHeaderMatchInput, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+};
+use envoy_types::pb::google::protobuf::{Duration, Struct, Value, value};
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
+
+use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
+use super::wire::any;
+use super::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
+use crate::vault_api::{
+    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, Operations, PathMatch,
+    Prefix, Row, Table, Template, Verb, path,
+};
+
+/// Metadata namespace of a route's operations.
+pub(super) const METADATA: &str = "vaultwall";
+/// Key of a route's operations in it.
+pub(super) const OPERATIONS: &str = "operations";
+
+/// Name of the route configuration, which both listeners use.
+pub(super) const NAME: &str = "vault";
+
+/// The routes of both listeners.
+pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
+    let mut checks = bad_requests(table);
+    checks.extend(help(table));
+    let unknown = unknown(table);
+    let groups = groups(table)
+        .into_iter()
+        .map(|group| (belongs_to(&group), group.matcher()));
+    checks.extend(groups);
+    RouteConfiguration {
+        name: NAME.into(),
+        virtual_hosts: vec![VirtualHost {
+            name: "vault".into(),
+            domains: vec!["*".into()],
+            matcher: Some(first_of(
+                checks,
+                unknown.map(|row| one_route(&row_route(row, false))),
+            )),
+            response_headers_to_add: vec![network_info()],
+            ..VirtualHost::default()
+        }],
+        ..RouteConfiguration::default()
+    }
+}
+
+/// Tells every caller which address was seen.
+fn network_info() -> HeaderValueOption {
+    let value = "conn_type=Ipv4;addr=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%;\
+                 direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;";
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: "x-vaultwall-network-info".into(),
+            value: value.into(),
+            ..HeaderValue::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// Requests that have more than one reading, in the order in which `classify` refuses them.
+fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
+    let target = format!("{}(?:\\?{})?", path::PATH, path::QUERY);
+    let methods: Vec<&str> = Verb::METHODS
+        .iter()
+        .flat_map(|(_, methods)| methods.iter().copied())
+        .collect();
+    let named = || header(HEADER_NAMESPACE);
+    let mut bad = vec![
+        not(is(header(":path"), matches(&target))),
+        not(is(header(":method"), matches(&methods.join("|")))),
+        both(
+            is(named(), matches(".*")),
+            not(is(named(), matches(NAMESPACE_VALUE))),
+        ),
+    ];
+    let readable = format!(
+        "(?:=(?:{}))?",
+        [&FLAGS_TRUE[..], &FLAGS_FALSE[..]].concat().join("|")
+    );
+    bad.extend(["list", "scan"].map(|flag| {
+        let flag_is = |value: &str| is(header(":path"), matches(&first_value(flag, value)));
+        both(flag_is("(?:=[^&]*)?"), not(flag_is(&readable)))
+    }));
+    if !table.namespaces.is_empty() {
+        let prefixed = format!("/v1/(?:{})/.*", alternatives(table.namespaces.iter()));
+        bad.push(both(
+            is(named(), matches(".*")),
+            is(header(":path"), matches(&prefixed)),
+        ));
+    }
+    bad.into_iter()
+        .map(|predicate| (predicate, one_route(&bad_request_route())))
+        .collect()
+}
+
+fn help(table: &Table) -> Option<(Predicate, OnMatch)> {
+    let row = table
+        .rows
+        .iter()
+        .find(|row| row.verbs.contains(&Verb::Help))?;
+    let asks = any_of(vec![
+        is(header(":method"), exactly("HELP")),
+        is(header(":path"), matches(&first_value("help", "=[^&]+"))),
+    ]);
+    Some((asks, one_route(&row_route(row, false))))
+}
+
+fn unknown(table: &Table) -> Option<&Row> {
+    table.rows.last()
+}
+
+/// The rows whose paths begin with the same segments.
+struct Group<'t> {
+    start: &'t str,
+    rows: Vec<&'t Row>,
+    unknown: Option<&'t Row>,
+}
+
+/// No group's beginning is beneath another's, so a path is in one group at most: a mount beneath another one, which can
+/// only be in another namespace, shares its group.
+fn groups(table: &Table) -> Vec<Group<'_>> {
+    let starts: Vec<&str> = table.rows.iter().filter_map(start).collect();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for row in &table.rows {
+        let Some(own) = start(row) else { continue };
+        let start = starts
+            .iter()
+            .filter(|start| is_beneath(own, start))
+            .min_by_key(|start| start.len())
+            .map_or(own, |start| *start);
+        match groups.iter_mut().find(|group| group.start == start) {
+            Some(group) => group.rows.push(row),
+            None => groups.push(Group {
+                start,
+                rows: vec![row],
+                unknown: unknown(table),
+            }),
+        }
+    }
+    groups.sort_by_key(|group| group.start);
+    groups
+}
+
+/// What the paths of a row begin with, after the vault's namespace.
+fn start(row: &Row) -> Option<&str> {
+    match (&row.mount, &row.path) {
+        (Some(mount), _) => Some(mount),
+        (None, PathMatch::V1(_, templates)) => templates.first().map(Template::first_segment),
+        (None, PathMatch::Any) => None,
+    }
+}
+
+/// Whether a path is another one or beneath it, by whole segments.
+fn is_beneath(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Group<'_> {
+    /// A flag in the query makes another verb of GET. Flags that change nothing here are not asked about.
+    fn matcher(&self) -> OnMatch {
+        let flagged = |flag| {
+            let set = first_value(flag, &format!("=(?:{})", FLAGS_TRUE.join("|")));
+            both(
+                is(header(":method"), exactly("GET")),
+                is(header(":path"), matches(&set)),
+            )
+        };
+        let with_verb = |verb| {
+            self.routes(
+                |row| row.verbs.is_empty() || row.verbs.contains(&verb),
+                true,
+            )
+        };
+        let (list, scan) = (with_verb(Verb::List), with_verb(Verb::Scan));
+        let otherwise = self.routes(|_| true, false);
+        let flags = if list != scan {
+            vec![
+                (flagged("list"), routes(list)),
+                (flagged("scan"), routes(scan)),
+            ]
+        } else if list != otherwise {
+            let either = any_of(vec![flagged("list"), flagged("scan")]);
+            vec![(either, routes(list))]
+        } else {
+            return routes(otherwise);
+        };
+        nested(first_of(flags, Some(routes(otherwise))))
+    }
+
+    fn routes(&self, wanted: impl Fn(&Row) -> bool, flagged: bool) -> Vec<Route> {
+        let rows = self
+            .rows
+            .iter()
+            .copied()
+            .filter(|row| wanted(row))
+            .chain(self.unknown);
+        joined(rows, flagged)
+            .iter()
+            .map(|row| row_route(row, flagged))
+            .collect()
+    }
+}
+
+/// The same rows, fewer: among neighbours with one meaning the order is of no matter, so those for the same verbs
+/// become one. `flagged`: the verb was matched before.
+fn joined<'t>(rows: impl Iterator<Item = &'t Row>, flagged: bool) -> Vec<Row> {
+    let mut joined: Vec<Row> = Vec::new();
+    for row in rows {
+        let mut neighbours = joined
+            .iter_mut()
+            .rev()
+            .take_while(|known| mean_the_same(known, row));
+        let same = neighbours.find(|known| flagged || known.verbs == row.verbs);
+        match (same.map(|known| &mut known.path), &row.path) {
+            (Some(PathMatch::V1(_, known)), PathMatch::V1(_, more)) => {
+                *known = known.iter().chain(more.iter()).cloned().collect();
+            }
+            _ => joined.push(row.clone()),
+        }
+    }
+    joined
+}
+
+/// Whether two rows differ in nothing but their verbs and templates.
+fn mean_the_same(one: &Row, other: &Row) -> bool {
+    let prefixes = match (&one.path, &other.path) {
+        (PathMatch::V1(one, _), PathMatch::V1(other, _)) => one == other,
+        _ => false,
+    };
+    prefixes && (&one.name, &one.class, &one.header) == (&other.name, &other.class, &other.header)
+}
+
+/// A target whose path begins with these whole segments, in any namespace that a row of the group is for. A namespace
+/// may begin with the letters of a mount, and the other way round.
+fn belongs_to(group: &Group<'_>) -> Predicate {
+    let mut bare = false;
+    let mut namespaces: Vec<&String> = Vec::new();
+    for row in &group.rows {
+        let (without, within) = match &row.path {
+            PathMatch::Any => (true, &[][..]),
+            PathMatch::V1(prefix, _) => namespaces_of(prefix),
+        };
+        bare |= without;
+        namespaces.extend(within);
+    }
+    namespaces.sort();
+    namespaces.dedup();
+    let start = regex::escape(group.start);
+    let prefix = namespace_prefix(namespaces, bare);
+    let target = format!("/v1/{prefix}{start}(?:[/?].*)?");
+    is(header(":path"), matches(&target))
+}
+
+/// Whether a path may go without a namespace in front, and with which ones.
+fn namespaces_of(prefix: &Prefix) -> (bool, &[String]) {
+    match prefix {
+        Prefix::None => (true, &[]),
+        Prefix::Optional(names) => (true, names),
+        Prefix::Required(names) => (false, names),
+    }
+}
+
+/// One of these namespaces and a slash; `bare`: or nothing.
+fn namespace_prefix<'n>(namespaces: impl IntoIterator<Item = &'n String>, bare: bool) -> String {
+    match (alternatives(namespaces), bare) {
+        (names, true) if names.is_empty() => String::new(),
+        (names, true) => format!("(?:(?:{names})/)?"),
+        (names, false) => format!("(?:{names})/"),
+    }
+}
+
+/// A row as a route. `flagged`: the method and the flag that make the verb were matched before.
+fn row_route(row: &Row, flagged: bool) -> Route {
+    let path_specifier = match &row.path {
+        PathMatch::Any => PathSpecifier::Prefix("/".into()),
+        PathMatch::V1(prefix, templates) => {
+            let (bare, namespaces) = namespaces_of(prefix);
+            let namespace = namespace_prefix(namespaces, bare);
+            let templates: Vec<String> = templates.iter().map(Template::regex).collect();
+            PathSpecifier::SafeRegex(regex(&format!(
+                "/v1/{namespace}(?:{})",
+                templates.join("|")
+            )))
+        }
+    };
+    let mut headers = Vec::new();
+    // Help is told by its flag as well as by its method, before.
+    let methods: Vec<&str> = row
+        .verbs
+        .iter()
+        .flat_map(|verb| verb.methods())
+        .copied()
+        .collect();
+    if !flagged && !methods.is_empty() && methods != ["HELP"] {
+        headers.push(header_is(":method", &methods.join("|"), false));
+    }
+    headers.extend(match &row.header {
+        HeaderMatch::Any => None,
+        HeaderMatch::Root => Some(header_is(HEADER_NAMESPACE, "(?:root/?)?", true)),
+        HeaderMatch::RootOr(names) => {
+            let names = alternatives(std::iter::once(&"root".to_owned()).chain(names.iter()));
+            Some(header_is(
+                HEADER_NAMESPACE,
+                &format!("(?:(?:{names})/?)?"),
+                true,
+            ))
+        }
+        HeaderMatch::Listed(names) => Some(header_is(
+            HEADER_NAMESPACE,
+            &format!("(?:{})/?", alternatives(names.iter())),
+            false,
+        )),
+    });
+    Route {
+        name: row.name.to_string(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(path_specifier),
+            headers,
+            ..RouteMatch::default()
+        }),
+        metadata: operations(&row.class.operations),
+        typed_per_filter_config: filter_state(row.class.plane.name()),
+        action: Some(route::Action::Route(RouteAction {
+            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(CLUSTER.into())),
+            // The vault ends its own requests; zero is Envoy's word for no limit.
+            timeout: Some(Duration::default()),
+            ..RouteAction::default()
+        })),
+        ..Route::default()
+    }
+}
+
+/// The deciding filter denies it; were that filter gone, this route would still forward nothing.
+fn bad_request_route() -> Route {
+    Route {
+        name: BAD_REQUEST.into(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::Prefix("/".into())),
+            ..RouteMatch::default()
+        }),
+        typed_per_filter_config: filter_state(BAD_REQUEST),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status: 400,
+            body: Some(DataSource {
+                specifier: Some(data_source::Specifier::InlineString(String::new())),
+                ..DataSource::default()
+            }),
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    }
+}
+
+fn filter_state(plane: &str) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
+    let text = DataSource {
+        specifier: Some(data_source::Specifier::InlineString(plane.into())),
+        ..DataSource::default()
+    };
+    let format = SubstitutionFormatString {
+        format: Some(Format::TextFormatSource(text)),
+        ..SubstitutionFormatString::default()
+    };
+    let value = FilterStateValue {
+        key: Some(filter_state_value::Key::ObjectKey(PLANE.into())),
+        factory_key: "envoy.string".into(),
+        value: Some(filter_state_value::Value::FormatString(format)),
+        ..FilterStateValue::default()
+    };
+    let config = SetFilterState {
+        on_request_headers: vec![value],
+        ..SetFilterState::default()
+    };
+    HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
+}
+
+fn operations(operations: &Operations) -> Option<Metadata> {
+    if operations.names.is_empty() {
+        return None;
+    }
+    let text = Value {
+        kind: Some(value::Kind::StringValue(operations.to_string())),
+    };
+    let fields = HashMap::from([(OPERATIONS.to_owned(), text)]);
+    Some(Metadata {
+        filter_metadata: HashMap::from([(METADATA.to_owned(), Struct { fields })]),
+        ..Metadata::default()
+    })
+}
+
+fn one_route(route: &Route) -> OnMatch {
+    action(input("route", route))
+}
+
+fn routes(routes: Vec<Route>) -> OnMatch {
+    action(input("routes", &RouteList { routes }))
+}
+
+fn header(name: &str) -> TypedExtensionConfig {
+    input(
+        "header",
+        &HttpRequestHeaderMatchInput {
+            header_name: name.into(),
+        },
+    )
+}
+
+/// A target whose first pair with this key goes on with `value`, which begins with `=` where there is one. Routes can
+/// be chosen by headers alone, so the query is read from `:path`.
+fn first_value(key: &str, value: &str) -> String {
+    let shorter_or_different = key.char_indices().map(|(index, letter)| {
+        let (start, _) = key.split_at(index);
+        format!("{start}(?:[^{letter}&=][^&]*|=[^&]*)?")
+    });
+    let longer = format!("{key}[^&=][^&]*");
+    let others: Vec<String> = shorter_or_different.chain([longer]).collect();
+    format!("[^?]*\\?(?:(?:{})&)*{key}{value}(?:&.*)?", others.join("|"))
+}
+
+fn header_is(name: &str, pattern: &str, missing_is_empty: bool) -> HeaderMatcher {
+    let pattern = StringMatcher {
+        match_pattern: Some(MatchPattern::SafeRegex(regex(pattern))),
+        ..StringMatcher::default()
+    };
+    HeaderMatcher {
+        name: name.into(),
+        treat_missing_header_as_empty: missing_is_empty,
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(pattern)),
+        ..HeaderMatcher::default()
+    }
+}
+
+fn regex(regex: &str) -> RegexMatcher {
+    RegexMatcher {
+        regex: regex.into(),
+        ..RegexMatcher::default()
+    }
+}
+
+fn alternatives<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+    names
+        .into_iter()
+        .map(|name| regex::escape(name))
+        .collect::<Vec<_>>()
+        .join("|")
+}
+
+#[cfg(test)]
+mod tests;

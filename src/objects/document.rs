@@ -1,0 +1,134 @@
+//! Bytes of a file → its documents. Every way in which a file cannot be read at all ends here, with the file's name
+//! and, where known, the line. What the documents mean is not this module's business.
+//!
+//! JSON is read by the same parser: YAML 1.2 holds it. Plain scalars are read as YAML 1.2 does, so that `no` is a text
+//! and `010` no number in disguise; see [`parse_as_yaml_1_1`] for those that other programs read otherwise.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use serde_saphyr::{Options, UserMessageFormatter, budget, options};
+use thiserror::Error;
+
+/// Largest file that is read, in bytes; 10,000 pods as kubectl prints them are smaller.
+const MAX_FILE_BYTES: u64 = 128 << 20;
+/// Most YAML nodes of a file, a few dozen bytes each in memory.
+const MAX_NODES: usize = 16_000_000;
+/// Deepest nesting. Our objects need about ten levels, a pod in a List about fifteen.
+const MAX_DEPTH: usize = 64;
+/// Most aliases of a file, and most nodes that they may stand for: enough to share a selector, too few for a bomb.
+const MAX_ALIASES: usize = 1_000;
+const MAX_ALIASED_NODES: usize = 100_000;
+
+/// A file that cannot be read at all.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The operating system does not hand it out.
+    #[error("{}: cannot be read: {source}; check that the path exists and may be read", file.display())]
+    Unreadable {
+        /// The file or folder.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is larger than anything that is meant.
+    #[error("{}: is larger than {MAX_FILE_BYTES} bytes; split it", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+    },
+    /// It is not YAML or JSON within bounds.
+    #[error("{}{}: cannot be read as YAML or JSON: {problem}", file.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: Option<u64>,
+        /// What the parser says.
+        problem: String,
+    },
+}
+
+/// Reads a file as text.
+pub(crate) fn read(file: &Path) -> Result<String, LoadError> {
+    let unreadable = |source| LoadError::Unreadable {
+        file: file.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|open| open.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(LoadError::TooLarge {
+            file: file.to_owned(),
+        });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error
+            .as_bytes()
+            .iter()
+            .take(valid)
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        LoadError::Syntax {
+            file: file.to_owned(),
+            line: u64::try_from(line).ok(),
+            problem: "it is not UTF-8 text".to_owned(),
+        }
+    })
+}
+
+/// The documents of a file, empty ones left out.
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Value>, LoadError> {
+    parse_with(file, text, true)
+}
+
+/// The same, with `yes`, `no`, `on`, `off`, `y` and `n` as booleans, as kubectl reads them.
+pub(crate) fn parse_as_yaml_1_1(file: &Path, text: &str) -> Result<Vec<Value>, LoadError> {
+    parse_with(file, text, false)
+}
+
+fn parse_with(file: &Path, text: &str, strict_booleans: bool) -> Result<Vec<Value>, LoadError> {
+    serde_saphyr::from_multiple_with_options(text, reading(strict_booleans)).map_err(|error| {
+        let problem = error
+            .without_snippet()
+            .render_with_formatter(&UserMessageFormatter);
+        LoadError::Syntax {
+            file: file.to_owned(),
+            line: error
+                .location()
+                .map(|location| location.line())
+                .filter(|line| *line > 0),
+            problem: problem.split_whitespace().collect::<Vec<_>>().join(" "),
+        }
+    })
+}
+
+fn reading(strict_booleans: bool) -> Options {
+    options! {
+        budget: budget! {
+            max_events: MAX_NODES * 2,
+            max_nodes: MAX_NODES,
+            max_depth: MAX_DEPTH,
+            max_documents: 100_000,
+            max_total_scalar_bytes: 128 << 20,
+            max_aliases: MAX_ALIASES,
+            max_anchors: MAX_ALIASES,
+            max_merge_keys: MAX_ALIASES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_ALIASED_NODES,
+            max_replay_stack_depth: 8,
+        },
+        strict_booleans: strict_booleans,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    }
+}

@@ -1,0 +1,380 @@
+//! The shape of our objects, by the schema of our own CRDs: every unknown field, wrong type and value out of its list is
+//! found in one pass, as the API server would find them. What a well-shaped object means is validation's business.
+//!
+//! An object with such faults is mended just enough that validation can still look at the rest of it, so that one typing
+//! error does not hide the others; a mended object is never used.
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind as Kind;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::CustomResourceExt;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::api::{VaultNetworkPolicy, VirtualNetwork};
+use crate::policy::{Violation, ViolationReason};
+use crate::policy::{field_of, quoted};
+
+/// The compiled schema of one kind.
+pub(crate) struct Structure {
+    schema: Value,
+    validator: Validator,
+}
+
+/// A fault of the shape.
+pub(crate) struct Fault {
+    pub(crate) violation: Violation,
+    /// The value was replaced by a neutral one, so that what validation says of it counts for nothing.
+    pub(crate) mended: bool,
+}
+
+/// A change that makes the object readable; places are JSON pointers.
+enum Mend {
+    Replace(String, Value),
+    Insert(String, String, Value),
+    Remove(String, String),
+}
+
+static POLICY: LazyLock<Result<Structure, String>> =
+    LazyLock::new(Structure::of::<VaultNetworkPolicy>);
+static NETWORK: LazyLock<Result<Structure, String>> =
+    LazyLock::new(Structure::of::<VirtualNetwork>);
+
+/// The shape of a `VaultNetworkPolicy`; the error is a defect of this program.
+pub(crate) fn policy() -> Result<&'static Structure, &'static str> {
+    POLICY.as_ref().map_err(String::as_str)
+}
+
+/// The shape of a `VirtualNetwork`; the error is a defect of this program.
+pub(crate) fn virtual_network() -> Result<&'static Structure, &'static str> {
+    NETWORK.as_ref().map_err(String::as_str)
+}
+
+impl Structure {
+    fn of<K: CustomResourceExt>() -> Result<Self, String> {
+        let definition = serde_json::to_value(K::crd()).map_err(|error| error.to_string())?;
+        let mut schema = definition
+            .pointer("/spec/versions/0/schema/openAPIV3Schema")
+            .cloned()
+            .ok_or("the definition has no schema")?;
+        let metadata = SchemaSettings::draft2020_12()
+            .with(|settings| settings.inline_subschemas = true)
+            .into_generator()
+            .into_root_schema_for::<ObjectMeta>();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.insert("apiVersion".into(), json!({"type": "string"}));
+            properties.insert("kind".into(), json!({"type": "string"}));
+            properties.insert("metadata".into(), metadata.to_value());
+            // Written by the operator alone; whatever it holds, it is not read.
+            properties.insert("status".into(), json!({}));
+        }
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.push(json!("metadata"));
+        }
+        close(&mut schema);
+        // The OpenAPI dialect of CRDs stems from draft 4; there, 8200.0 is no integer, as for the API server.
+        let validator = jsonschema::options()
+            .with_draft(jsonschema::Draft::Draft4)
+            .build(&schema)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { schema, validator })
+    }
+
+    /// Finds all faults and mends the object.
+    pub(crate) fn check(&self, object: &mut Value) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut mends = Vec::new();
+        for error in self.validator.iter_errors(object) {
+            let place = error.instance_path().as_str();
+            let finding = Finding {
+                schema: self.subschema(error.schema_path().as_str()),
+                value: object.pointer(place).unwrap_or(&Value::Null),
+                field: field_path(object, place),
+                place,
+            };
+            finding.judge(&error, &mut faults, &mut mends);
+        }
+        for mend in mends {
+            mend.apply(object);
+        }
+        faults
+    }
+
+    /// The schema that holds the keyword at `pointer`.
+    fn subschema(&self, pointer: &str) -> &Value {
+        let holder = pointer.rsplit_once('/').map_or("", |(holder, _)| holder);
+        self.schema.pointer(holder).unwrap_or(&Value::Null)
+    }
+}
+
+/// One error of the schema, with what is needed to say it well.
+struct Finding<'a> {
+    schema: &'a Value,
+    value: &'a Value,
+    field: String,
+    place: &'a str,
+}
+
+impl Finding<'_> {
+    fn judge(
+        self,
+        error: &jsonschema::ValidationError<'_>,
+        faults: &mut Vec<Fault>,
+        mends: &mut Vec<Mend>,
+    ) {
+        let mut report = |field: &str, reason, message: String, mended| {
+            // null is of the wrong type and not in the list, which is one mistake.
+            if faults
+                .iter()
+                .any(|fault: &Fault| fault.mended && fault.violation.field == field)
+            {
+                return;
+            }
+            let violation = Violation {
+                field: field.to_owned(),
+                reason,
+                message,
+            };
+            faults.push(Fault { violation, mended });
+        };
+        let neutral = || Mend::Replace(self.place.to_owned(), neutral_value(self.schema));
+        match error.kind() {
+            Kind::AdditionalProperties { unexpected } => {
+                for key in unexpected {
+                    let message = format!("is not a field here; known are {}", self.known_fields());
+                    report(
+                        &field_of(&self.field, key),
+                        ViolationReason::UnknownField,
+                        message,
+                        true,
+                    );
+                    mends.push(Mend::Remove(self.place.to_owned(), key.clone()));
+                }
+            }
+            Kind::Required { property } => {
+                let key = property.as_str().unwrap_or_default();
+                report(
+                    &field_of(&self.field, key),
+                    ViolationReason::Required,
+                    "is missing; write it".into(),
+                    true,
+                );
+                let schema = self
+                    .schema
+                    .pointer(&format!("/properties/{key}"))
+                    .unwrap_or(&Value::Null);
+                mends.push(Mend::Insert(
+                    self.place.to_owned(),
+                    key.to_owned(),
+                    neutral_value(schema),
+                ));
+            }
+            Kind::Type { .. } | Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => {
+                report(
+                    &self.field,
+                    ViolationReason::WrongType,
+                    self.wrong_type(),
+                    true,
+                );
+                mends.push(neutral());
+            }
+            Kind::Enum { options } => {
+                let known: Vec<&str> = options
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect();
+                let message = format!(
+                    "{} is not known; write {}",
+                    shown(self.value),
+                    known.join(" or ")
+                );
+                report(&self.field, ViolationReason::Invalid, message, true);
+                mends.push(neutral());
+            }
+            Kind::Minimum { limit } | Kind::Maximum { limit } => {
+                let limit = whole(limit).map_or_else(|| limit.to_string(), |n| n.to_string());
+                let message = format!(
+                    "{} is out of range; the limit is {limit}",
+                    shown(self.value)
+                );
+                report(&self.field, ViolationReason::Invalid, message, true);
+                mends.push(neutral());
+            }
+            _ => {
+                let (reason, message) = self.size(error);
+                report(&self.field, reason, message, false);
+            }
+        }
+    }
+
+    /// Faults of length, which leave the object readable.
+    fn size(&self, error: &jsonschema::ValidationError<'_>) -> (ViolationReason, String) {
+        match error.kind() {
+            Kind::MaxItems { limit } => {
+                let length = self.value.as_array().map_or(0, Vec::len);
+                let message = format!("{length} entries, and the limit is {limit}; remove entries");
+                (ViolationReason::LimitExceeded, message)
+            }
+            Kind::MinItems { limit } => {
+                let message = format!("has too few entries; at least {limit} needed");
+                (ViolationReason::Required, message)
+            }
+            Kind::MaxLength { limit } => {
+                let shown = shown(self.value);
+                let message = format!("{shown} is too long; at most {limit} characters are taken");
+                (ViolationReason::Invalid, message)
+            }
+            Kind::MinLength { .. } => {
+                let message = "is empty; write a value, or leave the field out";
+                (ViolationReason::Invalid, message.to_owned())
+            }
+            _ => (ViolationReason::Invalid, error.to_string()),
+        }
+    }
+
+    fn known_fields(&self) -> String {
+        let fields = self.schema.get("properties").and_then(Value::as_object);
+        let names: Vec<&str> = fields
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.join(", ")
+    }
+
+    fn wrong_type(&self) -> String {
+        let needed = match self.schema.get("type") {
+            Some(Value::String(name)) => in_words(name),
+            _ => "another type",
+        };
+        let advice = match (needed, self.value) {
+            ("a string", Value::Bool(_) | Value::Number(_)) => "; put it in quotes",
+            (_, Value::Null) => "; give it a value, or leave the field out",
+            ("a whole number" | "true or false", Value::String(_)) => "; write it without quotes",
+            _ => "",
+        };
+        format!("is {}, and {needed} is needed{advice}", shown(self.value))
+    }
+}
+
+impl Mend {
+    fn apply(self, object: &mut Value) {
+        match self {
+            Self::Replace(place, value) => {
+                if let Some(found) = object.pointer_mut(&place) {
+                    *found = value;
+                }
+            }
+            Self::Insert(place, key, value) => {
+                if let Some(Value::Object(found)) = object.pointer_mut(&place) {
+                    found.insert(key, value);
+                }
+            }
+            Self::Remove(place, key) => {
+                if let Some(Value::Object(found)) = object.pointer_mut(&place) {
+                    found.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Refuses fields that the schema does not name, wherever it names some. A CRD's schema leaves that to the API server,
+/// which prunes them or, with strict validation, refuses them.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            let open =
+                object.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+            if object.get("properties").is_some_and(Value::is_object) && !open {
+                object
+                    .entry("additionalProperties")
+                    .or_insert(Value::Bool(false));
+            }
+            object.values_mut().for_each(close);
+        }
+        Value::Array(list) => list.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// The smallest value of a schema's type, for a mended object.
+fn neutral_value(schema: &Value) -> Value {
+    if let Some(first) = schema.pointer("/enum/0") {
+        return first.clone();
+    }
+    match schema.get("type").and_then(Value::as_str) {
+        Some("string") => json!(""),
+        Some("integer" | "number") => schema
+            .get("minimum")
+            .and_then(whole)
+            .map_or(json!(0), |least| json!(least)),
+        Some("boolean") => json!(false),
+        Some("array") => json!([]),
+        _ => {
+            let required = schema.get("required").and_then(Value::as_array);
+            let fields: Map<String, Value> = required
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .filter_map(|key| {
+                    let schema = schema.pointer(&format!("/properties/{key}"))?;
+                    Some((key.to_owned(), neutral_value(schema)))
+                })
+                .collect();
+            Value::Object(fields)
+        }
+    }
+}
+
+/// `/spec/ipRules/3/value` in `object` → `spec.ipRules[3].value`.
+fn field_path(object: &Value, pointer: &str) -> String {
+    let mut path = String::new();
+    let mut place = Some(object);
+    for segment in pointer.split('/').skip(1) {
+        let key = segment.replace("~1", "/").replace("~0", "~");
+        if let Some(Value::Array(list)) = place {
+            path = format!("{path}[{key}]");
+            place = key.parse::<usize>().ok().and_then(|index| list.get(index));
+        } else {
+            path = field_of(&path, &key);
+            place = place.and_then(|value| value.get(&key));
+        }
+    }
+    path
+}
+
+/// A bound of a schema, which the CRD's types keep as a float.
+fn whole(bound: &Value) -> Option<i64> {
+    bound
+        .as_i64()
+        .or_else(|| format!("{:.0}", bound.as_f64()?).parse().ok())
+}
+
+fn in_words(type_name: &str) -> &'static str {
+    match type_name {
+        "string" => "a string",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        "array" => "a list",
+        "object" => "an object",
+        _ => "another type",
+    }
+}
+
+/// A value, short enough for a message.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => format!("the boolean {value}"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => quoted(text),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}

@@ -1,0 +1,387 @@
+//! The operator's certificate authority as it is stored: one Secret for all replicas, in the operator's own namespace.
+//!
+//! Whoever comes first creates it. Deleting it makes a new one, and new certificates of everybody follow.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{TryStreamExt, pin_mut};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client};
+use tokio::sync::watch;
+
+use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::clock::Clock;
+use crate::runtime::operations::{Metrics, WriteResult};
+use crate::transport::certificates::{Authority, CertificateError};
+use crate::transport::{Credentials, CredentialsError};
+
+/// Name of the Secret.
+const SECRET: &str = "vaultwall-ca";
+/// Field manager of the Secret.
+const FIELD_MANAGER: &str = "vaultwall-ca";
+/// How often it is looked whether this replica's own certificate is to be renewed.
+const LOOK: Duration = Duration::from_hours(1);
+/// How long the API server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to try again what failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why there is no authority.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The API server says no.
+    #[error(
+        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: {source}; {}",
+        remedy(.source, .namespace)
+    )]
+    Api {
+        /// The operator's namespace.
+        namespace: String,
+        /// What was to be done with it.
+        done: &'static str,
+        /// What it says.
+        source: Box<kube::Error>,
+    },
+    /// The API server says nothing.
+    #[error(
+        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: no answer in {} s; \
+         check that the API server runs and that nothing on the way holds up its answers",
+        PATIENCE.as_secs()
+    )]
+    Slow {
+        /// The operator's namespace.
+        namespace: String,
+        /// What was to be done with it.
+        done: &'static str,
+    },
+    /// What is in the Secret cannot be used; the source knows what to do.
+    #[error("the Secret {namespace}/{SECRET} holds no usable certificate authority: {source}")]
+    Unusable {
+        /// The operator's namespace.
+        namespace: String,
+        /// What is wrong.
+        source: CertificateError,
+    },
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// What was made cannot be used for TLS.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+}
+
+/// What to do about an answer.
+fn remedy(error: &kube::Error, namespace: &str) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => format!(
+            "make the namespace (kubectl create namespace {namespace}), or name another with --own-namespace"
+        ),
+        kube::Error::Api(status) if status.code == 403 => format!(
+            "give the operator its rights on Secrets, and look whether {namespace} is being deleted or over a quota"
+        ),
+        _ => "check that the API server runs and that nothing on the way holds up its answers"
+            .to_owned(),
+    }
+}
+
+/// Where the authority is, and how to use it.
+pub(crate) struct AuthorityStore {
+    client: Client,
+    namespace: String,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl AuthorityStore {
+    pub(crate) fn new(
+        client: Client,
+        namespace: String,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            client,
+            namespace,
+            clock,
+            metrics,
+        }
+    }
+
+    fn api(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The API server's answer, if there is one in time.
+    async fn answer<T>(
+        &self,
+        done: &'static str,
+        asked: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, AuthorityError> {
+        let namespace = || self.namespace.clone();
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answer) => answer.map_err(|source| AuthorityError::Api {
+                namespace: namespace(),
+                done,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(AuthorityError::Slow {
+                namespace: namespace(),
+                done,
+            }),
+        }
+    }
+
+    fn read(&self, data: &BTreeMap<String, ByteString>) -> Result<Authority, AuthorityError> {
+        Authority::from_secret_data(data).map_err(|source| AuthorityError::Unusable {
+            namespace: self.namespace.clone(),
+            source,
+        })
+    }
+
+    /// The authority that is stored; makes it if there is none.
+    pub(crate) async fn load(&self) -> Result<Authority, AuthorityError> {
+        loop {
+            let stored = self.answer("read", self.api().get_opt(SECRET)).await?;
+            if let Some(secret) = stored {
+                return self.read(&secret.data.unwrap_or_default());
+            }
+            let new = Authority::generate(self.clock.now())?;
+            let labels = [(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())];
+            let secret = Secret {
+                metadata: ObjectMeta {
+                    name: Some(SECRET.to_owned()),
+                    namespace: Some(self.namespace.clone()),
+                    labels: Some(labels.into()),
+                    ..ObjectMeta::default()
+                },
+                type_: Some("Opaque".to_owned()),
+                data: Some(new.secret_data()),
+                ..Secret::default()
+            };
+            let parameters = PostParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let api = self.api();
+            let create = async {
+                let answer = api.create(&parameters, &secret).await;
+                self.metrics.wrote("Secret", WriteResult::of(&answer));
+                answer
+            };
+            match self.answer("made", create).await {
+                Ok(_) => {
+                    tracing::info!(
+                        "made a certificate authority, in the Secret {}/{SECRET}",
+                        self.namespace
+                    );
+                    return Ok(new);
+                }
+                // Another replica was faster.
+                Err(AuthorityError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 409) =>
+                    {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Follows the Secret for as long as the receiver is there.
+    pub(crate) async fn follow(self, authority: watch::Sender<Arc<Authority>>) {
+        tokio::select! {
+            () = self.follow_stream(&authority) => {}
+            () = authority.closed() => {}
+        }
+    }
+
+    async fn follow_stream(&self, authority: &watch::Sender<Arc<Authority>>) {
+        let only = watcher::Config::default().fields(&format!("metadata.name={SECRET}"));
+        let stream = watcher(self.api(), only).default_backoff();
+        pin_mut!(stream);
+        let mut is_listed = false;
+        loop {
+            match stream.try_next().await {
+                Ok(Some(watcher::Event::Init)) => is_listed = false,
+                Ok(Some(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret))) => {
+                    is_listed = true;
+                    match self.read(&secret.data.unwrap_or_default()) {
+                        Ok(new) => self.believe(new, authority),
+                        Err(error) => tracing::error!("{error}; the earlier one stays in use"),
+                    }
+                }
+                // Deleted while nobody watched.
+                Ok(Some(watcher::Event::InitDone)) if !is_listed => self.reload(authority).await,
+                Ok(Some(watcher::Event::Delete(_))) => self.reload(authority).await,
+                Ok(Some(watcher::Event::InitDone)) => {}
+                Ok(None) => return,
+                Err(error) => tracing::warn!(
+                    "the watch of the Secret {SECRET} was interrupted and goes on: {error}"
+                ),
+            }
+        }
+    }
+
+    /// Reads it or makes it, as soon as that works.
+    async fn reload(&self, authority: &watch::Sender<Arc<Authority>>) {
+        loop {
+            match self.load().await {
+                Ok(new) => return self.believe(new, authority),
+                Err(error) => {
+                    tracing::error!("{error}; the earlier one stays in use, and it is tried again");
+                }
+            }
+            self.clock.sleep(RETRY).await;
+        }
+    }
+
+    fn believe(&self, new: Authority, authority: &watch::Sender<Arc<Authority>>) {
+        self.metrics.set_authority_expiry(new.not_after());
+        authority.send_if_modified(|known| {
+            let is_new = !known.is_same_as(&new);
+            if is_new {
+                *known = Arc::new(new);
+            }
+            is_new
+        });
+    }
+}
+
+/// This replica's own certificate, issued by the authority of now.
+pub(crate) fn credentials(
+    authority: &Authority,
+    names: &[String],
+    clock: &Clock,
+) -> Result<Credentials, AuthorityError> {
+    let issued = authority.replica(names, clock.now())?;
+    Ok(authority.credentials(&issued)?)
+}
+
+/// Issues this replica's certificate again when the authority changes, and long before it runs out.
+pub(crate) async fn keep_credentials(
+    authority: watch::Receiver<Arc<Authority>>,
+    names: Vec<String>,
+    clock: Clock,
+    credentials: watch::Sender<Arc<Credentials>>,
+) {
+    let issue = |authority: &Authority| self::credentials(authority, &names, &clock);
+    keep(authority, issue, &clock, credentials).await;
+}
+
+async fn keep(
+    mut authority: watch::Receiver<Arc<Authority>>,
+    issue: impl Fn(&Authority) -> Result<Credentials, AuthorityError>,
+    clock: &Clock,
+    credentials: watch::Sender<Arc<Credentials>>,
+) {
+    let mut issued = clock.now();
+    let mut failed = false;
+    loop {
+        let changed = tokio::select! {
+            changed = authority.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            () = clock.sleep(if failed { RETRY } else { LOOK }) => false,
+            () = credentials.closed() => return,
+        };
+        let due = crate::clock::after(issued, crate::transport::certificates::LEAF_LIFE / 3);
+        if !changed && !failed && clock.now() < due {
+            continue;
+        }
+        let current = authority.borrow_and_update().clone();
+        match issue(&current) {
+            Ok(new) => {
+                failed = false;
+                issued = clock.now();
+                credentials.send_replace(Arc::new(new));
+            }
+            Err(error) => {
+                failed = true;
+                tracing::error!(
+                    "{error}; the earlier certificate stays in use, and it is tried again"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_that_cannot_be_issued_is_tried_again_soon() {
+        let now = Timestamp::now();
+        let (clock, hands) = Clock::settable(now);
+        let first = Authority::generate(now).unwrap();
+        let issued = Arc::new(credentials(&first, &[], &clock).unwrap());
+        let (authority, followed) = watch::channel(Arc::new(first));
+        let (sender, mut receiver) = watch::channel(issued);
+        let tried = Arc::new(AtomicUsize::new(0));
+        let (kept, count) = (clock.clone(), Arc::clone(&tried));
+        let keeping = tokio::spawn(async move {
+            let issue = |authority: &Authority| {
+                if count.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return Err(CertificateError::NoPair.into());
+                }
+                credentials(authority, &[], &kept)
+            };
+            keep(followed, issue, &kept, sender).await;
+        });
+        authority.send_replace(Arc::new(Authority::generate(now).unwrap()));
+        while tried.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!receiver.has_changed().unwrap());
+        // The task may begin to wait a little later than this.
+        while !receiver.has_changed().unwrap() {
+            hands.advance(RETRY);
+            tokio::task::yield_now().await;
+            assert!(clock.now() < crate::clock::after(now, LOOK));
+        }
+        receiver.borrow_and_update();
+        assert_eq!(tried.load(Ordering::Relaxed), 2);
+        drop(authority);
+        keeping.await.unwrap();
+    }
+
+    #[test]
+    fn what_the_api_server_says_comes_with_what_to_do() {
+        let said = |code: u16| {
+            let status = kube::core::Status {
+                code,
+                message: "no".to_owned(),
+                ..kube::core::Status::default()
+            };
+            let error = AuthorityError::Api {
+                namespace: "vaultwall".to_owned(),
+                done: "made",
+                source: Box::new(kube::Error::Api(Box::new(status))),
+            };
+            error.to_string()
+        };
+        assert!(said(404).contains("kubectl create namespace vaultwall"));
+        assert!(said(403).contains("rights on Secrets"));
+        assert!(said(500).contains("check that the API server runs"));
+        let unusable = AuthorityError::Unusable {
+            namespace: "vaultwall".to_owned(),
+            source: CertificateError::NoPair,
+        };
+        assert_eq!(
+            unusable.to_string().matches("a new ").count(),
+            1,
+            "{unusable}"
+        );
+    }
+}

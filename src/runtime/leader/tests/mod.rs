@@ -1,0 +1,330 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod interleavings;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::candidate::{Action, Answer, Candidate, Record, Timing};
+use super::{Lost, State, Term, is_alive, unique_identity};
+use crate::clock::{Clock, Uptime};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn candidate(name: &str) -> Candidate {
+    Candidate::new(name.into(), format!("{name}:1"), Timing::default())
+}
+
+fn wall(now: Uptime) -> Timestamp {
+    crate::clock::after(Timestamp::UNIX_EPOCH, now)
+}
+
+/// A record as another candidate would have written it.
+fn record_of(holder: &str, version: u32) -> Record {
+    Record {
+        holder: holder.into(),
+        address: format!("{holder}:1"),
+        duration: seconds(15),
+        acquired: None,
+        renewed: None,
+        transitions: 3,
+        version: Some(version.to_string()),
+    }
+}
+
+/// Reads this lease now, without delay.
+fn reads(candidate: &mut Candidate, now: Uptime, found: Option<Record>) {
+    assert_eq!(candidate.step(now, wall(now)), Action::Read);
+    candidate.heard(now, now, Answer::Read(found));
+}
+
+/// Writes now, without delay; what it wrote.
+fn writes(candidate: &mut Candidate, now: Uptime) -> Record {
+    let Action::Write(mut record) = candidate.step(now, wall(now)) else {
+        panic!("{candidate:?} does not write");
+    };
+    let version = record.version.take().map_or(0, |v| v.parse().unwrap());
+    record.version = Some((version + 1).to_string());
+    candidate.heard(now, now, Answer::Written(record.clone()));
+    record
+}
+
+#[test]
+fn lengths_are_those_of_kubernetes_and_fit_each_other() {
+    let timing = Timing::default();
+    assert_eq!(timing.duration(), seconds(15));
+    assert_eq!(timing.renew_deadline(), seconds(10));
+    assert_eq!(timing.retry(), seconds(2));
+    assert_eq!(timing.request(), seconds(5));
+    for length in [0, 1, 3, 60, 100_000] {
+        let timing = Timing::of_duration(seconds(length));
+        assert!(timing.retry() * 3 <= timing.duration(), "{timing:?}");
+        assert!(timing.retry() > Duration::ZERO, "{timing:?}");
+        assert!(timing.request() + timing.renew_deadline() <= timing.duration());
+    }
+}
+
+#[test]
+fn a_lease_that_is_not_there_is_made_and_renewed_every_two_seconds() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(100), None);
+    let first = writes(&mut one, seconds(100));
+    assert_eq!((first.holder.as_str(), first.transitions), ("one", 0));
+    assert_eq!(first.address, "one:1");
+    assert_eq!(one.valid_until(), Some(seconds(110)));
+    assert_eq!(
+        one.step(seconds(101), wall(seconds(101))),
+        Action::Wait(seconds(102))
+    );
+    let second = writes(&mut one, seconds(102));
+    assert_eq!(
+        (second.acquired, second.transitions),
+        (first.acquired, first.transitions)
+    );
+    assert!(second.renewed > first.renewed);
+    assert_eq!(one.valid_until(), Some(seconds(112)));
+}
+
+#[test]
+fn a_renewal_changes_the_record_even_when_the_clock_on_the_wall_was_set_back() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(1000), None);
+    let first = writes(&mut one, seconds(1000));
+    let Action::Write(second) = one.step(seconds(1002), wall(seconds(7))) else {
+        panic!("no renewal");
+    };
+    assert!(second.renewed > first.renewed);
+}
+
+#[test]
+fn a_lease_of_another_is_taken_when_it_did_not_change_for_its_duration() {
+    let mut two = candidate("two");
+    reads(&mut two, seconds(50), Some(record_of("one", 1)));
+    assert_eq!(two.leader(), Some(("one", "one:1")));
+    for now in [52, 54] {
+        reads(&mut two, seconds(now), Some(record_of("one", 1)));
+    }
+    // A change begins the time anew, whatever its timestamps say.
+    reads(&mut two, seconds(56), Some(record_of("one", 2)));
+    for now in [58, 60, 62, 64, 66, 68, 70] {
+        reads(&mut two, seconds(now), Some(record_of("one", 2)));
+        assert_eq!(two.leader(), Some(("one", "one:1")));
+    }
+    // Not a whole retry later, but when it is free; and only after another look.
+    assert_eq!(
+        two.step(seconds(70), wall(seconds(70))),
+        Action::Wait(seconds(71))
+    );
+    reads(&mut two, seconds(71), Some(record_of("one", 2)));
+    let taken = writes(&mut two, seconds(71));
+    assert_eq!((taken.holder.as_str(), taken.transitions), ("two", 4));
+    assert_eq!(two.leader(), None);
+}
+
+#[test]
+fn a_longer_lease_is_waited_for() {
+    let mut two = candidate("two");
+    let long = Record {
+        duration: seconds(60),
+        ..record_of("one", 1)
+    };
+    reads(&mut two, seconds(0), Some(long.clone()));
+    for now in (2..60).step_by(2) {
+        reads(&mut two, seconds(now), Some(long.clone()));
+    }
+    reads(&mut two, seconds(60), Some(long));
+    assert_eq!(writes(&mut two, seconds(60)).holder, "two");
+}
+
+#[test]
+fn a_lease_that_was_given_back_is_taken_at_once() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(10), None);
+    writes(&mut one, seconds(10));
+    let mut released = one.release(wall(seconds(11))).unwrap();
+    assert_eq!(released.holder, "");
+    released.version = Some("2".into());
+
+    let mut two = candidate("two");
+    reads(&mut two, seconds(500), Some(released));
+    assert_eq!(two.leader(), None);
+    let taken = writes(&mut two, seconds(500));
+    assert_eq!((taken.holder.as_str(), taken.transitions), ("two", 1));
+}
+
+#[test]
+fn a_deleted_lease_is_left_alone_for_its_duration() {
+    for holder in ["one", ""] {
+        let mut two = candidate("two");
+        reads(&mut two, seconds(50), Some(record_of("one", 1)));
+        two.heard(seconds(52), seconds(52), Answer::Failed);
+        // It may have been renewed since, or be another's by now.
+        two.heard(
+            seconds(60),
+            seconds(60),
+            Answer::Read(Some(record_of(holder, 2))),
+        );
+        two.heard(seconds(80), seconds(80), Answer::Read(None));
+        assert_eq!(two.leader(), None);
+        for now in (82..95).step_by(2) {
+            reads(&mut two, seconds(now), None);
+        }
+        let Action::Write(made) = two.step(seconds(95), wall(seconds(95))) else {
+            panic!("it is not made again");
+        };
+        assert_eq!((&made.version, made.transitions), (&None, 4));
+        // It leads when nobody can, who made and lost it unseen.
+        let made = Record {
+            version: Some("7".into()),
+            ..made
+        };
+        two.heard(seconds(95), seconds(96), Answer::Written(made.clone()));
+        assert_eq!(two.valid_until(), None);
+        for now in (98..111).step_by(2) {
+            reads(&mut two, seconds(now), Some(made.clone()));
+        }
+        reads(&mut two, seconds(111), Some(made));
+        writes(&mut two, seconds(111));
+        assert_eq!(two.valid_until(), Some(seconds(121)));
+    }
+}
+
+#[test]
+fn its_leader_makes_a_deleted_lease_again() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(100), None);
+    let first = writes(&mut one, seconds(100));
+    one.heard(seconds(102), seconds(102), Answer::Conflict);
+    reads(&mut one, seconds(103), None);
+    let again = writes(&mut one, seconds(103));
+    assert_eq!(again.transitions, first.transitions);
+    assert_eq!(one.valid_until(), Some(seconds(113)));
+}
+
+#[test]
+fn a_term_ends_when_the_last_renewal_that_worked_was_sent_too_long_ago() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(100), None);
+    let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
+        panic!("no write");
+    };
+    // The answer took 4 s; they count.
+    let written = Record {
+        version: Some("1".into()),
+        ..record
+    };
+    one.heard(seconds(100), seconds(104), Answer::Written(written.clone()));
+    assert_eq!(one.valid_until(), Some(seconds(110)));
+    one.heard(seconds(104), seconds(106), Answer::Failed);
+    assert_eq!(
+        one.step(seconds(107), wall(seconds(107))),
+        Action::Wait(seconds(108))
+    );
+    let lost = Action::End(Lost::Expired(seconds(10)));
+    assert_eq!(one.step(seconds(110), wall(seconds(110))), lost);
+    // An answer that comes after the end does not bring the term back.
+    one.heard(seconds(109), seconds(111), Answer::Written(written));
+    assert_eq!(one.step(seconds(111), wall(seconds(111))), lost);
+}
+
+#[test]
+fn an_answer_that_is_older_than_a_term_begins_none() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(100), None);
+    let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
+        panic!("no write");
+    };
+    let written = Record {
+        version: Some("1".into()),
+        ..record
+    };
+    one.heard(seconds(100), seconds(110), Answer::Written(written.clone()));
+    assert_eq!(one.valid_until(), None);
+    // It is its own all the same, when nobody else can think that it is theirs.
+    for now in [112, 114, 116, 118, 120, 122, 124] {
+        reads(&mut one, seconds(now), Some(written.clone()));
+    }
+    reads(&mut one, seconds(125), Some(written));
+    writes(&mut one, seconds(125));
+    assert_eq!(one.valid_until(), Some(seconds(135)));
+}
+
+#[test]
+fn a_lease_that_names_another_ends_the_term() {
+    for holder in ["two", ""] {
+        let mut one = candidate("one");
+        reads(&mut one, seconds(100), None);
+        writes(&mut one, seconds(100));
+        let Action::Write(_) = one.step(seconds(102), wall(seconds(102))) else {
+            panic!("no renewal");
+        };
+        one.heard(seconds(102), seconds(102), Answer::Conflict);
+        assert_eq!(
+            one.step(seconds(102), wall(seconds(102))),
+            Action::Wait(Duration::from_millis(102_200))
+        );
+        reads(&mut one, seconds(103), Some(record_of(holder, 9)));
+        assert_eq!(one.valid_until(), None);
+        assert_eq!(
+            one.step(seconds(103), wall(seconds(103))),
+            Action::End(Lost::Taken(holder.into()))
+        );
+    }
+}
+
+#[test]
+fn a_write_without_an_answer_is_looked_up_before_the_next() {
+    let mut one = candidate("one");
+    reads(&mut one, seconds(100), None);
+    let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
+        panic!("no write");
+    };
+    one.heard(seconds(100), seconds(105), Answer::Failed);
+    assert_eq!(one.valid_until(), None);
+    let happened = Record {
+        version: Some("1".into()),
+        ..record
+    };
+    for now in [107, 109, 111, 113, 115, 117, 119, 121] {
+        reads(&mut one, seconds(now), Some(happened.clone()));
+    }
+    reads(&mut one, seconds(122), Some(happened));
+    let again = writes(&mut one, seconds(122));
+    assert_eq!(
+        (again.version.as_deref(), again.transitions),
+        (Some("2"), 0)
+    );
+}
+
+#[test]
+fn a_term_that_was_said_to_be_over_stays_over() {
+    let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);
+    let term = Term::new(clock, seconds(10), Timing::default());
+    let other = term.clone();
+    assert_eq!(term.still_valid(), Ok(()));
+    hands.advance(seconds(9));
+    term.renewed(seconds(12));
+    hands.advance(seconds(2));
+    assert_eq!(other.still_valid(), Ok(()));
+    hands.advance(seconds(1));
+    assert_eq!(term.still_valid(), Err(Lost::Expired(seconds(10))));
+    term.renewed(seconds(20));
+    assert_eq!(other.still_valid(), Err(Lost::Expired(seconds(10))));
+}
+
+#[test]
+fn identities_are_unique() {
+    let (one, two) = (unique_identity("pod"), unique_identity("pod"));
+    assert!(one.starts_with("pod_") && one != two, "{one} {two}");
+}
+
+#[test]
+fn a_task_that_died_shows() {
+    let (sender, state) = tokio::sync::watch::channel(State::Unknown);
+    assert!(is_alive(&state));
+    drop(sender);
+    assert!(!is_alive(&state));
+}

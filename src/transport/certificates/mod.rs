@@ -1,0 +1,424 @@
+//! The operator's certificate authority, and the certificates that it issues to proxies and to replicas of the operator.
+//!
+//! Pure but for the randomness of keys: where certificates are kept is the business of others, and the time comes in.
+//!
+//! | certificate | lives | good for | names |
+//! |---|---|---|---|
+//! | authority | 10 years | signing | |
+//! | proxy | 90 days | client | URI `spiffe://vaultwall.dev/ns/NAMESPACE/vault/SERVICE` |
+//! | replica | 90 days | server and client | DNS `vaultwall` and its addresses' names, URI `spiffe://vaultwall.dev/operator` |
+//!
+//! A certificate is renewed when two thirds of its life are gone. To replace the authority, delete its Secret: a new one
+//! is made and all certificates are issued again; proxies go on enforcing what they have, and are connected again once
+//! their Secret has reached them. To replace it without that gap, put the new certificate beside the old one into `ca.crt`
+//! first, replace `ca.key` when all proxies have it, and take the old certificate out when all proxies have one of the new
+//! authority: all certificates in `ca.crt` are trusted, and the one that belongs to the key signs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::clock::after;
+use crate::compile::envoy::AUTHORITY_FILE;
+use crate::policy::VaultId;
+use crate::transport::{Credentials, CredentialsError, HTTP2};
+
+pub use crate::compile::envoy::SERVER_NAME;
+
+/// Key of the authority's certificates in its Secret, and of what is trusted in a proxy's.
+pub const CA_CERTIFICATE: &str = AUTHORITY_FILE;
+/// Key of the authority's private key in its Secret.
+pub const CA_KEY: &str = "ca.key";
+
+const DAY: Duration = Duration::from_hours(24);
+const AUTHORITY_LIFE: Duration = Duration::from_hours(24 * 3652);
+/// How long a certificate of a proxy or a replica is good.
+pub const LEAF_LIFE: Duration = DAY.saturating_mul(90);
+/// How far the clock of a peer may be behind.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+const OPERATOR: &str = "spiffe://vaultwall.dev/operator";
+const NAMESPACES: &str = "spiffe://vaultwall.dev/ns/";
+
+/// Who a certificate of the authority stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Identity {
+    /// A proxy of this vault's firewall.
+    Proxy(VaultId),
+    /// A replica of the operator.
+    Operator,
+}
+
+impl fmt::Display for Identity {
+    /// The identity's URI.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proxy(VaultId { namespace, service }) => {
+                write!(formatter, "{NAMESPACES}{namespace}/vault/{service}")
+            }
+            Self::Operator => formatter.write_str(OPERATOR),
+        }
+    }
+}
+
+/// Why there is no authority or no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The Secret lacks a key.
+    #[error(
+        "the authority's Secret has no `{0}`; delete the Secret, and a new authority is made and all certificates are issued again"
+    )]
+    Missing(&'static str),
+    /// What is there is not what it should be.
+    #[error(
+        "`{key}` of the authority's Secret cannot be read: {problem}; put back what was there, or delete the Secret, and a new authority is made"
+    )]
+    Unreadable {
+        /// The Secret's key.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No certificate belongs to the private key.
+    #[error(
+        "no certificate in `ca.crt` of the authority's Secret is one of an authority and belongs to `ca.key`; put back what was there, or delete the Secret, and a new authority is made"
+    )]
+    NoPair,
+    /// A name that no certificate can have.
+    #[error("{name}: cannot stand in a certificate: {problem}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A key or a certificate could not be made.
+    #[error("no certificate could be made: {0}")]
+    Issue(#[from] rcgen::Error),
+}
+
+/// A certificate with its private key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// Its private key; secret.
+    pub key_pem: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+impl fmt::Debug for Issued {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Issued")
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The operator's own certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    /// All that is trusted; the certificate above is among them.
+    trusted_pem: String,
+    not_after: Timestamp,
+}
+
+impl fmt::Debug for Authority {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Authority")
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// A new one.
+    pub fn generate(now: Timestamp) -> Result<Self, CertificateError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        // A name of its own, so that old and new are told apart where both are trusted.
+        params.distinguished_name = common_name(&format!("Vaultwall authority of {now:.0}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let not_after = after(now, AUTHORITY_LIFE);
+        set_validity(&mut params, now, not_after);
+        let certificate = params.self_signed(&key)?;
+        Ok(Self {
+            trusted_pem: certificate.pem(),
+            certificate: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
+            not_after,
+        })
+    }
+
+    /// The one that a Secret holds.
+    pub fn from_secret_data(data: &BTreeMap<String, ByteString>) -> Result<Self, CertificateError> {
+        let text = |key: &'static str| {
+            let bytes = data.get(key).ok_or(CertificateError::Missing(key))?;
+            String::from_utf8(bytes.0.clone()).map_err(|error| unreadable(key, error))
+        };
+        let trusted_pem = text(CA_CERTIFICATE)?;
+        let key = KeyPair::from_pem(&text(CA_KEY)?).map_err(|error| unreadable(CA_KEY, error))?;
+        let certificates = CertificateDer::pem_slice_iter(trusted_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
+        let mut signing = None;
+        // All of them, also behind the one that signs: proxies and replicas are given all, and refuse all for one that is bad.
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            let (_, parsed) = X509Certificate::from_der(certificate)
+                .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
+            roots
+                .add(certificate.clone())
+                .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
+            if signing.is_none() && parsed.is_ca() && is_pair(&parsed, &key) {
+                signing = Some((certificate, moment(&parsed.validity().not_after)));
+            }
+        }
+        let (certificate, not_after) = signing.ok_or(CertificateError::NoPair)?;
+        Ok(Self {
+            issuer: Issuer::from_ca_cert_der(certificate, key)?,
+            certificate: certificate.clone(),
+            trusted_pem,
+            not_after,
+        })
+    }
+
+    /// Whether the other one trusts and signs alike.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.trusted_pem == other.trusted_pem && self.certificate == other.certificate
+    }
+
+    /// What its Secret, of type `Opaque`, has to hold.
+    pub fn secret_data(&self) -> BTreeMap<String, ByteString> {
+        let entry = |key: &str, text: String| (key.to_owned(), ByteString(text.into_bytes()));
+        BTreeMap::from([
+            entry(CA_CERTIFICATE, self.trusted_pem.clone()),
+            entry(CA_KEY, self.issuer.key().serialize_pem()),
+        ])
+    }
+
+    /// All certificates that are trusted, one after the other.
+    pub fn ca_pem(&self) -> &str {
+        &self.trusted_pem
+    }
+
+    /// When it ends; what it issues ends no later.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// A certificate for the proxies of a vault.
+    pub fn proxy(&self, vault: &VaultId, now: Timestamp) -> Result<Issued, CertificateError> {
+        self.issue(
+            &Identity::Proxy(vault.clone()),
+            &[],
+            &[ExtendedKeyUsagePurpose::ClientAuth],
+            now,
+        )
+    }
+
+    /// A certificate for a replica of the operator, which is reached by these DNS names and as [`SERVER_NAME`].
+    pub fn replica(&self, names: &[String], now: Timestamp) -> Result<Issued, CertificateError> {
+        let mut all = vec![SERVER_NAME.to_owned()];
+        all.extend(names.iter().filter(|name| *name != SERVER_NAME).cloned());
+        self.issue(
+            &Identity::Operator,
+            &all,
+            &[
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
+            now,
+        )
+    }
+
+    /// What a replica serves xDS and reports to the leader with.
+    pub fn credentials(&self, replica: &Issued) -> Result<Credentials, CredentialsError> {
+        Credentials::from_pem(
+            &replica.certificate_pem,
+            &replica.key_pem,
+            &self.trusted_pem,
+            &[HTTP2, crate::runtime::replicas::PROTOCOL],
+        )
+    }
+
+    fn issue(
+        &self,
+        identity: &Identity,
+        dns_names: &[String],
+        usages: &[ExtendedKeyUsagePurpose],
+        now: Timestamp,
+    ) -> Result<Issued, CertificateError> {
+        let ascii = |name: &str| {
+            name.try_into().map_err(|error| CertificateError::Name {
+                name: name.to_owned(),
+                problem: format!("{error}"),
+            })
+        };
+        let uri = identity.to_string();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name("Vaultwall");
+        params.subject_alt_names = vec![SanType::URI(ascii(&uri)?)];
+        for name in dns_names {
+            params
+                .subject_alt_names
+                .push(SanType::DnsName(ascii(name)?));
+        }
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usages.to_vec();
+        params.use_authority_key_identifier_extension = true;
+        let not_after = after(now, LEAF_LIFE).min(self.not_after);
+        set_validity(&mut params, now, not_after);
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Issued {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            not_after,
+        })
+    }
+
+    /// How long a certificate is good. `None`: it is not good at all, because it is not readable, not issued by this
+    /// authority, not for this identity, does not belong to this private key, or has not begun.
+    pub fn lifetime(
+        &self,
+        certificate_pem: &str,
+        key_pem: &str,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Option<Lifetime> {
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).ok()?;
+        let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
+        let (_, authority) = X509Certificate::from_der(&self.certificate).ok()?;
+        parsed.verify_signature(Some(authority.public_key())).ok()?;
+        let is_its_own = is_pair(&parsed, &KeyPair::from_pem(key_pem).ok()?);
+        if !is_its_own || identity_of_parsed(&parsed).as_ref() != Some(identity) {
+            return None;
+        }
+        let begin = moment(&parsed.validity().not_before);
+        let not_after = moment(&parsed.validity().not_after);
+        if now < begin {
+            return None;
+        }
+        let (begin, end) = (begin.as_second(), not_after.as_second());
+        let renew_at = Timestamp::from_second(begin + (end - begin) / 3 * 2).ok()?;
+        Some(Lifetime {
+            renew_at,
+            not_after,
+        })
+    }
+}
+
+/// How long a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When it is to be issued again: two thirds of its life are gone.
+    pub renew_at: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// Who a peer's certificate (DER) stands for. Only what has exactly one URI, of exactly the form that the authority
+/// writes, stands for anybody. Whether the certificate is good has been checked before, in the TLS handshake.
+pub fn identity_of(certificate: &[u8]) -> Option<Identity> {
+    let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
+    identity_of_parsed(&parsed)
+}
+
+/// The xDS node as which the owner of a certificate (DER) may ask: a proxy as that of its vault, everybody else as none.
+pub fn node_of(certificate: &[u8]) -> Option<String> {
+    match identity_of(certificate)? {
+        Identity::Proxy(vault) => Some(vault.to_string()),
+        Identity::Operator => None,
+    }
+}
+
+fn identity_of_parsed(certificate: &X509Certificate<'_>) -> Option<Identity> {
+    let names = certificate.subject_alternative_name().ok()??;
+    let mut uris = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        });
+    let uri = uris.next()?;
+    if uris.next().is_some() {
+        return None;
+    }
+    if uri == OPERATOR {
+        return Some(Identity::Operator);
+    }
+    let (namespace, service) = uri.strip_prefix(NAMESPACES)?.split_once("/vault/")?;
+    (is_label(namespace) && is_label(service)).then(|| {
+        Identity::Proxy(VaultId {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+        })
+    })
+}
+
+/// What Kubernetes takes as the name of a namespace or a Service.
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn is_pair(certificate: &X509Certificate<'_>, key: &KeyPair) -> bool {
+    certificate.public_key().raw == key.subject_public_key_info()
+}
+
+fn unreadable(key: &'static str, problem: impl fmt::Display) -> CertificateError {
+    CertificateError::Unreadable {
+        key,
+        problem: problem.to_string(),
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn set_validity(params: &mut CertificateParams, now: Timestamp, end: Timestamp) {
+    let epoch = date_time_ymd(1970, 1, 1);
+    let since = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    params.not_before = epoch + since(now.as_second() - CLOCK_SKEW_SECONDS);
+    params.not_after = epoch + since(end.as_second());
+}
+
+fn moment(time: &x509_parser::time::ASN1Time) -> Timestamp {
+    Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests;
