@@ -49,7 +49,6 @@ const FORBIDDEN: [&str; 8] = [
     "std::thread",
     "std::time::Instant",
     "std::time::SystemTime",
-    "crate::objects",
 ];
 /// Names that they may not even mention, however they came to be known: clocks and sockets.
 const NAMES: [&str; 9] = [
