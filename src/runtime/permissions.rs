@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn the_page_lists_every_right() {
         let page = include_str!("../../docs/operations.md");
-        let (_, section) = page.split_once("\n## Rights\n").unwrap_or_default();
+        let (_, section) = page.split_once("\n## Permissions\n").unwrap_or_default();
         let (section, _) = section.split_once("\n##").unwrap_or_default();
         let listed: Vec<&str> = section
             .lines()
