@@ -1,5 +1,5 @@
 // Pins containerd, the container runtime inside the local cluster's node.
-// dev/tools builds it from here, so that go.sum vouches for every module in it.
+// dev/tools builds it from here, so that go.sum verifies every module in it.
 module vaultwall.dev/dev/containerd
 
 go 1.26.8

@@ -1,5 +1,5 @@
 // Pins CoreDNS, the local cluster's DNS server.
-// dev/tools builds it from here, so that go.sum vouches for every module in it.
+// dev/tools builds it from here, so that go.sum verifies every module in it.
 module vaultwall.dev/dev/coredns
 
 go 1.26.0

@@ -1,6 +1,6 @@
-// Pins crictl, with which kubeadm and kind ask the node's container runtime. A module of its
-// own, because it needs other versions than Kubernetes itself.
-// dev/tools builds it from here, so that go.sum vouches for every module in it.
+// Pins crictl, with which kubeadm and kind query the node's container runtime. It is a separate
+// module, because it needs other versions than Kubernetes.
+// dev/tools builds it from here, so that go.sum verifies every module in it.
 module vaultwall.dev/dev/cri-tools
 
 go 1.26.2

@@ -1,5 +1,5 @@
-// Pins cyclonus, the NetworkPolicy engine that our tests ask who may reach what.
-// dev/tools builds it from here, so that go.sum vouches for every module in it.
+// Pins cyclonus, the NetworkPolicy engine whose answers the tests compare with their own.
+// dev/tools builds it from here, so that go.sum verifies every module in it.
 module vaultwall.dev/dev/cyclonus
 
 go 1.24

@@ -1,5 +1,5 @@
 // Pins Helm, which lints, renders and installs the charts in our tests.
-// dev/tools builds it from here, so that go.sum vouches for every module in it.
+// dev/tools builds it from here, so that go.sum verifies every module in it.
 module vaultwall.dev/dev/helm
 
 go 1.26.0

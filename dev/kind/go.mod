@@ -1,6 +1,6 @@
 // Pins kind, which makes the local cluster's node from a node image.
-// dev/tools builds it from here, so that go.sum vouches for every module in it; dev/cluster also
-// takes the node's own scripts from its source.
+// dev/tools builds it from here, so that go.sum verifies every module in it; dev/cluster also
+// copies the node's scripts from its source.
 module vaultwall.dev/dev/kind
 
 go 1.26.0

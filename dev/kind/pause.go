@@ -1,4 +1,4 @@
-// Pause keeps a pod's namespaces: it waits, reaps what ends in them, and goes when it is asked to.
+// Pause keeps a pod's namespaces: it waits, reaps the processes that end in them, and exits on a signal.
 package main
 
 import (

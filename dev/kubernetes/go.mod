@@ -1,6 +1,6 @@
 // Pins the Kubernetes API server, its store and its client, which the operator's tests run, and
-// what the local cluster's node has besides.
-// dev/tools builds them from here, so that go.sum vouches for every module in them.
+// other parts of the local cluster's node.
+// dev/tools builds them from here, so that go.sum verifies every module in them.
 module vaultwall.dev/dev/kubernetes
 
 go 1.26.0
