@@ -18,10 +18,9 @@ use serde_json::{Value, json};
 use vaultwall::api::VaultNetworkPolicy;
 use vaultwall::compile::envoy::{Proxy, Tls, configuration, extensions};
 use vaultwall::index::{Index, ObservedPod, PodFact};
+use vaultwall::limits::Limits;
 use vaultwall::objects::{LoadedObjects, parse_file};
-use vaultwall::policy::{
-    Caller, Decision, Firewall, Limits, Listener, VaultId, decide, validate_policy,
-};
+use vaultwall::policy::{Caller, Decision, Firewall, Listener, VaultId, decide, validate_policy};
 use vaultwall::vault_api::Request;
 use vaultwall::xds::{Resource, Snapshot};
 

@@ -18,14 +18,18 @@
 //! | [`vault_api`] | request → plane and operations, by profiles that are data: pure |
 //! | [`xds`] | the delta ADS protocol: snapshots to Envoy, acknowledgements back |
 //! | [`api`] | the custom resources: wire types and their schema |
-//! | [`clock`] | time that tests can set |
+//! | [`address`] | IPv4 addresses and ranges: pure, used by any module |
+//! | [`limits`] | largest numbers of rules, addresses and proxies, used by any module |
+//! | [`clock`] | time that tests can set, used by any module |
 
+pub mod address;
 pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod compile;
 pub mod controller;
 pub mod index;
+pub mod limits;
 pub mod objects;
 pub mod policy;
 pub mod publish;

@@ -30,8 +30,9 @@ use vaultwall::compile::kubernetes::fleet::{
     self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references,
 };
 use vaultwall::compile::{ProtectedService, ProxyPorts, network_policies};
+use vaultwall::limits::Limits;
 use vaultwall::objects::LoadedObjects;
-use vaultwall::policy::{Firewall, Limits, ProxySettings, VaultId};
+use vaultwall::policy::{Firewall, ProxySettings, VaultId};
 
 /// File name → content.
 type Files = BTreeMap<String, String>;

@@ -15,8 +15,9 @@ use prost::Message;
 use serde_json::json;
 use vaultwall::compile::envoy::{Configuration, Proxy, Tls, Upstream, configuration};
 use vaultwall::index::{Index, ObservedPod, PodFact};
+use vaultwall::limits::Limits;
 use vaultwall::objects::{LoadedObjects, parse_file};
-use vaultwall::policy::{Firewall, Limits, VaultId};
+use vaultwall::policy::{Firewall, VaultId};
 use vaultwall::publish::Compiler;
 use vaultwall::xds::{Resource, Snapshot};
 

@@ -6,7 +6,7 @@ use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use super::rules::RULES;
-use crate::policy::ProxySettings;
+use crate::limits::{MAX_ANNOTATION_LENGTH, MAX_SERVICE_ANNOTATIONS};
 
 /// Most requirements of one label selector, and most labels; bounds are what lets the API server price a rule.
 const SELECTOR_ENTRIES: u64 = 50;
@@ -127,13 +127,10 @@ pub(super) fn conditions(schema: &mut Schema) {
 /// Schema of an object's annotations: few and short enough that the API server takes them all.
 pub(super) fn annotations(schema: &mut Schema) {
     let object = schema.ensure_object();
-    object.insert(
-        "maxProperties".to_owned(),
-        json!(ProxySettings::MOST_ANNOTATIONS),
-    );
+    object.insert("maxProperties".to_owned(), json!(MAX_SERVICE_ANNOTATIONS));
     object.insert(
         "additionalProperties".to_owned(),
-        json!({"type": "string", "maxLength": ProxySettings::LONGEST_ANNOTATION}),
+        json!({"type": "string", "maxLength": MAX_ANNOTATION_LENGTH}),
     );
 }
 

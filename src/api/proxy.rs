@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::{borrowed, rules};
-use crate::policy::ProxySettings;
+use crate::limits::MAX_PROXY_REPLICAS;
 
 /// The proxies that enforce the policy. Standalone, there is one, and this says nothing.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -19,7 +19,7 @@ use crate::policy::ProxySettings;
 pub struct Proxy {
     /// Number of proxies; left out: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = ProxySettings::MOST_REPLICAS))]
+    #[schemars(range(min = 1, max = MAX_PROXY_REPLICAS))]
     pub replicas: Option<i32>,
     /// Compute resources of one proxy: `cpu`, `memory`, `ephemeral-storage`. Left out: requests of `100m` CPU and `128Mi`
     /// memory and a limit of `512Mi` memory; when given, it replaces all of that.

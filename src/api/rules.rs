@@ -1,6 +1,6 @@
 //! The CRDs' own rules in CEL (`x-kubernetes-validations`), so that the API server refuses a bad object before anybody
 //! stores it. They say what `policy::validate` says about one value or one object; what compares list entries or needs
-//! other objects is validation's and the operator's alone. The ranges come from `policy::address`, which is their one
+//! other objects is validation's and the operator's alone. The ranges come from [`crate::address`], which is their one
 //! truth.
 //!
 //! Budgets of the API server: every list and string that a rule reads has a bound in the schema, and expressions are
@@ -11,7 +11,7 @@ use kube::core::{Message, Rule};
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-use crate::policy::address::{NEVER_A_PEER, SPECIAL_RANGES, SUBNET_RANGES};
+use crate::address::{NEVER_A_PEER, SPECIAL_RANGES, SUBNET_RANGES};
 
 /// Key of a schema's rules.
 pub(super) const RULES: &str = "x-kubernetes-validations";

@@ -2,7 +2,7 @@
 
 use super::{Answer, Format, Outcome, Output};
 use crate::api;
-use crate::policy::Limits;
+use crate::limits::Limits;
 
 /// Print the custom resource definitions and the admission policies, for `kubectl apply --server-side -f -`.
 #[derive(clap::Args, Debug)]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::cluster::{self, ClusterArgs};
 use super::{Answer, Format, Outcome, Output};
+use crate::limits::Limits;
 use crate::objects::{LoadError, LoadedObjects, LocatedViolation};
-use crate::policy::Limits;
 
 /// Check objects in files or in the cluster and report every violation.
 ///

@@ -25,7 +25,8 @@ pub use self::run::run;
 
 use crate::clock::Clock;
 use crate::compile::envoy::Upstream;
-use crate::policy::{Limits, VaultId};
+use crate::limits::Limits;
+use crate::policy::VaultId;
 use crate::runtime::authority::AuthorityError;
 use crate::runtime::leader::{Lost, Timing};
 use crate::runtime::operations::ListenError;

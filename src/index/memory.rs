@@ -13,9 +13,10 @@ use super::{
     Labels, NamespaceFact, NotCounted, ObjectName, ObservedPod, PodFact, ServiceAccountFact,
     ServiceFact,
 };
+use crate::limits::Limits;
 use crate::policy::{
-    self, Inputs, Limits, Resolution, ValidatedPolicy, ValidatedVirtualNetwork, VaultId,
-    VirtualNetworks, referenced_groups,
+    self, Inputs, Resolution, ValidatedPolicy, ValidatedVirtualNetwork, VaultId, VirtualNetworks,
+    referenced_groups,
 };
 
 /// Facts, valid policies and virtual networks, and what they come to.

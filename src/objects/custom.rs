@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::structure::{self, Fault, Structure};
 use super::{Object, ObjectKey, Refused, RefusedPolicy, key_of, violation};
 use crate::api::{GROUP, VaultNetworkPolicy, VirtualNetwork};
+use crate::limits::Limits;
 use crate::policy::{
-    Limits, VaultId, Violation, ViolationReason, field_of, quoted, validate_policy,
+    VaultId, Violation, ViolationReason, field_of, quoted, validate_policy,
     validate_virtual_network,
 };
 

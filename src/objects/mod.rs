@@ -27,8 +27,9 @@ pub use files::{Listing, Place, files_of, is_hidden, is_read_in_folders, list};
 use reader::Reader;
 
 use crate::index::{Index, NamespaceFact, ObservedPod, ServiceAccountFact, ServiceFact};
+use crate::limits::Limits;
 use crate::policy::{
-    Limits, ValidatedPolicy, ValidatedVirtualNetwork, VaultId, Violation, ViolationReason,
+    ValidatedPolicy, ValidatedVirtualNetwork, VaultId, Violation, ViolationReason,
 };
 
 /// What stands for the file of an object that came from a cluster.

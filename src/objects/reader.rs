@@ -8,7 +8,8 @@ use super::{
     CLUSTER, FileContents, LocatedViolation, Object, ObjectKey, Refused, custom, fact, violation,
 };
 use crate::api::{GROUP, VERSION};
-use crate::policy::{Limits, Violation, ViolationReason, quoted};
+use crate::limits::Limits;
+use crate::policy::{Violation, ViolationReason, quoted};
 
 /// Reads the documents of one file, or what an API server sent.
 pub(crate) struct Reader<'a> {

@@ -2,10 +2,8 @@
 //!
 //! Pure: no I/O, no clock of its own, no kube client, no runtime. A test enforces it.
 
-pub mod address;
 pub mod client_address;
 mod decide;
-mod limits;
 mod model;
 mod nearest;
 mod pod_group;
@@ -19,7 +17,6 @@ mod validated;
 mod violation;
 
 pub use decide::*;
-pub use limits::*;
 pub use model::*;
 pub use nearest::*;
 pub use pod_group::*;
@@ -30,7 +27,7 @@ pub use remedy::*;
 pub(crate) use resolve::fixtures;
 pub use resolve::*;
 pub use selector::Selector;
-pub use validate::{Limits, validate_policy, validate_virtual_network};
+pub use validate::{validate_policy, validate_virtual_network};
 pub use validated::*;
 pub use violation::{Violation, ViolationReason};
 pub(crate) use violation::{field_of, quoted};

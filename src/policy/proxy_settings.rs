@@ -32,14 +32,6 @@ pub struct UpstreamTls {
 impl ProxySettings {
     /// Number of proxies when nobody says one: two, so that one may go.
     pub const REPLICAS: u8 = 2;
-    /// Most proxies of one vault, also in the CRD's schema.
-    pub const MOST_REPLICAS: u8 = 100;
-    /// Most annotations of the Service, also in the CRD's schema.
-    pub const MOST_ANNOTATIONS: usize = 50;
-    /// Longest value of an annotation, also in the CRD's schema. With as many as there may be, this stays below the API
-    /// server's 256 KiB.
-    pub const LONGEST_ANNOTATION: usize = 4096;
-
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -114,7 +114,7 @@ fn rule_for(denied: &Denied<'_>) -> String {
     if ipv4(peer).is_none() && ipv4(client).is_none() {
         return "tell you an IPv4 address of the endpoint: an IPv6 caller matches no rule".into();
     }
-    if super::address::public_prefix(&client.to_string()).is_ok() {
+    if crate::address::public_prefix(&client.to_string()).is_ok() {
         return format!("add an entry to spec.ipRules with the value {client}");
     }
     format!(

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::address::AddressFault;
+use crate::address::{AddressFault, FaultReason};
 
 /// Why a field is refused. Written in `CamelCase`, as reasons of Kubernetes conditions are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -56,6 +56,22 @@ pub struct Violation {
     pub message: String,
 }
 
+impl From<FaultReason> for ViolationReason {
+    fn from(reason: FaultReason) -> Self {
+        match reason {
+            FaultReason::AllAddresses => Self::AllAddresses,
+            FaultReason::HostBitsSet => Self::HostBitsSet,
+            FaultReason::Invalid => Self::Invalid,
+            FaultReason::Malformed => Self::Malformed,
+            FaultReason::NotPrivate => Self::NotPrivate,
+            FaultReason::NotPublic => Self::NotPublic,
+            FaultReason::OnlyIpv4 => Self::OnlyIpv4,
+            FaultReason::PrefixTooLong => Self::PrefixTooLong,
+            FaultReason::PrivateAddress => Self::PrivateAddress,
+        }
+    }
+}
+
 /// Collects violations; validation never stops at the first.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Violation>);
@@ -83,9 +99,10 @@ impl Findings {
         );
     }
 
-    pub(crate) fn add_faults(&mut self, field: &str, faults: Vec<AddressFault>) {
-        for fault in faults {
-            self.add(field, fault.reason, fault.message);
+    /// Adds the faults of an address or range, each with the value that a user wrote.
+    pub(crate) fn add_faults(&mut self, field: &str, value: &str, faults: Vec<AddressFault>) {
+        for AddressFault { reason, message } in faults {
+            self.add(field, reason.into(), format!("{} {message}", quoted(value)));
         }
     }
 

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 
 use crate::api::{VaultNetworkPolicy, VaultNetworkPolicyStatus, VirtualNetwork};
 use crate::index::{EndpointSliceFact, NamespaceFact, ObjectName, ObservedPod, ServiceFact};
+use crate::limits::Limits;
 use crate::objects::{self, Object, Refused};
-use crate::policy::Limits;
 use crate::runtime::operations::Metrics;
 
 /// Events that may wait for the engine before the watches do.

@@ -26,7 +26,8 @@ use std::time::Instant;
 use tokio::sync::watch as signal;
 
 use crate::compile::envoy::{Bootstrap, Proxy, Tls, Upstream, XdsServer};
-use crate::policy::{Limits, VaultId};
+use crate::limits::Limits;
+use crate::policy::VaultId;
 use crate::xds::{self, SnapshotStore};
 
 use enforce::Enforcer;

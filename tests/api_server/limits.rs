@@ -2,7 +2,7 @@
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use vaultwall::policy::Limits;
+use vaultwall::limits::Limits;
 
 use crate::judge::{api_of, check};
 use crate::kubernetes::ApiServer;

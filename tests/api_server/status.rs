@@ -9,7 +9,8 @@ use vaultwall::controller::firewall::status::{
     PlainHttp, PolicySeen, RuleCounts, VaultSeen, differs, own_part, status_of, target_of,
 };
 use vaultwall::index::Index;
-use vaultwall::policy::{Limits, Violation, ViolationReason, validate_policy};
+use vaultwall::limits::Limits;
+use vaultwall::policy::{Violation, ViolationReason, validate_policy};
 use vaultwall::xds;
 
 use crate::kubernetes::ApiServer;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use vaultwall::api::VaultNetworkPolicy;
-use vaultwall::policy::{Limits, validate_policy};
+use vaultwall::limits::Limits;
+use vaultwall::policy::validate_policy;
 
 use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, helm_prints, rendered};
 

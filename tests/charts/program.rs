@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use vaultwall::api;
 use vaultwall::compile::kubernetes::fleet::{ENVOY_IMAGE, OPERATOR as PLACE};
-use vaultwall::policy::Limits;
+use vaultwall::limits::Limits;
 
 use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, objects};
 

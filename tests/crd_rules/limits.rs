@@ -3,7 +3,8 @@
 use kube_cel::{AdmissionRequest, VapEvaluator, VapExpression};
 use serde_json::{Value, json};
 use vaultwall::api::{self, VaultNetworkPolicy};
-use vaultwall::policy::{Limits, validate_policy};
+use vaultwall::limits::Limits;
+use vaultwall::policy::validate_policy;
 
 use super::schemas;
 use super::tables::{ACCEPTED, with_rules};

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use kube_cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::Value;
 use vaultwall::api::{self, VaultNetworkPolicy, VirtualNetwork};
-use vaultwall::policy::{Limits, validate_policy, validate_virtual_network};
+use vaultwall::limits::Limits;
+use vaultwall::policy::{validate_policy, validate_virtual_network};
 
 use self::tables::{ACCEPTED, Row};
 

@@ -46,7 +46,7 @@ fn rules_and_validation_agree_on_random_values() {
     for (index, value) in values.iter().enumerate() {
         let field = format!("spec.ipRules[{index}].value");
         let by_rules = !refused.iter().any(|(path, _)| *path == field);
-        let by_validation = vaultwall::policy::address::public_prefix(value).is_ok();
+        let by_validation = vaultwall::address::public_prefix(value).is_ok();
         assert_eq!(
             by_rules, by_validation,
             "{value}: accepted by the CRD and by validation, or by neither"

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vaultwall::api;
-use vaultwall::policy::Limits;
+use vaultwall::limits::Limits;
 use vaultwall::runtime::permissions::{RIGHTS, Scope};
 
 use super::{document, values};

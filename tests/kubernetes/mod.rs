@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vaultwall::policy::Limits;
+use vaultwall::limits::Limits;
 
 pub use self::audit::AuditRecord;
 use self::credentials::Credentials;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use vaultwall::clock::Clock;
 use vaultwall::controller::{self, LocalProxy, Options};
-use vaultwall::policy::{Limits, VaultId};
+use vaultwall::limits::Limits;
+use vaultwall::policy::VaultId;
 use vaultwall::runtime::leader::Timing;
 
 use crate::enforcement::policy;

@@ -1,7 +1,7 @@
 //! What the operator leaves as it is when it starts again or meets what is not its own, and what it takes away.
 
 use serde_json::{Value, json};
-use vaultwall::policy::Limits;
+use vaultwall::limits::Limits;
 
 use crate::client::Verdict::{Allowed, Denied};
 use crate::enforcement::policy;

@@ -1,7 +1,7 @@
 //! What the operator keeps in the cluster for a vault: all of it, as it should be, and without a write too many.
 
 use serde_json::{Value, json};
-use vaultwall::policy::Limits;
+use vaultwall::limits::Limits;
 
 use crate::enforcement::policy;
 use crate::sandbox::{OPERATOR, Sandbox, soon};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use paths::paths_of;
 
 /// Folders that know no I/O, no clock, no client and no runtime.
-const PURE: [&str; 3] = ["src/policy", "src/vault_api", "src/compile"];
+const PURE: [&str; 4] = ["src/address", "src/policy", "src/vault_api", "src/compile"];
 /// Crates that they may use: plain data, text, and the wire types of Kubernetes and Envoy.
 const CRATES: [&str; 18] = [
     "std",
@@ -38,7 +38,15 @@ const CRATES: [&str; 18] = [
     "thiserror",
 ];
 /// Modules of this crate that they may use.
-const MODULES: [&str; 5] = ["api", "compile", "index", "policy", "vault_api"];
+const MODULES: [&str; 7] = [
+    "address",
+    "api",
+    "compile",
+    "index",
+    "limits",
+    "policy",
+    "vault_api",
+];
 /// What of `std` and of this crate they may not use, with everything below it.
 const FORBIDDEN: [&str; 8] = [
     "std::env",

@@ -14,8 +14,9 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 use tokio::runtime::Runtime;
 use vaultwall::compile::envoy::{self, Bootstrap, Configuration, Proxy, Tls, Upstream, XdsServer};
+use vaultwall::limits::Limits;
 use vaultwall::objects::{LoadedObjects, parse_file};
-use vaultwall::policy::{Firewall, Limits, VaultId};
+use vaultwall::policy::{Firewall, VaultId};
 use vaultwall::xds::{
     NotProgrammed, Resource, Snapshot, SnapshotStore, State, bind_unix, serve_unix,
 };

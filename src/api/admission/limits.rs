@@ -7,7 +7,7 @@ use kube::Resource;
 
 use super::super::{GROUP, VaultNetworkPolicy};
 use super::{policy, writes};
-use crate::policy::Limits;
+use crate::limits::Limits;
 
 /// Name of the admission policy and of its binding.
 pub const LIMITS_POLICY: &str = "limits.vaultwall.dev";

@@ -26,7 +26,7 @@ pub use self::limits::{LIMITS_POLICY, limits_policy};
 pub use self::namespaces::{NAMESPACES_POLICY, namespaces_policy};
 
 use super::GROUP;
-use crate::policy::Limits;
+use crate::limits::Limits;
 
 /// Resource of the right to label what the operator makes.
 pub const GENERATED_OBJECTS: &str = "generatedobjects";

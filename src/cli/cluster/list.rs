@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::ConnectError;
 use super::error::Server;
 use crate::api::{GROUP, VERSION};
+use crate::limits::Limits;
 use crate::objects::{FileContents, read_from_cluster};
-use crate::policy::Limits;
 
 /// Objects a page, as kubectl has it.
 const PAGE: u32 = 500;

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use super::list::{Cluster, Kind};
 use super::{ClusterArgs, ReadError, connect};
 use crate::index::{ObjectName, ObservedPod};
+use crate::limits::Limits;
 use crate::objects::{FileContents, LoadedObjects, Object};
 use crate::policy::{
-    Limits, NetworkRuleSource, ValidatedPolicy, VaultId, VirtualNetworks, referenced_groups,
+    NetworkRuleSource, ValidatedPolicy, VaultId, VirtualNetworks, referenced_groups,
 };
 
 /// Who connects, in a question about one request.

@@ -12,10 +12,11 @@ use super::serve::vault;
 use super::validate::{self, CannotRead, LimitArgs};
 use super::{Answer, Format, Outcome, Output, output};
 use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
+use crate::limits::Limits;
 use crate::objects::LoadedObjects;
 use crate::policy::{
-    Caller, ClientAddressSource, Denied, Limits, Listener, PodLabels, Reason, Step,
-    ValidatedPolicy, VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
+    Caller, ClientAddressSource, Denied, Listener, PodLabels, Reason, Step, ValidatedPolicy,
+    VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
 };
 use crate::vault_api::Request;
 use answer::Explanation;

@@ -16,10 +16,9 @@ use crate::compile::ProxyPorts;
 use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
 use crate::compile::kubernetes::fleet::{self, FleetInputs, Identity};
 use crate::index::{Index, VaultResolution};
+use crate::limits::Limits;
 use crate::objects::{LoadedObjects, Located, LocatedViolation};
-use crate::policy::{
-    Firewall, Limits, ProxySettings, RefusedPolicy, Resolution, ValidatedPolicy, VaultId,
-};
+use crate::policy::{Firewall, ProxySettings, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
 use rendered::RenderedVault;
 
 /// What nobody finds in the output.

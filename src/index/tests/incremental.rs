@@ -9,10 +9,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::vocabulary::Event;
 use crate::index::{Index, VaultResolution};
+use crate::limits::Limits;
 use crate::policy::fixtures::*;
 use crate::policy::{
-    Limits, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy, ValidatedVirtualNetwork,
-    VaultId,
+    NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy, ValidatedVirtualNetwork, VaultId,
 };
 
 const NAMESPACES: [&str; 4] = ["red", "green", "shop", "blog"];

@@ -13,9 +13,10 @@ mod vocabulary;
 use vocabulary::*;
 
 use super::*;
+use crate::limits::Limits;
 use crate::policy::fixtures::*;
 use crate::policy::{
-    DefaultAction, Firewall, Limits, NetworkRuleSource, SubnetMembers, ValidatedPolicy, VaultId,
+    DefaultAction, Firewall, NetworkRuleSource, SubnetMembers, ValidatedPolicy, VaultId,
 };
 
 /// A policy `name` in the namespace `team`, on the vault `team/vault`.

@@ -5,9 +5,10 @@ use ipnet::Ipv4Net;
 
 use super::RefusedPolicy;
 use super::sources::{self, PolicySources};
+use crate::limits::{Limits, MAX_DROP_BLOCKS, MAX_RANGES};
 use crate::policy::{
-    ClientAddressSource, DefaultAction, Denial, Limits, MAX_DROP_BLOCKS, MAX_RANGES,
-    ValidatedPolicy, VaultId, Violation, ViolationReason,
+    ClientAddressSource, DefaultAction, Denial, ValidatedPolicy, VaultId, Violation,
+    ViolationReason,
 };
 
 /// Accepted policies, oldest first, and the refused ones.

@@ -15,9 +15,10 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{Inputs, Resolution, VirtualNetworks, referenced_groups, resolve};
+use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AddressRule, AddressRules, ClientAddressSource, DefaultAction, Denial,
-    GroupMembers, GroupSelector, Limits, ManagementAccess, NamespaceStanding, NetworkRule,
+    GroupMembers, GroupSelector, ManagementAccess, NamespaceStanding, NetworkRule,
     NetworkRuleSource, PodGroup, PodMembership, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
     ValidatedVirtualNetwork, VaultApi, VaultId,
 };

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    DefaultAction, Firewall, Limits, PodMembership, ProxySettings, ValidatedPolicy,
+    DefaultAction, Firewall, PodMembership, ProxySettings, ValidatedPolicy,
     ValidatedVirtualNetwork, VaultId, Violation,
 };
+use crate::limits::Limits;
 use sources::PolicySources;
 pub use sources::referenced_groups;
 

@@ -14,41 +14,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use network_rules::validate_virtual_network;
 
-use super::address::proxy_prefix;
 use super::violation::{Findings, quoted};
 use super::{ClientAddressSource, ValidatedPolicy, VaultId, Violation, ViolationReason};
+use crate::address::proxy_prefix;
 use crate::api::{
     self, Bypass, ClientAddress, Management, Mode, VaultApi, VaultNetworkPolicy,
     VaultNetworkPolicySpec,
 };
-
-/// Most rules that one policy may have (R5). An installation may lower or raise them, never above the ceilings, which
-/// the CRD's schema has too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Most entries of `spec.virtualNetworkRules`.
-    pub virtual_network_rules: usize,
-    /// Most entries of `spec.ipRules`.
-    pub ip_rules: usize,
-}
-
-impl Limits {
-    /// Azure's documented limit for either list.
-    pub const DEFAULT: usize = 127;
-    /// Highest limit of virtual-network rules.
-    pub const VIRTUAL_NETWORK_RULES_CEILING: usize = 200;
-    /// Highest limit of IP rules.
-    pub const IP_RULES_CEILING: usize = 1000;
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            virtual_network_rules: Self::DEFAULT,
-            ip_rules: Self::DEFAULT,
-        }
-    }
-}
+use crate::limits::Limits;
 
 /// Checks a policy.
 ///
@@ -179,7 +152,7 @@ fn client_address(wire: &ClientAddress, findings: &mut Findings) -> ClientAddres
                 format!("{} is listed before; remove one", quoted(text)),
             ),
             Ok(prefix) => trusted_proxies.push(prefix),
-            Err(faults) => findings.add_faults(&field, faults),
+            Err(faults) => findings.add_faults(&field, text, faults),
         }
     }
     match wire.source {

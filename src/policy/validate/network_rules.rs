@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
-use super::{Limits, names, selector};
+use super::{names, selector};
+use crate::address::{public_prefix, subnet_prefix};
 use crate::api::{self, ServiceEndpoint, VirtualNetwork};
-use crate::policy::address::{public_prefix, subnet_prefix};
+use crate::limits::Limits;
 use crate::policy::violation::{Findings, quoted};
 use crate::policy::{
     AddressRule, NetworkRule, NetworkRuleSource, SubnetMembers, ValidatedSubnet,
@@ -178,7 +179,7 @@ pub(super) fn ip_rules(
                 let prefix = match public_prefix(value) {
                     Ok(prefix) => prefix,
                     Err(faults) => {
-                        findings.add_faults(&format!("{field}.value"), faults);
+                        findings.add_faults(&format!("{field}.value"), value, faults);
                         continue;
                     }
                 };
@@ -317,7 +318,7 @@ fn address_prefixes(list_field: &str, list: &[String], findings: &mut Findings) 
                 format!("{} is listed before; remove one", quoted(text)),
             ),
             Ok(prefix) => prefixes.push(prefix),
-            Err(faults) => findings.add_faults(&field, faults),
+            Err(faults) => findings.add_faults(&field, text, faults),
         }
     }
     prefixes

@@ -10,6 +10,7 @@ use super::names::{is_subdomain, is_word, subdomain};
 use crate::api::{
     GROUP, Proxy, ProxyService as WireService, ServiceType, UpstreamTls as WireUpstreamTls,
 };
+use crate::limits::{MAX_ANNOTATION_LENGTH, MAX_PROXY_REPLICAS, MAX_SERVICE_ANNOTATIONS};
 use crate::policy::quantity::Quantity;
 use crate::policy::violation::{Findings, field_of, quoted};
 use crate::policy::{ProxyResources, ProxyService, ProxySettings, UpstreamTls, ViolationReason};
@@ -60,14 +61,14 @@ fn replicas(given: Option<i32>, findings: &mut Findings) -> Option<u8> {
     let given = given?;
     let replicas = u8::try_from(given)
         .ok()
-        .filter(|replicas| (1..=ProxySettings::MOST_REPLICAS).contains(replicas));
+        .filter(|replicas| (1..=MAX_PROXY_REPLICAS).contains(replicas));
     if replicas.is_none() {
         findings.add(
             "spec.proxy.replicas",
             ViolationReason::Invalid,
             format!(
                 "{given} is out of range; write 1 to {}, or delete the policy to take the firewall away",
-                ProxySettings::MOST_REPLICAS
+                MAX_PROXY_REPLICAS
             ),
         );
     }
@@ -175,14 +176,14 @@ fn check_service(wire: &WireService, findings: &mut Findings) -> ProxyService {
         );
     }
     let annotations = format!("{FIELD}.annotations");
-    if wire.annotations.len() > ProxySettings::MOST_ANNOTATIONS {
+    if wire.annotations.len() > MAX_SERVICE_ANNOTATIONS {
         findings.add(
             &annotations,
             ViolationReason::LimitExceeded,
             format!(
                 "{} entries, and the limit is {}; remove entries",
                 wire.annotations.len(),
-                ProxySettings::MOST_ANNOTATIONS
+                MAX_SERVICE_ANNOTATIONS
             ),
         );
     }
@@ -231,14 +232,14 @@ fn annotation(field: &str, key: &str, value: &str, findings: &mut Findings) {
             format!("annotations of {GROUP} are the operator's own; remove it"),
         );
     }
-    if value.len() > ProxySettings::LONGEST_ANNOTATION {
+    if value.len() > MAX_ANNOTATION_LENGTH {
         findings.add(
             field,
             ViolationReason::Invalid,
             format!(
                 "the value has {} bytes, and at most {} are taken; shorten it",
                 value.len(),
-                ProxySettings::LONGEST_ANNOTATION
+                MAX_ANNOTATION_LENGTH
             ),
         );
     }

@@ -14,8 +14,8 @@ use super::contents::{Contents, Ledger, Refusal, places_of};
 use super::places::{Meaning, Places};
 use super::watch::{Noticed, WatchError, Watcher};
 use crate::index::Index;
+use crate::limits::Limits;
 use crate::objects::{LoadError, LocatedViolation, list, load_file};
-use crate::policy::Limits;
 
 /// How long a file must be gone until its rules go, too: editors and deployment tools take a file away before they put
 /// the new one in its place.

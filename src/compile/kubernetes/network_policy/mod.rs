@@ -18,9 +18,9 @@ use thiserror::Error;
 
 use crate::api::{generated_labels, proxy_labels};
 use crate::compile::{ProtectedService, ProxyPorts, firewall_name, vault_name};
+use crate::limits::MAX_DROP_BLOCKS;
 use crate::policy::{
-    ClientAddressSource, DefaultAction, Denial, Firewall, MAX_DROP_BLOCKS, ManagementAccess, Peer,
-    VaultId,
+    ClientAddressSource, DefaultAction, Denial, Firewall, ManagementAccess, Peer, VaultId,
 };
 
 /// Why a firewall cannot be said as a `NetworkPolicy`.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::*;
-use crate::policy::{MAX_DROP_BLOCKS, MAX_RANGES};
+use crate::limits::{MAX_DROP_BLOCKS, MAX_RANGES};
 
 pub(super) fn many_ip_rules(name: &str, day: u8, count: usize) -> ValidatedPolicy {
     (0..count).fold(policy(name, day), |policy, i| {

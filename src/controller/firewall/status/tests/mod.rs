@@ -232,13 +232,13 @@ fn rows() -> Vec<Row> {
 /// With `Drop`, more blocks than can be written: the one policy is not accepted any more, and what was open stays open.
 fn beyond_drop() -> Scene {
     let before = limited(127).corp(&blocks(10)).own(&dropping());
-    before.corp(&blocks(crate::policy::MAX_DROP_BLOCKS + 1))
+    before.corp(&blocks(crate::limits::MAX_DROP_BLOCKS + 1))
 }
 
 /// The same of an older policy.
 fn older_beyond_drop() -> Scene {
     let before = limited(127).corp(&blocks(10)).older(&dropping());
-    before.corp(&blocks(crate::policy::MAX_DROP_BLOCKS + 1))
+    before.corp(&blocks(crate::limits::MAX_DROP_BLOCKS + 1))
 }
 
 fn dropping() -> Value {

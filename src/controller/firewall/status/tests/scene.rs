@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::super::*;
 use crate::api::{VaultNetworkPolicy, VirtualNetwork};
 use crate::index::{Index, NamespaceFact, ServiceFact, ServicePortFact, TargetPort};
-use crate::policy::{Limits, VaultId, validate_policy, validate_virtual_network};
+use crate::limits::Limits;
+use crate::policy::{VaultId, validate_policy, validate_virtual_network};
 use crate::xds::{Rejection, ResourceType};
 
 /// The policy that the status is of; all are about `vault/openbao`.

@@ -1,7 +1,8 @@
-//! IPv4 addresses and ranges as people write them: one strict notation, nothing reinterpreted (R6, R7, R8).
+//! IPv4 addresses and ranges in one strict notation. Nothing is reinterpreted: text in any other notation is an error.
 //!
-//! [`SPECIAL_RANGES`] is the single truth of what is not public; validation reads it and the CRD's rules are generated
-//! from it. Only syntax and ranges are judged here, not where a value stands.
+//! [`SPECIAL_RANGES`] is the only list of ranges that are not public: validation reads it, and the CRD's rules are
+//! generated from it. This module judges syntax and ranges. It does not know the field that holds a value, so a message
+//! completes a sentence that the caller begins with the quoted value.
 
 #[cfg(test)]
 #[rustfmt::skip] // tables are read by eye
@@ -11,18 +12,39 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::violation::{ViolationReason, quoted};
+/// Class of a fault. It has a name of the same spelling in the reasons of validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultReason {
+    /// The range contains every address.
+    AllAddresses,
+    /// The address of a range has bits set after its prefix.
+    HostBitsSet,
+    /// An address that a trusted proxy cannot have.
+    Invalid,
+    /// Not an IPv4 address or range in decimal notation.
+    Malformed,
+    /// A subnet's prefix that is neither private, shared nor loopback.
+    NotPrivate,
+    /// Addresses that are not publicly routable.
+    NotPublic,
+    /// An IPv6 address or range.
+    OnlyIpv4,
+    /// A /31 or /32 in an IP rule.
+    PrefixTooLong,
+    /// RFC 1918 addresses in an IP rule.
+    PrivateAddress,
+}
 
-/// A range that an IP rule may not touch, in either direction.
+/// A range that no IP rule may overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialRange {
     /// The range.
     pub prefix: Ipv4Net,
-    /// What it is, for people, with the document that says so.
+    /// Purpose of the range and the RFC that defines it, for people: `private, RFC 1918`.
     pub name: &'static str,
-    /// [`ViolationReason::PrivateAddress`] for RFC 1918, else [`ViolationReason::NotPublic`].
-    pub reason: ViolationReason,
-    /// What to do instead.
+    /// [`FaultReason::PrivateAddress`] for RFC 1918, else [`FaultReason::NotPublic`].
+    pub reason: FaultReason,
+    /// Instruction that ends a message about this range.
     pub advice: &'static str,
 }
 
@@ -43,7 +65,7 @@ const fn not_public(
     SpecialRange {
         prefix: range(octets, length),
         name,
-        reason: ViolationReason::NotPublic,
+        reason: FaultReason::NotPublic,
         advice,
     }
 }
@@ -52,14 +74,16 @@ const fn private(octets: [u8; 4], length: u8) -> SpecialRange {
     SpecialRange {
         prefix: range(octets, length),
         name: "private, RFC 1918",
-        reason: ViolationReason::PrivateAddress,
+        reason: FaultReason::PrivateAddress,
         advice: SUBNET_RULE,
     }
 }
 
-/// What the IANA IPv4 special-purpose address registry calls not globally reachable, and multicast (RFC 5771). Entries
-/// that lie in a listed range (192.0.0.8/32, 255.255.255.255/32, …) are not repeated; all of 192.0.0.0/24 is refused; the
-/// documentation ranges 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24 are left out, because examples use them.
+/// Ranges that the IANA IPv4 special-purpose address registry marks as not globally reachable, and multicast (RFC 5771).
+///
+/// Registry entries inside a listed range (192.0.0.8/32, 255.255.255.255/32, …) are not repeated. All of 192.0.0.0/24
+/// is refused. The documentation ranges 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24 are allowed, because examples
+/// use them.
 pub const SPECIAL_RANGES: [SpecialRange; 11] = [
     private([10, 0, 0, 0], 8),
     private([172, 16, 0, 0], 12),
@@ -94,7 +118,7 @@ pub const SPECIAL_RANGES: [SpecialRange; 11] = [
     ),
 ];
 
-/// Where a subnet's prefix must lie, wholly in one of them: RFC 1918, shared (RFC 6598), loopback.
+/// Ranges for subnets: RFC 1918, shared (RFC 6598) and loopback. A subnet's prefix must be inside one of them.
 pub const SUBNET_RANGES: [Ipv4Net; 5] = [
     range([10, 0, 0, 0], 8),
     range([172, 16, 0, 0], 12),
@@ -103,89 +127,93 @@ pub const SUBNET_RANGES: [Ipv4Net; 5] = [
     range([127, 0, 0, 0], 8),
 ];
 
-/// What no peer of a connection can have as its address; a trusted proxy's range may not touch them.
+/// Ranges that no peer of a connection can have an address in; a trusted proxy's range may not overlap them.
 pub(crate) const NEVER_A_PEER: [Ipv4Net; 3] = [
     range([0, 0, 0, 0], 8),
     range([224, 0, 0, 0], 4),
     range([240, 0, 0, 0], 4),
 ];
 
-/// Longest prefix of an IP rule that is written as a range (R6).
+/// Longest prefix length of a range in an IP rule. Single addresses are written without a prefix length, as in
+/// [Azure Key Vault](https://learn.microsoft.com/azure/key-vault/general/network-security).
 pub const LONGEST_IP_RULE_PREFIX: u8 = 30;
 
-/// What is wrong with an address or range, and what to do.
+/// An error in an address or range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressFault {
-    /// Why, for programs.
-    pub reason: ViolationReason,
-    /// Why and what to do, for people.
+    /// Class of the fault, for programs.
+    pub reason: FaultReason,
+    /// Cause and correction, for people. It continues the quoted value: `is empty; write …`.
     pub message: String,
 }
 
 impl AddressFault {
-    fn new(reason: ViolationReason, message: String) -> Self {
+    fn new(reason: FaultReason, message: String) -> Self {
         Self { reason, message }
     }
 }
 
-/// An address or range that is well formed; its bits are not judged yet.
+/// A well-formed address or range, possibly with host bits set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Notation {
     address: Ipv4Addr,
-    /// None: a single address.
+    /// Prefix length; `None` for a single address.
     length: Option<u8>,
 }
 
 impl Notation {
-    /// The range with its host bits cleared; a single address is a /32.
+    /// Returns the range with its host bits cleared; a single address is a /32.
     fn range(self) -> Ipv4Net {
-        // The length was read as at most 32, so the fallback is never taken; it would be the smallest range.
+        // `parse` accepts at most 32, so the fallback is never used. It is the smallest range.
         Ipv4Net::new(self.address, self.length.unwrap_or(32))
             .map_or_else(|_| Ipv4Net::from(self.address), |n| n.trunc())
     }
 
-    fn host_bits(self, shown: &str) -> Option<AddressFault> {
+    fn host_bits(self) -> Option<AddressFault> {
         let range = self.range();
         (range.network() != self.address).then(|| {
             AddressFault::new(
-                ViolationReason::HostBitsSet,
-                format!("{shown} has bits set beyond its prefix; write {range}, or the single address {}", self.address),
+                FaultReason::HostBitsSet,
+                format!(
+                    "has bits set beyond its prefix; write {range}, or the single address {}",
+                    self.address
+                ),
             )
         })
     }
 }
 
-/// Reads an IP rule's value: one public address, or a public range of /30 or shorter.
+/// Parses the value of an IP rule: one public address, or a public range with a prefix length of at most
+/// [`LONGEST_IP_RULE_PREFIX`].
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Every fault of the value.
 pub fn public_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
-    let shown = quoted(text);
     let notation = parse(text).map_err(|fault| vec![fault])?;
     let range = notation.range();
     let mut faults = Vec::new();
     match notation.length {
         Some(0) => {
             return Err(vec![AddressFault::new(
-                ViolationReason::AllAddresses,
-                format!("{shown} is every address; list the ranges that you mean, or set defaultAction: Allow"),
+                FaultReason::AllAddresses,
+                "is every address; list the ranges that you mean, or set defaultAction: Allow".to_owned(),
             )]);
         }
         Some(32) => faults.push(AddressFault::new(
-            ViolationReason::PrefixTooLong,
-            format!("{shown}: a /32 is not taken in an IP rule; write the single address {}", range.network()),
+            FaultReason::PrefixTooLong,
+            format!("is a /32, which an IP rule does not accept; write the single address {}", range.network()),
         )),
         Some(length) if length > LONGEST_IP_RULE_PREFIX => faults.push(AddressFault::new(
-            ViolationReason::PrefixTooLong,
+            FaultReason::PrefixTooLong,
             format!(
-                "{shown}: a /{length} is not taken in an IP rule; write single addresses, {} and {}, as two rules",
+                "is a /{length}, which an IP rule does not accept; write the single addresses {} and {} as two rules",
                 range.network(),
                 range.broadcast()
             ),
         )),
-        _ => faults.extend(notation.host_bits(&shown)),
+        _ => faults.extend(notation.host_bits()),
     }
-    faults.extend(special_range_fault(range, &shown));
+    faults.extend(special_range_fault(range));
     if faults.is_empty() {
         Ok(range)
     } else {
@@ -193,57 +221,57 @@ pub fn public_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
     }
 }
 
-/// The special range that `range` touches; private ones are named first, because their advice helps most.
-fn special_range_fault(range: Ipv4Net, shown: &str) -> Option<AddressFault> {
-    let mut touched = SPECIAL_RANGES
+/// Returns a fault if `range` overlaps a special range. It names the first one in the order of [`SPECIAL_RANGES`], which
+/// begins with the private ones, because their advice is the most useful.
+fn special_range_fault(range: Ipv4Net) -> Option<AddressFault> {
+    let mut overlapping = SPECIAL_RANGES
         .iter()
         .filter(|special| overlap(special.prefix, range));
-    let special = touched.next()?;
+    let special = overlapping.next()?;
     let relation = if special.prefix.contains(&range) {
         "lies in"
     } else {
         "overlaps"
     };
-    let more = match touched.count() {
+    let more = match overlapping.count() {
         0 => String::new(),
-        n => format!(" (and {n} more such)"),
+        n => format!(" (and {n} more such ranges)"),
     };
     Some(AddressFault::new(
         special.reason,
         format!(
-            "{shown} {relation} {} ({}){more}, which is not public; {}",
+            "{relation} {} ({}){more}, which is not public; {}",
             special.prefix, special.name, special.advice
         ),
     ))
 }
 
-/// Whether two ranges share an address; prefixes do exactly when one holds the other.
+/// Whether two ranges share an address: true exactly when one prefix contains the other.
 fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
-/// Reads an address prefix of a `VirtualNetwork`'s subnet: private, shared or loopback; one address with or without /32.
+/// Parses an address prefix of a `VirtualNetwork`'s subnet: private, shared or loopback. A single address may have the
+/// prefix length 32 or none.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Every fault of the value.
 pub fn subnet_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
-    let shown = quoted(text);
     let notation = parse(text).map_err(|fault| vec![fault])?;
     let range = notation.range();
-    let mut faults: Vec<_> = notation.host_bits(&shown).into_iter().collect();
+    let mut faults: Vec<_> = notation.host_bits().into_iter().collect();
     if notation.length == Some(0) {
         faults = vec![AddressFault::new(
-            ViolationReason::AllAddresses,
-            format!("{shown} is every address; list the subnet's own prefixes"),
+            FaultReason::AllAddresses,
+            "is every address; list the subnet's own prefixes".to_owned(),
         )];
     } else if !SUBNET_RANGES.iter().any(|allowed| allowed.contains(&range)) {
         faults.push(AddressFault::new(
-            ViolationReason::NotPrivate,
-            format!(
-                "{shown} is not wholly inside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or 127.0.0.0/8; \
-                 a subnet takes private, shared or loopback prefixes, public addresses belong into spec.ipRules of a \
-                 VaultNetworkPolicy"
-            ),
+            FaultReason::NotPrivate,
+            "is not wholly inside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or 127.0.0.0/8; a subnet \
+             takes private, shared or loopback prefixes, public addresses belong into spec.ipRules of a \
+             VaultNetworkPolicy"
+                .to_owned(),
         ));
     }
     if faults.is_empty() {
@@ -253,27 +281,26 @@ pub fn subnet_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
     }
 }
 
-/// Reads a trusted proxy: any IPv4 address or range that a peer can have, but never every address.
+/// Parses the address or range of a trusted proxy: any that a peer can have, but never all addresses.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Every fault of the value.
 pub fn proxy_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
-    let shown = quoted(text);
     let notation = parse(text).map_err(|fault| vec![fault])?;
     let range = notation.range();
     if notation.length == Some(0) {
         return Err(vec![AddressFault::new(
-            ViolationReason::AllAddresses,
-            format!(
-                "{shown} would believe a client address that anybody sends; list the proxies' own addresses"
-            ),
+            FaultReason::AllAddresses,
+            "is every address, so that any caller could choose its own client address; list the proxies' own \
+             addresses"
+                .to_owned(),
         )]);
     }
-    let mut faults: Vec<_> = notation.host_bits(&shown).into_iter().collect();
+    let mut faults: Vec<_> = notation.host_bits().into_iter().collect();
     if let Some(never) = NEVER_A_PEER.iter().find(|never| overlap(**never, range)) {
         faults.push(AddressFault::new(
-            ViolationReason::Invalid,
-            format!("{shown} touches {never}, addresses that no proxy has; list the proxies' own addresses"),
+            FaultReason::Invalid,
+            format!("overlaps {never}, which no proxy can have; list the proxies' own addresses"),
         ));
     }
     if faults.is_empty() {
@@ -283,14 +310,13 @@ pub fn proxy_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
     }
 }
 
-/// Reads `a.b.c.d` or `a.b.c.d/n` in decimal without leading zeros; nothing else.
+/// Parses `a.b.c.d` or `a.b.c.d/n` in decimal without leading zeros.
 fn parse(text: &str) -> Result<Notation, AddressFault> {
     let malformed = |why: &str| {
         AddressFault::new(
-            ViolationReason::Malformed,
+            FaultReason::Malformed,
             format!(
-                "{} {why}; write an IPv4 address such as 203.0.113.7, or a range such as 198.51.100.0/24",
-                quoted(text)
+                "{why}; write an IPv4 address such as 203.0.113.7, or a range such as 198.51.100.0/24"
             ),
         )
     };
@@ -298,11 +324,11 @@ fn parse(text: &str) -> Result<Notation, AddressFault> {
         return Err(malformed("is empty"));
     }
     if text.chars().any(char::is_whitespace) {
-        return Err(malformed("holds white space"));
+        return Err(malformed("contains white space"));
     }
     if let Some((before, after)) = text.split_once(':') {
         if address(before).is_ok() && after.bytes().all(|b| b.is_ascii_digit() || b == b'/') {
-            return Err(malformed("carries a port"));
+            return Err(malformed("has a port"));
         }
         let outside_zone = text.split('%').next().unwrap_or_default();
         return Err(
@@ -311,11 +337,8 @@ fn parse(text: &str) -> Result<Notation, AddressFault> {
                 .all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '/' | '[' | ']'))
             {
                 AddressFault::new(
-                    ViolationReason::OnlyIpv4,
-                    format!(
-                        "{} is IPv6; only IPv4 is supported, write the IPv4 address or range",
-                        quoted(text)
-                    ),
+                    FaultReason::OnlyIpv4,
+                    "is IPv6; only IPv4 is supported, write the IPv4 address or range".to_owned(),
                 )
             } else {
                 malformed("is not an address (no URLs, names or ports)")
@@ -323,7 +346,7 @@ fn parse(text: &str) -> Result<Notation, AddressFault> {
         );
     }
     if text.contains('%') {
-        return Err(malformed("carries a zone id"));
+        return Err(malformed("has a zone id"));
     }
     let (address_text, length_text) = match text.split_once('/') {
         Some((address_text, length_text)) => (address_text, Some(length_text)),

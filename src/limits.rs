@@ -1,0 +1,47 @@
+//! Limits of policies, of a vault and of its proxies: numbers only. The CRD's schema, validation and resolution use them.
+
+/// Largest number of address blocks of a vault with `denial: Drop`, after adjacent blocks are joined. More are slow in
+/// every network plugin, and the object comes near the size that the API server refuses.
+pub const MAX_DROP_BLOCKS: usize = 2_000;
+
+/// Largest number of addresses and ranges in one set of a firewall: Envoy rejects an address trie with more.
+pub const MAX_RANGES: usize = 262_144;
+
+/// Largest number of proxies of one vault.
+pub const MAX_PROXY_REPLICAS: u8 = 100;
+
+/// Largest number of annotations of the Service in front of the proxies.
+pub const MAX_SERVICE_ANNOTATIONS: usize = 50;
+
+/// Longest value of such an annotation, in bytes. [`MAX_SERVICE_ANNOTATIONS`] of this length stay below the API server's
+/// limit of 256 KiB for all annotations of an object.
+pub const MAX_ANNOTATION_LENGTH: usize = 4096;
+
+/// Largest number of rules in each list of one policy, as this installation allows.
+///
+/// An installation can set lower or higher limits than the default, up to the ceilings. The CRD's schema has the ceilings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest number of entries of `spec.virtualNetworkRules`.
+    pub virtual_network_rules: usize,
+    /// Largest number of entries of `spec.ipRules`.
+    pub ip_rules: usize,
+}
+
+impl Limits {
+    /// Default of either list, the limit that Azure documents for Key Vault.
+    pub const DEFAULT: usize = 127;
+    /// Highest limit of virtual-network rules that an installation can set.
+    pub const VIRTUAL_NETWORK_RULES_CEILING: usize = 200;
+    /// Highest limit of IP rules that an installation can set.
+    pub const IP_RULES_CEILING: usize = 1000;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            virtual_network_rules: Self::DEFAULT,
+            ip_rules: Self::DEFAULT,
+        }
+    }
+}
