@@ -28,7 +28,7 @@ enum Source {
 
 /// Sets the time of a [`Clock::settable`].
 #[derive(Clone, Debug)]
-pub struct Hands(Arc<watch::Sender<Timestamp>>);
+pub struct ClockControl(Arc<watch::Sender<Timestamp>>);
 
 impl Clock {
     /// The system's clock.
@@ -36,10 +36,10 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still until its hands are moved.
-    pub fn settable(start: Timestamp) -> (Self, Hands) {
+    /// A clock that stands still until its control are moved.
+    pub fn settable(start: Timestamp) -> (Self, ClockControl) {
         let time = Arc::new(watch::Sender::new(start));
-        (Self(Source::Set(Arc::clone(&time))), Hands(time))
+        (Self(Source::Set(Arc::clone(&time))), ClockControl(time))
     }
 
     /// The time.
@@ -80,7 +80,7 @@ impl Clock {
     }
 }
 
-impl Hands {
+impl ClockControl {
     /// Moves the time on.
     pub fn advance(&self, duration: Duration) {
         self.0.send_modify(|now| *now = after(*now, duration));
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_set_clock_waits_for_its_hands() {
-        let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);
+        let (clock, control) = Clock::settable(Timestamp::UNIX_EPOCH);
         let hour = Duration::from_hours(1);
         let sleeping = tokio::spawn({
             let clock = clock.clone();
@@ -111,7 +111,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!sleeping.is_finished());
-        hands.advance(hour);
+        control.advance(hour);
         sleeping.await.unwrap();
         assert_eq!(clock.now(), after(Timestamp::UNIX_EPOCH, hour));
     }

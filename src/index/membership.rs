@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use super::{Labels, NamespaceFact, ObjectName, PodFact};
-use crate::policy::{GroupMembers, GroupSelector, NamespaceStanding, PodMembership, VaultId};
+use crate::policy::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, VaultId};
 
 /// Handle of a group; never used again after the group is gone.
 type GroupId = u64;
@@ -132,7 +132,7 @@ impl Membership {
         let mut groups = BTreeSet::new();
         for (id, group) in &mut self.groups {
             let before = group.members.missing_opt_in();
-            if group.set_namespace(name, labels.as_ref()) == NamespaceStanding::In {
+            if group.set_namespace(name, labels.as_ref()) == NamespaceMembership::In {
                 groups.insert(*id);
             }
             if group.members.missing_opt_in() != before {
@@ -333,7 +333,7 @@ impl Membership {
         };
         let mut addresses = BTreeSet::new();
         for (name, namespace) in candidates(&mut self.namespaces, selector) {
-            if group.set_namespace(name, namespace.labels.as_ref()) != NamespaceStanding::In {
+            if group.set_namespace(name, namespace.labels.as_ref()) != NamespaceMembership::In {
                 continue;
             }
             namespace.groups.insert(id);
@@ -392,19 +392,19 @@ fn candidates<'a>(
 
 impl Group {
     /// Takes note of a namespace's labels; without labels, or with others than selected, it is in no list.
-    fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) -> NamespaceStanding {
-        let standing = labels.map_or(NamespaceStanding::Out, |labels| {
-            self.selector.namespace_standing(labels)
+    fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) -> NamespaceMembership {
+        let standing = labels.map_or(NamespaceMembership::Out, |labels| {
+            self.selector.namespace_membership(labels)
         });
         set(
             &mut self.members.namespaces,
             name,
-            standing == NamespaceStanding::In,
+            standing == NamespaceMembership::In,
         );
         set(
             &mut self.members.not_opted_in,
             name,
-            standing == NamespaceStanding::NotOptedIn,
+            standing == NamespaceMembership::NotOptedIn,
         );
         standing
     }

@@ -15,7 +15,7 @@ const LONGEST_CHAIN: usize = 20;
 /// address is a proxy's, the leftmost. Lines are read as one, empty lines are passed over. Where there is no line, where
 /// an entry is not an address (empty, with a port, in brackets, in short notation) before the search has ended, and
 /// where there are more than 20 entries, the peer counts: then nobody knows the client, and no IP rule holds
-/// (see [`nobody_knows`]).
+/// (see [`is_unknown`]).
 pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str]) -> IpAddr {
     let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
         return peer;
@@ -48,7 +48,7 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
 ///
 /// Such a client is in no IP rule. Otherwise a caller from anywhere, by a header too long to be read, would pass as the
 /// proxy, whose address may well be in an office's range.
-pub fn nobody_knows(source: &ClientAddressSource, client: IpAddr) -> bool {
+pub fn is_unknown(source: &ClientAddressSource, client: IpAddr) -> bool {
     match source {
         ClientAddressSource::Direct => false,
         ClientAddressSource::XForwardedFor { trusted_proxies } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::client_address::{ipv4, nobody_knows};
+use super::client_address::{ipv4, is_unknown};
 use super::{AddressRules, DefaultAction, Firewall, ManagementAccess};
 use crate::vault_api::{Operations, Plane, Request, Table, classify};
 
@@ -205,7 +205,7 @@ pub fn decide(
             operations,
         );
     }
-    if nobody_knows(&firewall.client_address, caller.client) {
+    if is_unknown(&firewall.client_address, caller.client) {
         let proxy = caller.client;
         trace.note(
             "ipRules",

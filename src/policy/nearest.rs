@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 
 use super::client_address::ipv4;
 use super::{
-    Caller, GroupSelector, NamespaceStanding, NetworkRule, NetworkRuleSource, PodGroup,
+    Caller, GroupSelector, NamespaceMembership, NetworkRule, NetworkRuleSource, PodGroup,
     SubnetMembers, ValidatedPolicy, VirtualNetworks,
 };
 use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
@@ -39,12 +39,12 @@ pub struct Nearest {
     /// Full name of the rule.
     pub rule: Arc<str>,
     /// What it lacks to let the caller in.
-    pub lack: Lack,
+    pub mismatch: Mismatch,
 }
 
 /// What a rule lacks to let the caller in; the nearest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum Mismatch {
     /// It selects the pod, but the pod's namespace has not opted in.
     OptIn {
         /// The namespace.
@@ -75,7 +75,7 @@ pub enum Lack {
     },
 }
 
-impl Lack {
+impl Mismatch {
     /// The smallest is the nearest.
     fn distance(&self) -> (u8, u32) {
         match self {
@@ -87,7 +87,7 @@ impl Lack {
     }
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OptIn { namespace } => write!(
@@ -131,35 +131,35 @@ pub fn nearest(
         found.extend(policy.virtual_network_rules.iter().filter_map(|rule| {
             Some(Nearest {
                 rule: rule.rule.clone(),
-                lack: lack_of(rule, own_namespace, virtual_networks, caller.peer, pod)?,
+                mismatch: mismatch_of(rule, own_namespace, virtual_networks, caller.peer, pod)?,
             })
         }));
         found.extend(policy.ip_rules.iter().filter_map(|rule| {
             let (client, prefix) = (ipv4(caller.client)?, rule.prefix);
             (shared_bits(client, prefix) >= NEAR_BITS).then(|| Nearest {
                 rule: rule.rule.clone(),
-                lack: Lack::Range { client, prefix },
+                mismatch: Mismatch::Range { client, prefix },
             })
         }));
     }
     // `min_by_key` keeps the first of equals.
     found
         .into_iter()
-        .min_by_key(|nearest| nearest.lack.distance())
+        .min_by_key(|nearest| nearest.mismatch.distance())
 }
 
-fn lack_of(
+fn mismatch_of(
     rule: &NetworkRule,
     own_namespace: &str,
     virtual_networks: &VirtualNetworks,
     peer: IpAddr,
     pod: Option<PodLabels<'_>>,
-) -> Option<Lack> {
+) -> Option<Mismatch> {
     let needs_opt_in = !rule.ignore_missing_service_endpoint;
     let (virtual_network, subnet) = match &rule.source {
         NetworkRuleSource::Pods(group) => {
             let selector = GroupSelector::of_rule(group, own_namespace, needs_opt_in);
-            return lack_of_pods(&selector, group, pod?);
+            return mismatch_of_pods(&selector, group, pod?);
         }
         NetworkRuleSource::Subnet {
             virtual_network,
@@ -169,34 +169,39 @@ fn lack_of(
     let network = virtual_networks.get(virtual_network)?;
     let found = network.subnets.iter().find(|other| other.name == *subnet)?;
     let closed = needs_opt_in && !found.service_endpoint;
-    let (is_member, lack) = match &found.members {
+    let (is_member, mismatch) = match &found.members {
         SubnetMembers::Prefixes(prefixes) => {
             let peer = ipv4(peer)?;
             (prefixes.iter().any(|prefix| prefix.contains(&peer)), None)
         }
         SubnetMembers::Pods(group) => {
             let (selector, pod) = (GroupSelector::of_subnet(group), pod?);
-            let standing = selector.namespace_standing(pod.namespace_labels?);
-            let is_member = standing == NamespaceStanding::In && selector.pods.matches(pod.labels);
-            (is_member, lack_of_pods(&selector, group, pod))
+            let standing = selector.namespace_membership(pod.namespace_labels?);
+            let is_member =
+                standing == NamespaceMembership::In && selector.pods.matches(pod.labels);
+            (is_member, mismatch_of_pods(&selector, group, pod))
         }
     };
     match (is_member, closed) {
-        (true, true) => Some(Lack::ServiceEndpoint {
+        (true, true) => Some(Mismatch::ServiceEndpoint {
             virtual_network: virtual_network.clone(),
             subnet: subnet.clone(),
         }),
-        (false, false) => lack,
+        (false, false) => mismatch,
         _ => None,
     }
 }
 
-fn lack_of_pods(selector: &GroupSelector, group: &PodGroup, pod: PodLabels<'_>) -> Option<Lack> {
+fn mismatch_of_pods(
+    selector: &GroupSelector,
+    group: &PodGroup,
+    pod: PodLabels<'_>,
+) -> Option<Mismatch> {
     let namespace = pod.namespace.to_owned();
-    let standing = selector.namespace_standing(pod.namespace_labels?);
+    let standing = selector.namespace_membership(pod.namespace_labels?);
     match (standing, selector.pods.matches(pod.labels)) {
-        (NamespaceStanding::NotOptedIn, true) => Some(Lack::OptIn { namespace }),
-        (NamespaceStanding::In, false) => Some(Lack::PodLabels {
+        (NamespaceMembership::NotOptedIn, true) => Some(Mismatch::OptIn { namespace }),
+        (NamespaceMembership::In, false) => Some(Mismatch::PodLabels {
             namespace,
             selector: selected(group),
             labels: labels(pod.labels),

@@ -20,7 +20,7 @@ pub struct GroupSelector {
 
 /// What a namespace is to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamespaceStanding {
+pub enum NamespaceMembership {
     /// Its pods can be members.
     In,
     /// It is selected, but has not opted in.
@@ -50,16 +50,16 @@ impl GroupSelector {
     }
 
     /// What a namespace with `labels` is to the group.
-    pub fn namespace_standing(&self, labels: &BTreeMap<String, String>) -> NamespaceStanding {
+    pub fn namespace_membership(&self, labels: &BTreeMap<String, String>) -> NamespaceMembership {
         let opted_in = || {
             labels
                 .get(SERVICE_ENDPOINT_LABEL)
                 .is_some_and(|value| value == SERVICE_ENDPOINT_ENABLED)
         };
         match self.namespaces.matches(labels) {
-            false => NamespaceStanding::Out,
-            true if self.opt_in && !opted_in() => NamespaceStanding::NotOptedIn,
-            true => NamespaceStanding::In,
+            false => NamespaceMembership::Out,
+            true if self.opt_in && !opted_in() => NamespaceMembership::NotOptedIn,
+            true => NamespaceMembership::In,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::client_address::ipv4;
 use super::{
-    Caller, Decision, Firewall, Lack, Listener, ManagementAccess, Nearest, PlaneRule, PodLabels,
-    Reason, Verdict, plane_rule,
+    Caller, Decision, Firewall, Listener, ManagementAccess, Mismatch, Nearest, PlaneRule,
+    PodLabels, Reason, Verdict, plane_rule,
 };
 use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 use crate::vault_api::Plane;
@@ -59,12 +59,12 @@ fn by_firewall(denied: &Denied<'_>) -> String {
     let Some(owner) = owner(denied.firewall) else {
         return nobody(denied.firewall);
     };
-    let request = match denied.nearest.map(|nearest| &nearest.lack) {
-        Some(Lack::OptIn { namespace }) => format!(
+    let request = match denied.nearest.map(|nearest| &nearest.mismatch) {
+        Some(Mismatch::OptIn { namespace }) => format!(
             "a cluster admin to label namespace {namespace} {}: the nearest rule lacks nothing else",
             opt_in_label()
         ),
-        Some(Lack::ServiceEndpoint {
+        Some(Mismatch::ServiceEndpoint {
             virtual_network,
             subnet,
         }) => format!(

@@ -323,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_that_cannot_be_issued_is_tried_again_soon() {
         let now = Timestamp::now();
-        let (clock, hands) = Clock::settable(now);
+        let (clock, control) = Clock::settable(now);
         let first = Authority::generate(now).unwrap();
         let issued = Arc::new(credentials(&first, &[], &clock).unwrap());
         let (authority, followed) = watch::channel(Arc::new(first));
@@ -346,7 +346,7 @@ mod tests {
         assert!(!receiver.has_changed().unwrap());
         // The task may begin to wait a little later than this.
         while !receiver.has_changed().unwrap() {
-            hands.advance(RETRY);
+            control.advance(RETRY);
             tokio::task::yield_now().await;
             assert!(clock.now() < crate::clock::after(now, LOOK));
         }

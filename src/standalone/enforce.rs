@@ -255,17 +255,17 @@ fn say(resolved: &VaultResolution) {
             resolution.firewall.vault
         );
     }
-    let remarks = resolution
+    let diagnostics = resolution
         .unresolved
         .iter()
         .chain(&resolution.conflicts)
         .chain(&resolution.warnings);
-    for remark in remarks {
+    for diagnostic in diagnostics {
         tracing::warn!(
             "policy {}: {}: {}",
-            remark.policy,
-            remark.field,
-            remark.message
+            diagnostic.policy,
+            diagnostic.field,
+            diagnostic.message
         );
     }
 }

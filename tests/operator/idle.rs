@@ -27,7 +27,7 @@ fn writes(sandbox: &Sandbox) -> (usize, Vec<AuditRecord>) {
 #[test]
 fn an_idle_hour_writes_nothing_but_the_lease() {
     let sandbox = Sandbox::new();
-    let (clock, hands) = Clock::settable(Timestamp::now());
+    let (clock, control) = Clock::settable(Timestamp::now());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // A long lease, because each of its renewals takes real time.
     let timing = Timing::of_duration(Duration::from_mins(10));
@@ -71,7 +71,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     let begin = Timestamp::now();
     // Time goes on when the lease was renewed at the moment before.
     for _ in 0..HOUR.as_secs() / timing.retry().as_secs() {
-        hands.advance(timing.retry());
+        control.advance(timing.retry());
         renewed = soon("the lease is renewed", || {
             assert!(!operator.is_finished(), "the operator ended");
             let count = writes(&sandbox).0;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::step;
 use crate::index::PodFact;
 use crate::policy::{
-    Decision, DefaultAction, Listener, ManagementAccess, Nearest, Reason, Remark, Resolution, Step,
-    VaultId, Verdict,
+    Decision, DefaultAction, Diagnostic, Listener, ManagementAccess, Nearest, Reason, Resolution,
+    Step, VaultId, Verdict,
 };
 use crate::vault_api::Plane;
 
@@ -105,7 +105,7 @@ impl Explanation {
 
     fn nearest_text(&self) -> Option<String> {
         let nearest = self.nearest.as_ref()?;
-        Some(format!("{}, but {}", nearest.rule, nearest.lack))
+        Some(format!("{}, but {}", nearest.rule, nearest.mismatch))
     }
 }
 
@@ -150,17 +150,20 @@ pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step
             ),
         )
     });
-    let remark = |name: &'static str, remark: &Remark| {
+    let diagnostic = |name: &'static str, diagnostic: &Diagnostic| {
         step(
             name,
-            format!("{}: {}: {}", remark.policy, remark.field, remark.message),
+            format!(
+                "{}: {}: {}",
+                diagnostic.policy, diagnostic.field, diagnostic.message
+            ),
         )
     };
     let unresolved = resolution.unresolved.iter();
     let warnings = resolution.warnings.iter();
     refused
-        .chain(unresolved.map(move |found| remark("unresolvedRule", found)))
-        .chain(warnings.map(move |found| remark("warning", found)))
+        .chain(unresolved.map(move |found| diagnostic("unresolvedRule", found)))
+        .chain(warnings.map(move |found| diagnostic("warning", found)))
 }
 
 /// Who connects.

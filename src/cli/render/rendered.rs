@@ -70,16 +70,16 @@ impl RenderedVault {
             namespace,
             service: name,
         } = &firewall.vault;
-        let remarks = resolution
+        let diagnostics = resolution
             .unresolved
             .iter()
             .chain(&resolution.conflicts)
             .chain(&resolution.warnings);
-        let mut warnings: Vec<String> = remarks
-            .map(|remark| {
+        let mut warnings: Vec<String> = diagnostics
+            .map(|diagnostic| {
                 format!(
                     "policy {}: {}: {}",
-                    remark.policy, remark.field, remark.message
+                    diagnostic.policy, diagnostic.field, diagnostic.message
                 )
             })
             .collect();

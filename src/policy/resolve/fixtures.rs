@@ -18,7 +18,7 @@ use super::{Inputs, Resolution, VirtualNetworks, referenced_groups, resolve};
 use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AddressRule, AddressRules, ClientAddressSource, DefaultAction, Denial,
-    GroupMembers, GroupSelector, ManagementAccess, NamespaceStanding, NetworkRule,
+    GroupMembers, GroupSelector, ManagementAccess, NamespaceMembership, NetworkRule,
     NetworkRuleSource, PodGroup, PodMembership, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
     ValidatedVirtualNetwork, VaultApi, VaultId,
 };
@@ -171,10 +171,10 @@ impl PlainMembership {
     pub(crate) fn members(&self, group: &GroupSelector) -> GroupMembers {
         let mut members = GroupMembers::default();
         for (name, labels) in &self.namespaces {
-            match group.namespace_standing(labels) {
-                NamespaceStanding::In => members.namespaces.insert(name.clone()),
-                NamespaceStanding::NotOptedIn => members.not_opted_in.insert(name.clone()),
-                NamespaceStanding::Out => false,
+            match group.namespace_membership(labels) {
+                NamespaceMembership::In => members.namespaces.insert(name.clone()),
+                NamespaceMembership::NotOptedIn => members.not_opted_in.insert(name.clone()),
+                NamespaceMembership::Out => false,
             };
         }
         let mut inside: HashMap<Ipv4Addr, Vec<bool>> = HashMap::new();

@@ -33,11 +33,11 @@ pub struct Resolution {
     /// Policies that are not accepted; they open nothing.
     pub refused: Vec<RefusedPolicy>,
     /// Rules that open nothing because of what they refer to (`ResolvedRefs=False`), of refused policies too.
-    pub unresolved: Vec<Remark>,
+    pub unresolved: Vec<Diagnostic>,
     /// Settings that another policy decides (`Conflicted=True`).
-    pub conflicts: Vec<Remark>,
+    pub conflicts: Vec<Diagnostic>,
     /// What else its owner should know; nothing is refused for it.
-    pub warnings: Vec<Remark>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// A policy that is not accepted, though it is valid by itself.
@@ -52,7 +52,7 @@ pub struct RefusedPolicy {
 /// Why an owner is told something. Written in `CamelCase`, as reasons of Kubernetes conditions are. Of those in
 /// [`Resolution::unresolved`] the gravest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RemarkReason {
+pub enum DiagnosticReason {
     /// A rule names a `VirtualNetwork` that does not exist, or is invalid and never was valid.
     VirtualNetworkNotFound,
     /// A rule names a subnet that its `VirtualNetwork` does not have.
@@ -71,11 +71,11 @@ pub enum RemarkReason {
 
 /// A word to the owner of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
+pub struct Diagnostic {
     /// Name of the policy.
     pub policy: String,
     /// Why, for programs.
-    pub reason: RemarkReason,
+    pub reason: DiagnosticReason,
     /// Field path in it.
     pub field: String,
     /// What is so, and what to do.
@@ -169,13 +169,13 @@ fn denied_by(policies: &[&ValidatedPolicy], unreadable: &[String]) -> Option<Str
 }
 
 /// A word to those that say `Allow` in vain.
-fn overruled(accepted: &[&ValidatedPolicy], cause: &str) -> impl Iterator<Item = Remark> {
+fn overruled(accepted: &[&ValidatedPolicy], cause: &str) -> impl Iterator<Item = Diagnostic> {
     let allowing = accepted
         .iter()
         .filter(|policy| policy.default_action == DefaultAction::Allow);
-    allowing.map(move |policy| Remark {
+    allowing.map(move |policy| Diagnostic {
         policy: policy.name.clone(),
-        reason: RemarkReason::DefaultActionOverruled,
+        reason: DiagnosticReason::DefaultActionOverruled,
         field: "spec.defaultAction".to_owned(),
         message: format!("`Allow` is not in force because {cause}; the stricter one wins"),
     })

@@ -1,6 +1,6 @@
 //! Settings of a firewall that come from one policy, the oldest accepted one, and the word to those that differ.
 
-use super::{Remark, RemarkReason};
+use super::{Diagnostic, DiagnosticReason};
 use crate::policy::{Firewall, ValidatedPolicy};
 
 /// Puts the settings of `oldest` into `firewall`.
@@ -17,7 +17,7 @@ pub(super) fn take(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
 
 /// Settings of the younger policies that differ from the oldest one's. An empty list of engines or namespaces, and a
 /// setting of the proxies that is left out, says nothing, so a policy that only adds a rule need not repeat them.
-pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
+pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
     let Some((oldest, younger)) = oldest_first.split_first() else {
         return Vec::new();
     };
@@ -71,9 +71,9 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Remark> {
                     && policy.proxy.upstream_tls != oldest.proxy.upstream_tls,
             ),
         ];
-        conflicts.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| Remark {
+        conflicts.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| Diagnostic {
             policy: policy.name.clone(),
-            reason: RemarkReason::SettingsDiffer,
+            reason: DiagnosticReason::SettingsDiffer,
             field: field.to_owned(),
             message: format!(
                 "is not in force: it differs from the policy `{}`, the oldest of this vault, which decides it; \

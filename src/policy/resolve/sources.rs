@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
-use super::{Inputs, Remark, RemarkReason, VirtualNetworks};
+use super::{Diagnostic, DiagnosticReason, Inputs, VirtualNetworks};
 use crate::policy::{
     AddressRules, GroupMembers, GroupSelector, NetworkRule, NetworkRuleSource, Peer, PodMembership,
     Selector, SubnetMembers, ValidatedPolicy,
@@ -32,8 +32,8 @@ impl<'a> PolicySources<'a> {
     pub(super) fn find<M: PodMembership>(
         policy: &'a ValidatedPolicy,
         inputs: &Inputs<'a, M>,
-        unresolved: &mut Vec<Remark>,
-        warnings: &mut Vec<Remark>,
+        unresolved: &mut Vec<Diagnostic>,
+        warnings: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut virtual_networks = Vec::new();
         for rule in &policy.virtual_network_rules {
@@ -44,7 +44,7 @@ impl<'a> PolicySources<'a> {
                     group,
                 },
                 Err(missing) => {
-                    unresolved.push(missing.remark(policy, rule));
+                    unresolved.push(missing.diagnostic(policy, rule));
                     Source::Nobody
                 }
             };
@@ -55,7 +55,7 @@ impl<'a> PolicySources<'a> {
             {
                 warnings.extend(contested(policy, rule, members));
                 if let Some(namespaces) = members.missing_opt_in() {
-                    unresolved.push(Missing::OptIn(namespaces).remark(policy, rule));
+                    unresolved.push(Missing::OptIn(namespaces).diagnostic(policy, rule));
                 }
             }
             virtual_networks.push((&rule.rule, source));
@@ -120,10 +120,10 @@ enum Missing<'a> {
 }
 
 impl Missing<'_> {
-    fn remark(&self, policy: &ValidatedPolicy, rule: &NetworkRule) -> Remark {
+    fn diagnostic(&self, policy: &ValidatedPolicy, rule: &NetworkRule) -> Diagnostic {
         let (reason, member, message) = match self {
             Self::VirtualNetwork(name) => (
-                RemarkReason::VirtualNetworkNotFound,
+                DiagnosticReason::VirtualNetworkNotFound,
                 "subnet.virtualNetwork",
                 format!(
                     "there is no valid VirtualNetwork `{name}`, so this rule lets nobody in; create it or correct \
@@ -134,7 +134,7 @@ impl Missing<'_> {
                 virtual_network,
                 subnet,
             } => (
-                RemarkReason::SubnetNotFound,
+                DiagnosticReason::SubnetNotFound,
                 "subnet.name",
                 format!(
                     "VirtualNetwork `{virtual_network}` has no subnet `{subnet}`, so this rule lets nobody in; \
@@ -145,7 +145,7 @@ impl Missing<'_> {
                 virtual_network,
                 subnet,
             } => (
-                RemarkReason::ServiceEndpointMissing,
+                DiagnosticReason::ServiceEndpointMissing,
                 "subnet",
                 format!(
                     "the owner of subnet `{virtual_network}/{subnet}` has not enabled the Vault service endpoint, so \
@@ -153,7 +153,7 @@ impl Missing<'_> {
                 ),
             ),
             Self::OptIn(namespaces) => (
-                RemarkReason::NotOptedIn,
+                DiagnosticReason::NotOptedIn,
                 "pods",
                 format!(
                     "no namespace that this rule selects ({namespaces}) has opted in, so it lets nobody in; ask the \
@@ -161,7 +161,7 @@ impl Missing<'_> {
                 ),
             ),
         };
-        Remark {
+        Diagnostic {
             policy: policy.name.clone(),
             reason,
             field: format!("{}.{member}", rule.field),
@@ -241,15 +241,15 @@ fn contested(
     policy: &ValidatedPolicy,
     rule: &NetworkRule,
     members: &GroupMembers,
-) -> Option<Remark> {
+) -> Option<Diagnostic> {
     let first = members.contested.first()?;
     let others = match members.contested.len() - 1 {
         0 => String::new(),
         others => format!(" and {others} more"),
     };
-    Some(Remark {
+    Some(Diagnostic {
         policy: policy.name.clone(),
-        reason: RemarkReason::AddressContested,
+        reason: DiagnosticReason::AddressContested,
         field: rule.field.clone(),
         message: format!(
             "address {first}{others} is claimed by several pods of which this rule selects only some, so it is not \

@@ -5,7 +5,7 @@ use super::{PolicySeen, TargetProblem, VaultSeen, of_policy, text};
 use crate::api::MESSAGE_LENGTH;
 use crate::compile::ProtectedServiceError;
 use crate::compile::kubernetes::fleet::BOOTSTRAP_FOLDER;
-use crate::policy::{Remark, VaultId};
+use crate::policy::{Diagnostic, VaultId};
 use crate::xds::{Rejection, State};
 
 /// One condition's reason and message.
@@ -115,9 +115,9 @@ impl Finding<'_> {
     }
 
     fn resolved_refs(&self) -> (Reason, String) {
-        let unresolved: Vec<&Remark> = self.unresolved().collect();
+        let unresolved: Vec<&Diagnostic> = self.unresolved().collect();
         let target = self.target_problem();
-        let gravest = unresolved.iter().map(|remark| remark.reason).min();
+        let gravest = unresolved.iter().map(|diagnostic| diagnostic.reason).min();
         let reason = target.as_ref().map(|(reason, _)| *reason);
         let reason = reason.or_else(|| gravest.and_then(Reason::of_unresolved));
         let Some(reason) = reason else {
@@ -344,7 +344,7 @@ impl Finding<'_> {
         }
     }
 
-    fn unresolved(&self) -> impl Iterator<Item = &Remark> {
+    fn unresolved(&self) -> impl Iterator<Item = &Diagnostic> {
         let unresolved = self
             .vault
             .resolution
@@ -417,8 +417,8 @@ fn names(policies: &[String], policy: &str) -> bool {
     policies.iter().any(|name| name == policy)
 }
 
-fn line(remark: &Remark) -> String {
-    format!("{}: {}", remark.field, remark.message)
+fn line(diagnostic: &Diagnostic) -> String {
+    format!("{}: {}", diagnostic.field, diagnostic.message)
 }
 
 /// `1 rule`, `2 rules`.

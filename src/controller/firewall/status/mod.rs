@@ -26,7 +26,7 @@ pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 use crate::api::{PolicyWarning, VAULT_LABEL, VaultNetworkPolicyStatus};
 use crate::compile::{ProtectedService, ProtectedServiceError};
 use crate::index::{ServiceFact, VaultResolution};
-use crate::policy::{Remark, Violation};
+use crate::policy::{Diagnostic, Violation};
 use crate::xds;
 
 /// Most warnings of one status; the last one says how many more there are.
@@ -252,14 +252,16 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
              Secret with the authority of the vault's certificate",
         ));
     }
-    let remarks = vault
+    let diagnostics = vault
         .resolution
         .map_or(&[][..], |seen| &seen.resolution.warnings);
-    warnings.extend(of_policy(remarks, policy.name).map(|remark| PolicyWarning {
-        reason: format!("{:?}", remark.reason),
-        field: text::shortened(&remark.field, FIELD_LENGTH),
-        message: text::shortened(&remark.message, WARNING_LENGTH),
-    }));
+    warnings.extend(
+        of_policy(diagnostics, policy.name).map(|diagnostic| PolicyWarning {
+            reason: format!("{:?}", diagnostic.reason),
+            field: text::shortened(&diagnostic.field, FIELD_LENGTH),
+            message: text::shortened(&diagnostic.message, WARNING_LENGTH),
+        }),
+    );
     if warnings.len() > MOST_WARNINGS {
         let more = warnings.len() - (MOST_WARNINGS - 1);
         warnings.truncate(MOST_WARNINGS - 1);
@@ -286,8 +288,13 @@ fn plain_http_before(policy: &PolicySeen<'_>) -> PlainHttp {
     }
 }
 
-fn of_policy<'a>(remarks: &'a [Remark], policy: &'a str) -> impl Iterator<Item = &'a Remark> {
-    remarks.iter().filter(move |remark| remark.policy == policy)
+fn of_policy<'a>(
+    diagnostics: &'a [Diagnostic],
+    policy: &'a str,
+) -> impl Iterator<Item = &'a Diagnostic> {
+    diagnostics
+        .iter()
+        .filter(move |diagnostic| diagnostic.policy == policy)
 }
 
 fn number(count: usize) -> i64 {

@@ -1,7 +1,7 @@
 //! Every condition that the operator writes, and every reason that it can have. `docs/status.md` explains each; a test
 //! holds the two against each other.
 
-use crate::policy::RemarkReason;
+use crate::policy::DiagnosticReason;
 
 /// The conditions of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,15 +225,15 @@ impl Reason {
     }
 
     /// Why a rule opens nothing.
-    pub(crate) fn of_unresolved(reason: RemarkReason) -> Option<Self> {
+    pub(crate) fn of_unresolved(reason: DiagnosticReason) -> Option<Self> {
         match reason {
-            RemarkReason::VirtualNetworkNotFound => Some(Self::VirtualNetworkNotFound),
-            RemarkReason::SubnetNotFound => Some(Self::SubnetNotFound),
-            RemarkReason::ServiceEndpointMissing => Some(Self::ServiceEndpointMissing),
-            RemarkReason::NotOptedIn => Some(Self::NotOptedIn),
-            RemarkReason::SettingsDiffer
-            | RemarkReason::AddressContested
-            | RemarkReason::DefaultActionOverruled => None,
+            DiagnosticReason::VirtualNetworkNotFound => Some(Self::VirtualNetworkNotFound),
+            DiagnosticReason::SubnetNotFound => Some(Self::SubnetNotFound),
+            DiagnosticReason::ServiceEndpointMissing => Some(Self::ServiceEndpointMissing),
+            DiagnosticReason::NotOptedIn => Some(Self::NotOptedIn),
+            DiagnosticReason::SettingsDiffer
+            | DiagnosticReason::AddressContested
+            | DiagnosticReason::DefaultActionOverruled => None,
         }
     }
 }

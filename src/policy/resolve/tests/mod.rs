@@ -68,9 +68,9 @@ fn resolve_all(policies: &[ValidatedPolicy]) -> Resolution {
 }
 
 /// `policy field: first words`, for a table.
-fn remarks(remarks: &[Remark]) -> Vec<String> {
+fn diagnostics(diagnostics: &[Diagnostic]) -> Vec<String> {
     let words = |text: &str| text.split(',').next().unwrap_or_default().to_owned();
-    remarks
+    diagnostics
         .iter()
         .map(|r| format!("{} {}: {}", r.policy, r.field, words(&r.message)))
         .collect()
@@ -151,7 +151,7 @@ fn who_a_rule_lets_in() {
             .filter_map(|line| line.split(' ').next())
             .collect();
         assert_eq!(got, expected, "{case}");
-        let named = remarks(&resolution.unresolved).join("|");
+        let named = diagnostics(&resolution.unresolved).join("|");
         assert_eq!(
             named.strip_prefix("p ").unwrap_or_default(),
             unresolved,
@@ -271,7 +271,7 @@ fn an_address_that_is_claimed_twice_is_let_in_where_that_makes_no_difference() {
     assert_eq!(lines(&resolution.firewall.virtual_networks), [""; 0]);
     let expected = "p spec.virtualNetworkRules[0]: address 10.1.1.1 is claimed by several pods of which this rule \
                     selects only some";
-    assert_eq!(remarks(&resolution.warnings), [expected]);
+    assert_eq!(diagnostics(&resolution.warnings), [expected]);
 
     let resolution = resolve(all);
     assert!(resolution.firewall.virtual_networks.find(taken).is_some());

@@ -301,15 +301,15 @@ fn a_write_without_an_answer_is_looked_up_before_the_next() {
 
 #[test]
 fn a_term_that_was_said_to_be_over_stays_over() {
-    let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);
+    let (clock, control) = Clock::settable(Timestamp::UNIX_EPOCH);
     let term = Term::new(clock, seconds(10), Timing::default());
     let other = term.clone();
     assert_eq!(term.still_valid(), Ok(()));
-    hands.advance(seconds(9));
+    control.advance(seconds(9));
     term.renewed(seconds(12));
-    hands.advance(seconds(2));
+    control.advance(seconds(2));
     assert_eq!(other.still_valid(), Ok(()));
-    hands.advance(seconds(1));
+    control.advance(seconds(1));
     assert_eq!(term.still_valid(), Err(Lost::Expired(seconds(10))));
     term.renewed(seconds(20));
     assert_eq!(other.still_valid(), Err(Lost::Expired(seconds(10))));

@@ -330,11 +330,11 @@ fn counts_and_addresses() {
 
 #[test]
 fn warnings() {
-    use crate::policy::RemarkReason;
+    use crate::policy::DiagnosticReason;
     for (reason, name) in [
-        (RemarkReason::AddressContested, ADDRESS_CONTESTED),
+        (DiagnosticReason::AddressContested, ADDRESS_CONTESTED),
         (
-            RemarkReason::DefaultActionOverruled,
+            DiagnosticReason::DefaultActionOverruled,
             DEFAULT_ACTION_OVERRULED,
         ),
     ] {
