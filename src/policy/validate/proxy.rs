@@ -67,8 +67,7 @@ fn replicas(given: Option<i32>, findings: &mut Findings) -> Option<u8> {
             "spec.proxy.replicas",
             ViolationReason::Invalid,
             format!(
-                "{given} is out of range; write 1 to {}, or delete the policy to take the firewall away",
-                MAX_PROXY_REPLICAS
+                "{given} is out of range; write 1 to {MAX_PROXY_REPLICAS}, or delete the policy to remove the firewall"
             ),
         );
     }
