@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Kubernetes: a patch of a custom resource's /status ignores metadata.uid.
 # Expected: as for the object itself, a patch with the uid of a deleted object of the same name is refused.
-# Seen with Kubernetes 1.36.3 on 2026-11-30: merge patch and server-side apply of /status succeed and write to the new object. Only PUT refuses it.
+# Seen with Kubernetes 1.36.3 on 2026-11-30:
+# merge patch and server-side apply of /status succeed and write to the new object. Only PUT refuses it.
 # Consequence: a controller that writes status late must send the resourceVersion, or use PUT.
 . "$(dirname -- "$0")/lib.sh"
 

@@ -9,8 +9,18 @@ processes=()
 changed=0
 
 finish() {
-    for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
-    wait
+    local process at
+    # Clients stop before the servers that they were started after.
+    for ((at = ${#processes[@]} - 1; at >= 0; at--)); do
+        process=${processes[at]}
+        kill "$process" 2>/dev/null || continue
+        for _ in {1..50}; do
+            kill -0 "$process" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
     chmod -R u+w "$work" # Go makes its modules read-only
     rm -rf "$work"
 }
