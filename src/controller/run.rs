@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::part::Part;
 use super::{ControllerError, Options};
 use crate::controller::firewall::desired::FleetMaker;
-use crate::controller::firewall::state::{Book, Look};
+use crate::controller::firewall::state::{FirewallState, Scope};
 use crate::controller::firewall::writer::Writer;
 use crate::policy::VaultId;
 use crate::runtime::authority::{self, AuthorityStore};
@@ -77,13 +77,13 @@ pub async fn run(
     };
 
     let store = Arc::new(SnapshotStore::new());
-    let book = Arc::new(Book::default());
+    let firewall_state = Arc::new(FirewallState::default());
     let children = Children::watch(
         options.client.clone(),
-        Arc::clone(&book),
+        Arc::clone(&firewall_state),
         Arc::clone(&metrics),
     );
-    let (engine, mut synced) = engine(&options, &store, &book, &metrics, &health);
+    let (engine, mut synced) = engine(&options, &store, &firewall_state, &metrics, &health);
     tasks.add(&engine);
     tokio::select! {
         _ = synced.wait_for(|synced| *synced) => {}
@@ -101,7 +101,7 @@ pub async fn run(
     tasks.add(&tokio::spawn(rejections));
     tasks.add(&tokio::spawn(mark_changes(
         Arc::clone(&replicas),
-        Arc::clone(&book),
+        Arc::clone(&firewall_state),
         Arc::clone(&metrics),
     )));
 
@@ -113,7 +113,14 @@ pub async fn run(
     let (leader, leader_address) = watch::channel(None);
     let reporting = replicas::report(store, identity, leader_address, known.credentials.clone());
     tasks.add(&tokio::spawn(reporting));
-    let writer = writer(&options, known, book, children, replicas, &metrics);
+    let writer = writer(
+        &options,
+        known,
+        firewall_state,
+        children,
+        replicas,
+        &metrics,
+    );
     let part = Part {
         state,
         leader,
@@ -203,7 +210,7 @@ impl Known {
 fn engine(
     options: &Options,
     store: &Arc<SnapshotStore>,
-    book: &Arc<Book>,
+    firewall_state: &Arc<FirewallState>,
     metrics: &Arc<Metrics>,
     health: &Health,
 ) -> (JoinHandle<()>, watch::Receiver<bool>) {
@@ -212,7 +219,7 @@ fn engine(
         options.limits,
         options.local.clone(),
         Arc::clone(store),
-        Arc::clone(book),
+        Arc::clone(firewall_state),
         Arc::clone(metrics),
     );
     let synced = engine.synced();
@@ -269,7 +276,7 @@ fn campaign(options: &Options, identity: &str, stopped: &watch::Receiver<bool>) 
 fn writer(
     options: &Options,
     known: Known,
-    book: Arc<Book>,
+    firewall_state: Arc<FirewallState>,
     children: Arc<Children>,
     replicas: Arc<Replicas>,
     metrics: &Arc<Metrics>,
@@ -280,7 +287,7 @@ fn writer(
     };
     Writer {
         client: options.client.clone(),
-        book,
+        state: firewall_state,
         children,
         replicas,
         authority: known.authority,
@@ -315,7 +322,11 @@ async fn count_rejections(mut reports: broadcast::Receiver<Report>, metrics: Arc
 }
 
 /// Whatever a proxy says on any replica is a reason to look at its vault's status.
-async fn mark_changes(replicas: Arc<Replicas>, book: Arc<Book>, metrics: Arc<Metrics>) {
+async fn mark_changes(
+    replicas: Arc<Replicas>,
+    firewall_state: Arc<FirewallState>,
+    metrics: Arc<Metrics>,
+) {
     let mut changes = replicas.changes();
     let mut counted = HashMap::new();
     let (mut connected, mut programmed) = (0, 0);
@@ -336,7 +347,7 @@ async fn mark_changes(replicas: Arc<Replicas>, book: Arc<Book>, metrics: Arc<Met
                     namespace: namespace.to_owned(),
                     service: service.to_owned(),
                 };
-                book.mark(vault, Look::Status);
+                firewall_state.enqueue(vault, Scope::Status);
             }
         }
         metrics.proxies_connected.set(number(connected));

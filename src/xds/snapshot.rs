@@ -12,7 +12,7 @@ use super::resource::{Resource, ResourceType, content_version};
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     version: String,
-    stopgap: bool,
+    cold_start: bool,
     resources: BTreeMap<ResourceType, BTreeMap<String, Arc<Resource>>>,
 }
 
@@ -37,23 +37,23 @@ impl Snapshot {
         }
         Self {
             version: content_version(&parts),
-            stopgap: false,
+            cold_start: false,
             resources: by_type,
         }
     }
 
     /// The same, for proxies that have nothing: one that kept something from an earlier server keeps that.
     #[must_use]
-    pub fn as_stopgap(self) -> Self {
+    pub fn as_cold_start(self) -> Self {
         Self {
-            stopgap: true,
+            cold_start: true,
             ..self
         }
     }
 
     /// Whether it is only for proxies that have nothing.
-    pub fn is_stopgap(&self) -> bool {
-        self.stopgap
+    pub fn is_cold_start(&self) -> bool {
+        self.cold_start
     }
 
     /// Stands for the content of the whole: equal versions are equal snapshots, also across processes.

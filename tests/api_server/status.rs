@@ -45,7 +45,7 @@ fn wanted(
         ..xds::Status::default()
     };
     let seen = VaultSeen {
-        stopgap: false,
+        cold_start: false,
         resolution: resolution.as_ref(),
         target: target_of(index.service(&vault), 8200),
         terminating: false,

@@ -17,7 +17,7 @@ use super::LocalProxy;
 use crate::compile::envoy::{self, Proxy, Tls};
 use crate::compile::kubernetes::fleet;
 use crate::compile::{ProtectedService, ProxyPorts};
-use crate::controller::firewall::state::{Book, News, PolicyEntry, Target, VaultEntry};
+use crate::controller::firewall::state::{Delta, FirewallState, PolicyEntry, Target, VaultEntry};
 use crate::controller::firewall::status::TargetProblem;
 use crate::index::{Endpoints, Index, ObjectName, VaultResolution};
 use crate::limits::Limits;
@@ -45,7 +45,7 @@ pub(super) struct Engine {
     endpoints: Endpoints,
     local: BTreeMap<VaultId, LocalProxy>,
     store: Arc<SnapshotStore>,
-    book: Arc<Book>,
+    state: Arc<FirewallState>,
     metrics: Arc<Metrics>,
     not_listed: BTreeSet<Kind>,
     firewalls: HashMap<VaultId, Published>,
@@ -55,8 +55,8 @@ pub(super) struct Engine {
     networks: HashMap<String, String>,
     /// Vaults whose addresses may have changed.
     moved: BTreeSet<VaultId>,
-    /// What is not in the book yet.
-    news: News,
+    /// Changes that are not committed yet.
+    delta: Delta,
     synced: watch::Sender<bool>,
 }
 
@@ -74,7 +74,7 @@ impl Engine {
         limits: Limits,
         local: BTreeMap<VaultId, LocalProxy>,
         store: Arc<SnapshotStore>,
-        book: Arc<Book>,
+        state: Arc<FirewallState>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -82,14 +82,14 @@ impl Engine {
             endpoints: Endpoints::default(),
             local,
             store,
-            book,
+            state,
             metrics,
             not_listed: Kind::ALL.into_iter().collect(),
             firewalls: HashMap::new(),
             accepted: HashSet::new(),
             networks: HashMap::new(),
             moved: BTreeSet::new(),
-            news: News::default(),
+            delta: Delta::default(),
             synced: watch::Sender::new(false),
         }
     }
@@ -121,8 +121,8 @@ impl Engine {
             }
             if self.not_listed.is_empty() {
                 self.publish_changed(first);
-                self.book.enter(std::mem::take(&mut self.news));
-                let (accepted, refused) = self.book.count_policies();
+                self.state.commit(std::mem::take(&mut self.delta));
+                let (accepted, refused) = self.state.count_policies();
                 self.metrics.set_policies(accepted, refused);
                 self.synced.send_replace(true);
                 listed.met();
@@ -150,7 +150,7 @@ impl Engine {
             Fact::VirtualNetwork { name, uid, read } => self.virtual_network(&name, &uid, *read),
             Fact::Namespace { fact, phase } => {
                 let terminating = phase.as_deref() == Some(TERMINATING);
-                self.book.set_terminating(&fact.name, terminating);
+                self.state.set_terminating(&fact.name, terminating);
                 self.index.apply_namespace(fact);
             }
             Fact::Pod(pod) => self.index.apply_pod(pod),
@@ -165,7 +165,7 @@ impl Engine {
     fn gone(&mut self, kind: Kind, id: &ObjectName) {
         match kind {
             Kind::Policy => {
-                self.news.policies.insert(id.clone(), None);
+                self.delta.policies.insert(id.clone(), None);
                 self.index.delete_policy(id);
             }
             Kind::VirtualNetwork => {
@@ -173,7 +173,7 @@ impl Engine {
                 self.index.delete_virtual_network(&id.name);
             }
             Kind::Namespace => {
-                self.book.set_terminating(&id.name, false);
+                self.state.set_terminating(&id.name, false);
                 self.index.delete_namespace(&id.name);
             }
             Kind::Pod => self.index.delete_pod(id),
@@ -206,11 +206,11 @@ impl Engine {
         }
     }
 
-    /// The newest that is known of a policy, whether or not the book has it.
+    /// The newest that is known of a policy, committed or not.
     fn known(&self, id: &ObjectName) -> Option<Arc<StoredPolicy>> {
-        let entry = match self.news.policies.get(id) {
+        let entry = match self.delta.policies.get(id) {
             Some(news) => news.clone(),
-            None => self.book.policy(id),
+            None => self.state.policy(id),
         };
         entry.map(|entry| entry.stored)
     }
@@ -253,8 +253,8 @@ impl Engine {
         let entry = PolicyEntry {
             stored: Arc::new(stored),
         };
-        self.news.policies.insert(id, Some(entry));
-        self.news.marked.extend(vault.filter(|_| !same_object));
+        self.delta.policies.insert(id, Some(entry));
+        self.delta.queued.extend(vault.filter(|_| !same_object));
     }
 
     /// Publishes what changed. `seen` is when the first of the changes was seen.
@@ -278,7 +278,7 @@ impl Engine {
             // Proxies keep what they have until they are gone with the other objects of the vault.
             self.store.withdraw(&vault.to_string());
             self.firewalls.remove(vault);
-            self.news.vaults.insert(vault.clone(), None);
+            self.delta.vaults.insert(vault.clone(), None);
             tracing::info!(%vault, "no policy is left; its firewall is taken away");
             return;
         };
@@ -295,7 +295,7 @@ impl Engine {
         });
         let is_first =
             !resolved.resolution.accepted.is_empty() && self.accepted.insert(vault.clone());
-        let stopgap = !self.accepted.contains(vault);
+        let cold_start = !self.accepted.contains(vault);
         let is_new =
             is_first || was != Some((firewall, tls.clone())) || known.addresses != addresses;
         if is_new {
@@ -306,8 +306,8 @@ impl Engine {
             let endpoints = discovered.then(|| Resource::new(&envoy::endpoints(&addresses)));
             let endpoints = endpoints.into_iter().collect();
             let snapshot = known.compiler.snapshot(firewall, &proxy, endpoints);
-            let snapshot = if stopgap {
-                snapshot.as_stopgap()
+            let snapshot = if cold_start {
+                snapshot.as_cold_start()
             } else {
                 snapshot
             };
@@ -338,11 +338,11 @@ impl Engine {
             ports,
             target,
             version: known.version.clone(),
-            stopgap,
+            cold_start,
             policies: self.index.policies_of(vault),
             resolution,
         };
-        self.news.vaults.insert(vault.clone(), Some(entry));
+        self.delta.vaults.insert(vault.clone(), Some(entry));
     }
 
     fn target(&self, vault: &VaultId, port: u16) -> Target {

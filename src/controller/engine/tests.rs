@@ -1,4 +1,4 @@
-//! Events in, snapshots and book out.
+//! Events in; snapshots and state out.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn engine() -> Engine {
         Limits::default(),
         BTreeMap::new(),
         Arc::new(SnapshotStore::new()),
-        Arc::new(Book::default()),
+        Arc::new(FirewallState::default()),
         Arc::new(metrics),
     );
     for kind in Kind::ALL {
@@ -23,7 +23,7 @@ fn engine() -> Engine {
 
 fn publish(engine: &mut Engine) {
     engine.publish_changed(Instant::now());
-    engine.book.enter(std::mem::take(&mut engine.news));
+    engine.state.commit(std::mem::take(&mut engine.delta));
 }
 
 fn vault() -> VaultId {
@@ -69,12 +69,12 @@ fn id() -> ObjectName {
 
 /// How many addresses are let in by the newest snapshot's firewall, and whether that is for new proxies alone.
 fn in_force(engine: &Engine) -> (usize, bool) {
-    let entry = engine.book.vault(&vault()).unwrap();
+    let entry = engine.state.vault(&vault()).unwrap();
     let snapshot = engine.store.snapshot(&vault().to_string()).unwrap();
-    assert_eq!(entry.stopgap, snapshot.is_stopgap());
+    assert_eq!(entry.cold_start, snapshot.is_cold_start());
     assert_eq!(entry.version, snapshot.version());
     let firewall = &entry.resolution.resolution.firewall;
-    (firewall.ip_rules.len(), entry.stopgap)
+    (firewall.ip_rules.len(), entry.cold_start)
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn an_earlier_form_outlives_a_mistake_and_nothing_else() {
     assert_eq!(in_force(&engine), (0, false), "another policy");
     engine.take(Seen::Gone(Kind::Policy, id()));
     publish(&mut engine);
-    assert!(engine.book.vault(&vault()).is_none());
+    assert!(engine.state.vault(&vault()).is_none());
     engine.take(policy("c", 5, None));
     publish(&mut engine);
     assert_eq!(in_force(&engine), (0, false), "this process knows");
@@ -138,7 +138,7 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
     })))));
     let subnets = |engine: &mut Engine| {
         publish(engine);
-        let entry = engine.book.vault(&vault()).unwrap();
+        let entry = engine.state.vault(&vault()).unwrap();
         entry.resolution.resolution.firewall.virtual_networks.len()
     };
     assert_eq!(subnets(&mut engine), 1);
@@ -153,16 +153,16 @@ async fn a_written_status_is_not_forgotten_for_an_older_event() {
     let mut engine = engine();
     engine.take(policy("a", 5, Some(&[])));
     publish(&mut engine);
-    let known = engine.book.policy(&id()).unwrap().stored;
+    let known = engine.state.policy(&id()).unwrap().stored;
     let written = crate::api::VaultNetworkPolicyStatus {
         observed_generation: Some(1),
         ..Default::default()
     };
-    engine.book.status_written(&known, Some(written), 7);
+    engine.state.status_written(&known, Some(written), 7);
     // An event of before the write comes after it.
     engine.take(policy("a", 6, Some(&["203.0.113.1"])));
     publish(&mut engine);
-    let stored = engine.book.policy(&id()).unwrap().stored;
+    let stored = engine.state.policy(&id()).unwrap().stored;
     assert_eq!(stored.version, 7);
     assert_eq!(stored.status.as_ref().unwrap().observed_generation, Some(1));
     assert_eq!(in_force(&engine), (1, false), "and its rules count");
@@ -173,16 +173,16 @@ async fn accepted_policies_are_counted() {
     let mut engine = engine();
     engine.take(policy("a", 1, Some(&[])));
     publish(&mut engine);
-    assert_eq!(engine.book.count_policies(), (1, 0));
+    assert_eq!(engine.state.count_policies(), (1, 0));
     // Its earlier form stays in force; it is not what is stored.
     engine.take(policy("a", 2, None));
     publish(&mut engine);
     assert_eq!(in_force(&engine), (0, false));
-    assert_eq!(engine.book.count_policies(), (0, 1));
+    assert_eq!(engine.state.count_policies(), (0, 1));
     engine.take(policy("b", 3, None));
     publish(&mut engine);
-    assert_eq!(engine.book.count_policies(), (0, 1));
+    assert_eq!(engine.state.count_policies(), (0, 1));
     engine.take(Seen::Gone(Kind::Policy, id()));
     publish(&mut engine);
-    assert_eq!(engine.book.count_policies(), (0, 0));
+    assert_eq!(engine.state.count_policies(), (0, 0));
 }

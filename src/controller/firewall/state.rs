@@ -1,4 +1,5 @@
-//! What is known now of every policy and vault, for whoever writes: the engine enters, the writer reads.
+//! Current state of every policy and vault, and the queue of vaults to reconcile. The engine commits deltas, the writer
+//! reads. It makes no decision and calls no API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +13,10 @@ use crate::index::{ObjectName, VaultResolution};
 use crate::policy::{VaultId, Violation};
 use crate::runtime::watch::StoredPolicy;
 
-/// What a vault's Service says.
+/// Ports and selector of a vault's Service, or the reason why it cannot be protected.
 pub(crate) type Target = Result<ProtectedService, TargetProblem>;
 
-/// A policy, as far as writing its status needs it.
+/// A stored policy, as far as writing its status needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyEntry {
     pub(crate) stored: Arc<StoredPolicy>,
@@ -30,41 +31,42 @@ impl PolicyEntry {
     }
 }
 
-/// A vault that some policy is about.
+/// A vault that at least one policy names.
 #[derive(Clone, Debug)]
 pub(crate) struct VaultEntry {
     pub(crate) resolution: Arc<VaultResolution>,
     pub(crate) ports: ProxyPorts,
     pub(crate) target: Target,
-    /// Version of its newest snapshot.
+    /// Version of its newest snapshot, to compare with what proxies acknowledge.
     pub(crate) version: String,
-    /// Whether that is for proxies only that have nothing.
-    pub(crate) stopgap: bool,
+    /// Whether that is a cold-start snapshot, which only proxies without configuration receive.
+    pub(crate) cold_start: bool,
     /// Its policies, valid or not, sorted by name.
     pub(crate) policies: Vec<ObjectName>,
 }
 
-/// What whoever writes has to look at.
+/// Scope of a reconcile of one vault; the greater one includes the lesser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Look {
-    /// What status says: proxies have said something.
+pub(crate) enum Scope {
+    /// Status alone: proxies have acknowledged or refused something.
     Status,
-    /// That, and the objects that belong to the firewall.
+    /// Status, and the objects that are generated for the firewall.
     Objects,
 }
 
-/// What was seen together. Nobody sees a part of it: a policy's new generation beside what its former one came to would be
-/// taken for its own.
+/// Changes that were seen together and are committed together: a reader that sees a policy's new generation with the
+/// resolution of its former one would report the wrong result for it. `None` stands for a deletion.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct Delta {
     pub(crate) policies: BTreeMap<ObjectName, Option<PolicyEntry>>,
     pub(crate) vaults: BTreeMap<VaultId, Option<VaultEntry>>,
-    pub(crate) marked: BTreeSet<VaultId>,
+    /// Vaults to reconcile although neither they nor their policies changed.
+    pub(crate) queued: BTreeSet<VaultId>,
 }
 
-impl News {
+impl Delta {
     fn is_empty(&self) -> bool {
-        self.policies.is_empty() && self.vaults.is_empty() && self.marked.is_empty()
+        self.policies.is_empty() && self.vaults.is_empty() && self.queued.is_empty()
     }
 }
 
@@ -75,18 +77,19 @@ struct Entries {
     /// How many of the stored policies each vault accepts, and all together.
     accepted: BTreeMap<VaultId, usize>,
     all_accepted: usize,
-    /// Namespaces that are being deleted, in which nothing can be created any more.
+    /// Namespaces that are being deleted: nothing can be created in them.
     terminating: BTreeSet<String>,
-    marked: BTreeMap<VaultId, Look>,
+    queue: BTreeMap<VaultId, Scope>,
 }
 
 impl Entries {
-    fn mark(&mut self, vault: VaultId, look: Look) {
-        let marked = self.marked.entry(vault).or_insert(look);
-        *marked = (*marked).max(look);
+    fn enqueue(&mut self, vault: VaultId, scope: Scope) {
+        let queued = self.queue.entry(vault).or_insert(scope);
+        *queued = (*queued).max(scope);
     }
 
-    /// Counts anew what a vault accepts. An earlier form that stays in force is not what is stored.
+    /// Updates the count of accepted policies of a vault. A policy whose earlier valid form stays in force is not
+    /// accepted: what is stored now is invalid.
     fn count(&mut self, vault: &VaultId) {
         let accepted = self.vaults.get(vault).map_or(0, |entry| {
             let names = &entry.resolution.resolution.accepted;
@@ -105,33 +108,33 @@ impl Entries {
     }
 }
 
-/// The book.
+/// State of all policies and vaults that this replica watches, and the queue of vaults to reconcile.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct FirewallState {
     entries: Mutex<Entries>,
-    news: Notify,
+    queued: Notify,
 }
 
-impl Book {
+impl FirewallState {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // Whole at every moment, so a panic elsewhere while it was held does no harm.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters all of it at once. Whoever writes will look at the vaults.
-    pub(crate) fn enter(&self, news: News) {
-        if news.is_empty() {
+    /// Commits a delta as a whole and enqueues its vaults.
+    pub(crate) fn commit(&self, delta: Delta) {
+        if delta.is_empty() {
             return;
         }
         let mut entries = self.entries();
-        for (id, entry) in news.policies {
+        for (id, entry) in delta.policies {
             match entry {
                 Some(entry) => entries.policies.insert(id, entry),
                 None => entries.policies.remove(&id),
             };
         }
-        let mut touched = news.marked;
-        for (vault, entry) in news.vaults {
+        let mut touched = delta.queued;
+        for (vault, entry) in delta.vaults {
             match entry {
                 Some(entry) => entries.vaults.insert(vault.clone(), entry),
                 None => entries.vaults.remove(&vault),
@@ -140,13 +143,13 @@ impl Book {
         }
         for vault in touched {
             entries.count(&vault);
-            entries.mark(vault, Look::Objects);
+            entries.enqueue(vault, Scope::Objects);
         }
         drop(entries);
-        self.news.notify_one();
+        self.queued.notify_one();
     }
 
-    /// A policy.
+    /// A policy by namespace and name.
     pub(crate) fn policy(&self, id: &ObjectName) -> Option<PolicyEntry> {
         self.entries().policies.get(id).cloned()
     }
@@ -158,7 +161,7 @@ impl Book {
         policies.find(|policy| policy.stored.uid == uid).cloned()
     }
 
-    /// A status was written, which made this version of the policy; the watch will say so a little later.
+    /// Records a status that was written and the resource version that the write returned, before the watch reports it.
     pub(crate) fn status_written(
         &self,
         policy: &StoredPolicy,
@@ -177,7 +180,7 @@ impl Book {
         }
     }
 
-    /// Accepted policies, and those that are not.
+    /// Numbers of policies: accepted, and not accepted.
     pub(crate) fn count_policies(&self) -> (usize, usize) {
         let entries = self.entries();
         let all = entries.policies.len();
@@ -187,12 +190,12 @@ impl Book {
         )
     }
 
-    /// A vault.
+    /// A vault, if a policy names it.
     pub(crate) fn vault(&self, vault: &VaultId) -> Option<VaultEntry> {
         self.entries().vaults.get(vault).cloned()
     }
 
-    /// Whether a namespace is being deleted.
+    /// Records whether a namespace is being deleted; a change enqueues its vaults.
     pub(crate) fn set_terminating(&self, namespace: &str, terminating: bool) {
         let mut entries = self.entries();
         let changed = if terminating {
@@ -205,42 +208,43 @@ impl Book {
             let inside = inside.filter(|vault| vault.namespace == namespace);
             let inside: Vec<VaultId> = inside.cloned().collect();
             for vault in inside {
-                entries.mark(vault, Look::Objects);
+                entries.enqueue(vault, Scope::Objects);
             }
             drop(entries);
-            self.news.notify_one();
+            self.queued.notify_one();
         }
     }
 
+    /// Whether a namespace is being deleted.
     pub(crate) fn is_terminating(&self, namespace: &str) -> bool {
         self.entries().terminating.contains(namespace)
     }
 
-    /// Something about a vault is to be looked at.
-    pub(crate) fn mark(&self, vault: VaultId, look: Look) {
-        self.entries().mark(vault, look);
-        self.news.notify_one();
+    /// Adds a vault to the queue.
+    pub(crate) fn enqueue(&self, vault: VaultId, scope: Scope) {
+        self.entries().enqueue(vault, scope);
+        self.queued.notify_one();
     }
 
-    /// Everything is to be looked at.
-    pub(crate) fn mark_all(&self) {
+    /// Adds all vaults to the queue.
+    pub(crate) fn enqueue_all(&self) {
         let mut entries = self.entries();
         let all: Vec<VaultId> = entries.vaults.keys().cloned().collect();
         for vault in all {
-            entries.mark(vault, Look::Objects);
+            entries.enqueue(vault, Scope::Objects);
         }
         drop(entries);
-        self.news.notify_one();
+        self.queued.notify_one();
     }
 
-    /// Waits for vaults to look at.
-    pub(crate) async fn take_marked(&self) -> BTreeMap<VaultId, Look> {
+    /// Waits until the queue is not empty, and empties it.
+    pub(crate) async fn next_queued(&self) -> BTreeMap<VaultId, Scope> {
         loop {
-            let marked = std::mem::take(&mut self.entries().marked);
-            if !marked.is_empty() {
-                return marked;
+            let queue = std::mem::take(&mut self.entries().queue);
+            if !queue.is_empty() {
+                return queue;
             }
-            self.news.notified().await;
+            self.queued.notified().await;
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) use self::content::name_of;
 
 use self::content::{covers, owners, read, sign, text};
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
-use crate::controller::firewall::state::{Book, Look, PolicyEntry};
+use crate::controller::firewall::state::{FirewallState, PolicyEntry, Scope};
 use crate::index::ObjectName;
 use crate::objects::Object;
 use crate::policy::VaultId;
@@ -132,7 +132,7 @@ impl Found {
 /// What of them is there.
 pub(crate) struct Children {
     client: Client,
-    book: Arc<Book>,
+    state: Arc<FirewallState>,
     metrics: Arc<Metrics>,
     found: Mutex<HashMap<(ChildKind, ObjectName), Found>>,
     not_listed: watch::Sender<BTreeSet<ChildKind>>,
@@ -140,10 +140,14 @@ pub(crate) struct Children {
 
 impl Children {
     /// Starts the watches; they run as long as the runtime.
-    pub(crate) fn watch(client: Client, book: Arc<Book>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn watch(
+        client: Client,
+        state: Arc<FirewallState>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let children = Arc::new(Self {
             client,
-            book,
+            state,
             metrics,
             found: Mutex::default(),
             not_listed: watch::Sender::new(ChildKind::ALL.into_iter().collect()),
@@ -212,7 +216,7 @@ impl Children {
 
     /// Keeps what was seen, unless something newer is known: a write's answer may be newer than what a watch tells, or older.
     /// What has to be looked at for it, if anything.
-    fn keep(&self, kind: ChildKind, name: ObjectName, new: Found) -> Option<Look> {
+    fn keep(&self, kind: ChildKind, name: ObjectName, new: Found) -> Option<Scope> {
         let mut found = self.found();
         let known = found.get(&(kind, name.clone()));
         if known.is_some_and(|known| known.version >= new.version) {
@@ -220,9 +224,9 @@ impl Children {
         }
         let look = match known {
             Some(known) if known.content == new.content => {
-                (known.stalled != new.stalled).then_some(Look::Status)
+                (known.stalled != new.stalled).then_some(Scope::Status)
             }
-            _ => Some(Look::Objects),
+            _ => Some(Scope::Objects),
         };
         found.insert((kind, name), new);
         look
@@ -234,7 +238,7 @@ impl Children {
         };
         let vault = new.vault.clone();
         if let (Some(vault), Some(look)) = (vault, self.keep(kind, name, new)) {
-            self.book.mark(vault, look);
+            self.state.enqueue(vault, look);
         }
     }
 
@@ -251,7 +255,7 @@ impl Children {
         let vault = known.vault.clone().filter(|_| was_there);
         drop(found);
         if let Some(vault) = vault {
-            self.book.mark(vault, Look::Objects);
+            self.state.enqueue(vault, Scope::Objects);
         }
     }
 
@@ -363,7 +367,7 @@ impl Children {
         for (kind, name, content) in of_vault {
             let owners: Vec<PolicyEntry> = owners(&content)
                 .values()
-                .filter_map(|uid| self.book.policy_of_uid(uid))
+                .filter_map(|uid| self.state.policy_of_uid(uid))
                 .collect();
             // Where a policy that is refused is aimed counts for nothing: it may have been in force here.
             let aimed_elsewhere = |policy: &PolicyEntry| match &policy.stored.read {

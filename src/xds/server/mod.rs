@@ -287,7 +287,7 @@ async fn converse(
                 Err(status) => return Err(status),
             },
             snapshot = connection.next_snapshot() => match snapshot {
-                Some(snapshot) if snapshot.is_stopgap() && has_configuration => Output::default(),
+                Some(snapshot) if snapshot.is_cold_start() && has_configuration => Output::default(),
                 Some(snapshot) => {
                     has_configuration = true;
                     session.on_snapshot(snapshot)

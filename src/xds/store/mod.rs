@@ -203,7 +203,8 @@ impl SnapshotStore {
         self.with_node(node, |node| {
             let is_new = node.snapshot.send_if_modified(|current| {
                 let is_new = current.as_ref().is_none_or(|current| {
-                    (current.version(), current.is_stopgap()) != (&version, snapshot.is_stopgap())
+                    (current.version(), current.is_cold_start())
+                        != (&version, snapshot.is_cold_start())
                 });
                 if is_new {
                     *current = Some(Arc::new(snapshot));

@@ -95,7 +95,7 @@ impl Finding<'_> {
             InForce::Current | InForce::Earlier => {
                 "the last accepted form of this policy stays in force".to_owned()
             }
-            InForce::Nothing if self.vault.stopgap => format!(
+            InForce::Nothing if self.vault.cold_start => format!(
                 "no policy of the vault {vault} was accepted since the operator was started, so proxies keep the rules \
                  that they had before, and one that has none denies everything"
             ),
@@ -197,7 +197,7 @@ impl Finding<'_> {
             );
             return (Reason::EarlierFormInForce, message);
         }
-        let in_force = if self.vault.stopgap {
+        let in_force = if self.vault.cold_start {
             "nothing of it is in force; proxies keep the rules that they had before the operator was started"
         } else {
             "nothing of this policy is in force"

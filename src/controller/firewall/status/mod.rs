@@ -96,7 +96,7 @@ pub struct VaultSeen<'a> {
     /// What its policies come to; none: no policy's target can be read, or the index does not know this one yet.
     pub resolution: Option<&'a VaultResolution>,
     /// Whether proxies that have rules from before keep them, because this process never accepted a policy of the vault.
-    pub stopgap: bool,
+    pub cold_start: bool,
     /// Whether its Service can be walled in: [`target_of`].
     pub target: Result<(), TargetProblem>,
     /// Whether its namespace is being deleted.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::super::state::Look;
+use super::super::state::Scope;
 use super::super::status::Urgency;
 use crate::policy::VaultId;
 
@@ -73,7 +73,7 @@ impl Waiting {
 #[derive(Default)]
 pub(crate) struct Later {
     /// When, and at what.
-    due: BTreeMap<VaultId, (Instant, Look)>,
+    due: BTreeMap<VaultId, (Instant, Scope)>,
     /// How long the wait was, for those that failed.
     waits: BTreeMap<VaultId, Duration>,
     waiting: BTreeMap<VaultId, Waiting>,
@@ -84,7 +84,7 @@ impl Later {
         let wait = self.waits.entry(vault.clone()).or_insert(RETRY.0 / 2);
         *wait = (*wait * 2).min(RETRY.1);
         self.due
-            .insert(vault, (Instant::now() + *wait, Look::Objects));
+            .insert(vault, (Instant::now() + *wait, Scope::Objects));
     }
 
     pub(crate) fn done(&mut self, vault: VaultId, waiting: Waiting, term_began: Instant) {
@@ -95,7 +95,7 @@ impl Later {
             self.waiting.insert(vault.clone(), waiting);
         }
         match waiting.due(term_began) {
-            Some(due) => self.due.insert(vault, (due, Look::Status)),
+            Some(due) => self.due.insert(vault, (due, Scope::Status)),
             None => self.due.remove(&vault),
         };
     }
@@ -106,9 +106,9 @@ impl Later {
     }
 
     /// Where objects could not be written, a look at the status alone would find nothing wrong.
-    pub(crate) fn at_least(&self, vault: &VaultId, look: Look) -> Look {
+    pub(crate) fn at_least(&self, vault: &VaultId, look: Scope) -> Scope {
         if self.waits.contains_key(vault) {
-            Look::Objects
+            Scope::Objects
         } else {
             look
         }
@@ -118,9 +118,9 @@ impl Later {
         self.due.values().map(|(due, _)| *due).min()
     }
 
-    pub(crate) fn take_due(&mut self) -> BTreeMap<VaultId, Look> {
+    pub(crate) fn take_due(&mut self) -> BTreeMap<VaultId, Scope> {
         let now = Instant::now();
-        let is_due = |_: &VaultId, (due, _): &mut (Instant, Look)| *due <= now;
+        let is_due = |_: &VaultId, (due, _): &mut (Instant, Scope)| *due <= now;
         let due = self.due.extract_if(.., is_due);
         due.map(|(vault, (_, look))| (vault, look)).collect()
     }
@@ -180,12 +180,12 @@ mod tests {
     #[test]
     fn a_failure_is_looked_at_whole_until_it_is_none() {
         let mut later = Later::default();
-        assert_eq!(later.at_least(&vault(), Look::Status), Look::Status);
+        assert_eq!(later.at_least(&vault(), Scope::Status), Scope::Status);
         later.again(vault());
-        assert_eq!(later.at_least(&vault(), Look::Status), Look::Objects);
+        assert_eq!(later.at_least(&vault(), Scope::Status), Scope::Objects);
         assert!(later.next().is_some() && later.take_due().is_empty());
         later.done(vault(), Waiting::new(true), Instant::now());
-        assert_eq!(later.at_least(&vault(), Look::Status), Look::Status);
+        assert_eq!(later.at_least(&vault(), Scope::Status), Scope::Status);
         assert_eq!((later.next(), later.waiting(&vault()).heard), (None, true));
     }
 }

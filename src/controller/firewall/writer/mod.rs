@@ -22,7 +22,7 @@ use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::clock::Clock;
 use crate::compile::firewall_name;
 use crate::controller::firewall::desired::FleetMaker;
-use crate::controller::firewall::state::{Book, Look, PolicyEntry, VaultEntry};
+use crate::controller::firewall::state::{FirewallState, PolicyEntry, Scope, VaultEntry};
 use crate::controller::firewall::status::{
     self, EventKind, PlainHttp, PolicySeen, RuleCounts, VaultSeen,
 };
@@ -47,7 +47,7 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// What the leader works with.
 pub(crate) struct Writer {
     pub(crate) client: Client,
-    pub(crate) book: Arc<Book>,
+    pub(crate) state: Arc<FirewallState>,
     pub(crate) children: Arc<Children>,
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) authority: watch::Receiver<Arc<Authority>>,
@@ -76,13 +76,13 @@ impl Writer {
     /// Works until the term is over.
     pub(crate) async fn run(&self, term: &Term) -> Lost {
         self.children.listed().await;
-        self.book.mark_all();
+        self.state.enqueue_all();
         let leading = Leading {
             term,
             began: Instant::now(),
         };
         let mut authority = self.authority.clone();
-        let mut marked: BTreeMap<VaultId, Look> = BTreeMap::new();
+        let mut marked: BTreeMap<VaultId, Scope> = BTreeMap::new();
         let mut busy: BTreeSet<VaultId> = BTreeSet::new();
         let mut later = Later::default();
         let mut looking = FuturesUnordered::new();
@@ -108,7 +108,7 @@ impl Writer {
             }
             let next = later.next();
             let news = tokio::select! {
-                news = self.book.take_marked() => news,
+                news = self.state.next_queued() => news,
                 Some((vault, looked)) = looking.next() => {
                     busy.remove(&vault);
                     match looked {
@@ -121,11 +121,11 @@ impl Writer {
                 () = until(next) => later.take_due(),
                 () = &mut resync => {
                     resync.set(self.clock.sleep(RESYNC));
-                    self.book.mark_all();
+                    self.state.enqueue_all();
                     continue;
                 }
                 Ok(()) = authority.changed() => {
-                    self.book.mark_all();
+                    self.state.enqueue_all();
                     continue;
                 }
             };
@@ -139,11 +139,11 @@ impl Writer {
     async fn look_at(
         &self,
         vault: &VaultId,
-        look: Look,
+        look: Scope,
         leading: Leading<'_>,
         waiting: Waiting,
     ) -> Result<Looked, Lost> {
-        let Some(entry) = self.book.vault(vault) else {
+        let Some(entry) = self.state.vault(vault) else {
             self.metrics.forget_proxy_certificate(vault);
             self.fleet.forget(vault);
             return match self.children.retire(leading.term, vault).await {
@@ -156,8 +156,8 @@ impl Writer {
                 }
             };
         };
-        let terminating = self.book.is_terminating(&vault.namespace);
-        let problem = if look < Look::Objects || terminating || entry.target.is_err() {
+        let terminating = self.state.is_terminating(&vault.namespace);
+        let problem = if look < Scope::Objects || terminating || entry.target.is_err() {
             None
         } else {
             self.apply(vault, &entry, leading.term).await?
@@ -205,7 +205,7 @@ impl Writer {
         let mut problem = None;
         let mut without_files = false;
         for (kind, object) in wanted.objects {
-            if entry.stopgap && self.keeps_settings(vault, kind, &object) {
+            if entry.cold_start && self.keeps_settings(vault, kind, &object) {
                 continue;
             }
             // New proxies would be started with the old files, and never look at the new ones.
@@ -241,7 +241,7 @@ impl Writer {
 
     fn policies(&self, entry: &VaultEntry) -> Vec<PolicyEntry> {
         let ids = entry.policies.iter();
-        ids.filter_map(|id| self.book.policy(id)).collect()
+        ids.filter_map(|id| self.state.policy(id)).collect()
     }
 
     /// Says in every policy's status what is.
@@ -262,13 +262,13 @@ impl Writer {
         });
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
-            stopgap: entry.stopgap,
+            cold_start: entry.cold_start,
             target: entry.target.as_ref().map(|_| ()).map_err(Clone::clone),
             terminating,
             apply_error,
             stalled: stalled.as_deref(),
-            // In a stopgap nobody knows the settings.
-            plain_http: (!entry.stopgap).then_some(PlainHttp {
+            // In a cold_start nobody knows the settings.
+            plain_http: (!entry.cold_start).then_some(PlainHttp {
                 to_clients: settings.tls.is_none(),
                 to_vault: settings.upstream_tls.is_none(),
             }),
@@ -348,7 +348,7 @@ impl Writer {
         match answer {
             Ok(written) => {
                 let version = version_of(&written);
-                self.book
+                self.state
                     .status_written(&policy.stored, written.status, version);
                 Ok(true)
             }

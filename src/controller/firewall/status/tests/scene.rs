@@ -190,7 +190,7 @@ impl Scene {
         };
         let seen = VaultSeen {
             resolution: resolution.as_ref(),
-            stopgap: false,
+            cold_start: false,
             target: target_of(self.service.as_ref(), 8200),
             terminating: self.terminating,
             apply_error: self.apply_error.as_deref(),
