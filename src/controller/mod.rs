@@ -30,7 +30,7 @@ use crate::policy::VaultId;
 use crate::runtime::authority::AuthorityError;
 use crate::runtime::leader::{Lost, Timing};
 use crate::runtime::operations::ListenError;
-use crate::runtime::permissions::RightsError;
+use crate::runtime::permissions::PermissionsError;
 use crate::xds::ServeError;
 
 /// What the operator is told.
@@ -76,7 +76,7 @@ pub struct LocalProxy {
 pub enum ControllerError {
     /// It may not do what it has to.
     #[error(transparent)]
-    Rights(#[from] RightsError),
+    Permissions(#[from] PermissionsError),
     /// There is no certificate authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

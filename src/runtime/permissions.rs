@@ -1,7 +1,9 @@
-//! What the operator may do in the cluster: the table of what it needs, and the question at the start whether it has it.
+//! Permissions of the operator in the cluster: the table of those that it needs, and the check at start that it has
+//! them.
 //!
-//! Without it, a missing right would show as a watch that stays empty or a child that never comes, one at a time. The
-//! table is data, so that the `ClusterRole` that ships and the documentation are checked against it.
+//! Without the check, a missing permission would show later, as a watch that stays empty or a generated object that is
+//! never created. The table is data, so that tests compare the `ClusterRole` of the chart and the documentation with
+//! it.
 
 use std::fmt;
 use std::future::Future;
@@ -17,27 +19,27 @@ use kube::{Api, Client};
 
 use crate::api::{GENERATED_OBJECTS, GROUP, LABEL_VERB, VERSION, custom_resource_definitions};
 
-/// Where a right has to hold.
+/// Namespaces in which a permission is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// In every namespace, and for what is in none.
+    /// All namespaces, and cluster-scoped objects.
     Cluster,
-    /// In the operator's own namespace.
+    /// The operator's own namespace.
     OwnNamespace,
 }
 
-/// Something the operator has to be allowed.
+/// Verbs on one resource that the operator must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Right {
-    /// API group; empty: the core group.
+pub struct Permission {
+    /// API group; empty for the core group.
     pub group: &'static str,
-    /// Resource, with its subresource where it is one (`vaultnetworkpolicies/status`).
+    /// Resource in the plural, with its subresource if it has one (`vaultnetworkpolicies/status`).
     pub resource: &'static str,
-    /// What is done to it.
+    /// Verbs, in alphabetical order.
     pub verbs: &'static [&'static str],
-    /// Where.
+    /// Namespaces in which the verbs must be allowed.
     pub scope: Scope,
-    /// What for.
+    /// Purpose, as the documentation and the chart show it.
     pub why: &'static str,
 }
 
@@ -49,8 +51,8 @@ const fn own(
     resource: &'static str,
     verbs: &'static [&'static str],
     why: &'static str,
-) -> Right {
-    Right {
+) -> Permission {
+    Permission {
         group,
         resource,
         verbs,
@@ -64,8 +66,8 @@ const fn cluster(
     resource: &'static str,
     verbs: &'static [&'static str],
     why: &'static str,
-) -> Right {
-    Right {
+) -> Permission {
+    Permission {
         group,
         resource,
         verbs,
@@ -74,9 +76,9 @@ const fn cluster(
     }
 }
 
-/// Everything the operator needs. What it made goes with the policies that own it; it deletes only what was made for a
-/// vault that they are aimed at no longer.
-pub const RIGHTS: [Right; 17] = [
+/// All permissions that the operator needs. Garbage collection deletes generated objects together with the policies
+/// that own them; the operator itself deletes only objects of a vault that its policies no longer target.
+pub const PERMISSIONS: [Permission; 17] = [
     cluster(GROUP, "vaultnetworkpolicies", READ, "the policies"),
     cluster(
         GROUP,
@@ -138,26 +140,26 @@ pub const RIGHTS: [Right; 17] = [
         "networking.k8s.io",
         "networkpolicies",
         KEEP,
-        "the wall around vaults and proxies",
+        "the NetworkPolicies of vaults and proxies",
     ),
     cluster(
         "events.k8s.io",
         "events",
         &["create", "patch"],
-        "events beside the policies",
+        "events of the policies",
     ),
-    // No kind: admission asks for it.
+    // Not a kind of the API server: the admission policy checks this permission.
     cluster(
         GROUP,
         GENERATED_OBJECTS,
         &[LABEL_VERB],
-        "the labels of what it makes, which nobody else may set",
+        "the labels of generated objects, which no other client may set",
     ),
     own(
         "",
         "secrets",
         &["get"],
-        "the authority, whether it is there already",
+        "the authority, to check whether it exists",
     ),
     own(
         "coordination.k8s.io",
@@ -167,32 +169,32 @@ pub const RIGHTS: [Right; 17] = [
     ),
 ];
 
-/// Questions that are under way at a time.
-const AT_ONCE: usize = 16;
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Most access reviews in flight at a time.
+const CONCURRENT_REVIEWS: usize = 16;
+/// Timeout of one request to the API server.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A verb on a resource that is not allowed.
+/// A verb on a resource that the operator is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The verb.
+pub struct MissingVerb {
+    /// Verb that is not allowed, for example `watch`.
     pub verb: &'static str,
-    /// The right that it is part of.
-    pub right: Right,
-    /// The namespace that it lacks in; `None`: the cluster.
+    /// Permission that contains the verb.
+    pub permission: Permission,
+    /// Namespace in which it is missing; `None`: all namespaces.
     pub namespace: Option<String>,
-    /// What the authorizer says, where it says something.
+    /// The authorizer's reason, if it gives one.
     pub reason: Option<String>,
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingVerb {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Right {
+        let Permission {
             group,
             resource,
             why,
             ..
-        } = self.right;
+        } = self.permission;
         write!(formatter, "{} {resource}", self.verb)?;
         if !group.is_empty() {
             write!(formatter, " of the API group {group}")?;
@@ -209,101 +211,107 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Why the operator cannot work in this cluster.
+/// Reason why the operator cannot work in this cluster.
 #[derive(Debug, thiserror::Error)]
-pub enum RightsError {
-    /// Kinds or rights are not there.
-    #[error("{}", remedies(.lacking, .missing))]
-    Lacking {
-        /// Kinds of ours that the API server does not know.
-        lacking: Vec<String>,
+pub enum PermissionsError {
+    /// CRDs are not installed, or permissions are missing.
+    #[error("{}", remedies(.kinds, .verbs))]
+    Missing {
+        /// Custom resources that the API server does not serve in this program's version.
+        kinds: Vec<String>,
         /// Verbs that the operator is not allowed.
-        missing: Vec<Missing>,
+        verbs: Vec<MissingVerb>,
     },
-    /// The question itself failed.
+    /// The API server did not answer the check.
     #[error(
-        "the API server does not say what the operator may do: {0}; check that it runs and that nothing on the way holds up its answers"
+        "the API server did not answer which permissions the operator has: {0}; check that it runs, and that no \
+         proxy or firewall on the way delays its answers"
     )]
     Unanswered(String),
 }
 
-/// What is not there, and who can change that how.
-fn remedies(lacking: &[String], missing: &[Missing]) -> String {
-    let mut said = Vec::new();
-    if !lacking.is_empty() {
-        said.push(format!(
-            "the API server does not know {}; install the definitions: vaultwall crds | kubectl apply --server-side -f -",
-            lacking.join(", ")
+/// Lists what is missing, with the remedy.
+fn remedies(kinds: &[String], verbs: &[MissingVerb]) -> String {
+    let mut lines = Vec::new();
+    if !kinds.is_empty() {
+        lines.push(format!(
+            "the API server does not serve {}; install the CRDs: vaultwall crds | kubectl apply --server-side -f -",
+            kinds.join(", ")
         ));
     }
-    if !missing.is_empty() {
-        said.push(
-            "the operator lacks rights; bind a ClusterRole to it that allows (docs/operations.md has the whole table):"
+    if !verbs.is_empty() {
+        lines.push(
+            "the operator does not have all permissions; bind a ClusterRole to it that allows (docs/operations.md \
+             has the table):"
                 .to_owned(),
         );
-        said.extend(missing.iter().map(|missing| format!("  {missing}")));
+        lines.extend(verbs.iter().map(|missing| format!("  {missing}")));
     }
-    said.join("\n")
+    lines.join("\n")
 }
 
-/// Finds out whether our kinds are installed and every right is there. `namespace` is the operator's own.
-pub async fn check(client: &Client, namespace: &str) -> Result<(), RightsError> {
-    let (lacking, missing) = futures::join!(lacking(client), missing(client, namespace));
-    let (lacking, missing) = (lacking?, missing?);
-    // Both at once: who has to mend one thing should know of the other.
-    if lacking.is_empty() && missing.is_empty() {
+/// Checks that the CRDs are installed and that the operator has every permission. `namespace` is the operator's own.
+pub async fn check(client: &Client, namespace: &str) -> Result<(), PermissionsError> {
+    let (kinds, verbs) = futures::join!(missing_kinds(client), missing_verbs(client, namespace));
+    // Reports both together, so that an administrator can correct them in one step.
+    let (kinds, verbs) = (kinds?, verbs?);
+    if kinds.is_empty() && verbs.is_empty() {
         Ok(())
     } else {
-        Err(RightsError::Lacking { lacking, missing })
+        Err(PermissionsError::Missing { kinds, verbs })
     }
 }
 
-/// Kinds of ours that the API server does not serve in our version.
-async fn lacking(client: &Client) -> Result<Vec<String>, RightsError> {
+/// Returns the custom resources that the API server does not serve in this program's version.
+async fn missing_kinds(client: &Client) -> Result<Vec<String>, PermissionsError> {
     let version = format!("{GROUP}/{VERSION}");
     let served = match answer(client.list_api_group_resources(&version)).await {
         Ok(list) => list.resources,
-        // For a group that it does not know, the API server answers in plain text, without a reason.
+        // For an unknown group the API server answers in plain text, without a reason.
         Err(Some(kube::Error::Api(status))) if status.code == 404 => Vec::new(),
         Err(error) => return Err(unanswered(error)),
     };
-    let ours = custom_resource_definitions().into_iter();
-    Ok(ours
+    let definitions = custom_resource_definitions().into_iter();
+    Ok(definitions
         .map(|definition| definition.spec.names.plural)
         .filter(|plural| served.iter().all(|resource| resource.name != *plural))
         .map(|plural| format!("{plural}.{GROUP} in version {VERSION}"))
         .collect())
 }
 
-/// Every verb that is not allowed, in the table's order.
-async fn missing(client: &Client, namespace: &str) -> Result<Vec<Missing>, RightsError> {
+/// Returns every verb that is not allowed, in the table's order.
+async fn missing_verbs(
+    client: &Client,
+    namespace: &str,
+) -> Result<Vec<MissingVerb>, PermissionsError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let questions = RIGHTS
+    let needed = PERMISSIONS
         .into_iter()
-        .flat_map(|right| right.verbs.iter().map(move |verb| (right, *verb)));
-    let answers: Vec<Result<Option<Missing>, RightsError>> = stream::iter(questions)
-        .map(|(right, verb)| {
-            let namespace = match right.scope {
+        .flat_map(|permission| permission.verbs.iter().map(move |verb| (permission, *verb)));
+    let answers: Vec<Result<Option<MissingVerb>, PermissionsError>> = stream::iter(needed)
+        .map(|(permission, verb)| {
+            let namespace = match permission.scope {
                 Scope::Cluster => None,
                 Scope::OwnNamespace => Some(namespace.to_owned()),
             };
-            ask(&reviews, right, verb, namespace)
+            check_verb(&reviews, permission, verb, namespace)
         })
-        .buffered(AT_ONCE)
+        .buffered(CONCURRENT_REVIEWS)
         .collect()
         .await;
-    let answers: Result<Vec<Option<Missing>>, RightsError> = answers.into_iter().collect();
+    let answers: Result<Vec<Option<MissingVerb>>, PermissionsError> = answers.into_iter().collect();
     Ok(answers?.into_iter().flatten().collect())
 }
 
-async fn ask(
+/// Asks for one verb; `None`: it is allowed.
+async fn check_verb(
     reviews: &Api<SelfSubjectAccessReview>,
-    right: Right,
+    permission: Permission,
     verb: &'static str,
     namespace: Option<String>,
-) -> Result<Option<Missing>, RightsError> {
+) -> Result<Option<MissingVerb>, PermissionsError> {
     let parameters = PostParams::default();
-    let review = review(right, verb, namespace.as_deref());
+    let review = review(permission, verb, namespace.as_deref());
     let review = answer(reviews.create(&parameters, &review))
         .await
         .map_err(unanswered)?;
@@ -311,27 +319,27 @@ async fn ask(
     if status.allowed {
         return Ok(None);
     }
-    Ok(Some(Missing {
+    Ok(Some(MissingVerb {
         verb,
-        right,
+        permission,
         namespace,
         reason: status.reason.filter(|reason| !reason.is_empty()),
     }))
 }
 
-fn review(right: Right, verb: &str, namespace: Option<&str>) -> SelfSubjectAccessReview {
-    let (resource, subresource) = match right.resource.split_once('/') {
+fn review(permission: Permission, verb: &str, namespace: Option<&str>) -> SelfSubjectAccessReview {
+    let (resource, subresource) = match permission.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource)),
-        None => (right.resource, None),
+        None => (permission.resource, None),
     };
     SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
-                group: Some(right.group.to_owned()),
+                group: Some(permission.group.to_owned()),
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
                 verb: Some(verb.to_owned()),
-                // None means all of them.
+                // `None` means all namespaces.
                 namespace: namespace.map(str::to_owned),
                 ..ResourceAttributes::default()
             }),
@@ -341,19 +349,19 @@ fn review(right: Right, verb: &str, namespace: Option<&str>) -> SelfSubjectAcces
     }
 }
 
-/// The answer; an error of `None` is none in time.
+/// Waits for the answer, at most [`REQUEST_TIMEOUT`]; the error `None` is a timeout.
 async fn answer<T>(
-    asked: impl Future<Output = Result<T, kube::Error>>,
+    request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Option<kube::Error>> {
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(answer) => answer.map_err(Some),
         Err(_) => Err(None),
     }
 }
 
-fn unanswered(error: Option<kube::Error>) -> RightsError {
-    RightsError::Unanswered(error.map_or_else(
-        || format!("no answer in {} s", PATIENCE.as_secs()),
+fn unanswered(error: Option<kube::Error>) -> PermissionsError {
+    PermissionsError::Unanswered(error.map_or_else(
+        || format!("no answer in {} s", REQUEST_TIMEOUT.as_secs()),
         |error| error.to_string(),
     ))
 }
@@ -368,7 +376,7 @@ mod tests {
     use crate::runtime::watch::Kind;
 
     #[test]
-    fn the_page_lists_every_right() {
+    fn the_page_lists_every_permission() {
         let page = include_str!("../../docs/operations.md");
         let (_, section) = page.split_once("\n## Permissions\n").unwrap_or_default();
         let (section, _) = section.split_once("\n##").unwrap_or_default();
@@ -376,19 +384,23 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("| ") && !line.starts_with("| API group"))
             .collect();
-        let rights = RIGHTS.map(|right| {
-            let group = match right.group {
+        let permissions = PERMISSIONS.map(|permission| {
+            let group = match permission.group {
                 "" => "core".to_owned(),
                 group => format!("`{group}`"),
             };
-            let scope = match right.scope {
+            let scope = match permission.scope {
                 Scope::Cluster => "",
                 Scope::OwnNamespace => " (own namespace)",
             };
-            let (resource, verbs, why) = (right.resource, right.verbs.join(", "), right.why);
+            let (resource, verbs, why) = (
+                permission.resource,
+                permission.verbs.join(", "),
+                permission.why,
+            );
             format!("| {group} | `{resource}`{scope} | {verbs} | {why} |")
         });
-        assert_eq!(listed, rights);
+        assert_eq!(listed, permissions);
     }
 
     fn plural(kind: &str) -> String {
@@ -399,17 +411,18 @@ mod tests {
         }
     }
 
-    /// The right to a resource of this kind, everywhere.
-    fn everywhere(kind: &str) -> Right {
+    /// Returns the permission for a resource of this kind in all namespaces.
+    fn everywhere(kind: &str) -> Permission {
         let plural = plural(kind);
-        let mut rights = RIGHTS.into_iter();
-        let found = rights.find(|right| right.resource == plural && right.scope == Scope::Cluster);
-        found.unwrap_or_else(|| panic!("no right to {plural}"))
+        let found = PERMISSIONS
+            .into_iter()
+            .find(|permission| permission.resource == plural && permission.scope == Scope::Cluster);
+        found.unwrap_or_else(|| panic!("no permission for {plural}"))
     }
 
-    /// Admission guards the labels of every kind that the operator makes.
+    /// The admission policy guards the labels of every kind that the operator generates.
     #[test]
-    fn whatever_is_made_is_guarded() {
+    fn every_generated_kind_is_guarded_by_admission() {
         let guard = generated_policy().spec.unwrap_or_default();
         let rules = guard.match_constraints.unwrap_or_default().resource_rules;
         let mut guarded: Vec<String> = rules
@@ -418,18 +431,21 @@ mod tests {
             .flat_map(|rule| rule.resources.unwrap_or_default())
             .filter(|resource| !resource.contains('/'))
             .collect();
-        let mut made: Vec<String> = ChildKind::ALL.map(|kind| plural(kind.name())).into();
-        made.sort();
+        let mut generated: Vec<String> = ChildKind::ALL.map(|kind| plural(kind.name())).into();
+        generated.sort();
         guarded.sort();
-        assert_eq!(made, guarded);
+        assert_eq!(generated, guarded);
     }
 
     #[test]
-    fn whatever_is_watched_or_written_may_be() {
+    fn every_watched_or_written_kind_has_its_permissions() {
         let watched = Kind::ALL.into_iter().map(Kind::name);
         for kind in watched.chain(ChildKind::ALL.into_iter().map(ChildKind::name)) {
-            let right = everywhere(kind);
-            assert!(READ.iter().all(|verb| right.verbs.contains(verb)), "{kind}");
+            let permission = everywhere(kind);
+            assert!(
+                READ.iter().all(|verb| permission.verbs.contains(verb)),
+                "{kind}"
+            );
         }
         for kind in ChildKind::ALL.into_iter().map(ChildKind::name) {
             assert_eq!(everywhere(kind).verbs, KEEP, "{kind}");
@@ -437,36 +453,41 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_got_by_name_in_the_own_namespace_alone() {
-        for right in RIGHTS.iter().filter(|right| right.verbs.contains(&"get")) {
-            assert_eq!(right.scope, Scope::OwnNamespace, "{right:?}");
+    fn get_is_needed_in_the_own_namespace_only() {
+        for permission in PERMISSIONS
+            .iter()
+            .filter(|permission| permission.verbs.contains(&"get"))
+        {
+            assert_eq!(permission.scope, Scope::OwnNamespace, "{permission:?}");
         }
     }
 
     #[test]
-    fn what_is_missing_is_said_with_its_remedy() {
-        let error = RightsError::Lacking {
-            lacking: vec!["virtualnetworks.vaultwall.dev in version v1alpha1".into()],
-            missing: vec![
-                Missing {
+    fn missing_kinds_and_verbs_are_listed_with_their_remedy() {
+        let error = PermissionsError::Missing {
+            kinds: vec!["virtualnetworks.vaultwall.dev in version v1alpha1".into()],
+            verbs: vec![
+                MissingVerb {
                     verb: "watch",
-                    right: RIGHTS[4],
+                    permission: PERMISSIONS[4],
                     namespace: None,
                     reason: None,
                 },
-                Missing {
+                MissingVerb {
                     verb: "update",
-                    right: RIGHTS[16],
+                    permission: PERMISSIONS[16],
                     namespace: Some("vaultwall".into()),
                     reason: Some("no".into()),
                 },
             ],
         };
-        let expected = "the API server does not know virtualnetworks.vaultwall.dev in version v1alpha1; \
-             install the definitions: vaultwall crds | kubectl apply --server-side -f -\n\
-             the operator lacks rights; bind a ClusterRole to it that allows (docs/operations.md has the whole table):\n  \
+        let expected = "the API server does not serve virtualnetworks.vaultwall.dev in version v1alpha1; \
+             install the CRDs: vaultwall crds | kubectl apply --server-side -f -\n\
+             the operator does not have all permissions; bind a ClusterRole to it that allows (docs/operations.md \
+             has the table):\n  \
              watch pods, in all namespaces (addresses, labels and service accounts of clients)\n  \
-             update leases of the API group coordination.k8s.io, in the namespace vaultwall (the election of a leader): no";
+             update leases of the API group coordination.k8s.io, in the namespace vaultwall (the election of a \
+             leader): no";
         assert_eq!(error.to_string(), expected);
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use vaultwall::runtime::permissions::{RIGHTS, Scope};
+use vaultwall::runtime::permissions::{PERMISSIONS, Scope};
 
 use crate::helm::{NAMESPACE, OPERATOR, find, objects};
 use crate::installed::with_charts;
@@ -71,7 +71,7 @@ fn the_roles_are_the_table() {
         ("Role", Scope::OwnNamespace),
     ] {
         let role = find(&rendered, kind, "vaultwall");
-        let wanted: Vec<Value> = RIGHTS
+        let wanted: Vec<Value> = PERMISSIONS
             .iter()
             .filter(|right| right.scope == scope)
             .map(|right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs}))
@@ -137,7 +137,7 @@ async fn the_operator_may_do_that_and_nothing_else() {
         assert!(resources.contains(known), "{known}");
     }
 
-    let expected: Allowed = RIGHTS
+    let expected: Allowed = PERMISSIONS
         .iter()
         .flat_map(|right| {
             let places: &[Option<&str>] = match right.scope {

@@ -58,9 +58,9 @@ fn permissions(lines: &[String]) -> Vec<String> {
 
 /// The permissions of the operator's own table, in the same form.
 fn expected(own: bool) -> Vec<String> {
-    use vaultwall::runtime::permissions::{RIGHTS, Scope};
+    use vaultwall::runtime::permissions::{PERMISSIONS, Scope};
     let mut expected = Vec::new();
-    for right in RIGHTS {
+    for right in PERMISSIONS {
         if right.scope == Scope::OwnNamespace && !own {
             continue;
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vaultwall::api;
 use vaultwall::limits::Limits;
-use vaultwall::runtime::permissions::{RIGHTS, Scope};
+use vaultwall::runtime::permissions::{PERMISSIONS, Scope};
 
 use super::{document, values};
 
@@ -98,7 +98,7 @@ fn rights() -> String {
         (Scope::OwnNamespace, "ownNamespace"),
     ] {
         writeln!(text, "{{{{- define \"vaultwall.rights.{name}\" -}}}}").unwrap();
-        for right in RIGHTS.iter().filter(|right| right.scope == scope) {
+        for right in PERMISSIONS.iter().filter(|right| right.scope == scope) {
             writeln!(
                 text,
                 "# {}\n- apiGroups: [{:?}]\n  resources: [{}]\n  verbs: [{}]",

@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use vaultwall::runtime::permissions::{RIGHTS, Right, Scope};
+use vaultwall::runtime::permissions::{PERMISSIONS, Permission, Scope};
 
 use super::{ApiServer, PATIENCE};
 
 /// The table's rules of a scope, with the verbs that are wanted.
-pub fn rules(scope: Scope, wanted: impl Fn(&Right, &str) -> bool) -> Vec<Value> {
-    let rights = RIGHTS.iter().filter(|right| right.scope == scope);
+pub fn rules(scope: Scope, wanted: impl Fn(&Permission, &str) -> bool) -> Vec<Value> {
+    let rights = PERMISSIONS
+        .iter()
+        .filter(|permission| permission.scope == scope);
     let rules = rights.map(|right| {
         let verbs = right.verbs.iter().copied();
         let verbs: Vec<&str> = verbs.filter(|verb| wanted(right, verb)).collect();
@@ -54,7 +56,10 @@ impl ApiServer {
         self.bind(name, Some(namespace), user, &own);
         // A role's rules come into force together.
         for scope in [Scope::Cluster, Scope::OwnNamespace] {
-            let right = RIGHTS.iter().find(|right| right.scope == scope).unwrap();
+            let right = PERMISSIONS
+                .iter()
+                .find(|permission| permission.scope == scope)
+                .unwrap();
             let resource = format!("{}.{}", right.resource, right.group);
             let resource = resource.trim_end_matches('.');
             let mut question = vec!["auth", "can-i", right.verbs[0], resource, "--as", user];

@@ -1,77 +1,84 @@
-//! What the operator is told at its start about rights and definitions that lack.
+//! The check of permissions and CRDs at the operator's start.
 
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use vaultwall::runtime::permissions::{RIGHTS, RightsError, Scope, check};
+use vaultwall::runtime::permissions::{PERMISSIONS, PermissionsError, Scope, check};
 
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::roles::rules;
 
 const NAMESPACE: &str = "default";
 
-/// Allows a user what the table says of the lease, and nothing else.
+/// Allows a user only the table's verbs on leases.
 pub fn allow_lease(server: &ApiServer, user: &str) {
     let name = user.rsplit(':').next().unwrap();
-    let rules = rules(Scope::OwnNamespace, |right, _| right.resource == "leases");
+    let rules = rules(Scope::OwnNamespace, |permission, _| {
+        permission.resource == "leases"
+    });
     assert_eq!(rules.len(), 1);
     server.bind(name, Some(NAMESPACE), user, &rules);
 }
 
-/// What the check says, once it is that; roles take a moment to come into force.
-async fn says(client: &Client, expected: impl Fn(&Result<(), String>) -> bool) {
+/// Waits until the check has the expected result; roles take a moment to come into force.
+async fn check_until(client: &Client, expected: impl Fn(&Result<(), String>) -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
     loop {
-        let said = check(client, NAMESPACE)
+        let result = check(client, NAMESPACE)
             .await
             .map_err(|error| error.to_string());
-        if expected(&said) {
+        if expected(&result) {
             return;
         }
-        assert!(Instant::now() < end, "{said:?}");
+        assert!(Instant::now() < end, "{result:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_missing_right_and_definition_is_named() {
+async fn every_missing_permission_and_crd_is_listed() {
     let server = ApiServer::start();
     let user = "system:serviceaccount:default:operator";
     let client = server.client_for(user, &[]).await;
 
-    let (lacking, missing) = match check(&client, NAMESPACE).await {
-        Err(RightsError::Lacking { lacking, missing }) => (lacking, missing),
-        other => panic!("a user without rights is told {other:?}"),
+    let (kinds, verbs) = match check(&client, NAMESPACE).await {
+        Err(PermissionsError::Missing { kinds, verbs }) => (kinds, verbs),
+        other => panic!("a user without permissions gets {other:?}"),
     };
     assert_eq!(
-        lacking,
+        kinds,
         [
             "vaultnetworkpolicies.vaultwall.dev in version v1alpha1",
             "virtualnetworks.vaultwall.dev in version v1alpha1"
         ]
     );
-    let named: Vec<(&str, &str)> = missing
+    let named: Vec<(&str, &str)> = verbs
         .iter()
-        .map(|missing| (missing.right.resource, missing.verb))
+        .map(|missing| (missing.permission.resource, missing.verb))
         .collect();
-    let all = RIGHTS.iter();
+    let all = PERMISSIONS.iter();
     let all: Vec<(&str, &str)> = all
-        .flat_map(|right| right.verbs.iter().map(|verb| (right.resource, *verb)))
+        .flat_map(|permission| {
+            permission
+                .verbs
+                .iter()
+                .map(|verb| (permission.resource, *verb))
+        })
         .collect();
     assert_eq!(named, all);
 
     server.install_crds();
     server.allow_operator(user, NAMESPACE);
-    says(&client, Result::is_ok).await;
+    check_until(&client, Result::is_ok).await;
 
-    let but_one = rules(Scope::Cluster, |right, verb| {
-        (right.resource, verb) != ("pods", "watch")
+    let but_one = rules(Scope::Cluster, |permission, verb| {
+        (permission.resource, verb) != ("pods", "watch")
     });
     server.bind("operator", None, user, &but_one);
-    says(&client, |said| {
-        said.as_ref().is_err_and(|said| {
-            said.lines().count() == 2
-                && said.ends_with(
+    check_until(&client, |result| {
+        result.as_ref().is_err_and(|message| {
+            message.lines().count() == 2
+                && message.ends_with(
                     "\n  watch pods, in all namespaces (addresses, labels and service accounts of clients)",
                 )
         })
@@ -80,5 +87,5 @@ async fn every_missing_right_and_definition_is_named() {
 
     server.stop();
     let error = check(&client, NAMESPACE).await.unwrap_err();
-    assert!(matches!(error, RightsError::Unanswered(_)), "{error}");
+    assert!(matches!(error, PermissionsError::Unanswered(_)), "{error}");
 }

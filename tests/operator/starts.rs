@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use vaultwall::runtime::permissions::{RIGHTS, Right, Scope};
+use vaultwall::runtime::permissions::{PERMISSIONS, Permission, Scope};
 
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::roles::rules;
@@ -53,7 +53,7 @@ fn says(error: &str, words: &[&str]) {
 
 /// Allows a user everything that the operator needs but one verb on one resource.
 fn allow_all_but(server: &ApiServer, user: &str, verb: &str, resource: &str) {
-    let wanted = |right: &Right, found: &str| (found, right.resource) != (verb, resource);
+    let wanted = |right: &Permission, found: &str| (found, right.resource) != (verb, resource);
     server.bind(user, None, user, &rules(Scope::Cluster, wanted));
     let own = rules(Scope::OwnNamespace, wanted);
     server.bind(user, Some("vaultwall-system"), user, &own);
@@ -103,7 +103,7 @@ fn what_is_wrong_at_the_start_is_said_and_ends_it() {
         &fails(&valid, address),
         &[
             "Secret vaultwall-system/vaultwall-ca",
-            "cannot be made",
+            "cannot be created",
             "kubectl create namespace vaultwall-system",
         ],
     );
@@ -140,7 +140,7 @@ fn what_is_wrong_at_the_start_is_said_and_ends_it() {
     }
     // All of them.
     let said = fails(&server.kubeconfig_for("nobody", &[]), address);
-    for right in RIGHTS {
+    for right in PERMISSIONS {
         for verb in right.verbs {
             assert!(
                 said.contains(&format!("{verb} {}", right.resource)),

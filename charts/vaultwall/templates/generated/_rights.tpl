@@ -48,21 +48,21 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, delete, list, patch, watch]
-# the wall around vaults and proxies
+# the NetworkPolicies of vaults and proxies
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
   verbs: [create, delete, list, patch, watch]
-# events beside the policies
+# events of the policies
 - apiGroups: ["events.k8s.io"]
   resources: [events]
   verbs: [create, patch]
-# the labels of what it makes, which nobody else may set
+# the labels of generated objects, which no other client may set
 - apiGroups: ["vaultwall.dev"]
   resources: [generatedobjects]
   verbs: [label]
 {{- end }}
 {{- define "vaultwall.rights.ownNamespace" -}}
-# the authority, whether it is there already
+# the authority, to check whether it exists
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
