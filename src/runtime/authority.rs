@@ -1,6 +1,6 @@
-//! The operator's certificate authority as it is stored: one Secret for all replicas, in the operator's own namespace.
+//! Storage of the operator's certificate authority: one Secret for all replicas, in the operator's own namespace.
 //!
-//! Whoever comes first creates it. Deleting it makes a new one, and new certificates of everybody follow.
+//! The first replica creates it. After a deletion a replica creates a new one, and all certificates are issued again.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -22,76 +22,82 @@ use crate::runtime::operations::{Metrics, WriteResult};
 use crate::transport::certificates::{Authority, CertificateError};
 use crate::transport::{Credentials, CredentialsError};
 
-/// Name of the Secret.
+/// Name of the Secret in the operator's namespace.
 const SECRET: &str = "vaultwall-ca";
-/// Field manager of the Secret.
+/// Field manager of the Secret, as `managedFields` shows it.
 const FIELD_MANAGER: &str = "vaultwall-ca";
-/// How often it is looked whether this replica's own certificate is to be renewed.
-const LOOK: Duration = Duration::from_hours(1);
-/// How long the API server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When to try again what failed.
+/// Interval of the checks whether this replica's own certificate must be renewed.
+const RENEWAL_CHECK: Duration = Duration::from_hours(1);
+/// Timeout of one request to the API server.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait before a failed step is retried.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Why there is no authority.
+/// Reason why there is no certificate authority.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// The API server says no.
+    /// The API server refused the request.
     #[error(
-        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: {source}; {}",
+        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: \
+         {source}; {}",
         remedy(.source, .namespace)
     )]
     Api {
         /// The operator's namespace.
         namespace: String,
-        /// What was to be done with it.
+        /// Operation on the Secret, as a past participle: `read`, `created`.
         done: &'static str,
-        /// What it says.
+        /// The API server's answer.
         source: Box<kube::Error>,
     },
-    /// The API server says nothing.
+    /// The API server did not answer in time.
     #[error(
-        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: no answer in {} s; \
-         check that the API server runs and that nothing on the way holds up its answers",
-        PATIENCE.as_secs()
+        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: \
+         no answer in {} s; check that the API server runs, and that no proxy or firewall on the way delays its answers",
+        REQUEST_TIMEOUT.as_secs()
     )]
     Slow {
         /// The operator's namespace.
         namespace: String,
-        /// What was to be done with it.
+        /// Operation on the Secret, as a past participle: `read`, `created`.
         done: &'static str,
     },
-    /// What is in the Secret cannot be used; the source knows what to do.
+    /// The content of the Secret cannot be used; the source has the remedy.
     #[error("the Secret {namespace}/{SECRET} holds no usable certificate authority: {source}")]
     Unusable {
         /// The operator's namespace.
         namespace: String,
-        /// What is wrong.
+        /// The defect of the content.
         source: CertificateError,
     },
-    /// A certificate cannot be made.
+    /// A certificate cannot be issued.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// What was made cannot be used for TLS.
+    /// The issued certificate cannot be used for TLS.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
 }
 
-/// What to do about an answer.
+/// Remedy for an error answer.
 fn remedy(error: &kube::Error, namespace: &str) -> String {
     match error {
         kube::Error::Api(status) if status.code == 404 => format!(
-            "make the namespace (kubectl create namespace {namespace}), or name another with --own-namespace"
+            "create the namespace (kubectl create namespace {namespace}), or name another one with --own-namespace"
         ),
         kube::Error::Api(status) if status.code == 403 => format!(
-            "give the operator its rights on Secrets, and look whether {namespace} is being deleted or over a quota"
+            "grant the operator its permissions for Secrets, and check whether the namespace \
+             {namespace} is being deleted or exceeds a quota"
         ),
-        _ => "check that the API server runs and that nothing on the way holds up its answers"
+        _ => "check that the API server runs, and that no proxy or firewall on the way delays its answers"
             .to_owned(),
     }
 }
 
-/// Where the authority is, and how to use it.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Reads, creates and watches the Secret of the authority.
 pub(crate) struct AuthorityStore {
     client: Client,
     namespace: String,
@@ -118,14 +124,14 @@ impl AuthorityStore {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The API server's answer, if there is one in time.
+    /// Waits for the API server's answer, at most [`REQUEST_TIMEOUT`].
     async fn answer<T>(
         &self,
         done: &'static str,
-        asked: impl Future<Output = Result<T, kube::Error>>,
+        request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, AuthorityError> {
         let namespace = || self.namespace.clone();
-        match tokio::time::timeout(PATIENCE, asked).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
             Ok(answer) => answer.map_err(|source| AuthorityError::Api {
                 namespace: namespace(),
                 done,
@@ -145,7 +151,7 @@ impl AuthorityStore {
         })
     }
 
-    /// The authority that is stored; makes it if there is none.
+    /// Returns the stored authority; creates it if there is none.
     pub(crate) async fn load(&self) -> Result<Authority, AuthorityError> {
         loop {
             let stored = self.answer("read", self.api().get_opt(SECRET)).await?;
@@ -175,23 +181,22 @@ impl AuthorityStore {
                 self.metrics.wrote("Secret", WriteResult::of(&answer));
                 answer
             };
-            match self.answer("made", create).await {
+            match self.answer("created", create).await {
                 Ok(_) => {
                     tracing::info!(
-                        "made a certificate authority, in the Secret {}/{SECRET}",
+                        "created a certificate authority, in the Secret {}/{SECRET}",
                         self.namespace
                     );
                     return Ok(new);
                 }
                 // Another replica was faster.
-                Err(AuthorityError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 409) =>
-                    {}
+                Err(AuthorityError::Api { source, .. }) if is_conflict(&source) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Follows the Secret for as long as the receiver is there.
+    /// Follows the Secret until the receiver is dropped.
     pub(crate) async fn follow(self, authority: watch::Sender<Arc<Authority>>) {
         tokio::select! {
             () = self.follow_stream(&authority) => {}
@@ -210,11 +215,13 @@ impl AuthorityStore {
                 Ok(Some(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret))) => {
                     is_listed = true;
                     match self.read(&secret.data.unwrap_or_default()) {
-                        Ok(new) => self.believe(new, authority),
-                        Err(error) => tracing::error!("{error}; the earlier one stays in use"),
+                        Ok(new) => self.accept(new, authority),
+                        Err(error) => {
+                            tracing::error!("{error}; the previous authority stays in use")
+                        }
                     }
                 }
-                // Deleted while nobody watched.
+                // Deleted while the watch was interrupted.
                 Ok(Some(watcher::Event::InitDone)) if !is_listed => self.reload(authority).await,
                 Ok(Some(watcher::Event::Delete(_))) => self.reload(authority).await,
                 Ok(Some(watcher::Event::InitDone)) => {}
@@ -226,20 +233,20 @@ impl AuthorityStore {
         }
     }
 
-    /// Reads it or makes it, as soon as that works.
+    /// Reads or creates the Secret, and retries until that succeeds.
     async fn reload(&self, authority: &watch::Sender<Arc<Authority>>) {
         loop {
             match self.load().await {
-                Ok(new) => return self.believe(new, authority),
+                Ok(new) => return self.accept(new, authority),
                 Err(error) => {
-                    tracing::error!("{error}; the earlier one stays in use, and it is tried again");
+                    tracing::error!("{error}; the previous authority stays in use; retrying");
                 }
             }
             self.clock.sleep(RETRY).await;
         }
     }
 
-    fn believe(&self, new: Authority, authority: &watch::Sender<Arc<Authority>>) {
+    fn accept(&self, new: Authority, authority: &watch::Sender<Arc<Authority>>) {
         self.metrics.set_authority_expiry(new.not_after());
         authority.send_if_modified(|known| {
             let is_new = !known.is_same_as(&new);
@@ -251,7 +258,7 @@ impl AuthorityStore {
     }
 }
 
-/// This replica's own certificate, issued by the authority of now.
+/// Issues this replica's own certificate with the current authority.
 pub(crate) fn credentials(
     authority: &Authority,
     names: &[String],
@@ -261,7 +268,7 @@ pub(crate) fn credentials(
     Ok(authority.credentials(&issued)?)
 }
 
-/// Issues this replica's certificate again when the authority changes, and long before it runs out.
+/// Issues this replica's certificate again when the authority changes, and long before it expires.
 pub(crate) async fn keep_credentials(
     authority: watch::Receiver<Arc<Authority>>,
     names: Vec<String>,
@@ -286,7 +293,7 @@ async fn keep(
                 Ok(()) => true,
                 Err(_) => return,
             },
-            () = clock.sleep(if failed { RETRY } else { LOOK }) => false,
+            () = clock.sleep(if failed { RETRY } else { RENEWAL_CHECK }) => false,
             () = credentials.closed() => return,
         };
         let due = crate::clock::after(issued, crate::transport::certificates::LEAF_LIFE / 3);
@@ -302,9 +309,7 @@ async fn keep(
             }
             Err(error) => {
                 failed = true;
-                tracing::error!(
-                    "{error}; the earlier certificate stays in use, and it is tried again"
-                );
+                tracing::error!("{error}; the previous certificate stays in use; retrying");
             }
         }
     }
@@ -321,15 +326,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_certificate_that_cannot_be_issued_is_tried_again_soon() {
+    async fn a_failed_certificate_is_retried_soon() {
         let now = Timestamp::now();
         let (clock, control) = Clock::settable(now);
         let first = Authority::generate(now).unwrap();
         let issued = Arc::new(credentials(&first, &[], &clock).unwrap());
         let (authority, followed) = watch::channel(Arc::new(first));
         let (sender, mut receiver) = watch::channel(issued);
-        let tried = Arc::new(AtomicUsize::new(0));
-        let (kept, count) = (clock.clone(), Arc::clone(&tried));
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let (kept, count) = (clock.clone(), Arc::clone(&attempts));
         let keeping = tokio::spawn(async move {
             let issue = |authority: &Authority| {
                 if count.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -340,25 +345,25 @@ mod tests {
             keep(followed, issue, &kept, sender).await;
         });
         authority.send_replace(Arc::new(Authority::generate(now).unwrap()));
-        while tried.load(Ordering::Relaxed) == 0 {
+        while attempts.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
         assert!(!receiver.has_changed().unwrap());
-        // The task may begin to wait a little later than this.
+        // The task may start to wait a little later.
         while !receiver.has_changed().unwrap() {
             control.advance(RETRY);
             tokio::task::yield_now().await;
-            assert!(clock.now() < crate::clock::after(now, LOOK));
+            assert!(clock.now() < crate::clock::after(now, RENEWAL_CHECK));
         }
         receiver.borrow_and_update();
-        assert_eq!(tried.load(Ordering::Relaxed), 2);
+        assert_eq!(attempts.load(Ordering::Relaxed), 2);
         drop(authority);
         keeping.await.unwrap();
     }
 
     #[test]
-    fn what_the_api_server_says_comes_with_what_to_do() {
-        let said = |code: u16| {
+    fn every_error_of_the_api_server_has_a_remedy() {
+        let message = |code: u16| {
             let status = kube::core::Status {
                 code,
                 message: "no".to_owned(),
@@ -366,14 +371,14 @@ mod tests {
             };
             let error = AuthorityError::Api {
                 namespace: "vaultwall".to_owned(),
-                done: "made",
+                done: "created",
                 source: Box::new(kube::Error::Api(Box::new(status))),
             };
             error.to_string()
         };
-        assert!(said(404).contains("kubectl create namespace vaultwall"));
-        assert!(said(403).contains("rights on Secrets"));
-        assert!(said(500).contains("check that the API server runs"));
+        assert!(message(404).contains("kubectl create namespace vaultwall"));
+        assert!(message(403).contains("permissions for Secrets"));
+        assert!(message(500).contains("check that the API server runs"));
         let unusable = AuthorityError::Unusable {
             namespace: "vaultwall".to_owned(),
             source: CertificateError::NoPair,

@@ -1,7 +1,8 @@
-//! Watches of the API server, as a stream of plain facts. One task a kind, so that one kind's trouble holds up no other.
+//! Watches of the API server, as a stream of plain facts. One task a kind, so that one kind's trouble holds up no
+//! other.
 //!
-//! A list that begins anew (relist, 410, reconnect) loses nothing: what is not in it any more is reported as gone. Objects
-//! that cannot be read are reported too, and never stall a watch.
+//! A list that begins anew (relist, 410, reconnect) loses nothing: what is not in it any more is reported as gone.
+//! Objects that cannot be read are reported too, and never stall a watch.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

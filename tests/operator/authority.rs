@@ -134,8 +134,8 @@ fn an_authority_that_was_deleted_unseen_is_made_anew() {
     soon("what lacks, or the end", || {
         let said = operator.said();
         let lacks = said.contains(
-            "vaultwall-ca, which holds the operator's certificate authority, cannot be made",
-        ) && said.contains("give the operator its rights on Secrets");
+            "vaultwall-ca, which holds the operator's certificate authority, cannot be created",
+        ) && said.contains("grant the operator its permissions for Secrets");
         (lacks || operator.has_ended()).then_some(())
     });
     sandbox.server.allow_operator(OPERATOR, NAMESPACE);

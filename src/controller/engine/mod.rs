@@ -110,7 +110,7 @@ impl Engine {
         loop {
             let taken = tokio::select! {
                 taken = events.recv_many(&mut batch, MOST_AT_ONCE) => taken,
-                () = pulse.asked() => continue,
+                () = pulse.beat() => continue,
             };
             if taken == 0 {
                 return;

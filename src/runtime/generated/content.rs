@@ -12,8 +12,8 @@ use crate::index::ObjectName;
 use crate::policy::VaultId;
 use crate::xds::resource::content_version;
 
-/// Writes onto an object what hash it has. What is taken out of it later shows in another hash, although everything that is
-/// still wanted is there. Returns that hash.
+/// Writes onto an object what hash it has. What is taken out of it later shows in another hash, although everything
+/// that is still wanted is there. Returns that hash.
 pub(crate) fn sign(object: &mut Value) -> String {
     // Fields come in the order of their types, so that the same object is the same text.
     let hash = content_version(&[object.to_string().as_bytes()]);

@@ -338,7 +338,8 @@ impl Children {
         Ok(true)
     }
 
-    /// Whether somebody else has an object of this name, which is not in the watches because it is not labelled as ours.
+    /// Whether somebody else has an object of this name, which is not in the watches because it is not labelled as
+    /// ours.
     async fn is_foreign(
         &self,
         term: &Term,
@@ -354,8 +355,8 @@ impl Children {
     }
 
     /// Deletes what was made for a vault that no policy is about any more, as far as garbage collection does not: an
-    /// object whose owner still exists, because the policy was aimed at another vault. Whether that is all; what belongs to a
-    /// policy that is refused now stays until it is accepted or deleted.
+    /// object whose owner still exists, because the policy was aimed at another vault. Whether that is all; what
+    /// belongs to a policy that is refused now stays until it is accepted or deleted.
     pub(crate) async fn retire(&self, term: &Term, vault: &VaultId) -> Result<bool, WriteError> {
         let of_vault: Vec<(ChildKind, ObjectName, Value)> = self
             .found()

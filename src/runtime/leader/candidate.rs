@@ -1,5 +1,5 @@
-//! One candidate for the lease, as a state machine without I/O: told what the API server answered and when, it says
-//! what to do next.
+//! One candidate for the lease, as a state machine without I/O: its input is each answer of the API server with the
+//! time of the answer, its output the next action.
 //!
 //! Why there are never two valid terms: a term ends [`Timing::renew_deadline`] after the last successful renewal was
 //! *sent*. Another candidate takes the lease only after it *saw* the same record for the whole [`Timing::duration`],
@@ -14,139 +14,141 @@ use jiff::{Timestamp, Unit};
 use super::Lost;
 use crate::clock::Uptime;
 
-/// The lengths of an election.
+/// Durations of an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How long others leave an unchanged lease alone.
+    /// Time for which other candidates do not touch an unchanged lease.
     pub(crate) duration: Duration,
 }
 
 impl Default for Timing {
-    /// 15 s, 10 s, 2 s: as Kubernetes' own components.
+    /// 15 s, 10 s and 2 s: the defaults of Kubernetes' own components.
     fn default() -> Self {
         Self::of_duration(Duration::from_secs(15))
     }
 }
 
 impl Timing {
-    /// The timing of a lease of this duration, at least a second; the other lengths are shares of it, so that they fit
-    /// each other whatever it is.
+    /// Timing of a lease with this duration, at least one second. The other durations are fractions of it, so they are
+    /// consistent with each other for every duration.
     pub fn of_duration(duration: Duration) -> Self {
         Self {
             duration: duration.max(Duration::from_secs(1)),
         }
     }
 
-    /// How long others leave an unchanged lease alone.
+    /// Time for which other candidates do not touch an unchanged lease.
     pub fn duration(self) -> Duration {
         self.duration
     }
 
-    /// How long a term lasts after its last successful renewal was sent: two thirds of the duration.
+    /// Length of a term after its last successful renewal was sent: two thirds of the duration.
     pub fn renew_deadline(self) -> Duration {
         self.duration * 2 / 3
     }
 
-    /// Time between two renewals, and between two looks of a follower: 2/15 of the duration. With 15 s that is 1,800
+    /// Time between two renewals, and between two reads of a follower: 2/15 of the duration. With 15 s that is 1,800
     /// writes an hour, all of them to the lease.
     pub fn retry(self) -> Duration {
         self.duration * 2 / 15
     }
 
-    /// How long a request may take: half the deadline, so that a term survives one that gets no answer. A write that was
-    /// started in a valid term and is given up after this time cannot meet one of the next leader's.
+    /// Timeout of a request: half the renewal deadline, so that a term survives one request without an answer. A write
+    /// that starts in a valid term and is cancelled after this time cannot overlap with a write of the next leader.
     pub fn request(self) -> Duration {
         self.renew_deadline() / 2
     }
 
-    /// Pause after a conflict: long enough not to make a storm of them.
+    /// Pause after a conflict, long enough to prevent a series of conflicts.
     fn conflict(self) -> Duration {
         self.retry() / 10
     }
 }
 
-/// What a lease says.
+/// Content of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Who holds it; empty: nobody, it was released.
+    /// Identity of the holder; empty after a release.
     pub holder: String,
-    /// Where other replicas reach the holder.
+    /// Address of the holder for other replicas, `host:port`.
     pub address: String,
-    /// How long its holder wants an unchanged record to be left alone.
+    /// Time for which other candidates must not touch an unchanged record, as the holder wrote it.
     pub duration: Duration,
-    /// When the holder got it, by the holder's clock. For people.
+    /// Time at which the holder acquired the lease, by the holder's clock; informative.
     pub acquired: Option<Timestamp>,
-    /// When it was last renewed, by the holder's clock. For people, and makes each renewal a change.
+    /// Time of the last renewal, by the holder's clock; informative, and it makes each renewal a change.
     pub renewed: Option<Timestamp>,
-    /// How often the holder changed.
+    /// Number of changes of the holder.
     pub transitions: i32,
-    /// Its `resourceVersion`; in a [`Action::Write`], the one that must still be there. `None`: there is no lease.
+    /// The lease's `resourceVersion`; in an [`Action::Write`], the precondition of the write. `None`: there is no
+    /// lease.
     pub version: Option<String>,
 }
 
-/// What to do next.
+/// Next action of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Read the lease.
+    /// Reads the lease.
     Read,
-    /// Write it, if it still has the record's version.
+    /// Writes the lease if it still has the record's version.
     Write(Record),
-    /// Nothing before this moment.
+    /// Waits until this moment.
     Wait(Uptime),
-    /// Nothing any more: the term is over.
+    /// Ends the candidacy: the term is over.
     End(Lost),
 }
 
-/// What came of a [`Action::Read`] or [`Action::Write`].
+/// Outcome of an [`Action::Read`] or [`Action::Write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The lease, or that there is none.
+    /// The lease was read; `None`: it does not exist.
     Read(Option<Record>),
-    /// It was written and is now this.
+    /// The lease was written and has this content.
     Written(Record),
-    /// It was not written: it is no longer, or not yet, what was expected.
+    /// The lease was not written: its version is not the expected one.
     Conflict,
-    /// No answer, or an error. A write may have happened, or may still.
+    /// No answer, or an error. A write may have taken effect, or may still do so.
     Failed,
 }
 
-/// A candidate.
+/// State of one candidate.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Who it is: no other process, not even an earlier one of the same pod, has the same.
+    /// Identity, different for every process: an earlier process of the same pod had another one.
     identity: String,
     address: String,
     timing: Timing,
     knowledge: Knowledge,
     seen: Option<Seen>,
-    /// When the last successful renewal was sent, while it leads.
+    /// Time at which the last successful renewal was sent, while the candidate leads.
     held: Option<Uptime>,
     lost: Option<Lost>,
     next: Uptime,
 }
 
-/// What a candidate knows of the lease as it is now.
+/// Reliability of the last reading of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knowledge {
-    /// It has to look before it may write.
+    /// The lease must be read before the next write.
     Stale,
+    /// The lease does not exist.
     Absent,
-    /// It is as it was last seen.
+    /// The lease is as it was last seen.
     Present,
 }
 
-/// The record that was last seen, also when the lease is gone since.
+/// The last seen record; it is kept when the lease is deleted.
 #[derive(Clone, Debug)]
 struct Seen {
     record: Record,
-    /// Since when it is the same, or gone, by what this candidate saw.
+    /// Time since which this candidate has seen the record unchanged, or deleted.
     since: Uptime,
-    /// Somebody deleted it.
-    gone: bool,
+    /// Whether the lease was deleted afterwards.
+    deleted: bool,
 }
 
 impl Candidate {
-    /// A candidate that knows nothing yet.
+    /// Returns a candidate that has not read the lease yet.
     pub fn new(identity: String, address: String, timing: Timing) -> Self {
         Self {
             identity,
@@ -160,7 +162,7 @@ impl Candidate {
         }
     }
 
-    /// What to do now. `wall` is only written down for people.
+    /// Returns the next action. `wall` is the time that a write records in the lease.
     pub fn step(&self, now: Uptime, wall: Timestamp) -> Action {
         if let Some(lost) = &self.lost {
             return Action::End(lost.clone());
@@ -179,21 +181,21 @@ impl Candidate {
         }
     }
 
-    /// Takes in what came of the last action, which was sent at `sent` and answered now.
-    pub fn heard(&mut self, sent: Uptime, now: Uptime, answer: Answer) {
+    /// Handles the outcome of the last action, which was sent at `sent` and answered at `now`.
+    pub fn handle_answer(&mut self, sent: Uptime, now: Uptime, answer: Answer) {
         match answer {
             Answer::Read(found) => self.read(now, found),
             Answer::Written(record) => {
-                // A term that ran out does not come back, however the answer was delayed.
+                // An expired term stays expired, even if the answer was only delayed.
                 if self.expired(now) {
                     return;
                 }
-                // One that was deleted may have been made, held and deleted again meanwhile: who makes it anew leads
-                // when that holder's term must be over. Nobody waits at the first start of all.
+                // Another process may have created, held and deleted a deleted lease in the meantime. The new holder
+                // leads only when such a term must have ended. The very first start does not wait.
                 let unseen_holder = self.held.is_none()
                     && self.knowledge == Knowledge::Absent
                     && self.seen.is_some();
-                self.saw(now, record);
+                self.record_seen(now, record);
                 let late = sent.saturating_add(self.timing.renew_deadline()) <= now;
                 if unseen_holder || late {
                     self.retry_at(now.saturating_add(self.timing.retry()));
@@ -216,29 +218,30 @@ impl Candidate {
                 self.lost = Some(Lost::Taken(record.holder.clone()));
             }
             if self.seen.as_ref().is_none_or(|seen| seen.record != record) {
-                self.saw(now, record);
+                self.record_seen(now, record);
             }
-        } else if let Some(seen) = self.seen.as_mut().filter(|seen| !seen.gone) {
-            // It may have been renewed, or taken by another, after this candidate saw it last.
-            seen.gone = true;
+        } else if let Some(seen) = self.seen.as_mut().filter(|seen| !seen.deleted) {
+            // After this candidate last saw the lease, it may have been renewed, or another candidate may have taken
+            // it.
+            seen.deleted = true;
             seen.since = now;
         }
         self.next = now;
         if !self.may_write(now) {
             let again = now.saturating_add(self.timing.retry());
             self.next = self.free_at().map_or(again, |free| free.min(again));
-            // It is not gone: who follows it still does.
+            // The lease exists, so a follower continues to follow.
             if self.knowledge == Knowledge::Present {
                 self.knowledge = Knowledge::Stale;
             }
         }
     }
 
-    fn saw(&mut self, now: Uptime, record: Record) {
+    fn record_seen(&mut self, now: Uptime, record: Record) {
         self.seen = Some(Seen {
             record,
             since: now,
-            gone: false,
+            deleted: false,
         });
     }
 
@@ -247,27 +250,28 @@ impl Candidate {
         self.next = moment;
     }
 
-    /// Whether the lease, as it was last seen, is this candidate's or free.
+    /// Whether this candidate holds the lease as it was last seen, or the lease is free.
     fn may_write(&self, now: Uptime) -> bool {
         self.held.is_some() || self.free_at().is_none_or(|free| free <= now)
     }
 
-    /// From when on the lease may be taken; `None`: at once. One that somebody deleted is left alone for as long as one
-    /// that is held: its last holder cannot know yet. So is one that names this candidate without a term: a write that
-    /// had no answer may have happened long after it was decided, between a deletion and its holder's next renewal.
+    /// Time from which the lease may be taken; `None`: at once. A deleted lease is left alone for as long as a held
+    /// one, because its last holder may not have noticed yet. The same applies to a lease that names this candidate
+    /// without a term: a write without an answer may take effect late, between a deletion and the holder's next
+    /// renewal.
     fn free_at(&self) -> Option<Uptime> {
         let Seen {
             record,
             since,
-            gone,
+            deleted,
         } = self.seen.as_ref()?;
-        if !gone && record.holder.is_empty() {
+        if !deleted && record.holder.is_empty() {
             return None;
         }
         Some(since.saturating_add(record.duration.max(self.timing.duration)))
     }
 
-    /// The record that takes or renews the lease.
+    /// Returns the record that acquires or renews the lease.
     fn renewal(&self, wall: Timestamp) -> Record {
         let seen = self.seen.as_ref().map(|seen| &seen.record);
         let mine = seen.filter(|seen| seen.holder == self.identity);
@@ -285,8 +289,8 @@ impl Candidate {
         }
     }
 
-    /// The record that gives the lease back, so that the next leader need not wait; `None`: it is not held, or has to be
-    /// read first.
+    /// Returns the record that releases the lease, so that the next leader does not have to wait; `None`: the lease is
+    /// not held, or must be read first.
     pub fn release(&self, wall: Timestamp) -> Option<Record> {
         let seen = self.seen.as_ref().map(|seen| &seen.record)?;
         if self.knowledge != Knowledge::Present || seen.holder != self.identity {
@@ -311,7 +315,8 @@ impl Candidate {
         seen.record.version.clone()
     }
 
-    /// The time in the lease's precision, later than the last one: a write that changes nothing would not be seen.
+    /// Returns the time in the lease's precision, later than the last one: other candidates would not notice a write
+    /// that changes nothing.
     fn stamp(&self, wall: Timestamp) -> Timestamp {
         let wall = wall.round(Unit::Microsecond).unwrap_or(wall);
         let last = self.seen.as_ref().and_then(|seen| seen.record.renewed);
@@ -319,7 +324,7 @@ impl Candidate {
             .map_or(wall, |next| wall.max(next))
     }
 
-    /// Until when its term is valid, while it leads.
+    /// End of the current term, while the candidate leads.
     pub fn valid_until(&self) -> Option<Uptime> {
         if self.lost.is_some() {
             return None;
@@ -332,7 +337,7 @@ impl Candidate {
         self.valid_until().is_some_and(|until| until <= now)
     }
 
-    /// Who else holds the lease, as far as is known, and where to reach it.
+    /// Identity and address of the other candidate that holds the lease, if one is known.
     pub fn leader(&self) -> Option<(&str, &str)> {
         let record = &self.seen.as_ref()?.record;
         let other = !record.holder.is_empty()

@@ -1,11 +1,11 @@
-//! Leader election over one Lease (`coordination.k8s.io/v1`): of all replicas, one writes.
+//! Leader election with one Lease (`coordination.k8s.io/v1`): exactly one replica writes.
 //!
-//! [`candidate`] holds the rules, as a state machine without I/O; here are the API server, the clock and the task. A
-//! [`Term`] is asked before every write. When it is lost it never comes back: the process ends and starts again as a
-//! candidate that knows nothing.
+//! [`candidate`] holds the rules, as a state machine without I/O; this file has the requests, the clock and the task.
+//! Every write checks the [`Term`] first. A lost term is never valid again: the process exits and restarts as a new
+//! candidate.
 //!
-//! Deleting the lease by hand is safe as long as every replica has seen it; one that starts in the seconds after takes it
-//! for a first start.
+//! Deleting the lease by hand is safe if every replica has seen it. A replica that starts within seconds after the
+//! deletion treats it as a first start.
 
 pub mod candidate;
 #[cfg(test)]
@@ -31,53 +31,54 @@ use candidate::{Action, Answer, Candidate, Record};
 
 pub use candidate::Timing;
 
-/// Field manager of the lease.
+/// Field manager of the Lease, as `managedFields` shows it.
 const FIELD_MANAGER: &str = "vaultwall-lease";
 
-/// Which lease, and who is a candidate for it.
+/// The lease, and the candidate for it.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
-    /// Name of the lease; replicas of one operator use the same.
+    /// Name of the lease, the same for all replicas of one operator.
     pub name: String,
-    /// Its namespace: the operator's own.
+    /// Namespace of the lease: the operator's own.
     pub namespace: String,
-    /// Who this is. No other process may have the same, not even an earlier one of this pod: see [`unique_identity`].
+    /// Identity of this process. It must be different for every process, even for two of the same pod: see
+    /// [`unique_identity`].
     pub identity: String,
-    /// Where other replicas reach this one, `host:port`; they learn it from the lease.
+    /// Address of this replica for other replicas, `host:port`; the lease publishes it.
     pub address: String,
-    /// The lengths.
+    /// Durations of the election.
     pub timing: Timing,
 }
 
-/// An identity that begins with the pod's or machine's name and that no other process has.
+/// Returns an identity that begins with the name of the pod or machine and is different for every process.
 pub fn unique_identity(name: &str) -> String {
-    // Every `RandomState` is seeded by the system.
+    // The system seeds every `RandomState`.
     let random = RandomState::new().build_hasher().finish();
     format!("{name}_{random:016x}")
 }
 
-/// Why a term is over.
+/// Reason for the end of a term.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
-    /// It could not be renewed in time.
+    /// The lease could not be renewed in time.
     #[error(
-        "the lease could not be renewed for {} s: the API server did not answer or refused; this replica writes nothing more",
+        "the lease could not be renewed for {} s: the API server did not answer or refused; this replica stops writing",
         .0.as_secs_f32()
     )]
     Expired(Duration),
-    /// The lease names somebody else.
-    #[error("the lease was given to {}; this replica writes nothing more", holder(.0))]
+    /// The lease has another holder.
+    #[error("this replica lost the lease, whose holder is now {}; it stops writing", holder(.0))]
     Taken(String),
-    /// This replica was told to stop.
-    #[error("this replica stops and has given the lease back")]
+    /// This replica stops and has released the lease.
+    #[error("this replica stops and has released the lease")]
     Released,
 }
 
 fn holder(name: &str) -> &str {
-    if name.is_empty() { "nobody" } else { name }
+    if name.is_empty() { "no replica" } else { name }
 }
 
-/// The time as leader. Clones are the same term.
+/// Time as the leader, from the acquisition of the lease to its loss. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Term {
     clock: Clock,
@@ -86,7 +87,7 @@ pub struct Term {
 
 #[derive(Debug)]
 struct End {
-    /// Valid before this moment: nanoseconds of uptime.
+    /// End of the term, in nanoseconds of uptime.
     until: AtomicU64,
     timing: Timing,
     lost: OnceLock<Lost>,
@@ -102,7 +103,8 @@ impl Term {
         Self { clock, end }
     }
 
-    /// Whether this replica still leads. Ask right before every write, and make the write [`Term::limited`].
+    /// Checks that this replica still leads. Call it directly before every write, and run the write in
+    /// [`Term::limited`].
     pub fn still_valid(&self) -> Result<(), Lost> {
         if let Some(lost) = self.end.lost.get() {
             return Err(lost.clone());
@@ -110,15 +112,15 @@ impl Term {
         if nanoseconds(self.clock.uptime()) < self.end.until.load(Ordering::Acquire) {
             return Ok(());
         }
-        // Once somebody was told that it is over, it stays so.
+        // A term that was reported as over stays over.
         let lost = || Lost::Expired(self.end.timing.renew_deadline());
         Err(self.end.lost.get_or_init(lost).clone())
     }
 
-    /// Gives a request up after [`Timing::request`].
+    /// Runs a request with the timeout [`Timing::request`].
     ///
     /// # Errors
-    /// The request's, or that it was given up.
+    /// The request's error, or that the API server did not answer in time.
     pub async fn limited<T>(
         &self,
         request: impl Future<Output = Result<T, kube::Error>>,
@@ -136,7 +138,7 @@ impl Term {
         self.end.until.store(nanoseconds(until), Ordering::Release);
     }
 
-    fn lost(&self, lost: Lost) {
+    fn set_lost(&self, lost: Lost) {
         let _ = self.end.lost.set(lost);
     }
 }
@@ -145,25 +147,25 @@ fn nanoseconds(moment: Uptime) -> u64 {
     u64::try_from(moment.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What this replica is.
+/// Role of this replica in the election.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// Nobody is known to lead.
+    /// No leader is known.
     Unknown,
     /// Another replica leads.
     Following {
-        /// Its identity.
+        /// Identity of the leader.
         identity: String,
-        /// Where to reach it; empty when it did not say.
+        /// Address of the leader, `host:port`; empty if the lease has none.
         address: String,
     },
     /// This replica leads, as long as the term is valid.
     Leading(Term),
-    /// This replica led and does no longer; the task has ended and so should the process.
+    /// This replica was the leader and lost the lease. The task has ended, and the process must exit.
     Lost(Lost),
 }
 
-/// A candidacy that is under way.
+/// A running candidacy.
 #[derive(Debug)]
 pub struct Leadership {
     state: watch::Receiver<State>,
@@ -171,23 +173,23 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// What this replica is, and will be.
+    /// Returns a receiver of this replica's state.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
 
-    /// Waits until the candidacy is over: stopped (the lease is given back by then) or lost.
+    /// Waits for the end of the candidacy: the lease was released after a stop, or lost.
     pub async fn ended(self) {
         let _ = self.task.await;
     }
 }
 
-/// Whether the task that feeds this state still runs; for health.
+/// Whether the task that updates this state still runs; for health.
 pub fn is_alive(state: &watch::Receiver<State>) -> bool {
     state.has_changed().is_ok()
 }
 
-/// Starts a candidacy. `stop` gives the lease back, so that another replica leads at its next look: end your writes first.
+/// Starts a candidacy. `stop` releases the lease, so that another replica can lead at once: end all writes first.
 pub fn campaign(
     client: Client,
     options: LeaseOptions,
@@ -217,10 +219,10 @@ struct Campaign {
     options: LeaseOptions,
     clock: Clock,
     candidate: Candidate,
-    /// Metadata of the lease as it was last seen: what others wrote there stays.
+    /// Metadata of the lease as it was last seen: labels and annotations of other writers are kept.
     base: ObjectMeta,
     state: watch::Sender<State>,
-    /// The last request failed; said once, not every two seconds.
+    /// Whether the last request failed: a series of failures is logged once.
     failing: bool,
 }
 
@@ -228,7 +230,7 @@ impl Campaign {
     async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
         loop {
-            if let Some(lost) = self.said_lost() {
+            if let Some(lost) = self.reported_loss() {
                 return self.end(lost);
             }
             let now = self.clock.uptime();
@@ -241,12 +243,13 @@ impl Campaign {
                 Action::Read => tokio::select! {
                     biased;
                     () = &mut stop => break,
-                    answer = self.read() => self.candidate.heard(now, self.clock.uptime(), answer),
+                    answer = self.read() => self.candidate.handle_answer(now, self.clock.uptime(), answer),
                 },
-                // Not given up on `stop`: a write that happens after the lease was given back would take it again.
+                // Not cancelled by `stop`: a write that takes effect after the release would acquire the lease again.
                 Action::Write(record) => {
                     let answer = self.write(&record).await;
-                    self.candidate.heard(now, self.clock.uptime(), answer);
+                    self.candidate
+                        .handle_answer(now, self.clock.uptime(), answer);
                 }
                 Action::End(lost) => return self.end(lost),
             }
@@ -255,7 +258,7 @@ impl Campaign {
         self.release().await;
     }
 
-    /// Says what this replica is, where that changed.
+    /// Publishes this replica's state if it changed.
     fn publish(&self) {
         if let Some(until) = self.candidate.valid_until() {
             let timing = self.options.timing;
@@ -272,15 +275,15 @@ impl Campaign {
         }
         let leader = self.candidate.leader();
         self.state.send_if_modified(|state| {
-            let said = match state {
+            let published = match state {
                 State::Unknown => None,
                 State::Following { identity, address } => {
                     Some((identity.as_str(), address.as_str()))
                 }
-                // What comes next is the end.
+                // The task ends next.
                 State::Leading(_) | State::Lost(_) => return false,
             };
-            if said == leader {
+            if published == leader {
                 return false;
             }
             *state = match leader {
@@ -297,8 +300,8 @@ impl Campaign {
         });
     }
 
-    /// What somebody was told who asked the term in the instant before a renewal.
-    fn said_lost(&self) -> Option<Lost> {
+    /// Returns the loss that [`Term::still_valid`] reported to a caller directly before a renewal.
+    fn reported_loss(&self) -> Option<Lost> {
         match &*self.state.borrow() {
             State::Leading(term) => term.end.lost.get().cloned(),
             _ => None,
@@ -308,19 +311,19 @@ impl Campaign {
     fn end(&self, lost: Lost) {
         self.state.send_modify(|state| {
             if let State::Leading(term) = state {
-                term.lost(lost.clone());
+                term.set_lost(lost.clone());
             }
             *state = State::Lost(lost);
         });
     }
 
-    /// Gives the lease back. Without an answer it runs out by itself.
+    /// Releases the lease. If the API server does not answer, the lease expires.
     async fn release(&mut self) {
         if self.candidate.valid_until().is_none() {
             return;
         }
         self.end(Lost::Released);
-        // With a look before or between, where a write had no answer.
+        // Reads the lease first, or in between, if a write had no answer.
         for _ in 0..3 {
             let now = self.clock.uptime();
             let answer = match self.candidate.release(self.clock.now()) {
@@ -330,7 +333,8 @@ impl Campaign {
                 },
                 None => self.read().await,
             };
-            self.candidate.heard(now, self.clock.uptime(), answer);
+            self.candidate
+                .handle_answer(now, self.clock.uptime(), answer);
         }
     }
 
@@ -368,7 +372,7 @@ impl Campaign {
                 self.failing = false;
                 Answer::Written(self.seen(lease))
             }
-            // Somebody was faster, or deleted it.
+            // Another candidate was faster, or the lease was deleted.
             Some(Err(kube::Error::Api(status)))
                 if status.is_conflict()
                     || status.is_already_exists()
@@ -380,7 +384,7 @@ impl Campaign {
         }
     }
 
-    /// How long a request may take now: a term must not end while the task waits.
+    /// Timeout of the next request: a term must not end while the task waits.
     fn time_left(&self) -> Duration {
         let request = self.options.timing.request();
         let left = self
@@ -397,7 +401,7 @@ impl Campaign {
             } = &self.options;
             let problem = error.map_or_else(|| "no answer".to_owned(), |error| error.to_string());
             tracing::warn!(
-                "cannot {what} the lease {namespace}/{name}: {problem}; trying again until it works"
+                "cannot {what} the lease {namespace}/{name}: {problem}; retrying until it succeeds"
             );
         }
         self.failing = true;
@@ -431,7 +435,7 @@ impl Campaign {
             namespace: Some(self.options.namespace.clone()),
             ..self.base.clone()
         };
-        // The precondition.
+        // The precondition of the write.
         metadata.resource_version.clone_from(&record.version);
         if record.version.is_none() {
             let label = (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
@@ -456,7 +460,7 @@ impl Campaign {
     }
 }
 
-/// The outcome, unless it takes longer than that on this clock.
+/// Returns the outcome of the work, or `None` if it takes longer than `limit` on this clock.
 async fn within<T>(clock: &Clock, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;

@@ -1,7 +1,8 @@
-//! Health: whether the process can still do its work (`/healthz`), and whether it does it now (`/readyz`).
+//! Health: whether the process can still do its work (`/healthz`), and whether it does its work at the moment
+//! (`/readyz`).
 //!
-//! A loop answers for itself by a [`Pulse`]: one that hangs does not, and one that ended cannot. A [`Condition`] is unmet
-//! until somebody says that it is met.
+//! A loop reports its health with a [`Pulse`]: a loop that hangs or has ended does not answer. A [`Condition`] is unmet
+//! until its task reports that it is met.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,21 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long a loop may think before it counts as hung. Shorter than a usual probe's time.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// Time after which a loop counts as hung. It is shorter than the usual timeout of a probe, 1 s.
+const PULSE_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// What is asked for health and readiness. Clones are the same.
+/// Loops, tasks and conditions behind the health endpoints. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<Asked>>);
+pub struct Health(Arc<Mutex<Checks>>);
 
 #[derive(Debug, Default)]
-struct Asked {
+struct Checks {
     loops: Vec<(&'static str, mpsc::Sender<oneshot::Sender<()>>)>,
     tasks: Vec<Task>,
     conditions: Vec<(&'static str, watch::Receiver<Met>)>,
 }
 
-/// A task and how to find out whether it runs.
+/// A task, and the check whether it runs.
 struct Task {
     name: &'static str,
     runs: Box<dyn Fn() -> bool + Send + Sync>,
@@ -36,50 +37,50 @@ impl fmt::Debug for Task {
     }
 }
 
-/// Met, or why not.
+/// State of a condition: met, or the reason why not.
 type Met = Result<(), String>;
 
 impl Health {
-    /// Health of a process that nothing is known of yet.
+    /// Returns the health of a process without loops, tasks and conditions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A loop that has to answer: it waits on [`Pulse::asked`] beside its other work.
+    /// Adds a loop that must answer: it waits on [`Pulse::beat`] in addition to its other work.
     pub fn pulse(&self, name: &'static str) -> Pulse {
-        let (asks, asked) = mpsc::channel(1);
-        self.asked().loops.push((name, asks));
-        Pulse(asked)
+        let (questions, receiver) = mpsc::channel(1);
+        self.checks().loops.push((name, questions));
+        Pulse(receiver)
     }
 
-    /// A task that has to run, by a question that says whether it does.
+    /// Adds a task that must run; `runs` checks whether it does.
     pub fn task(&self, name: &'static str, runs: impl Fn() -> bool + Send + Sync + 'static) {
         let runs = Box::new(runs);
-        self.asked().tasks.push(Task { name, runs });
+        self.checks().tasks.push(Task { name, runs });
     }
 
-    /// Something that has to be so before this replica is ready; until it is met, `/readyz` says `name: why`.
+    /// Adds a condition of readiness; until it is met, `/readyz` answers `name: why`.
     pub fn condition(&self, name: &'static str, why: &str) -> Condition {
-        let (said, met) = watch::channel(Err(why.to_owned()));
-        self.asked().conditions.push((name, met));
-        Condition(said)
+        let (state, met) = watch::channel(Err(why.to_owned()));
+        self.checks().conditions.push((name, met));
+        Condition(state)
     }
 
-    /// What is wrong with the process, one line each; nothing: it is healthy.
+    /// Returns the problems of the process, one line each; none: it is healthy.
     pub async fn unhealthy(&self) -> Vec<String> {
         let (loops, mut problems) = {
-            let asked = self.asked();
-            let ended = asked.tasks.iter().filter(|task| !(task.runs)());
+            let checks = self.checks();
+            let ended = checks.tasks.iter().filter(|task| !(task.runs)());
             let problems: Vec<String> = ended
                 .map(|task| format!("{}: its task has ended", task.name))
                 .collect();
-            (asked.loops.clone(), problems)
+            (checks.loops.clone(), problems)
         };
-        let answers = join_all(loops.into_iter().map(|(name, asks)| async move {
-            let problem = match tokio::time::timeout(PATIENCE, ask(asks)).await {
+        let answers = join_all(loops.into_iter().map(|(name, questions)| async move {
+            let problem = match tokio::time::timeout(PULSE_TIMEOUT, ask(questions)).await {
                 Ok(true) => return None,
                 Ok(false) => "its loop has ended".to_owned(),
-                Err(_) => format!("no answer in {} ms", PATIENCE.as_millis()),
+                Err(_) => format!("no answer in {} ms", PULSE_TIMEOUT.as_millis()),
             };
             Some(format!("{name}: {problem}"))
         }));
@@ -87,11 +88,11 @@ impl Health {
         problems
     }
 
-    /// What this replica is not ready for, one line each; nothing: it is ready.
+    /// Returns the unmet conditions, one line each; none: this replica is ready.
     pub fn unready(&self) -> Vec<String> {
-        let asked = self.asked();
-        let unmet = asked.conditions.iter().filter_map(|(name, met)| {
-            // Whoever could say that it is met is gone.
+        let checks = self.checks();
+        let unmet = checks.conditions.iter().filter_map(|(name, met)| {
+            // The condition's task has ended.
             if met.has_changed().is_err() {
                 return Some(format!("{name}: its task has ended"));
             }
@@ -101,54 +102,54 @@ impl Health {
         unmet.collect()
     }
 
-    fn asked(&self) -> MutexGuard<'_, Asked> {
+    fn checks(&self) -> MutexGuard<'_, Checks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the loop answered; it did not when it ended.
-async fn ask(asks: mpsc::Sender<oneshot::Sender<()>>) -> bool {
+/// Whether the loop answered; a loop that has ended does not.
+async fn ask(questions: mpsc::Sender<oneshot::Sender<()>>) -> bool {
     let (answers, answer) = oneshot::channel();
-    asks.send(answers).await.is_ok() && answer.await.is_ok()
+    questions.send(answers).await.is_ok() && answer.await.is_ok()
 }
 
-/// A loop's side of a question for health.
+/// The loop's side of its health check.
 #[derive(Debug)]
 pub struct Pulse(mpsc::Receiver<oneshot::Sender<()>>);
 
 impl Pulse {
-    /// Waits for the next question and answers it. Safe to drop at any time, as in `select!`.
-    pub async fn asked(&mut self) {
+    /// Waits for the next check and answers it. Cancel-safe, so it can be a branch of `select!`.
+    pub async fn beat(&mut self) {
         match self.0.recv().await {
             Some(answer) => {
-                // Whoever asked may have lost patience.
+                // The check may have timed out.
                 let _ = answer.send(());
             }
-            // Nobody can ask any more.
+            // There are no more checks.
             None => std::future::pending().await,
         }
     }
 }
 
-/// A condition's side of readiness. Dropped: it is no longer met.
+/// The task's side of a condition of readiness. Dropping it makes the condition unmet.
 #[derive(Debug)]
 pub struct Condition(watch::Sender<Met>);
 
 impl Condition {
-    /// It is so.
+    /// Reports that the condition is met.
     pub fn met(&self) {
         self.set(Ok(()));
     }
 
-    /// It is not so, and why.
+    /// Reports that the condition is not met, and why.
     pub fn unmet(&self, why: &str) {
         self.set(Err(why.to_owned()));
     }
 
     fn set(&self, met: Met) {
-        self.0.send_if_modified(|now| {
-            let changes = *now != met;
-            *now = met;
+        self.0.send_if_modified(|current| {
+            let changes = *current != met;
+            *current = met;
             changes
         });
     }

@@ -1,7 +1,7 @@
-//! Every metric of the operator, in one struct of handles: cloning is cheap, and so is counting.
+//! Every metric of the operator, in one struct of handles. Cloning and counting are cheap.
 //!
-//! No label has more values than the program itself knows: names of vaults, policies and namespaces are never labels,
-//! because their number is not ours. `docs/operations.md` lists the metrics; a test compares.
+//! The program limits the values of every label: names of vaults, policies and namespaces are never labels, because
+//! their number has no bound. `docs/operations.md` lists the metrics; a test compares.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -19,26 +19,26 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::policy::VaultId;
 
-/// Upper bounds in seconds of what takes milliseconds: from an event to the proxies' acknowledgement, 1 ms to 30 s.
+/// Bucket bounds of the time from an event to the proxies' acknowledgement, in seconds: 1 ms to 30 s.
 const CHANGE: [f64; 14] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
-/// Upper bounds in seconds of what takes microseconds: pure work on one firewall, 10 µs to 1 s.
+/// Bucket bounds of the computation for one firewall, in seconds: 10 µs to 1 s.
 const WORK: [f64; 12] = [
     0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0,
 ];
 
-/// The handles. Clones count in the same place.
+/// Handles of all metrics. Clones count in the same place.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     policies: Family<Accepted, Gauge>,
-    /// Vaults that have a firewall.
+    /// Number of vaults that have a firewall.
     pub firewalls: Gauge,
-    /// Proxies that are connected, to any replica that this one knows of.
+    /// Number of connected proxies: of all replicas on the leader, of this replica on others.
     pub proxies_connected: Gauge,
-    /// Those of them that have the newest firewall of their vault in force.
+    /// Number of connected proxies that enforce the newest firewall of their vault.
     pub proxies_programmed: Gauge,
-    /// Resources that proxies refused.
+    /// Number of resources that proxies rejected.
     pub xds_rejections: Counter,
     change: Histogram,
     resolve: Histogram,
@@ -47,28 +47,28 @@ pub struct Metrics {
     leader: Gauge,
     watch_restarts: Family<Kind, Counter>,
     certificate_expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
-    /// The end of each vault's proxies' certificate; only the first of them is shown.
+    /// Expiry of each vault's proxy certificate; only the earliest is shown.
     proxy_certificates: Arc<Mutex<BTreeMap<VaultId, Timestamp>>>,
 }
 
-/// What came of a write to the API server.
+/// Outcome of a write to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteResult {
-    /// It was written.
+    /// The object was written.
     Written,
-    /// Somebody else wrote first, or owns a field.
+    /// Another client wrote first, or owns a field.
     Conflict,
-    /// The API server refused it: rights, admission, schema.
+    /// The API server refused the write: permissions, admission, schema.
     Refused,
-    /// There was no answer, or an error on the server's side.
+    /// There was no answer, or a server error.
     Failed,
 }
 
 impl WriteResult {
-    /// Every result.
+    /// All results, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Written, Self::Conflict, Self::Refused, Self::Failed];
 
-    /// What an answer of the API server means.
+    /// Returns the outcome for an answer of the API server.
     pub fn of<T>(answer: &Result<T, kube::Error>) -> Self {
         match answer {
             Ok(_) => Self::Written,
@@ -116,7 +116,7 @@ struct Certificate {
 }
 
 impl Metrics {
-    /// The metrics of a process, and the registry that shows them.
+    /// Creates the metrics of a process, and the registry that exposes them.
     pub fn new() -> (Self, Registry) {
         let metrics = Self {
             policies: Family::default(),
@@ -212,7 +212,7 @@ impl Metrics {
         all
     }
 
-    /// How many policies there are.
+    /// Sets the number of policies, by whether they are accepted.
     pub fn set_policies(&self, accepted: usize, refused: usize) {
         for (accepted, count) in [(true, accepted), (false, refused)] {
             self.policies
@@ -221,61 +221,61 @@ impl Metrics {
         }
     }
 
-    /// A change that was seen then is now acknowledged by every proxy that it concerns.
+    /// Records that every affected proxy acknowledged a change that was seen at `seen`.
     pub fn change_acknowledged(&self, seen: Instant) {
         self.change.observe(seen.elapsed().as_secs_f64());
     }
 
-    /// A firewall was resolved.
+    /// Records the time that it took to resolve a firewall.
     pub fn resolved(&self, took: Duration) {
         self.resolve.observe(took.as_secs_f64());
     }
 
-    /// A firewall was compiled.
+    /// Records the time that it took to compile a firewall.
     pub fn compiled(&self, took: Duration) {
         self.compile.observe(took.as_secs_f64());
     }
 
-    /// An object of this kind was written, or not.
+    /// Counts a write of an object of this kind.
     pub fn wrote(&self, kind: &'static str, result: WriteResult) {
         self.api_writes.get_or_create(&Write { kind, result }).inc();
     }
 
-    /// This replica leads, or does not.
+    /// Sets whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
-    /// A watch of this kind had to list everything again.
+    /// Counts an interruption of the watch of this kind.
     pub fn watch_restarted(&self, kind: &'static str) {
         self.watch_restarts.get_or_create(&Kind { kind }).inc();
     }
 
-    /// When the operator's own authority runs out.
+    /// Sets the expiry of the operator's certificate authority.
     pub fn set_authority_expiry(&self, moment: Timestamp) {
         self.set_expiry("authority", moment);
     }
 
-    /// When the certificate of a vault's proxies runs out.
+    /// Sets the expiry of the certificate of a vault's proxies.
     pub fn set_proxy_certificate_expiry(&self, vault: &VaultId, moment: Timestamp) {
         self.change_proxy_certificates(|known| {
             known.insert(vault.clone(), moment);
         });
     }
 
-    /// A vault has no proxies any more.
-    pub fn forget_proxy_certificate(&self, vault: &VaultId) {
+    /// Removes the expiry of a vault that has no proxies any more.
+    pub fn remove_proxy_certificate(&self, vault: &VaultId) {
         self.change_proxy_certificates(|known| {
             known.remove(vault);
         });
     }
 
     fn change_proxy_certificates(&self, change: impl FnOnce(&mut BTreeMap<VaultId, Timestamp>)) {
-        // Whole at every moment, so a panic elsewhere while it was held does no harm.
+        // The map is consistent after every statement, so a poisoned lock can be used.
         let known = self.proxy_certificates.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         change(&mut known);
-        // Still held, so that what is shown is never that of an earlier change.
+        // Updates the gauge under the lock, so that it never shows an earlier change.
         if let Some(first) = known.values().min() {
             self.set_expiry("proxy", *first);
         } else {
@@ -292,7 +292,7 @@ impl Metrics {
     }
 }
 
-/// A count as a gauge takes it.
+/// Converts a count to the integer type of a gauge; a count beyond its range becomes the maximum.
 pub fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,13 @@
-//! What people and Kubernetes ask a running operator, over plain HTTP: `/healthz`, `/readyz` and `/metrics`.
+//! Endpoints of a running operator for people, Kubernetes and Prometheus, over plain HTTP: `/healthz`, `/readyz` and
+//! `/metrics`.
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
-//! | [`health`] | who has to answer for `/healthz`, and what has to be so for `/readyz` |
+//! | [`health`] | loops and tasks behind `/healthz`, and conditions of `/readyz` |
 //! | [`metrics`] | every metric, as handles that are cheap to use |
 //!
-//! It shows no object, no name of a vault and no secret, so it needs no authentication; whoever reaches it can read it.
+//! The answers contain no object, no name of a vault and no secret, so there is no authentication; every client that
+//! can connect can read them.
 
 pub mod health;
 pub mod metrics;
@@ -30,29 +32,30 @@ use tokio::sync::watch;
 pub use health::{Condition, Health, Pulse};
 pub use metrics::{Metrics, WriteResult};
 
-/// How long open connections may take to end once the server was told to stop.
-const STOPPING: Duration = Duration::from_secs(1);
-/// What Prometheus expects of this format.
+/// Grace period of open connections after the server starts to stop.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
+/// Content type of the `OpenMetrics` text format, version 1.0.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Why the server could not start.
+/// The server could not listen on its address.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address} for health and metrics: {source}; choose another address with --operations-listen, or stop what uses it"
+    "cannot listen on {address} for health and metrics: {source}; choose another address with \
+     --operations-listen, or stop the program that uses it"
 )]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
 }
 
-/// Listens; a separate step, so that an address that is taken ends the start.
+/// Opens the listener. It is a separate step, so that an address in use ends the start of the operator.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| ListenError { address, source })
 }
 
-/// Answers until `stop` is done. Stop it last, and say by a [`Condition`] before that the replica is stopping.
+/// Serves until `stop` completes. Stop it last, after a [`Condition`] reports that the replica is stopping.
 pub async fn serve(
     listener: TcpListener,
     health: Health,
@@ -60,7 +63,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let (stopping, mut stopped) = watch::channel(false);
-    let asked = Asked {
+    let state = Served {
         health,
         registry: Arc::new(registry),
     };
@@ -68,37 +71,37 @@ pub async fn serve(
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(exposition))
-        .with_state(asked);
+        .with_state(state);
     let served = axum::serve(listener, router).with_graceful_shutdown(async move {
         stop.await;
         let _ = stopping.send(true);
     });
     let overdue = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(STOPPING).await;
+        tokio::time::sleep(GRACE_PERIOD).await;
     };
     tokio::select! {
-        // It never fails: errors of single connections stay theirs.
+        // It never fails: an error of one connection ends only that connection.
         _ = served => {}
         () = overdue => {}
     }
 }
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct Served {
     health: Health,
     registry: Arc<Registry>,
 }
 
-async fn healthz(State(asked): State<Asked>) -> Response {
-    answer(&asked.health.unhealthy().await)
+async fn healthz(State(served): State<Served>) -> Response {
+    answer(&served.health.unhealthy().await)
 }
 
-async fn readyz(State(asked): State<Asked>) -> Response {
-    answer(&asked.health.unready())
+async fn readyz(State(served): State<Served>) -> Response {
+    answer(&served.health.unready())
 }
 
-/// One line for each thing that is not as it should be.
+/// Returns 200, or 503 with one line for each problem.
 fn answer(problems: &[String]) -> Response {
     if problems.is_empty() {
         return (StatusCode::OK, "ok\n").into_response();
@@ -107,13 +110,13 @@ fn answer(problems: &[String]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
-async fn exposition(State(asked): State<Asked>) -> Response {
+async fn exposition(State(served): State<Served>) -> Response {
     let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &asked.registry) {
+    match prometheus_client::encoding::text::encode(&mut text, &served.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the metrics cannot be written: {error}\n"),
+            format!("cannot encode the metrics: {error}\n"),
         )
             .into_response(),
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::policy::VaultId;
 
-/// A server on a port that the system chose.
+/// A server on a free port.
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -33,7 +33,7 @@ async fn start(health: &Health, registry: Registry) -> Running {
     }
 }
 
-/// Status, and the whole answer.
+/// Returns the status code and the whole answer.
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -49,7 +49,7 @@ fn body(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn healthy_is_who_answers() {
+async fn a_loop_that_hangs_or_ended_is_unhealthy() {
     let health = Health::new();
     let running = start(&health, Registry::default()).await;
     let (status, answer) = get(running.address, "/healthz").await;
@@ -61,7 +61,7 @@ async fn healthy_is_who_answers() {
         tokio::pin!(work);
         loop {
             tokio::select! {
-                () = pulse.asked() => {}
+                () = pulse.beat() => {}
                 _ = &mut work => break,
             }
         }
@@ -73,7 +73,7 @@ async fn healthy_is_who_answers() {
 
     works.send(()).unwrap();
     let hangs = "main loop: no answer in 800 ms\n";
-    // The first time the question may still be waiting in the queue; the second time the queue is full.
+    // The first check may still wait in the queue; at the second one the queue is full.
     for _ in 0..2 {
         let (status, answer) = get(running.address, "/healthz").await;
         assert_eq!((status, body(&answer)), (503, hangs));
@@ -100,7 +100,7 @@ async fn a_task_that_ended_is_unhealthy() {
 }
 
 #[tokio::test]
-async fn ready_is_when_every_condition_is_met() {
+async fn a_replica_is_ready_if_every_condition_is_met() {
     let health = Health::new();
     let synced = health.condition("objects", "pods are not listed yet");
     let serving = health.condition("xDS", "not listening yet");
@@ -123,7 +123,7 @@ async fn ready_is_when_every_condition_is_met() {
 }
 
 #[tokio::test]
-async fn it_stops_although_a_client_stays() {
+async fn the_server_stops_although_a_client_stays_connected() {
     let running = start(&Health::new(), Registry::default()).await;
     let mut idle = TcpStream::connect(running.address).await.unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -133,15 +133,15 @@ async fn it_stops_although_a_client_stays() {
     idle.read_exact(&mut first).await.unwrap();
     let mut half = TcpStream::connect(running.address).await.unwrap();
     half.write_all(b"GET /heal").await.unwrap();
-    let begin = Instant::now();
+    let started = Instant::now();
     running.stop.send(()).unwrap();
     running.served.await.unwrap();
-    assert!(begin.elapsed() < STOPPING * 3);
+    assert!(started.elapsed() < GRACE_PERIOD * 3);
     assert!(TcpStream::connect(running.address).await.is_err());
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_says_what_to_do() {
+async fn an_address_in_use_has_a_remedy() {
     let taken = listen((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let error = listen(taken.local_addr().unwrap()).await.unwrap_err();
     let error = error.to_string();
@@ -152,7 +152,7 @@ async fn an_address_that_is_taken_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn metrics_are_open_metrics() {
+async fn metrics_have_the_open_metrics_format() {
     let (metrics, registry) = Metrics::new();
     metrics.set_policies(3, 1);
     metrics.firewalls.set(2);
@@ -194,7 +194,7 @@ fn vault(service: &str) -> VaultId {
 }
 
 #[test]
-fn the_first_certificate_of_all_vaults_is_shown() {
+fn the_earliest_expiry_of_all_vaults_is_shown() {
     let (metrics, registry) = Metrics::new();
     let shown = || {
         let mut text = String::new();
@@ -213,16 +213,16 @@ fn the_first_certificate_of_all_vaults_is_shown() {
     assert_eq!(shown().as_deref(), Some("100.0"), "not the last one set");
     set("first", 300);
     assert_eq!(shown().as_deref(), Some("200.0"), "renewed");
-    metrics.forget_proxy_certificate(&vault("second"));
+    metrics.remove_proxy_certificate(&vault("second"));
     assert_eq!(shown().as_deref(), Some("300.0"));
-    metrics.forget_proxy_certificate(&vault("first"));
+    metrics.remove_proxy_certificate(&vault("first"));
     assert_eq!(shown(), None);
 }
 
-/// Name → type and labels of every metric.
+/// Returns type and labels of every metric, by name.
 fn registered() -> BTreeMap<String, String> {
     let (metrics, registry) = Metrics::new();
-    // Families without a row are not shown.
+    // A family without a value is not exposed.
     metrics.wrote("Deployment", WriteResult::Written);
     metrics.watch_restarted("Pod");
     metrics.set_proxy_certificate_expiry(&vault("openbao"), jiff::Timestamp::UNIX_EPOCH);
@@ -232,7 +232,7 @@ fn registered() -> BTreeMap<String, String> {
     types
         .map(|line| {
             let (name, kind) = line.split_once(' ').unwrap();
-            // As they are queried.
+            // The names in queries have a suffix.
             let name = match kind {
                 "counter" => format!("{name}_total"),
                 "info" => format!("{name}_info"),
@@ -275,7 +275,7 @@ fn the_page_lists_every_metric() {
 }
 
 #[test]
-fn the_page_names_no_other_metric() {
+fn the_page_names_no_unknown_metric() {
     let page = include_str!("../../../docs/operations.md");
     let names = regex::Regex::new(r"vaultwall_[a-z_]*[a-z]").unwrap();
     let registered = registered();

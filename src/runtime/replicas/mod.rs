@@ -1,16 +1,16 @@
-//! What the proxies of every replica acknowledged or refused, told to the replica that leads.
+//! Reports of replicas: the leader receives what the proxies of every replica acknowledged or rejected.
 //!
-//! Every replica serves proxies, and the leader alone writes status. So the others open a connection to the leader, on the port of
-//! the xDS server, under the protocol [`PROTOCOL`] and with the operator's certificate, and send one JSON frame a line: all
-//! nodes first, then those that changed. What changes faster than it can be sent is sent in its newest form. Who is silent for
-//! [`SILENCE`] is forgotten, and its proxies with it, until it comes back.
+//! Every replica serves proxies, and only the leader writes status. So the other replicas connect to the leader, on the
+//! port of the xDS server, with the protocol [`PROTOCOL`] and the operator's certificate. They send one JSON frame a
+//! line: first all nodes, then the nodes that changed. Of a status that changes faster than it can be sent, only the
+//! newest form is sent. A replica that sends nothing for [`SILENCE`] is removed with its proxies until it reconnects.
 //!
-//! | frame | says |
+//! | frame | meaning |
 //! |---|---|
-//! | `{"replica":"NAME"}` | who speaks; the first one |
-//! | `{"node":{"name":"NAMESPACE/SERVICE","status":{…}}}` | how far its proxies of that node have come |
-//! | `"complete"` | all nodes have been named; from here on the replica counts |
-//! | `"alive"` | nothing, every [`ALIVE`] |
+//! | `{"replica":"NAME"}` | name of the sender; the first frame |
+//! | `{"node":{"name":"NAMESPACE/SERVICE","status":{…}}}` | status of its proxies of that node |
+//! | `"complete"` | all nodes were sent; from here on the replica counts |
+//! | `"alive"` | keep-alive, every [`ALIVE`] |
 
 mod report;
 
@@ -31,17 +31,17 @@ use crate::xds::{Changes, SnapshotStore, Status};
 
 pub use report::report;
 
-/// The protocol by its TLS name (ALPN); another form of frames is another number.
+/// ALPN name of the protocol; an incompatible form of frames gets another number.
 pub const PROTOCOL: &[u8] = b"vaultwall-replica/1";
-/// How often a replica that has no news says that it is there.
+/// Interval of keep-alive frames.
 pub const ALIVE: Duration = Duration::from_secs(1);
-/// How long a replica may be silent before it counts as gone.
+/// Time without a frame after which a replica counts as disconnected.
 pub const SILENCE: Duration = Duration::from_secs(5);
 
-/// Longest frame, in bytes. Who sends more is not a replica of ours.
-const LONGEST: u64 = 1 << 20;
+/// Longest frame, in bytes. The leader closes a connection that sends a longer one.
+const MAX_FRAME_LENGTH: u64 = 1 << 20;
 
-/// One line of the protocol.
+/// One frame of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Frame {
@@ -51,24 +51,24 @@ enum Frame {
     Alive,
 }
 
-/// This replica's proxies and those of all replicas that report to it.
+/// Status of this replica's proxies and of those of all replicas that report to it.
 #[derive(Debug)]
 pub struct Replicas {
     store: Arc<SnapshotStore>,
-    /// By connection. A replica that comes again has two for a moment.
+    /// Reports by connection. A replica that reconnects has two connections for a moment.
     reports: Mutex<BTreeMap<u64, Report>>,
     changes: Announcer,
     last_connection: AtomicU64,
 }
 
-/// What one replica said about its proxies.
+/// Report of one replica about its proxies.
 #[derive(Debug, Default)]
 struct Report {
     replica: String,
     nodes: HashMap<Arc<str>, Status>,
 }
 
-/// Nodes whose merged status may be another one than before.
+/// Nodes whose merged status may have changed.
 #[derive(Debug)]
 pub struct MergedChanges {
     own: Changes,
@@ -76,7 +76,7 @@ pub struct MergedChanges {
 }
 
 impl MergedChanges {
-    /// Waits for news, and returns the nodes that it is of: first all that are known. None is ever lost.
+    /// Waits for changes, and returns the nodes that changed: first all known ones. No change is lost.
     pub async fn next(&mut self) -> BTreeSet<Arc<str>> {
         tokio::select! {
             nodes = self.own.next() => nodes,
@@ -86,7 +86,7 @@ impl MergedChanges {
 }
 
 impl Replicas {
-    /// Nobody has reported yet; `store` is this replica's own.
+    /// Creates it without reports; `store` has this replica's own proxies.
     pub fn new(store: Arc<SnapshotStore>) -> Self {
         Self {
             store,
@@ -96,15 +96,15 @@ impl Replicas {
         }
     }
 
-    /// How far a node's proxies have come, whichever replica they are connected to.
+    /// Returns the status of a node's proxies, of all replicas together.
     ///
-    /// What counts is this replica's newest snapshot. Proxies of a replica that is at another one are connected and not
-    /// programmed; what they say about theirs is no news about this one.
+    /// The reference is this replica's newest snapshot. Proxies of a replica with another snapshot count as connected
+    /// and not as programmed; their acknowledgements do not apply to this snapshot.
     pub fn status(&self, node: &str) -> Status {
         let mut merged = self.store.status(node);
         for report in self.reports().values() {
             if let Some(status) = report.nodes.get(node) {
-                add(&mut merged, status);
+                merge(&mut merged, status);
             }
         }
         merged.rejections.sort_unstable();
@@ -112,7 +112,7 @@ impl Replicas {
         merged
     }
 
-    /// Which nodes have another [`Replicas::status`] than before.
+    /// Subscribes to the nodes whose [`Replicas::status`] changes.
     pub fn changes(&self) -> MergedChanges {
         MergedChanges {
             own: self.store.changes(),
@@ -124,7 +124,7 @@ impl Replicas {
         }
     }
 
-    /// The replicas that report, by name.
+    /// Returns the names of the replicas that report.
     pub fn reporting(&self) -> BTreeSet<String> {
         let reports = self.reports();
         reports
@@ -133,39 +133,39 @@ impl Replicas {
             .collect()
     }
 
-    /// Hears every replica that connects, until nobody can any more. A connection that is not one of a replica ends.
+    /// Receives the reports of every replica that connects, until the channel is closed. Closes other connections.
     pub async fn listen(self: Arc<Self>, mut connections: mpsc::Receiver<OtherConnection>) {
-        let mut hearing = tokio::task::JoinSet::new();
+        let mut receivers = tokio::task::JoinSet::new();
         loop {
             let connection = tokio::select! {
                 connection = connections.recv() => connection,
-                Some(_) = hearing.join_next() => continue,
+                Some(_) = receivers.join_next() => continue,
             };
             let Some(connection) = connection else { return };
             let address = connection.address;
             let protocol = connection.stream.get_ref().1.alpn_protocol();
             if protocol != Some(PROTOCOL) {
-                tracing::warn!(%address, "a connection is refused: it speaks neither xDS nor the protocol of replicas");
+                tracing::warn!(%address, "refused a connection: its protocol is neither xDS nor that of replicas");
                 continue;
             }
             if identity_of(&connection.certificate) != Some(Identity::Operator) {
-                tracing::warn!(%address, "a connection is refused: it speaks as a replica, and its certificate is not the operator's");
+                tracing::warn!(%address, "refused a connection of a replica: its certificate is not the operator's");
                 continue;
             }
             let replicas = Arc::clone(&self);
-            hearing.spawn(async move {
-                if let Err(error) = replicas.hear(connection.stream).await {
-                    tracing::warn!(%address, "a replica's report ends: {error}");
+            receivers.spawn(async move {
+                if let Err(error) = replicas.receive(connection.stream).await {
+                    tracing::warn!(%address, "the connection of a replica ended: {error}");
                 }
             });
         }
     }
 
-    /// Hears one replica, until it is gone.
-    async fn hear(&self, stream: impl AsyncRead + Unpin) -> io::Result<()> {
+    /// Receives the report of one replica until it disconnects.
+    async fn receive(&self, stream: impl AsyncRead + Unpin) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let Some(Frame::Replica(replica)) = next_frame(&mut stream).await? else {
-            return Err(unexpected("it did not say who it is"));
+            return Err(unexpected("the first frame does not name the replica"));
         };
         let mut nodes = HashMap::new();
         loop {
@@ -173,33 +173,33 @@ impl Replicas {
                 Some(Frame::Node { name, status }) => put(&mut nodes, Arc::from(name), status),
                 Some(Frame::Complete) => break,
                 Some(Frame::Alive) => {}
-                Some(Frame::Replica(_)) => return Err(unexpected("it said twice who it is")),
+                Some(Frame::Replica(_)) => return Err(unexpected("a second frame names the replica")),
                 None => return Ok(()),
             }
         }
         tracing::info!(replica, nodes = nodes.len(), "a replica reports");
-        let connection = self.enter(Report { replica, nodes });
+        let connection = self.add(Report { replica, nodes });
         loop {
             match next_frame(&mut stream).await? {
                 Some(Frame::Node { name, status }) => connection.set(&Arc::from(name), status),
                 Some(Frame::Complete | Frame::Alive) => {}
-                Some(Frame::Replica(_)) => return Err(unexpected("it said twice who it is")),
+                Some(Frame::Replica(_)) => return Err(unexpected("a second frame names the replica")),
                 None => return Ok(()),
             }
         }
     }
 
-    /// From here on a replica counts; an earlier connection of the same one no longer does.
-    fn enter(&self, report: Report) -> Connection<'_> {
+    /// Adds a replica's report, in place of the report of an earlier connection of the same replica.
+    fn add(&self, report: Report) -> Connection<'_> {
         let id = self.last_connection.fetch_add(1, Ordering::Relaxed);
         let mut touched: BTreeSet<Arc<str>> = report.nodes.keys().cloned().collect();
         let mut reports = self.reports();
         reports.retain(|_, earlier| {
-            let stays = earlier.replica != report.replica;
-            if !stays {
+            let keep = earlier.replica != report.replica;
+            if !keep {
                 touched.extend(earlier.nodes.keys().cloned());
             }
-            stays
+            keep
         });
         reports.insert(id, report);
         drop(reports);
@@ -209,13 +209,13 @@ impl Replicas {
         Connection { replicas: self, id }
     }
 
-    /// The map is whole at every moment, so a panic elsewhere while it was held does no harm.
+    /// The map is consistent after every statement, so a poisoned lock can be used.
     fn reports(&self) -> MutexGuard<'_, BTreeMap<u64, Report>> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A replica that counts, until this is dropped.
+/// Connection of a replica; dropping it removes the replica's report.
 struct Connection<'a> {
     replicas: &'a Replicas,
     id: u64,
@@ -232,17 +232,17 @@ impl Connection<'_> {
 
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        let gone = self.replicas.reports().remove(&self.id);
-        if let Some(gone) = gone {
-            tracing::info!(replica = gone.replica, "a replica no longer reports");
-            for node in gone.nodes.keys() {
+        let removed = self.replicas.reports().remove(&self.id);
+        if let Some(removed) = removed {
+            tracing::info!(replica = removed.replica, "a replica no longer reports");
+            for node in removed.nodes.keys() {
                 self.replicas.changes.announce(node);
             }
         }
     }
 }
 
-/// A node of which nothing is known any more is forgotten.
+/// Stores a node's status; removes a node with the default status.
 fn put(nodes: &mut HashMap<Arc<str>, Status>, node: Arc<str>, status: Status) {
     if status == Status::default() {
         nodes.remove(&node);
@@ -251,7 +251,7 @@ fn put(nodes: &mut HashMap<Arc<str>, Status>, node: Arc<str>, status: Status) {
     }
 }
 
-fn add(merged: &mut Status, status: &Status) {
+fn merge(merged: &mut Status, status: &Status) {
     merged.connected += status.connected;
     if merged.version.is_some() && merged.version == status.version {
         merged.programmed += status.programmed;
@@ -260,29 +260,29 @@ fn add(merged: &mut Status, status: &Status) {
     }
 }
 
-/// The next frame; none: the end.
+/// Reads the next frame; `None` at the end of the connection.
 async fn next_frame(stream: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Option<Frame>> {
     let mut line = Vec::new();
-    let mut limited = (&mut *stream).take(LONGEST);
+    let mut limited = (&mut *stream).take(MAX_FRAME_LENGTH);
     let read = limited.read_until(b'\n', &mut line);
     match tokio::time::timeout(SILENCE, read).await {
-        Err(_) => return Err(unexpected("it is silent")),
+        Err(_) => return Err(unexpected("no frame arrived in time")),
         Ok(Ok(0)) => return Ok(None),
-        // Who is killed says no goodbye; it is gone all the same.
+        // A killed process does not close TLS.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Ok(read) => read?,
     };
     if line.pop() != Some(b'\n') {
-        return Err(unexpected("a frame is cut off or too long"));
+        return Err(unexpected("a frame is incomplete or too long"));
     }
     let frame = serde_json::from_slice(&line);
     frame
         .map(Some)
-        .map_err(|error| unexpected(&format!("a frame cannot be read: {error}")))
+        .map_err(|error| unexpected(&format!("a frame cannot be decoded: {error}")))
 }
 
-fn unexpected(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+fn unexpected(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The side that reports: a connection to the leader, opened again when it breaks or another replica leads.
+//! The reporting side: a connection to the leader, which reconnects after an error and when another replica leads.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,17 +17,18 @@ use crate::transport::Credentials;
 use crate::transport::certificates::SERVER_NAME;
 use crate::xds::{SnapshotStore, Status};
 
-/// How long the leader may take to answer, and to read.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Shortest and longest wait before the leader is asked again.
+/// Timeout of connecting to the leader, and of sending to it.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shortest and longest wait before the next connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// What is sent of refusals at most: they are for people to read, and a frame has to stay within its limit.
-const REFUSALS: usize = 32;
-const WORDS: usize = 2048;
+/// Most rejections of a node that are sent: they are for people, and the length of a frame is limited.
+const MOST_REJECTIONS: usize = 32;
+/// Longest message of a rejection, in bytes.
+const MESSAGE_LENGTH: usize = 2048;
 
-/// Reports this replica's proxies to the leader, for as long as the task lives.
+/// Reports this replica's proxies to the leader until the task ends.
 ///
-/// `leader` is where the leader is reached (`HOST:PORT`); none while this replica leads or nobody does.
+/// `leader` is the leader's address (`HOST:PORT`); none while this replica leads or no leader is known.
 pub async fn report(
     store: Arc<SnapshotStore>,
     replica: String,
@@ -45,26 +46,26 @@ pub async fn report(
             continue;
         };
         let reporting = async {
-            let stream = tokio::time::timeout(PATIENCE, connect(&address, &newest))
+            let stream = tokio::time::timeout(LEADER_TIMEOUT, connect(&address, &newest))
                 .await
                 .map_err(|_| timed_out())??;
             tracing::info!(leader = address, "this replica reports to the leader");
-            tell(stream, &store, &replica).await
+            send_report(stream, &store, &replica).await
         };
-        let began = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         tokio::select! {
             ended = reporting => {
                 let Err::<Infallible, _>(error) = ended;
-                if began.elapsed() > BACKOFF.1 {
+                if started.elapsed() > BACKOFF.1 {
                     wait = BACKOFF.0;
                 }
-                tracing::warn!(leader = address, "reporting to the leader ended: {error}; trying again in {wait:?}");
+                tracing::warn!(leader = address, "the connection to the leader ended: {error}; reconnecting in {wait:?}");
             }
             changed = leader.changed() => match changed {
                 Ok(()) => { wait = BACKOFF.0; continue }
                 Err(_) => return,
             },
-            // The leader may believe only the new ones.
+            // The leader may accept only the new ones.
             Ok(()) = credentials.changed() => continue,
         }
         tokio::select! {
@@ -87,29 +88,29 @@ async fn connect(
         .await
 }
 
-/// Tells all nodes, then what changes; returns when the connection is of no more use.
-pub(crate) async fn tell(
+/// Sends all nodes, then those that change; returns when the connection is closed.
+pub(super) async fn send_report(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     store: &SnapshotStore,
     replica: &str,
 ) -> io::Result<Infallible> {
     let (mut read, mut write) = tokio::io::split(stream);
     let mut changes = store.changes();
-    let mut told: HashMap<Arc<str>, Status> = HashMap::new();
+    let mut sent: HashMap<Arc<str>, Status> = HashMap::new();
     send(&mut write, &[Frame::Replica(replica.to_owned())]).await?;
     let known = store.nodes_known();
-    let mut frames = news(store, known, &mut told);
+    let mut frames = changed_nodes(store, known, &mut sent);
     frames.push(Frame::Complete);
     send(&mut write, &frames).await?;
     let mut alive = tokio::time::interval(ALIVE);
     alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut nothing = [0; 1];
+    let mut buffer = [0; 1];
     loop {
         let frames = tokio::select! {
-            nodes = changes.next() => news(store, nodes, &mut told),
+            nodes = changes.next() => changed_nodes(store, nodes, &mut sent),
             _ = alive.tick() => vec![Frame::Alive],
-            // The leader never says anything, so this is the end.
-            read = read.read(&mut nothing) => return Err(match read {
+            // The leader never sends anything, so this is the end of the connection.
+            read = read.read(&mut buffer) => return Err(match read {
                 Ok(_) => io::Error::new(io::ErrorKind::ConnectionAborted, "the leader closed the connection"),
                 Err(error) => error,
             }),
@@ -118,31 +119,31 @@ pub(crate) async fn tell(
     }
 }
 
-/// Frames of the nodes that are not as they were told.
-fn news(
+/// Returns a frame for each node whose status differs from the one that was sent last.
+fn changed_nodes(
     store: &SnapshotStore,
     nodes: impl IntoIterator<Item = Arc<str>>,
-    told: &mut HashMap<Arc<str>, Status>,
+    sent: &mut HashMap<Arc<str>, Status>,
 ) -> Vec<Frame> {
     let mut frames = Vec::new();
     for node in nodes {
         let status = shortened(store.status(&node));
-        if told.get(&node).unwrap_or(&Status::default()) == &status {
+        if sent.get(&node).unwrap_or(&Status::default()) == &status {
             continue;
         }
         frames.push(Frame::Node {
             name: node.to_string(),
             status: status.clone(),
         });
-        super::put(told, node, status);
+        super::put(sent, node, status);
     }
     frames
 }
 
 fn shortened(mut status: Status) -> Status {
-    status.rejections.truncate(REFUSALS);
+    status.rejections.truncate(MOST_REJECTIONS);
     for rejection in &mut status.rejections {
-        let end = rejection.message.floor_char_boundary(WORDS);
+        let end = rejection.message.floor_char_boundary(MESSAGE_LENGTH);
         rejection.message.truncate(end);
     }
     status
@@ -158,7 +159,7 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), frames: &[Frame]) -> io::Re
         write.write_all(&lines).await?;
         write.flush().await
     };
-    tokio::time::timeout(PATIENCE, sending)
+    tokio::time::timeout(LEADER_TIMEOUT, sending)
         .await
         .map_err(|_| timed_out())?
 }
@@ -166,6 +167,6 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), frames: &[Frame]) -> io::Re
 fn timed_out() -> io::Error {
     io::Error::new(
         io::ErrorKind::TimedOut,
-        format!("the leader does not answer in {PATIENCE:?}"),
+        format!("the leader did not answer within {LEADER_TIMEOUT:?}"),
     )
 }

@@ -10,12 +10,12 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 use crate::xds::{Rejection, ResourceType, Snapshot, State};
 
-/// Longer than anything here takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any step here takes; only a failing test waits for it.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const NODE: &str = "team-a/openbao";
 
-fn refusal(message: &str) -> Rejection {
+fn rejection(message: &str) -> Rejection {
     Rejection {
         kind: ResourceType::ExtensionConfig,
         name: "rules".into(),
@@ -24,13 +24,13 @@ fn refusal(message: &str) -> Rejection {
     }
 }
 
-fn status(version: &str, connected: usize, programmed: usize, refused: &[&str]) -> Status {
+fn status(version: &str, connected: usize, programmed: usize, rejected: &[&str]) -> Status {
     Status {
         version: Some(version.into()),
         connected,
         programmed,
         pending: connected - programmed,
-        rejections: refused.iter().map(|message| refusal(message)).collect(),
+        rejections: rejected.iter().map(|message| rejection(message)).collect(),
     }
 }
 
@@ -68,12 +68,12 @@ async fn until(
             changes.next().await;
         }
     };
-    let in_time = tokio::time::timeout(PATIENCE, reached).await.is_ok();
+    let in_time = tokio::time::timeout(TIMEOUT, reached).await.is_ok();
     assert!(in_time, "the status is {:?}", replicas.status(NODE));
 }
 
 #[test]
-fn what_replicas_say_adds_up() {
+fn reports_of_replicas_are_added_up() {
     let own = status("1", 1, 1, &["b"]);
     for (why, other, expected) in [
         (
@@ -82,7 +82,7 @@ fn what_replicas_say_adds_up() {
             status("1", 3, 2, &["b", "a", "b"]),
         ),
         (
-            "another version: connected, and no word about this one",
+            "another version: connected, and nothing about this one",
             status("2", 2, 2, &["a"]),
             Status {
                 pending: 0,
@@ -92,11 +92,11 @@ fn what_replicas_say_adds_up() {
         ("nothing", Status::default(), own.clone()),
     ] {
         let mut merged = own.clone();
-        add(&mut merged, &other);
+        merge(&mut merged, &other);
         assert_eq!(merged, expected, "{why}");
     }
     let mut nothing = Status::default();
-    add(&mut nothing, &status("1", 2, 2, &[]));
+    merge(&mut nothing, &status("1", 2, 2, &[]));
     assert_eq!(
         nothing.state(),
         State::NoSnapshot,
@@ -106,20 +106,20 @@ fn what_replicas_say_adds_up() {
 }
 
 #[tokio::test]
-async fn a_replica_counts_once_it_said_everything_and_until_it_is_gone() {
+async fn a_replica_counts_from_its_complete_report_to_its_disconnect() {
     let (store, replicas) = replicas();
     let version = store.publish(NODE, Snapshot::default());
     let mut changes = replicas.changes();
     let (mut follower, leader) = tokio::io::duplex(1 << 16);
-    let hearing = tokio::spawn({
+    let receiver = tokio::spawn({
         let replicas = Arc::clone(&replicas);
-        async move { replicas.hear(leader).await }
+        async move { replicas.receive(leader).await }
     });
-    let begin = [
+    let first_frames = [
         Frame::Replica("one".into()),
         node(status(&version, 2, 1, &[])),
     ];
-    follower.write_all(&frames(&begin)).await.unwrap();
+    follower.write_all(&frames(&first_frames)).await.unwrap();
     tokio::task::yield_now().await;
     assert_eq!(
         replicas.status(NODE).connected,
@@ -145,41 +145,41 @@ async fn a_replica_counts_once_it_said_everything_and_until_it_is_gone() {
 
     drop(follower);
     until(&replicas, &mut changes, |status| status.connected == 0).await;
-    assert!(hearing.await.unwrap().is_ok());
+    assert!(receiver.await.unwrap().is_ok());
     assert_eq!(replicas.reporting(), BTreeSet::new());
 }
 
 #[tokio::test]
-async fn a_replica_that_comes_again_counts_once() {
+async fn a_replica_that_reconnects_counts_once() {
     let (store, replicas) = replicas();
     let version = store.publish(NODE, Snapshot::default());
     let report = |connected| Report {
         replica: "one".into(),
         nodes: HashMap::from([(Arc::from(NODE), status(&version, connected, connected, &[]))]),
     };
-    let first = replicas.enter(report(1));
-    let second = replicas.enter(report(2));
+    let first = replicas.add(report(1));
+    let second = replicas.add(report(2));
     assert_eq!(replicas.status(NODE).connected, 2);
     first.set(&Arc::from(NODE), status(&version, 9, 9, &[]));
     drop(first);
     assert_eq!(
         replicas.status(NODE).connected,
         2,
-        "the old connection says nothing any more"
+        "the old connection does not count any more"
     );
     drop(second);
     assert_eq!(replicas.status(NODE).connected, 0);
 }
 
 #[tokio::test]
-async fn who_is_silent_is_forgotten() {
+async fn a_silent_replica_is_removed() {
     let (store, replicas) = replicas();
     let version = store.publish(NODE, Snapshot::default());
     let mut changes = replicas.changes();
     let (mut follower, leader) = tokio::io::duplex(1 << 16);
-    let hearing = tokio::spawn({
+    let receiver = tokio::spawn({
         let replicas = Arc::clone(&replicas);
-        async move { replicas.hear(leader).await }
+        async move { replicas.receive(leader).await }
     });
     let all = [
         Frame::Replica("one".into()),
@@ -188,15 +188,15 @@ async fn who_is_silent_is_forgotten() {
     ];
     follower.write_all(&frames(&all)).await.unwrap();
     until(&replicas, &mut changes, |status| status.connected == 1).await;
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     until(&replicas, &mut changes, |status| status.connected == 0).await;
-    assert!(began.elapsed() < SILENCE * 2);
-    let error = hearing.await.unwrap().unwrap_err().to_string();
-    assert!(error.contains("silent"), "{error}");
+    assert!(started.elapsed() < SILENCE * 2);
+    let error = receiver.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("no frame arrived in time"), "{error}");
 }
 
 #[tokio::test]
-async fn what_is_not_the_protocol_ends_the_connection() {
+async fn frames_outside_the_protocol_end_the_connection() {
     let (_, replicas) = replicas();
     let again = [
         Frame::Replica("one".into()),
@@ -205,17 +205,17 @@ async fn what_is_not_the_protocol_ends_the_connection() {
     ];
     let long = vec![b'"'; 2 << 20];
     for (bytes, words) in [
-        (frames(&[Frame::Alive]), "did not say who"),
-        (frames(&again), "twice"),
+        (frames(&[Frame::Alive]), "does not name the replica"),
+        (frames(&again), "a second frame"),
         (
             b"{\"replica\":\"one\"}\n{\"nonsense\":1}\n".to_vec(),
-            "cannot be read",
+            "cannot be decoded",
         ),
-        (b"{\"replica\":\"one\"}\n\"compl".to_vec(), "cut off"),
+        (b"{\"replica\":\"one\"}\n\"compl".to_vec(), "incomplete"),
         (long, "too long"),
     ] {
         let error = replicas
-            .hear(bytes.as_slice())
+            .receive(bytes.as_slice())
             .await
             .unwrap_err()
             .to_string();
@@ -232,13 +232,13 @@ async fn a_report_follows_the_store() {
     let mut changes = replicas.changes();
     theirs.publish("other/vault", Snapshot::default());
     let (follower, leader) = tokio::io::duplex(64);
-    let telling = tokio::spawn({
+    let sender = tokio::spawn({
         let theirs = Arc::clone(&theirs);
-        async move { report::tell(follower, &theirs, "one").await }
+        async move { report::send_report(follower, &theirs, "one").await }
     });
-    let hearing = tokio::spawn({
+    let receiver = tokio::spawn({
         let replicas = Arc::clone(&replicas);
-        async move { replicas.hear(leader).await }
+        async move { replicas.receive(leader).await }
     });
     let seen = |replicas: &Replicas| {
         let reports = replicas.reports();
@@ -251,17 +251,17 @@ async fn a_report_follows_the_store() {
             changes.next().await;
         }
     };
-    tokio::time::timeout(PATIENCE, arrived).await.unwrap();
+    tokio::time::timeout(TIMEOUT, arrived).await.unwrap();
     assert_eq!(seen(&replicas), Some(version));
 
     theirs.withdraw(NODE);
-    let forgotten = async {
+    let removed = async {
         while seen(&replicas).is_some() {
             changes.next().await;
         }
     };
-    tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
-    hearing.abort();
-    let _ = hearing.await;
-    assert!(telling.await.unwrap().is_err(), "the leader is gone");
+    tokio::time::timeout(TIMEOUT, removed).await.unwrap();
+    receiver.abort();
+    let _ = receiver.await;
+    assert!(sender.await.unwrap().is_err(), "the leader has closed the connection");
 }

@@ -144,7 +144,7 @@ impl Writer {
         waiting: Waiting,
     ) -> Result<Looked, Lost> {
         let Some(entry) = self.state.vault(vault) else {
-            self.metrics.forget_proxy_certificate(vault);
+            self.metrics.remove_proxy_certificate(vault);
             self.fleet.forget(vault);
             return match self.children.retire(leading.term, vault).await {
                 Ok(true) => Ok(Looked::Done(Waiting::default())),

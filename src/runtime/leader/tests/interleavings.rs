@@ -1,8 +1,8 @@
-//! Candidates against a model of the API server, in random order and with random faults: never two valid terms, and a
-//! leader soon after the faults end.
+//! Candidates with a model of the API server, in random order and with random faults: there are never two valid terms,
+//! and there is a leader soon after the faults end.
 //!
-//! Each candidate has a clock of its own, set differently and going faster or slower. Requests are slow, are lost, or
-//! happen after their sender gave up; processes stand still or crash; the API server is away; the lease is deleted.
+//! Each candidate has its own clock, with another offset and another speed. Requests are slow, are lost, or take effect
+//! after their sender cancelled them; processes pause or crash; the API server is unavailable; the lease is deleted.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use super::{seconds, wall};
 use crate::clock::Uptime;
 use crate::runtime::leader::candidate::{Action, Answer, Candidate, Record, Timing};
 
-/// Milliseconds of true time, which no candidate knows.
+/// Milliseconds of true time, which candidates cannot read.
 type Moment = u64;
 
-/// What may go wrong in a run.
+/// Faults of a run.
 #[derive(Clone, Copy, Debug)]
 struct Faults {
-    /// Processes crash and start again as new ones.
+    /// Whether processes crash and restart as new ones.
     crashes: bool,
-    /// Somebody deletes the lease.
+    /// Whether the lease is deleted.
     deletions: bool,
 }
 
-/// The lease as the API server keeps it.
+/// Model of the API server: it stores the lease.
 #[derive(Default)]
 struct Server {
     lease: Option<Record>,
@@ -54,13 +54,13 @@ impl Server {
     }
 }
 
-/// A request on its way.
+/// A request in flight.
 struct Flight {
     action: Action,
-    /// By its sender's clock.
+    /// Time of sending, by the sender's clock.
     sent: Uptime,
     gives_up: Uptime,
-    /// When it reaches the server, if ever, and when the answer comes back.
+    /// Time at which it reaches the server, if it does, and time at which the answer returns.
     arrives: Option<Moment>,
     returns: Moment,
     answer: Option<Answer>,
@@ -68,13 +68,13 @@ struct Flight {
 
 struct Process {
     candidate: Candidate,
-    /// Its clock: what it said at the beginning, and its speed in percent.
+    /// Clock of the process: its initial value, and its speed in percent.
     offset: Uptime,
     speed: u32,
     flight: Option<Flight>,
-    /// Stands still until then.
-    stands_until: Moment,
-    /// Reaches the API server no more until then.
+    /// End of a pause of the process.
+    paused_until: Moment,
+    /// End of a network partition of the process.
     cut_off_until: Moment,
     started: u32,
     has_seen_it: bool,
@@ -88,7 +88,7 @@ impl Process {
             // 117 and 85 are a little less than the margin of 15 to 10 apart.
             speed: [85, 100, 117][random.random_range(0..3)],
             flight: None,
-            stands_until: 0,
+            paused_until: 0,
             cut_off_until: 0,
             started: 0,
             has_seen_it: false,
@@ -124,9 +124,9 @@ struct Run {
     calm: bool,
     moment: Moment,
     server: Server,
-    away_until: Moment,
+    unavailable_until: Moment,
     processes: Vec<Process>,
-    /// Writes whose senders gave up or crashed, and when they happen all the same.
+    /// Writes whose senders cancelled or crashed, and the times at which they take effect nevertheless.
     orphans: Vec<(Moment, Action)>,
     terms: u32,
 }
@@ -142,7 +142,7 @@ impl Run {
             calm: false,
             moment: 0,
             server: Server::default(),
-            away_until: 0,
+            unavailable_until: 0,
             processes,
             orphans: Vec::new(),
             terms: 0,
@@ -165,12 +165,12 @@ impl Run {
 
     fn trouble(&mut self) {
         if self.random.random_ratio(1, 1000) {
-            self.away_until = self.moment + self.random.random_range(0..25_000);
+            self.unavailable_until = self.moment + self.random.random_range(0..25_000);
         }
         let number = self.random.random_range(0..self.processes.len());
         let until = self.moment + self.random.random_range(0..25_000);
         if self.random.random_ratio(1, 200) {
-            self.processes[number].stands_until = until;
+            self.processes[number].paused_until = until;
         }
         if self.random.random_ratio(1, 200) {
             self.processes[number].cut_off_until = until;
@@ -184,14 +184,14 @@ impl Run {
         }
     }
 
-    /// Who has not seen a lease takes a deleted one for a first start.
+    /// Whether the lease may be deleted: a process that has not seen it would treat a deleted one as a first start.
     fn may_be_deleted(&self) -> bool {
         self.processes.iter().all(|process| process.has_seen_it)
     }
 
-    /// What is under way reaches the server.
+    /// Delivers requests in flight to the server.
     fn deliver(&mut self) {
-        if self.moment < self.away_until {
+        if self.moment < self.unavailable_until {
             return;
         }
         for process in &mut self.processes {
@@ -216,11 +216,11 @@ impl Run {
         }
     }
 
-    /// One process goes on.
+    /// Runs one process.
     fn turn(&mut self, number: usize) {
         let moment = self.moment;
         let process = &mut self.processes[number];
-        if moment < process.stands_until && !self.calm {
+        if moment < process.paused_until && !self.calm {
             return;
         }
         let now = process.now(moment);
@@ -230,7 +230,7 @@ impl Run {
                 self.orphan(number);
                 let process = &mut self.processes[number];
                 process.flight = None;
-                process.candidate.heard(sent, now, Answer::Failed);
+                process.candidate.handle_answer(sent, now, Answer::Failed);
             } else if flight.returns <= moment
                 && let Some(answer) = flight.answer.take()
             {
@@ -238,7 +238,7 @@ impl Run {
                 let led = process.leads(moment);
                 process.flight = None;
                 process.has_seen_it |= matches!(answer, Answer::Read(Some(_)) | Answer::Written(_));
-                process.candidate.heard(sent, now, answer);
+                process.candidate.handle_answer(sent, now, answer);
                 self.terms += u32::from(!led && process.leads(moment));
             }
             return;
@@ -261,7 +261,7 @@ impl Run {
                 let cut_off = moment < process.cut_off_until;
                 let lost = !self.calm && (cut_off || self.random.random_ratio(1, 20));
                 let mut arrives = moment + self.random.random_range(0..most);
-                // Now and then so late that its sender has long given up.
+                // Sometimes long after its sender cancelled it.
                 if slow && self.random.random_ratio(1, 4) {
                     arrives += 30_000;
                 }
@@ -292,8 +292,8 @@ impl Run {
         );
     }
 
-    /// Goes on for that long.
-    fn go_on(&mut self, length: Duration) {
+    /// Runs for this length of time.
+    fn run_for(&mut self, length: Duration) {
         let end = self.moment + u64::try_from(length.as_millis()).unwrap();
         while self.moment < end {
             self.step();
@@ -302,25 +302,25 @@ impl Run {
 }
 
 #[test]
-fn never_two_leaders_and_one_again_when_the_faults_end() {
+fn there_are_never_two_leaders_and_there_is_one_after_the_faults_end() {
     let mut terms = 0;
     for (crashes, deletions) in [(true, false), (false, true), (false, false)] {
         for seed in 0..200 {
             let mut run = Run::new(seed, Faults { crashes, deletions });
-            run.go_on(seconds(160));
-            // So that no process starts again right after a deletion.
+            run.run_for(seconds(160));
+            // No process restarts directly after a deletion.
             run.faults.deletions = false;
-            run.go_on(seconds(60));
+            run.run_for(seconds(60));
             run.calm = true;
-            // What is on its way arrives, and a lease of a process that is gone runs out.
-            run.go_on(seconds(80));
+            // Requests in flight arrive, and the lease of a crashed process expires.
+            run.run_for(seconds(80));
             assert_eq!(run.leaders(), 1, "seed {seed}, crashes {crashes}");
             let led = run.terms;
-            run.go_on(seconds(60));
+            run.run_for(seconds(60));
             assert_eq!((run.leaders(), run.terms), (1, led), "seed {seed}");
             terms += led;
         }
     }
-    // The faults leave room for leaders, and make them change.
+    // The faults allow leaders, and make them change.
     assert!(terms > 1500, "{terms} terms");
 }

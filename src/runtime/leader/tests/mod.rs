@@ -22,7 +22,7 @@ fn wall(now: Uptime) -> Timestamp {
     crate::clock::after(Timestamp::UNIX_EPOCH, now)
 }
 
-/// A record as another candidate would have written it.
+/// Record that another candidate wrote.
 fn record_of(holder: &str, version: u32) -> Record {
     Record {
         holder: holder.into(),
@@ -35,25 +35,25 @@ fn record_of(holder: &str, version: u32) -> Record {
     }
 }
 
-/// Reads this lease now, without delay.
+/// Reads this lease at `now`, without delay.
 fn reads(candidate: &mut Candidate, now: Uptime, found: Option<Record>) {
     assert_eq!(candidate.step(now, wall(now)), Action::Read);
-    candidate.heard(now, now, Answer::Read(found));
+    candidate.handle_answer(now, now, Answer::Read(found));
 }
 
-/// Writes now, without delay; what it wrote.
+/// Writes at `now`, without delay, and returns the written record.
 fn writes(candidate: &mut Candidate, now: Uptime) -> Record {
     let Action::Write(mut record) = candidate.step(now, wall(now)) else {
         panic!("{candidate:?} does not write");
     };
     let version = record.version.take().map_or(0, |v| v.parse().unwrap());
     record.version = Some((version + 1).to_string());
-    candidate.heard(now, now, Answer::Written(record.clone()));
+    candidate.handle_answer(now, now, Answer::Written(record.clone()));
     record
 }
 
 #[test]
-fn lengths_are_those_of_kubernetes_and_fit_each_other() {
+fn durations_are_kubernetes_defaults_and_consistent() {
     let timing = Timing::default();
     assert_eq!(timing.duration(), seconds(15));
     assert_eq!(timing.renew_deadline(), seconds(10));
@@ -68,7 +68,7 @@ fn lengths_are_those_of_kubernetes_and_fit_each_other() {
 }
 
 #[test]
-fn a_lease_that_is_not_there_is_made_and_renewed_every_two_seconds() {
+fn a_missing_lease_is_created_and_renewed_every_two_seconds() {
     let mut one = candidate("one");
     reads(&mut one, seconds(100), None);
     let first = writes(&mut one, seconds(100));
@@ -89,7 +89,7 @@ fn a_lease_that_is_not_there_is_made_and_renewed_every_two_seconds() {
 }
 
 #[test]
-fn a_renewal_changes_the_record_even_when_the_clock_on_the_wall_was_set_back() {
+fn a_renewal_changes_the_record_even_if_the_wall_clock_was_set_back() {
     let mut one = candidate("one");
     reads(&mut one, seconds(1000), None);
     let first = writes(&mut one, seconds(1000));
@@ -100,20 +100,20 @@ fn a_renewal_changes_the_record_even_when_the_clock_on_the_wall_was_set_back() {
 }
 
 #[test]
-fn a_lease_of_another_is_taken_when_it_did_not_change_for_its_duration() {
+fn the_lease_of_another_is_taken_after_no_change_for_its_duration() {
     let mut two = candidate("two");
     reads(&mut two, seconds(50), Some(record_of("one", 1)));
     assert_eq!(two.leader(), Some(("one", "one:1")));
     for now in [52, 54] {
         reads(&mut two, seconds(now), Some(record_of("one", 1)));
     }
-    // A change begins the time anew, whatever its timestamps say.
+    // A change restarts the wait, whatever its timestamps are.
     reads(&mut two, seconds(56), Some(record_of("one", 2)));
     for now in [58, 60, 62, 64, 66, 68, 70] {
         reads(&mut two, seconds(now), Some(record_of("one", 2)));
         assert_eq!(two.leader(), Some(("one", "one:1")));
     }
-    // Not a whole retry later, but when it is free; and only after another look.
+    // Not after a whole retry interval, but when the lease is free; and only after another read.
     assert_eq!(
         two.step(seconds(70), wall(seconds(70))),
         Action::Wait(seconds(71))
@@ -125,7 +125,7 @@ fn a_lease_of_another_is_taken_when_it_did_not_change_for_its_duration() {
 }
 
 #[test]
-fn a_longer_lease_is_waited_for() {
+fn a_candidate_waits_for_a_longer_lease() {
     let mut two = candidate("two");
     let long = Record {
         duration: seconds(60),
@@ -140,7 +140,7 @@ fn a_longer_lease_is_waited_for() {
 }
 
 #[test]
-fn a_lease_that_was_given_back_is_taken_at_once() {
+fn a_released_lease_is_taken_at_once() {
     let mut one = candidate("one");
     reads(&mut one, seconds(10), None);
     writes(&mut one, seconds(10));
@@ -156,32 +156,32 @@ fn a_lease_that_was_given_back_is_taken_at_once() {
 }
 
 #[test]
-fn a_deleted_lease_is_left_alone_for_its_duration() {
+fn a_deleted_lease_is_not_taken_for_its_duration() {
     for holder in ["one", ""] {
         let mut two = candidate("two");
         reads(&mut two, seconds(50), Some(record_of("one", 1)));
-        two.heard(seconds(52), seconds(52), Answer::Failed);
-        // It may have been renewed since, or be another's by now.
-        two.heard(
+        two.handle_answer(seconds(52), seconds(52), Answer::Failed);
+        // It may have been renewed since, or another candidate may hold it.
+        two.handle_answer(
             seconds(60),
             seconds(60),
             Answer::Read(Some(record_of(holder, 2))),
         );
-        two.heard(seconds(80), seconds(80), Answer::Read(None));
+        two.handle_answer(seconds(80), seconds(80), Answer::Read(None));
         assert_eq!(two.leader(), None);
         for now in (82..95).step_by(2) {
             reads(&mut two, seconds(now), None);
         }
         let Action::Write(made) = two.step(seconds(95), wall(seconds(95))) else {
-            panic!("it is not made again");
+            panic!("it is not created again");
         };
         assert_eq!((&made.version, made.transitions), (&None, 4));
-        // It leads when nobody can, who made and lost it unseen.
+        // It leads when no other candidate can still hold the lease that it created unseen.
         let made = Record {
             version: Some("7".into()),
             ..made
         };
-        two.heard(seconds(95), seconds(96), Answer::Written(made.clone()));
+        two.handle_answer(seconds(95), seconds(96), Answer::Written(made.clone()));
         assert_eq!(two.valid_until(), None);
         for now in (98..111).step_by(2) {
             reads(&mut two, seconds(now), Some(made.clone()));
@@ -193,11 +193,11 @@ fn a_deleted_lease_is_left_alone_for_its_duration() {
 }
 
 #[test]
-fn its_leader_makes_a_deleted_lease_again() {
+fn the_leader_creates_a_deleted_lease_again() {
     let mut one = candidate("one");
     reads(&mut one, seconds(100), None);
     let first = writes(&mut one, seconds(100));
-    one.heard(seconds(102), seconds(102), Answer::Conflict);
+    one.handle_answer(seconds(102), seconds(102), Answer::Conflict);
     reads(&mut one, seconds(103), None);
     let again = writes(&mut one, seconds(103));
     assert_eq!(again.transitions, first.transitions);
@@ -205,33 +205,33 @@ fn its_leader_makes_a_deleted_lease_again() {
 }
 
 #[test]
-fn a_term_ends_when_the_last_renewal_that_worked_was_sent_too_long_ago() {
+fn a_term_ends_when_its_last_successful_renewal_is_too_old() {
     let mut one = candidate("one");
     reads(&mut one, seconds(100), None);
     let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
         panic!("no write");
     };
-    // The answer took 4 s; they count.
+    // The answer took 4 s, which count.
     let written = Record {
         version: Some("1".into()),
         ..record
     };
-    one.heard(seconds(100), seconds(104), Answer::Written(written.clone()));
+    one.handle_answer(seconds(100), seconds(104), Answer::Written(written.clone()));
     assert_eq!(one.valid_until(), Some(seconds(110)));
-    one.heard(seconds(104), seconds(106), Answer::Failed);
+    one.handle_answer(seconds(104), seconds(106), Answer::Failed);
     assert_eq!(
         one.step(seconds(107), wall(seconds(107))),
         Action::Wait(seconds(108))
     );
     let lost = Action::End(Lost::Expired(seconds(10)));
     assert_eq!(one.step(seconds(110), wall(seconds(110))), lost);
-    // An answer that comes after the end does not bring the term back.
-    one.heard(seconds(109), seconds(111), Answer::Written(written));
+    // An answer after the end does not restore the term.
+    one.handle_answer(seconds(109), seconds(111), Answer::Written(written));
     assert_eq!(one.step(seconds(111), wall(seconds(111))), lost);
 }
 
 #[test]
-fn an_answer_that_is_older_than_a_term_begins_none() {
+fn an_answer_that_took_longer_than_a_term_starts_none() {
     let mut one = candidate("one");
     reads(&mut one, seconds(100), None);
     let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
@@ -241,9 +241,9 @@ fn an_answer_that_is_older_than_a_term_begins_none() {
         version: Some("1".into()),
         ..record
     };
-    one.heard(seconds(100), seconds(110), Answer::Written(written.clone()));
+    one.handle_answer(seconds(100), seconds(110), Answer::Written(written.clone()));
     assert_eq!(one.valid_until(), None);
-    // It is its own all the same, when nobody else can think that it is theirs.
+    // It may use its own lease as soon as no other candidate can hold it.
     for now in [112, 114, 116, 118, 120, 122, 124] {
         reads(&mut one, seconds(now), Some(written.clone()));
     }
@@ -253,7 +253,7 @@ fn an_answer_that_is_older_than_a_term_begins_none() {
 }
 
 #[test]
-fn a_lease_that_names_another_ends_the_term() {
+fn another_holder_in_the_lease_ends_the_term() {
     for holder in ["two", ""] {
         let mut one = candidate("one");
         reads(&mut one, seconds(100), None);
@@ -261,7 +261,7 @@ fn a_lease_that_names_another_ends_the_term() {
         let Action::Write(_) = one.step(seconds(102), wall(seconds(102))) else {
             panic!("no renewal");
         };
-        one.heard(seconds(102), seconds(102), Answer::Conflict);
+        one.handle_answer(seconds(102), seconds(102), Answer::Conflict);
         assert_eq!(
             one.step(seconds(102), wall(seconds(102))),
             Action::Wait(Duration::from_millis(102_200))
@@ -276,13 +276,13 @@ fn a_lease_that_names_another_ends_the_term() {
 }
 
 #[test]
-fn a_write_without_an_answer_is_looked_up_before_the_next() {
+fn a_write_without_an_answer_is_read_back_before_the_next_write() {
     let mut one = candidate("one");
     reads(&mut one, seconds(100), None);
     let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
         panic!("no write");
     };
-    one.heard(seconds(100), seconds(105), Answer::Failed);
+    one.handle_answer(seconds(100), seconds(105), Answer::Failed);
     assert_eq!(one.valid_until(), None);
     let happened = Record {
         version: Some("1".into()),
@@ -300,7 +300,7 @@ fn a_write_without_an_answer_is_looked_up_before_the_next() {
 }
 
 #[test]
-fn a_term_that_was_said_to_be_over_stays_over() {
+fn a_term_that_was_reported_as_over_stays_over() {
     let (clock, control) = Clock::settable(Timestamp::UNIX_EPOCH);
     let term = Term::new(clock, seconds(10), Timing::default());
     let other = term.clone();
@@ -322,7 +322,7 @@ fn identities_are_unique() {
 }
 
 #[test]
-fn a_task_that_died_shows() {
+fn a_dead_task_is_reported() {
     let (sender, state) = tokio::sync::watch::channel(State::Unknown);
     assert!(is_alive(&state));
     drop(sender);
