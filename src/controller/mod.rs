@@ -1,19 +1,19 @@
-//! The operator: watches a Kubernetes API server, keeps every vault's proxies at the firewall of now, applies what belongs
-//! to a firewall and tells the truth in status.
+//! The operator: watches the API server, publishes every vault's firewall to its proxies, applies the objects that
+//! belong to it and writes status.
 //!
-//! Data flows one way: watches → index → resolved firewalls → xDS snapshots (every replica) → children and status (the
-//! leader alone writes).
+//! Data flows one way: watches → index → resolved firewalls → xDS snapshots, on every replica; then generated objects
+//! and status, which only the leader writes.
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
-//! | `run` | starts and ends all parts |
+//! | `run` | start and end of all parts |
 //! | `engine` | facts → firewalls → snapshots, on every replica |
 //! | [`firewall`] | the reconcile of a vault's firewall, by the leader |
-//! | `part` | work of a replica that does not lead |
+//! | `role` | role of this replica: leader or follower |
 
 mod engine;
 pub mod firewall;
-mod part;
+mod role;
 mod run;
 
 use std::collections::BTreeMap;
@@ -33,75 +33,76 @@ use crate::runtime::operations::ListenError;
 use crate::runtime::permissions::PermissionsError;
 use crate::xds::ServeError;
 
-/// What the operator is told.
+/// Options of the operator.
 #[derive(Clone)]
 pub struct Options {
-    /// Of the API server.
+    /// Client of the API server.
     pub client: Client,
-    /// The operator's own namespace: its lease and its certificate authority are there.
+    /// The operator's own namespace, which has its lease and its certificate authority.
     pub namespace: String,
-    /// Name of this replica: its pod's, or the machine's.
+    /// Name of this replica: that of its pod or of the machine.
     pub name: String,
-    /// Where proxies and other replicas connect.
+    /// Address to listen on for proxies and other replicas.
     pub xds_listen: SocketAddr,
-    /// Host and port at which proxies find that.
+    /// Host and port at which proxies connect to the operator.
     pub xds_address: (String, u16),
-    /// Host and port at which other replicas find this one.
+    /// Host and port at which other replicas connect to this one.
     pub advertise: String,
-    /// Where health and metrics are served.
+    /// Address to listen on for health and metrics.
     pub operations_listen: SocketAddr,
-    /// Envoy's image.
+    /// Reference of Envoy's image.
     pub proxy_image: String,
-    /// Most rules of a vault.
+    /// Limits of a vault's rules.
     pub limits: Limits,
-    /// Vaults whose proxies run beside the operator, not in pods.
+    /// Vaults whose proxies run on the operator's machine and not in pods.
     pub local: BTreeMap<VaultId, LocalProxy>,
-    /// Lengths of the lease.
+    /// Durations of the leader election.
     pub lease: Timing,
-    /// The time.
+    /// Clock of all parts.
     pub clock: Clock,
 }
 
-/// How the proxies of a vault run that are no pods: to try the operator on a machine that is no node.
+/// Settings of a vault's proxies that are not pods, to try the operator on a machine that is not a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalProxy {
-    /// Where they listen.
+    /// Address that the proxies listen on.
     pub listen: Ipv4Addr,
-    /// Where they find the vault, whose pods they may not reach; none: its pods.
+    /// Address of the vault, for proxies that cannot connect to its pods; none: the pods.
     pub upstream: Option<Upstream>,
 }
 
-/// Why the operator could not start, or ended.
+/// Reason why the operator did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
-    /// It may not do what it has to.
+    /// Permissions or CRDs are missing.
     #[error(transparent)]
     Permissions(#[from] PermissionsError),
-    /// There is no certificate authority.
+    /// The certificate authority cannot be read or created.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// Health and metrics cannot be served.
+    /// The address for health and metrics cannot be used.
     #[error(transparent)]
     Operations(#[from] ListenError),
     /// The address for proxies cannot be used.
     #[error(
-        "cannot listen on {address} for proxies: {source}; choose another address with --xds-listen, or stop what uses it"
+        "cannot listen on {address} for proxies: {source}; choose another address with --xds-listen, or stop the program \
+         that uses it"
     )]
     Listen {
-        /// The address.
+        /// Address of the listener.
         address: SocketAddr,
-        /// The system's reason.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The xDS server ended.
+    /// The xDS server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// A part of it ended that never should.
+    /// A part ended unexpectedly.
     #[error(
-        "{0} ended by itself: a defect of this program, whose log says more; starting again is the way to go on"
+        "{0} ended unexpectedly, which is a defect of this program; see the log, and restart the operator"
     )]
     Panicked(&'static str),
-    /// It led and leads no longer; starting again is the way to go on.
+    /// This replica was the leader and lost the lease; the process must restart.
     #[error("{0}")]
     Lost(Lost),
 }

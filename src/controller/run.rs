@@ -1,46 +1,48 @@
-//! Starts the operator's parts in their order, and ends them.
+//! Starts the operator's parts in their order, and stops them.
 //!
-//! Nothing is served before everything was listed and compiled once: a proxy that asks earlier would lose what it has.
+//! Proxies are served only after every object was listed and compiled once: a proxy that connects earlier would lose
+//! its rules.
 
 use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::engine::Engine;
-use super::part::Part;
+use super::firewall::desired::DesiredObjects;
+use super::firewall::state::{FirewallState, Scope};
+use super::firewall::{self, Reconciler};
+use super::role::Role;
 use super::{ControllerError, Options};
-use crate::controller::firewall::desired::FleetMaker;
-use crate::controller::firewall::state::{FirewallState, Scope};
-use crate::controller::firewall::writer::Writer;
 use crate::policy::VaultId;
+use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
-use crate::runtime::generated::Children;
+use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{self, Leadership, LeaseOptions};
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{self, Health, Metrics};
 use crate::runtime::permissions;
 use crate::runtime::replicas::{self, Replicas};
+use crate::runtime::status::StatusWriter;
 use crate::transport::certificates::{self, Authority};
 use crate::transport::{Credentials, TlsServer, serve_tls};
 use crate::xds::{Event, Outcome, Report, ServeError, SnapshotStore};
 
-/// Name of the lease.
+/// Name of the lease in the operator's namespace.
 const LEASE: &str = "vaultwall";
-/// Who posts events.
+/// Reporting controller of events.
 const REPORTER: &str = "vaultwall.dev/operator";
-/// How long the other tasks may take to end.
-const STOPPING: Duration = Duration::from_secs(3);
-/// Connections of other replicas that wait to be heard.
-const REPLICAS_WAITING: usize = 16;
+/// Grace period in which the other tasks end.
+const GRACE_PERIOD: Duration = Duration::from_secs(3);
+/// Most connections of other replicas that wait to be received.
+const WAITING_REPLICAS: usize = 16;
 
-/// Runs until `stop` is done.
+/// Runs the operator until `stop` completes.
 pub async fn run(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -64,23 +66,25 @@ pub async fn run(
         listener,
         health.clone(),
         registry,
-        // Until everything else has stopped.
+        // Serves until every other part has stopped.
         pending(),
     )));
-    let begin = async {
+    let prepare = async {
         permissions::check(&options.client, &options.namespace).await?;
-        Known::of(&options, &metrics, &mut tasks).await
+        Certificates::load(&options, &metrics, &mut tasks).await
     };
-    let known = tokio::select! {
-        known = begin => known?,
+    let certificates = tokio::select! {
+        certificates = prepare => certificates?,
         () = done(stopped.clone()) => return Ok(()),
     };
 
     let store = Arc::new(SnapshotStore::new());
     let firewall_state = Arc::new(FirewallState::default());
-    let children = Children::watch(
+    let changed = Arc::clone(&firewall_state);
+    let objects = GeneratedObjects::watch(
         options.client.clone(),
-        Arc::clone(&firewall_state),
+        firewall::OWNER,
+        Box::new(move |change| firewall::enqueue_changed(&changed, change)),
         Arc::clone(&metrics),
     );
     let (engine, mut synced) = engine(&options, &store, &firewall_state, &metrics, &health);
@@ -90,16 +94,16 @@ pub async fn run(
         () = done(stopped.clone()) => return Ok(()),
     }
     tracing::info!(
-        "everything was listed; serving proxies on {}",
+        "every object was listed; serving proxies on {}",
         options.xds_listen
     );
 
     let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
-    let mut proxies = serve(&options, &known, &replicas, &store, &stopped, &mut tasks).await?;
+    let mut proxies = serve(&options, &certificates, &replicas, &store, &stopped, &mut tasks).await?;
     serving.met();
     let rejections = count_rejections(store.reports(), Arc::clone(&metrics));
     tasks.add(&tokio::spawn(rejections));
-    tasks.add(&tokio::spawn(mark_changes(
+    tasks.add(&tokio::spawn(enqueue_changes(
         Arc::clone(&replicas),
         Arc::clone(&firewall_state),
         Arc::clone(&metrics),
@@ -111,49 +115,49 @@ pub async fn run(
     let alive = state.clone();
     health.task("lease", move || leader::is_alive(&alive));
     let (leader, leader_address) = watch::channel(None);
-    let reporting = replicas::report(store, identity, leader_address, known.credentials.clone());
+    let reporting = replicas::report(store, identity, leader_address, certificates.credentials.clone());
     tasks.add(&tokio::spawn(reporting));
-    let writer = writer(
+    let reconciler = reconciler(
         &options,
-        known,
+        certificates,
         firewall_state,
-        children,
+        objects,
         replicas,
         &metrics,
     );
-    let part = Part {
+    let role = Role {
         state,
         leader,
         metrics,
     };
     let result = tokio::select! {
-        lost = part.take(&writer) => Err(ControllerError::Lost(lost)),
+        lost = role.run(&reconciler) => Err(ControllerError::Lost(lost)),
         ended = &mut proxies => match ended {
             Ok(ended) => ended.map_err(ControllerError::from),
             Err(_) => Err(ControllerError::Panicked("the server for proxies")),
         },
         () = done(stopped.clone()) => Ok(()),
     };
-    let was_told = *stopped.borrow();
-    tracing::info!("stopping; proxies go on with what they have");
+    let was_requested = *stopped.borrow();
+    tracing::info!("stopping; proxies continue with their last rules");
     serving.unmet("this replica is stopping");
     stopping.send_replace(true);
-    // Gives the lease back, if it is held.
-    let _ = tokio::time::timeout(STOPPING, leadership.ended()).await;
-    // It is told to stop as well, and may have been the first to end: then its result was taken above.
+    // Releases the lease if this replica holds it.
+    let _ = tokio::time::timeout(GRACE_PERIOD, leadership.ended()).await;
+    // The server stops as well. If it was the first part that ended, its result was taken above.
     if !proxies.is_finished() {
-        let _ = tokio::time::timeout(STOPPING, proxies).await;
+        let _ = tokio::time::timeout(GRACE_PERIOD, proxies).await;
     }
-    // Told to stop, it ends well, whichever part noticed first.
-    if was_told { Ok(()) } else { result }
+    // A requested stop is a success, whichever part ended first.
+    if was_requested { Ok(()) } else { result }
 }
 
 async fn done(mut stopped: watch::Receiver<bool>) {
-    // An error means that whoever would tell is gone, which is the same.
+    // An error means that the sender is gone, which is a stop as well.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Tasks that end with this value.
+/// Tasks that are aborted when this value is dropped.
 #[derive(Default)]
 struct Tasks(Vec<AbortHandle>);
 
@@ -169,14 +173,14 @@ impl Drop for Tasks {
     }
 }
 
-/// By what the operator knows its proxies, and they know it.
-struct Known {
+/// Certificate authority, and this replica's own certificate.
+struct Certificates {
     authority: watch::Receiver<Arc<Authority>>,
     credentials: watch::Receiver<Arc<Credentials>>,
 }
 
-impl Known {
-    async fn of(
+impl Certificates {
+    async fn load(
         options: &Options,
         metrics: &Arc<Metrics>,
         tasks: &mut Tasks,
@@ -206,7 +210,7 @@ impl Known {
     }
 }
 
-/// Starts what makes snapshots of events, and the watches that tell it of them.
+/// Starts the engine, and the watches that feed it.
 fn engine(
     options: &Options,
     store: &Arc<SnapshotStore>,
@@ -214,7 +218,7 @@ fn engine(
     metrics: &Arc<Metrics>,
     health: &Health,
 ) -> (JoinHandle<()>, watch::Receiver<bool>) {
-    let listed = health.condition("watches", "nothing was listed by the API server yet");
+    let listed = health.condition("watches", "the API server has not listed any object yet");
     let engine = Engine::new(
         options.limits,
         options.local.clone(),
@@ -230,16 +234,16 @@ fn engine(
     (engine, synced)
 }
 
-/// Serves proxies, and hears other replicas on the same port.
+/// Serves proxies, and receives the reports of other replicas on the same port.
 async fn serve(
     options: &Options,
-    known: &Known,
+    certificates: &Certificates,
     replicas: &Arc<Replicas>,
     store: &Arc<SnapshotStore>,
     stopped: &watch::Receiver<bool>,
     tasks: &mut Tasks,
 ) -> Result<JoinHandle<Result<(), ServeError>>, ControllerError> {
-    let (others, connections) = mpsc::channel(REPLICAS_WAITING);
+    let (others, connections) = mpsc::channel(WAITING_REPLICAS);
     tasks.add(&tokio::spawn(Arc::clone(replicas).listen(connections)));
     let listener = TcpListener::bind(options.xds_listen).await;
     let server = TlsServer {
@@ -247,7 +251,7 @@ async fn serve(
             address: options.xds_listen,
             source,
         })?,
-        credentials: known.credentials.clone(),
+        credentials: certificates.credentials.clone(),
         authorize: Arc::new(certificates::node_of),
         others: Some(others),
     };
@@ -273,36 +277,38 @@ fn campaign(options: &Options, identity: &str, stopped: &watch::Receiver<bool>) 
     )
 }
 
-fn writer(
+fn reconciler(
     options: &Options,
-    known: Known,
-    firewall_state: Arc<FirewallState>,
-    children: Arc<Children>,
+    certificates: Certificates,
+    state: Arc<FirewallState>,
+    objects: Arc<GeneratedObjects>,
     replicas: Arc<Replicas>,
     metrics: &Arc<Metrics>,
-) -> Writer {
-    let reporter = Reporter {
-        controller: REPORTER.to_owned(),
-        instance: Some(options.name.clone()),
-    };
-    Writer {
-        client: options.client.clone(),
-        state: firewall_state,
-        children,
-        replicas,
-        authority: known.authority,
-        fleet: FleetMaker::new(
+) -> Reconciler {
+    let client = || options.client.clone();
+    Reconciler {
+        state,
+        desired: DesiredObjects::new(
             options.proxy_image.clone(),
             options.xds_address.clone(),
             options.local.clone(),
         ),
-        recorder: Recorder::new(options.client.clone(), reporter),
+        objects,
+        statuses: StatusWriter::new(
+            client(),
+            firewall::STATUS_MANAGER,
+            firewall::STATUS_METRIC,
+            Arc::clone(metrics),
+        ),
+        events: EventWriter::new(client(), REPORTER, &options.name, Arc::clone(metrics)),
+        replicas,
+        authority: certificates.authority,
         clock: options.clock.clone(),
         metrics: Arc::clone(metrics),
     }
 }
 
-/// Counts what proxies refuse; in whose words is in the log and in status.
+/// Counts the resources that proxies reject. Log and status have Envoy's messages.
 async fn count_rejections(mut reports: broadcast::Receiver<Report>, metrics: Arc<Metrics>) {
     loop {
         match reports.recv().await {
@@ -321,8 +327,8 @@ async fn count_rejections(mut reports: broadcast::Receiver<Report>, metrics: Arc
     }
 }
 
-/// Whatever a proxy says on any replica is a reason to look at its vault's status.
-async fn mark_changes(
+/// Enqueues a vault for its status after every acknowledgement, rejection and disconnect of a proxy of any replica.
+async fn enqueue_changes(
     replicas: Arc<Replicas>,
     firewall_state: Arc<FirewallState>,
     metrics: Arc<Metrics>,
@@ -333,15 +339,15 @@ async fn mark_changes(
     loop {
         for node in changes.next().await {
             let status = replicas.status(&node);
-            let now = (status.connected, status.programmed);
-            let before = if now == (0, 0) {
+            let current = (status.connected, status.programmed);
+            let before = if current == (0, 0) {
                 counted.remove(&node)
             } else {
-                counted.insert(Arc::clone(&node), now)
+                counted.insert(Arc::clone(&node), current)
             };
             let before = before.unwrap_or_default();
-            connected = connected + now.0 - before.0;
-            programmed = programmed + now.1 - before.1;
+            connected = connected + current.0 - before.0;
+            programmed = programmed + current.1 - before.1;
             if let Some((namespace, service)) = node.split_once('/') {
                 let vault = VaultId {
                     namespace: namespace.to_owned(),

@@ -7,18 +7,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{TryStreamExt, pin_mut};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::watch;
 
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::clock::Clock;
+use crate::index::ObjectName;
 use crate::runtime::operations::{Metrics, WriteResult};
+use crate::runtime::reflector::{Change, Reflector};
 use crate::transport::certificates::{Authority, CertificateError};
 use crate::transport::{Credentials, CredentialsError};
 
@@ -206,29 +206,23 @@ impl AuthorityStore {
 
     async fn follow_stream(&self, authority: &watch::Sender<Arc<Authority>>) {
         let only = watcher::Config::default().fields(&format!("metadata.name={SECRET}"));
-        let stream = watcher(self.api(), only).default_backoff();
-        pin_mut!(stream);
-        let mut is_listed = false;
-        loop {
-            match stream.try_next().await {
-                Ok(Some(watcher::Event::Init)) => is_listed = false,
-                Ok(Some(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret))) => {
-                    is_listed = true;
-                    match self.read(&secret.data.unwrap_or_default()) {
-                        Ok(new) => self.accept(new, authority),
-                        Err(error) => {
-                            tracing::error!("{error}; the previous authority stays in use")
-                        }
+        let name = ObjectName {
+            namespace: self.namespace.clone(),
+            name: SECRET.to_owned(),
+        };
+        let metrics = Arc::clone(&self.metrics);
+        // It may have been deleted after it was loaded.
+        let mut secrets = Reflector::new("Secret", self.api(), only, metrics).with_known(name);
+        while let Some(change) = secrets.next().await {
+            match change {
+                Change::Applied(secret) => match self.read(&secret.data.unwrap_or_default()) {
+                    Ok(new) => self.accept(new, authority),
+                    Err(error) => {
+                        tracing::error!("{error}; the previous authority stays in use");
                     }
-                }
-                // Deleted while the watch was interrupted.
-                Ok(Some(watcher::Event::InitDone)) if !is_listed => self.reload(authority).await,
-                Ok(Some(watcher::Event::Delete(_))) => self.reload(authority).await,
-                Ok(Some(watcher::Event::InitDone)) => {}
-                Ok(None) => return,
-                Err(error) => tracing::warn!(
-                    "the watch of the Secret {SECRET} was interrupted and goes on: {error}"
-                ),
+                },
+                Change::Deleted(..) => self.reload(authority).await,
+                Change::Listed(_) => {}
             }
         }
     }

@@ -372,7 +372,7 @@ mod tests {
 
     use super::*;
     use crate::api::generated_policy;
-    use crate::runtime::generated::ChildKind;
+    use crate::runtime::apply::GeneratedKind;
     use crate::runtime::watch::Kind;
 
     #[test]
@@ -431,7 +431,7 @@ mod tests {
             .flat_map(|rule| rule.resources.unwrap_or_default())
             .filter(|resource| !resource.contains('/'))
             .collect();
-        let mut generated: Vec<String> = ChildKind::ALL.map(|kind| plural(kind.name())).into();
+        let mut generated: Vec<String> = GeneratedKind::ALL.map(|kind| plural(kind.name())).into();
         generated.sort();
         guarded.sort();
         assert_eq!(generated, guarded);
@@ -440,14 +440,14 @@ mod tests {
     #[test]
     fn every_watched_or_written_kind_has_its_permissions() {
         let watched = Kind::ALL.into_iter().map(Kind::name);
-        for kind in watched.chain(ChildKind::ALL.into_iter().map(ChildKind::name)) {
+        for kind in watched.chain(GeneratedKind::ALL.into_iter().map(GeneratedKind::name)) {
             let permission = everywhere(kind);
             assert!(
                 READ.iter().all(|verb| permission.verbs.contains(verb)),
                 "{kind}"
             );
         }
-        for kind in ChildKind::ALL.into_iter().map(ChildKind::name) {
+        for kind in GeneratedKind::ALL.into_iter().map(GeneratedKind::name) {
             assert_eq!(everywhere(kind).verbs, KEEP, "{kind}");
         }
     }

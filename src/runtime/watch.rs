@@ -1,21 +1,17 @@
-//! Watches of the API server, as a stream of plain facts. One task a kind, so that one kind's trouble holds up no
-//! other.
+//! Watches of the API server, as a channel of plain facts. Each kind has a task of its own, so that a failure of one
+//! kind does not delay another.
 //!
-//! A list that begins anew (relist, 410, reconnect) loses nothing: what is not in it any more is reported as gone.
-//! Objects that cannot be read are reported too, and never stall a watch.
+//! An object that cannot be decoded is reported as well, and never stalls its watch.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::{TryStreamExt, pin_mut};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -25,11 +21,12 @@ use crate::index::{EndpointSliceFact, NamespaceFact, ObjectName, ObservedPod, Se
 use crate::limits::Limits;
 use crate::objects::{self, Object, Refused};
 use crate::runtime::operations::Metrics;
+use crate::runtime::reflector::{Change, Reflector, name_of, version_of};
 
-/// Events that may wait for the engine before the watches do.
-const QUEUED: usize = 1024;
+/// Capacity of the channel; when it is full, the watches wait for the engine.
+const CAPACITY: usize = 1024;
 
-/// What is watched for the firewalls.
+/// Watched kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Policy,
@@ -50,7 +47,7 @@ impl Kind {
         Self::EndpointSlice,
     ];
 
-    /// Name of the kind in Kubernetes.
+    /// Name of the kind, as manifests have it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Policy => "VaultNetworkPolicy",
@@ -63,21 +60,21 @@ impl Kind {
     }
 }
 
-/// A policy as it stands in the API server.
+/// Stored form of a policy.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredPolicy {
     pub(crate) id: ObjectName,
     pub(crate) uid: String,
-    /// Which write made it: later ones have greater versions.
+    /// Resource version as a number: a later write has a greater one.
     pub(crate) version: u64,
     pub(crate) generation: i64,
-    /// As it was last written.
+    /// Status that was written last; none if it never had one.
     pub(crate) status: Option<VaultNetworkPolicyStatus>,
-    /// Its meaning, or why it has none.
+    /// Decoded and validated form, or the reasons why there is none.
     pub(crate) read: Result<Object, Refused>,
 }
 
-/// An object that is there.
+/// Fact about an object that exists.
 #[derive(Debug)]
 pub(crate) enum Fact {
     Policy(Box<StoredPolicy>),
@@ -95,31 +92,31 @@ pub(crate) enum Fact {
     EndpointSlice(EndpointSliceFact),
 }
 
-/// What a watch saw.
+/// Change that a watch saw.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    /// It is there, or changed.
-    Is(Box<Fact>),
-    /// It is gone.
-    Gone(Kind, ObjectName),
-    /// Everything of a kind has been seen once.
+    /// The object was created or changed.
+    Applied(Box<Fact>),
+    /// The object was deleted.
+    Deleted(Kind, ObjectName),
+    /// Every object of the kind was listed.
     Listed(Kind),
 }
 
-/// Something seen, and when.
+/// Change, and the time at which it was seen.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) at: Instant,
     pub(crate) seen: Seen,
 }
 
-/// Starts all watches; they end when the receiver is dropped.
+/// Starts all watches. They end when the receiver is dropped.
 pub(crate) fn start(
     client: &Client,
     limits: Limits,
     metrics: &Arc<Metrics>,
 ) -> mpsc::Receiver<Event> {
-    let (events, receiver) = mpsc::channel(QUEUED);
+    let (events, receiver) = mpsc::channel(CAPACITY);
     let watch = |kind| Watch {
         kind,
         events: events.clone(),
@@ -175,91 +172,31 @@ struct Watch {
 }
 
 impl Watch {
-    /// Reports until nobody listens any more. `read` makes the fact; without one the object counts as gone.
+    /// Reports changes until the receiver is dropped. `read` makes the fact; an object without one counts as deleted.
     async fn run<K>(self, api: Api<K>, read: impl Fn(K) -> Option<Fact>)
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let mut known = BTreeSet::new();
-        let mut listed = BTreeSet::new();
-        let stream = watcher(api, watcher::Config::default()).default_backoff();
-        pin_mut!(stream);
-        loop {
-            let event = match stream.try_next().await {
-                Ok(Some(event)) => event,
-                Ok(None) => return,
-                Err(error) => {
-                    self.metrics.watch_restarted(self.kind.name());
-                    tracing::warn!(
-                        "the watch of {} was interrupted and goes on: {error}",
-                        self.kind.name()
-                    );
-                    continue;
-                }
-            };
-            let seen = match event {
-                watcher::Event::Init => {
-                    listed.clear();
-                    continue;
-                }
-                watcher::Event::InitApply(object) => {
-                    listed.insert(name_of(&object));
-                    self.is(object, &read, &mut known)
-                }
-                watcher::Event::Apply(object) => self.is(object, &read, &mut known),
-                watcher::Event::Delete(object) => {
+        let Self { kind, events, metrics } = self;
+        let mut reflector = Reflector::new(kind.name(), api, watcher::Config::default(), metrics);
+        while let Some(change) = reflector.next().await {
+            let seen = match change {
+                Change::Applied(object) => {
                     let name = name_of(&object);
-                    known.remove(&name);
-                    Seen::Gone(self.kind, name)
-                }
-                watcher::Event::InitDone => {
-                    for name in known.difference(&listed).cloned().collect::<Vec<_>>() {
-                        known.remove(&name);
-                        if self.report(Seen::Gone(self.kind, name)).await.is_err() {
-                            return;
-                        }
+                    match read(object) {
+                        Some(fact) => Seen::Applied(Box::new(fact)),
+                        None => Seen::Deleted(kind, name),
                     }
-                    Seen::Listed(self.kind)
                 }
+                Change::Deleted(name, _) => Seen::Deleted(kind, name),
+                Change::Listed(_) => Seen::Listed(kind),
             };
-            if self.report(seen).await.is_err() {
+            let at = Instant::now();
+            if events.send(Event { at, seen }).await.is_err() {
                 return;
             }
         }
     }
-
-    fn is<K: Resource>(
-        &self,
-        object: K,
-        read: &impl Fn(K) -> Option<Fact>,
-        known: &mut BTreeSet<ObjectName>,
-    ) -> Seen {
-        let name = name_of(&object);
-        known.insert(name.clone());
-        match read(object) {
-            Some(fact) => Seen::Is(Box::new(fact)),
-            None => Seen::Gone(self.kind, name),
-        }
-    }
-
-    async fn report(&self, seen: Seen) -> Result<(), mpsc::error::SendError<Event>> {
-        let at = Instant::now();
-        self.events.send(Event { at, seen }).await
-    }
-}
-
-pub(crate) fn name_of<K: Resource>(object: &K) -> ObjectName {
-    ObjectName {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    }
-}
-
-/// Which write made an object: later ones have greater versions.
-pub(crate) fn version_of<K: Resource>(object: &K) -> u64 {
-    let version = object.resource_version();
-    let version = version.and_then(|version| version.parse().ok());
-    version.unwrap_or_default()
 }
 
 fn policy(object: DynamicObject, limits: &Limits) -> Fact {
@@ -274,7 +211,7 @@ fn policy(object: DynamicObject, limits: &Limits) -> Fact {
     }))
 }
 
-/// The object as it was sent, without what only the API server keeps books on.
+/// Returns the object as it was sent, without `managedFields`.
 fn value_of(mut object: DynamicObject) -> serde_json::Value {
     object.metadata.managed_fields = None;
     serde_json::to_value(object).unwrap_or_default()

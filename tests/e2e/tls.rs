@@ -33,7 +33,7 @@ fn tls_is_disabled_and_enabled() {
         let is = matches!(
             &condition,
             Some([_, reason, message])
-                if reason == "Pending" && message.contains("started before TLS was switched on")
+                if reason == "Pending" && message.contains("started before TLS was enabled")
         );
         is.then_some(()).ok_or_else(|| format!("{condition:?}"))
     });

@@ -119,7 +119,7 @@ fn what_somebody_else_made_is_left_alone() {
     sandbox.server.apply(&policy("web", "web"));
     let message = sandbox.condition("web", "Programmed", "False", "ApplyFailed");
     assert!(
-        message.contains("Secret vault/openbao-firewall is there already")
+        message.contains("Secret vault/openbao-firewall exists already")
             && message.contains("app.kubernetes.io/managed-by=vaultwall"),
         "{message}"
     );
@@ -187,7 +187,7 @@ fn a_refused_edit_and_a_restart_change_nothing() {
     let operator = sandbox.operator_at("second", sandbox.operators);
     let message = sandbox.condition("web", "Accepted", "False", "Invalid");
     assert!(
-        message.contains("proxies keep the rules that they had before"),
+        message.contains("proxies keep their previous rules"),
         "{message}"
     );
     // Nobody knows the rules and settings of before any more, but those who have them.

@@ -136,8 +136,8 @@ impl Engine {
 
     fn take(&mut self, seen: Seen) {
         match seen {
-            Seen::Is(fact) => self.is(*fact),
-            Seen::Gone(kind, id) => self.gone(kind, &id),
+            Seen::Applied(fact) => self.is(*fact),
+            Seen::Deleted(kind, id) => self.gone(kind, &id),
             Seen::Listed(kind) => {
                 self.not_listed.remove(&kind);
             }

@@ -50,7 +50,7 @@ fn policy(uid: &str, version: u64, addresses: Option<&[&str]>) -> Seen {
     });
     let read = read_custom("VaultNetworkPolicy", object, &Limits::default());
     assert_eq!(read.is_ok(), addresses.is_some(), "{read:?}");
-    Seen::Is(Box::new(Fact::Policy(Box::new(StoredPolicy {
+    Seen::Applied(Box::new(Fact::Policy(Box::new(StoredPolicy {
         id: id(),
         uid: uid.into(),
         version,
@@ -93,7 +93,7 @@ async fn an_earlier_form_outlives_a_mistake_and_nothing_else() {
     engine.take(policy("b", 4, None));
     publish(&mut engine);
     assert_eq!(in_force(&engine), (0, false), "another policy");
-    engine.take(Seen::Gone(Kind::Policy, id()));
+    engine.take(Seen::Deleted(Kind::Policy, id()));
     publish(&mut engine);
     assert!(engine.state.vault(&vault()).is_none());
     engine.take(policy("c", 5, None));
@@ -112,7 +112,7 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
             "spec": {"subnets": [{"name": "dc", "serviceEndpoints": ["Vault"], "addressPrefixes": [prefix]}]},
         });
         let read = Box::new(read_custom("VirtualNetwork", object, &Limits::default()));
-        Seen::Is(Box::new(Fact::VirtualNetwork {
+        Seen::Applied(Box::new(Fact::VirtualNetwork {
             name: "corp".into(),
             uid: uid.into(),
             read,
@@ -128,7 +128,7 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
         },
     });
     engine.take(network("a", "10.1.0.0/16"));
-    engine.take(Seen::Is(Box::new(Fact::Policy(Box::new(StoredPolicy {
+    engine.take(Seen::Applied(Box::new(Fact::Policy(Box::new(StoredPolicy {
         id: id(),
         uid: "a".into(),
         version: 1,
@@ -182,7 +182,7 @@ async fn accepted_policies_are_counted() {
     engine.take(policy("b", 3, None));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 1));
-    engine.take(Seen::Gone(Kind::Policy, id()));
+    engine.take(Seen::Deleted(Kind::Policy, id()));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! What has to be there for a vault: the compilers' objects, with the identity that its proxies have now.
+//! Desired objects of a vault: the output of the compilers, with the current certificate of its proxies.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,43 +7,41 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::compile::envoy::{MetricsPort, Tls};
 use crate::compile::kubernetes::fleet::{self, FleetInputs};
 use crate::compile::{ProxyPorts, firewall_name, network_policies, vault_policy};
 use crate::controller::LocalProxy;
 use crate::controller::firewall::state::{PolicyEntry, VaultEntry};
-use crate::index::ObjectName;
 use crate::policy::VaultId;
-use crate::runtime::generated::{ChildKind, Children};
+use crate::runtime::apply::GeneratedKind;
 use crate::transport::certificates::{Authority, Identity};
 
-/// What all fleets have in common.
+/// Maker of the desired objects, with the settings that all vaults have in common.
 #[derive(Debug)]
-pub(crate) struct FleetMaker {
-    /// Envoy's image.
+pub(crate) struct DesiredObjects {
+    /// Reference of Envoy's image.
     image: String,
-    /// Where proxies find the operator.
+    /// Host and port at which proxies connect to the operator.
     xds: (String, u16),
     local: BTreeMap<VaultId, LocalProxy>,
-    /// What proxies are started with, which is the most work to make and changes with the ports and TLS alone.
-    started_with: Mutex<BTreeMap<VaultId, (ProxyPorts, Tls, Files)>>,
+    /// Bootstrap files by vault. They take most of the time, and depend on the ports and TLS alone.
+    bootstraps: Mutex<BTreeMap<VaultId, (ProxyPorts, Tls, Files)>>,
 }
 
-/// Files by name.
+/// Content of files by name.
 type Files = BTreeMap<String, String>;
 
-/// What has to be there.
-pub(crate) struct Wanted {
-    /// The objects, in the order of writing.
-    pub(crate) objects: Vec<(ChildKind, Value)>,
-    /// When the proxies' certificate ends.
+/// Desired objects of one vault.
+pub(crate) struct Desired {
+    /// Objects as JSON, in the order of the writes.
+    pub(crate) objects: Vec<(GeneratedKind, Value)>,
+    /// Expiry of the proxies' certificate.
     pub(crate) certificate_expiry: Timestamp,
-    /// What cannot be made, in words.
+    /// Reason why an object is missing here.
     pub(crate) problem: Option<String>,
 }
 
-impl FleetMaker {
+impl DesiredObjects {
     pub(crate) fn new(
         image: String,
         xds: (String, u16),
@@ -53,23 +51,23 @@ impl FleetMaker {
             image,
             xds,
             local,
-            started_with: Mutex::default(),
+            bootstraps: Mutex::default(),
         }
     }
 
-    /// Forgets a vault that no policy is about any more.
-    pub(crate) fn forget(&self, vault: &VaultId) {
-        self.started_with().remove(vault);
+    /// Removes a vault that no policy targets any more.
+    pub(crate) fn remove(&self, vault: &VaultId) {
+        self.bootstraps().remove(vault);
     }
 
-    fn started_with(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, Tls, Files)>> {
-        // Whole at every moment, so a panic elsewhere while it was held does no harm.
-        self.started_with
+    fn bootstraps(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, Tls, Files)>> {
+        // The map is consistent after every statement, so a poisoned lock can be used.
+        self.bootstraps
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where clients reach an endpoint of a vault's proxies.
+    /// Returns the address of a vault's proxies for clients, `HOST:PORT`.
     pub(crate) fn endpoint(&self, vault: &VaultId, port: u16) -> String {
         match self.local.get(vault) {
             Some(local) => format!("{}:{port}", local.listen),
@@ -81,31 +79,22 @@ impl FleetMaker {
         }
     }
 
-    /// Makes the objects; an error is a defect of this program, in words.
-    pub(crate) fn make(
+    /// Returns the desired objects of a vault. `secret` is its existing Secret. An error is a defect of this program.
+    pub(crate) fn of(
         &self,
         vault: &VaultId,
         entry: &VaultEntry,
         policies: &[PolicyEntry],
         authority: &Authority,
-        children: &Children,
-        clock: &Clock,
-    ) -> Result<Wanted, String> {
+        secret: Option<&Value>,
+        now: Timestamp,
+    ) -> Result<Desired, String> {
         let owners = fleet::owner_references(
             policies
                 .iter()
                 .map(|policy| (policy.stored.id.name.clone(), policy.stored.uid.clone())),
         );
-        let name = ObjectName {
-            namespace: vault.namespace.clone(),
-            name: firewall_name(&vault.service),
-        };
-        let (identity, expiry) = identity(
-            vault,
-            children.get(ChildKind::Secret, &name).as_ref(),
-            authority,
-            clock.now(),
-        )?;
+        let (identity, expiry) = identity(vault, secret, authority, now)?;
         let resolution = &entry.resolution.resolution;
         let made = fleet::objects(&FleetInputs {
             vault,
@@ -117,7 +106,7 @@ impl FleetMaker {
             owners: &owners,
         });
         let mut problem = None;
-        let walls = match &entry.target {
+        let policies = match &entry.target {
             Ok(service) => {
                 network_policies(&resolution.firewall, service).unwrap_or_else(|error| {
                     problem = Some(error.to_string());
@@ -127,30 +116,30 @@ impl FleetMaker {
             Err(_) => Vec::new(),
         };
         let mut objects = Vec::new();
-        for mut wall in walls {
-            wall.metadata.owner_references = Some(owners.clone());
-            objects.push((ChildKind::NetworkPolicy, json(&wall)?));
+        for mut policy in policies {
+            policy.metadata.owner_references = Some(owners.clone());
+            objects.push((GeneratedKind::NetworkPolicy, json(&policy)?));
         }
-        objects.push((ChildKind::ServiceAccount, json(&made.service_account)?));
-        objects.push((ChildKind::Secret, json(&made.secret)?));
-        objects.push((ChildKind::ConfigMap, json(&made.config_map)?));
-        objects.push((ChildKind::Service, json(&made.service)?));
-        objects.push((ChildKind::Deployment, json(&made.deployment)?));
+        objects.push((GeneratedKind::ServiceAccount, json(&made.service_account)?));
+        objects.push((GeneratedKind::Secret, json(&made.secret)?));
+        objects.push((GeneratedKind::ConfigMap, json(&made.config_map)?));
+        objects.push((GeneratedKind::Service, json(&made.service)?));
+        objects.push((GeneratedKind::Deployment, json(&made.deployment)?));
         objects.push((
-            ChildKind::PodDisruptionBudget,
+            GeneratedKind::PodDisruptionBudget,
             json(&made.pod_disruption_budget)?,
         ));
-        Ok(Wanted {
+        Ok(Desired {
             objects,
             certificate_expiry: expiry,
             problem,
         })
     }
 
-    /// What the proxies are started with.
+    /// Returns the bootstrap files of the proxies.
     fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
         let tls = fleet::tls(vault, &entry.resolution.resolution.proxy);
-        if let Some((ports, known, files)) = self.started_with().get(vault)
+        if let Some((ports, known, files)) = self.bootstraps().get(vault)
             && (ports, known) == (&entry.ports, &tls)
         {
             return Ok(files.clone());
@@ -163,13 +152,14 @@ impl FleetMaker {
         let (host, port) = &self.xds;
         let files =
             fleet::files(vault, metrics, &tls, host, *port).map_err(|error| error.to_string())?;
-        self.started_with()
+        self.bootstraps()
             .insert(vault.clone(), (entry.ports, tls, files.clone()));
         Ok(files)
     }
 }
 
-/// The identity that the proxies have, as long as it is good, a new one otherwise; and when its certificate ends.
+/// Returns the proxies' identity and the expiry of its certificate: the stored one while it is valid and not due for
+/// renewal, a new one otherwise.
 fn identity(
     vault: &VaultId,
     secret: Option<&Value>,
@@ -182,13 +172,13 @@ fn identity(
         String::from_utf8(bytes.0).ok()
     };
     let certificate = stored(fleet::CERTIFICATE_FILE).zip(stored(fleet::KEY_FILE));
-    let good = certificate.and_then(|(certificate, key)| {
+    let current = certificate.and_then(|(certificate, key)| {
         let identity = Identity::Proxy(vault.clone());
         let lifetime = authority.lifetime(&certificate, &key, &identity, now)?;
         (now < lifetime.renew_at).then_some((certificate, key, lifetime.not_after))
     });
-    let (certificate, key, expiry) = if let Some(good) = good {
-        good
+    let (certificate, key, expiry) = if let Some(current) = current {
+        current
     } else {
         let issued = authority
             .proxy(vault, now)
@@ -218,7 +208,7 @@ mod tests {
     use crate::transport::certificates::LEAF_LIFE;
 
     #[test]
-    fn a_good_certificate_stays_and_its_end_is_known() {
+    fn a_valid_certificate_is_kept_until_its_renewal() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let vault = VaultId {
             namespace: "team-a".into(),

@@ -78,6 +78,15 @@ fn holder(name: &str) -> &str {
     if name.is_empty() { "no replica" } else { name }
 }
 
+/// Reason why a leader's write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
 /// Time as the leader, from the acquisition of the lease to its loss. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Term {

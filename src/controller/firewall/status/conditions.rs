@@ -1,4 +1,4 @@
-//! What each of the four conditions says: what is so, where, why and what to do.
+//! Reasons and messages of the four conditions. A message has the state, the field, the cause and the remedy.
 
 use super::reason::{ConditionType, Reason};
 use super::{PolicySeen, TargetProblem, VaultSeen, of_policy, text};
@@ -8,43 +8,44 @@ use crate::compile::kubernetes::fleet::BOOTSTRAP_FOLDER;
 use crate::policy::{Diagnostic, VaultId};
 use crate::xds::{Rejection, State};
 
-/// One condition's reason and message.
+/// Type, reason and message of one condition.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Entry {
     pub(crate) kind: ConditionType,
     pub(crate) reason: Reason,
     pub(crate) message: String,
 }
 
-/// What is found of one policy in its vault.
-pub(crate) struct Finding<'a> {
+/// Evaluation of one policy in its vault.
+pub(crate) struct Evaluation<'a> {
     pub(crate) policy: &'a PolicySeen<'a>,
     pub(crate) vault: &'a VaultSeen<'a>,
 }
 
-/// Which form of a policy its vault's firewall is made from.
+/// Generation of a policy that its vault's firewall was resolved from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum InForce {
-    /// The one that is stored.
+    /// The stored generation.
     Current,
-    /// The one that was accepted last.
+    /// The last accepted generation.
     Earlier,
+    /// No generation.
     Nothing,
 }
 
-impl Finding<'_> {
-    /// The conditions, in the order in which they are written.
-    pub(crate) fn all(&self) -> [Said; 4] {
-        let said = |kind, (reason, message): (Reason, String)| Said {
+impl Evaluation<'_> {
+    /// Returns the conditions in the order of the status.
+    pub(crate) fn all(&self) -> [Entry; 4] {
+        let entry = |kind, (reason, message): (Reason, String)| Entry {
             kind,
             reason,
             message: text::shortened(&message, MESSAGE_LENGTH),
         };
         [
-            said(ConditionType::Accepted, self.accepted()),
-            said(ConditionType::ResolvedRefs, self.resolved_refs()),
-            said(ConditionType::Programmed, self.program()),
-            said(ConditionType::Conflicted, self.conflicted()),
+            entry(ConditionType::Accepted, self.accepted()),
+            entry(ConditionType::ResolvedRefs, self.resolved_refs()),
+            entry(ConditionType::Programmed, self.programmed_condition()),
+            entry(ConditionType::Conflicted, self.conflicted()),
         ]
     }
 
@@ -55,8 +56,8 @@ impl Finding<'_> {
             Reason::Invalid => {
                 let violations = self.policy.violations;
                 let heading = format!(
-                    "generation {generation} breaks {}, and is refused as a whole; {}:",
-                    counted(violations.len(), "rule"),
+                    "generation {generation} has {}, and is rejected as a whole; {}:",
+                    counted(violations.len(), "error"),
                     self.instead()
                 );
                 let lines = violations.iter().map(|violation| {
@@ -74,42 +75,42 @@ impl Finding<'_> {
                     .map(|violation| format!("{}: {}", violation.field, violation.message))
                     .collect();
                 let heading = format!(
-                    "generation {generation} takes the vault beyond a limit; {}:",
+                    "with generation {generation} the vault exceeds a limit; {}:",
                     self.instead()
                 );
                 text::list(&heading, lines.into_iter(), MESSAGE_LENGTH)
             }
             Reason::Accepted => format!("generation {generation} is valid and within the limits"),
-            _ => format!("generation {generation} was not looked at yet"),
+            _ => format!("the operator has not evaluated generation {generation} yet"),
         };
         (reason, message)
     }
 
-    /// What is in force in place of a form that is refused.
+    /// Configuration in force in place of a rejected generation.
     fn instead(&self) -> String {
         let Some(seen) = self.vault.resolution else {
-            return "it opens nothing".to_owned();
+            return "it allows nothing".to_owned();
         };
         let vault = &seen.resolution.firewall.vault;
         match self.in_force() {
             InForce::Current | InForce::Earlier => {
-                "the last accepted form of this policy stays in force".to_owned()
+                "the last accepted generation of this policy stays in force".to_owned()
             }
             InForce::Nothing if self.vault.cold_start => format!(
-                "no policy of the vault {vault} was accepted since the operator was started, so proxies keep the rules \
-                 that they had before, and one that has none denies everything"
+                "no policy of the vault {vault} was accepted since the start of the operator, so proxies keep their \
+                 previous rules, and a proxy without rules denies every request"
             ),
             InForce::Nothing if seen.resolution.firewall.policies.is_empty() => {
                 format!(
-                    "no policy of the vault {vault} is accepted, so the vault denies everything"
+                    "no policy of the vault {vault} is accepted, so the vault denies every request"
                 )
             }
             InForce::Nothing if seen.kept => format!(
-                "this policy opens nothing; no policy of the vault {vault} is accepted, and the last accepted form of \
-                 its others stays in force"
+                "this policy allows nothing; no policy of the vault {vault} is accepted, and the last accepted \
+                 generations of its other policies stay in force"
             ),
             InForce::Nothing => format!(
-                "this policy opens nothing, the other policies of the vault {vault} stay in force"
+                "this policy allows nothing; the other policies of the vault {vault} stay in force"
             ),
         }
     }
@@ -122,14 +123,14 @@ impl Finding<'_> {
         let reason = reason.or_else(|| gravest.and_then(Reason::of_unresolved));
         let Some(reason) = reason else {
             return match self.acceptance() {
-                Reason::Invalid if !self.has_valid_form() => (
+                Reason::Invalid if !self.has_valid_generation() => (
                     Reason::Invalid,
-                    "what an invalid policy refers to is not looked up; see Accepted".to_owned(),
+                    "references of an invalid policy are not resolved; see Accepted".to_owned(),
                 ),
                 Reason::Pending => (Reason::Pending, self.accepted().1),
                 _ => (
                     Reason::ResolvedRefs,
-                    "everything that the policy refers to is there".to_owned(),
+                    "all references of the policy are resolved".to_owned(),
                 ),
             };
         };
@@ -138,10 +139,10 @@ impl Finding<'_> {
         let of_earlier = if self.policy.violations.is_empty() {
             ""
         } else {
-            " of the last accepted form"
+            " of the last accepted generation"
         };
         let heading = format!(
-            "{}{of_earlier} cannot be resolved; the others stay in force:",
+            "{}{of_earlier} cannot be resolved; the other rules stay in force:",
             counted(lines.len(), "reference")
         );
         (
@@ -150,55 +151,55 @@ impl Finding<'_> {
         )
     }
 
-    fn program(&self) -> (Reason, String) {
+    fn programmed_condition(&self) -> (Reason, String) {
         let generation = self.policy.generation;
         if self.vault.terminating {
             return (
                 Reason::NamespaceTerminating,
-                "the policy's namespace is being deleted, and everything in it with it; nothing more is made for this \
-                 vault"
+                "the policy's namespace is being deleted with all its objects; the operator creates no more objects for \
+                 this vault"
                     .to_owned(),
             );
         }
         match self.acceptance() {
             Reason::Accepted => {}
             Reason::Pending => {
-                let message = format!("generation {generation} was not looked at yet");
+                let message = format!("the operator has not evaluated generation {generation} yet");
                 return (Reason::Pending, message);
             }
-            refused => return self.program_refused(refused),
+            refused => return self.programmed_rejected(refused),
         }
         if let Some((reason, message)) = self.target_problem() {
             let message = format!(
-                "generation {generation} cannot be enforced around this Service, and what was made for it is not \
-                 brought up to date until this is corrected:\n{message}"
+                "generation {generation} cannot be enforced for this Service, and objects that were generated earlier are \
+                 not updated until this is corrected:\n{message}"
             );
             return (reason, message);
         }
         if let Some(error) = self.vault.apply_error {
             let heading = format!(
-                "an object that belongs to generation {generation} could not be written, and is tried again. If it is \
-                 forbidden, give the operator's service account the right that is named; if it is invalid, correct \
-                 the setting that is named:"
+                "an object that belongs to generation {generation} could not be written; the operator retries. If the \
+                 write is forbidden, grant the operator's service account the permission that is named; if the object \
+                 is invalid, correct the setting that is named:"
             );
-            let words = std::iter::once(error.to_owned());
-            let message = text::list(&heading, words, MESSAGE_LENGTH);
+            let lines = std::iter::once(error.to_owned());
+            let message = text::list(&heading, lines, MESSAGE_LENGTH);
             return (Reason::ApplyFailed, message);
         }
-        self.program_accepted()
+        self.programmed_accepted()
     }
 
-    fn program_refused(&self, refused: Reason) -> (Reason, String) {
+    fn programmed_rejected(&self, refused: Reason) -> (Reason, String) {
         let generation = self.policy.generation;
         if self.in_force() == InForce::Earlier {
             let message = format!(
-                "generation {generation} is not accepted (see Accepted); {} the last accepted form of this policy",
+                "generation {generation} is not accepted (see Accepted); {} the last accepted generation of this policy",
                 self.enforcing()
             );
             return (Reason::EarlierFormInForce, message);
         }
         let in_force = if self.vault.cold_start {
-            "nothing of it is in force; proxies keep the rules that they had before the operator was started"
+            "nothing of it is in force; proxies keep the rules from before the start of the operator"
         } else {
             "nothing of this policy is in force"
         };
@@ -207,40 +208,40 @@ impl Finding<'_> {
         (refused, message)
     }
 
-    fn program_accepted(&self) -> (Reason, String) {
+    fn programmed_accepted(&self) -> (Reason, String) {
         let generation = self.policy.generation;
         let (proxies, is_newest) = (self.vault.proxies, self.is_newest());
         match proxies.state() {
             State::NoProxies | State::NoSnapshot if proxies.connected == 0 => {
                 let described = self.vault_id().map_or_else(String::new, |vault| {
                     format!(
-                        "; if none comes, look at `kubectl -n {} describe deployment {}-firewall`",
+                        "; if none connects, check `kubectl -n {} describe deployment {}-firewall`",
                         vault.namespace, vault.service
                     )
                 });
                 let message = format!(
-                    "no proxy is connected, so it is not known whether generation {generation} is enforced{described}"
+                    "no proxy is connected, so the operator cannot determine whether generation {generation} is enforced{described}"
                 );
                 (Reason::NoProxies, message)
             }
-            State::Rejected if is_newest && proxies.rejections.iter().all(lacks_files) => {
+            State::Rejected if is_newest && proxies.rejections.iter().all(is_missing_file) => {
                 let replaced = if self.vault.stalled.is_some() {
-                    "and those that should replace them do not become ready: see the warning ProxiesNotReplaced"
+                    "and their replacements do not become ready: see the warning ProxiesNotReplaced"
                 } else {
                     "and are being replaced"
                 };
                 let message = format!(
-                    "{} generation {generation}; the others were started before TLS was switched on, keep what they \
-                     had, {replaced}",
+                    "{} generation {generation}; the others were started before TLS was enabled, keep their previous \
+                     configuration, {replaced}",
                     self.enforcing()
                 );
                 (Reason::Pending, message)
             }
             State::Rejected if is_newest => {
                 let heading = format!(
-                    "a proxy refuses a part of generation {generation} and keeps what it had in its place; {} \
-                     generation {generation}. Undo the last change, and report this: the operator should have seen it \
-                     first:",
+                    "a proxy rejected a resource of generation {generation} and keeps the previous version of it; {} \
+                     generation {generation}. Undo the last change, and report this as a bug: the operator must not \
+                     send such a resource:",
                     self.enforcing()
                 );
                 let lines = proxies.rejections.iter().map(|rejection| {
@@ -264,7 +265,7 @@ impl Finding<'_> {
             _ => (
                 Reason::Pending,
                 format!(
-                    "{} generation {generation}; if this lasts, look at the logs of the others",
+                    "{} generation {generation}; if this lasts, check the logs of the others",
                     self.enforcing()
                 ),
             ),
@@ -272,7 +273,7 @@ impl Finding<'_> {
     }
 
     fn conflicted(&self) -> (Reason, String) {
-        if !self.is_accepted_in_some_form() {
+        if !self.has_accepted_generation() {
             let message = "settings are compared between accepted policies; see Accepted";
             return (self.acceptance(), message.to_owned());
         }
@@ -284,24 +285,24 @@ impl Finding<'_> {
             .map(line)
             .collect();
         if conflicts.is_empty() {
-            let message = "no other policy of this vault decides a setting of this one";
+            let message = "no other policy of this vault overrides a setting of this one";
             return (Reason::NoConflicts, message.to_owned());
         }
         let heading = format!(
-            "another policy of this vault decides {} of this one; its rules count all the same:",
+            "another policy of this vault overrides {} of this one; the rules of this policy stay in force:",
             counted(conflicts.len(), "setting")
         );
         let message = text::list(&heading, conflicts.into_iter(), MESSAGE_LENGTH);
         (Reason::SettingsDiffer, message)
     }
 
-    /// `Accepted`, `Invalid`, `LimitExceeded` or `Pending`.
+    /// Returns `Accepted`, `Invalid`, `LimitExceeded` or `Pending`.
     fn acceptance(&self) -> Reason {
         if !self.policy.violations.is_empty() {
             Reason::Invalid
         } else if self.refused().next().is_some() {
             Reason::LimitExceeded
-        } else if self.is_accepted_in_some_form() {
+        } else if self.has_accepted_generation() {
             Reason::Accepted
         } else {
             Reason::Pending
@@ -319,16 +320,16 @@ impl Finding<'_> {
             .map(|refused| &refused.violation)
     }
 
-    /// Whether the resolution counts it, which for an invalid policy is its last valid form.
-    fn is_accepted_in_some_form(&self) -> bool {
+    /// Whether the resolution has a generation of the policy; for an invalid policy that is its last valid generation.
+    fn has_accepted_generation(&self) -> bool {
         self.vault
             .resolution
             .is_some_and(|seen| names(&seen.resolution.accepted, self.policy.name))
     }
 
-    /// Whether it was resolved at all.
-    fn has_valid_form(&self) -> bool {
-        self.is_accepted_in_some_form() || self.refused().next().is_some()
+    /// Whether a valid generation of the policy was resolved.
+    fn has_valid_generation(&self) -> bool {
+        self.has_accepted_generation() || self.refused().next().is_some()
     }
 
     fn in_force(&self) -> InForce {
@@ -383,13 +384,13 @@ impl Finding<'_> {
         })
     }
 
-    /// Whether the proxies speak of the snapshot that holds this generation.
+    /// Whether the proxies' status is about the snapshot of this generation.
     fn is_newest(&self) -> bool {
         self.vault.version.is_some() && self.vault.proxies.version.as_deref() == self.vault.version
     }
 
-    /// How many proxies have everything in force.
-    pub(crate) fn programmed(&self) -> usize {
+    /// Number of proxies that enforce everything.
+    pub(crate) fn programmed_count(&self) -> usize {
         if self.is_newest() {
             self.vault.proxies.programmed
         } else {
@@ -398,7 +399,7 @@ impl Finding<'_> {
     }
 
     fn enforcing(&self) -> String {
-        match (self.programmed(), self.vault.proxies.connected) {
+        match (self.programmed_count(), self.vault.proxies.connected) {
             (1, 1) => "the one connected proxy enforces".to_owned(),
             (all, connected) if all == connected && all > 0 => {
                 format!("all {all} connected proxies enforce")
@@ -408,8 +409,8 @@ impl Finding<'_> {
     }
 }
 
-/// Whether Envoy refuses it for files that its pod was not started with.
-fn lacks_files(rejection: &Rejection) -> bool {
+/// Whether Envoy rejected the resource because its pod was started without a file that it names.
+fn is_missing_file(rejection: &Rejection) -> bool {
     rejection.message.contains(BOOTSTRAP_FOLDER) && rejection.message.contains("does not exist")
 }
 
@@ -421,8 +422,8 @@ fn line(diagnostic: &Diagnostic) -> String {
     format!("{}: {}", diagnostic.field, diagnostic.message)
 }
 
-/// `1 rule`, `2 rules`.
-fn counted(count: usize, what: &str) -> String {
+/// Returns a count with its noun, for example `1 rule` or `2 rules`.
+fn counted(count: usize, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
+    format!("{count} {noun}{ending}")
 }

@@ -1,123 +1,106 @@
-//! What of a status is worth a write, and when. Times and order never are: a write that changes nothing wakes everybody
-//! who watches, the operator first.
+//! Differences between two statuses, and how soon they are written. Times and order are no difference: a write without
+//! a change wakes every watcher, the operator included.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::reason::{ConditionType, Reason};
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
+use crate::runtime::queue::debounce::Urgency;
+use crate::runtime::status::conditions::normalize;
 
-/// How much two statuses differ.
+/// Kind of difference between two statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
-    /// Not at all, but for times and order.
+    /// No difference, except for times and order.
     None,
-    /// In what follows the coming and going of pods and proxies: counts, the words of `Programmed`, warnings about
-    /// addresses. Writing it can wait, so that a busy cluster does not cost a write for every pod and policy.
+    /// A difference in values that follow pods and proxies: counts, the message of `Programmed`, warnings about
+    /// addresses. The write can wait, so that a busy cluster does not cost a write for every pod and policy.
     Minor,
-    /// In what people wait for.
+    /// A difference in anything else, which people wait for.
     Major,
 }
 
-/// How soon a status has to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// Never: nothing differs.
-    None,
-    /// Not before proxies had the time to come back.
-    Reconnecting,
-    /// Unless it passes in a moment.
-    Settling,
-    /// With what else will have changed a little later.
-    Counting,
-    /// At once.
-    Now,
-}
-
-/// How soon the wanted status has to be written. `reconnecting`: proxies may be on their way to this replica yet, so that
-/// a policy is not said to be unknown because the operator was started again.
+/// Returns how soon the desired status must be written. `reconnecting`: proxies may still be about to connect to this
+/// replica, so a restart of the operator alone must not make `Programmed` unknown.
 pub fn urgency(
     stored: Option<&VaultNetworkPolicyStatus>,
-    wanted: &VaultNetworkPolicyStatus,
+    desired: &VaultNetworkPolicyStatus,
     reconnecting: bool,
 ) -> Urgency {
-    match difference(stored, wanted) {
+    match difference(stored, desired) {
         Difference::None => Urgency::None,
-        _ if reconnecting && lacks_proxies(stored, wanted) => Urgency::Reconnecting,
-        // What is pending was so before: it lasts.
+        _ if reconnecting && only_proxies_are_missing(stored, desired) => Urgency::Reconnecting,
+        // A pending state was pending before, so it lasts.
         Difference::Minor => Urgency::Counting,
-        Difference::Major if !is_settled(wanted) => Urgency::Settling,
+        Difference::Major if !is_settled(desired) => Urgency::Settling,
         Difference::Major => Urgency::Now,
     }
 }
 
-/// Whether all that is new is that proxies which had this generation in force are not heard.
-fn lacks_proxies(
+/// Whether the only change is that proxies which enforced this generation are not connected.
+fn only_proxies_are_missing(
     stored: Option<&VaultNetworkPolicyStatus>,
-    wanted: &VaultNetworkPolicyStatus,
+    desired: &VaultNetworkPolicyStatus,
 ) -> bool {
     let reason_is = |status: &VaultNetworkPolicyStatus, reason: Reason| {
         let mut conditions = status.conditions.iter();
         conditions.any(|found| {
             found.type_ == ConditionType::Programmed.name()
-                && found.observed_generation == wanted.observed_generation
+                && found.observed_generation == desired.observed_generation
                 && found.reason == reason.name()
         })
     };
     stored.is_some_and(|stored| reason_is(stored, Reason::Programmed))
-        && reason_is(wanted, Reason::NoProxies)
+        && reason_is(desired, Reason::NoProxies)
 }
 
-/// Whether the wanted status says anything that the stored one does not.
+/// Whether the desired status differs from the stored one.
 pub fn differs(
     stored: Option<&VaultNetworkPolicyStatus>,
-    wanted: &VaultNetworkPolicyStatus,
+    desired: &VaultNetworkPolicyStatus,
 ) -> bool {
-    difference(stored, wanted) != Difference::None
+    difference(stored, desired) != Difference::None
 }
 
-/// How much the wanted status differs from the stored one.
+/// Compares the desired status with the stored one.
 pub fn difference(
     stored: Option<&VaultNetworkPolicyStatus>,
-    wanted: &VaultNetworkPolicyStatus,
+    desired: &VaultNetworkPolicyStatus,
 ) -> Difference {
     let Some(stored) = stored else {
         return Difference::Major;
     };
-    if without_times_and_order(stored) == without_times_and_order(wanted) {
+    if normalized(stored) == normalized(desired) {
         Difference::None
-    } else if lasting(stored) == lasting(wanted) {
+    } else if lasting(stored) == lasting(desired) {
         Difference::Minor
     } else {
         Difference::Major
     }
 }
 
-/// Whether the status will stay as it is unless something happens. While proxies are being told, which mostly takes
-/// milliseconds, it will not: whoever writes waits a little for their answer, and writes `Pending` only when it lasts.
-pub fn is_settled(wanted: &VaultNetworkPolicyStatus) -> bool {
+/// Whether the status stays as it is without another event. While proxies apply a change, which usually takes
+/// milliseconds, it does not: the writer waits a moment for their acknowledgement, and writes `Pending` only if it
+/// lasts.
+pub fn is_settled(desired: &VaultNetworkPolicyStatus) -> bool {
     let pending = Reason::Pending.name();
-    !wanted
+    !desired
         .conditions
         .iter()
         .any(|found| super::is_ours(found) && found.reason == pending)
 }
 
-/// The conditions of one order, and nothing of the times. Types are unique in a list.
-fn without_times_and_order(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
+/// Returns the status with sorted lists and without times.
+fn normalized(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
     let mut status = status.clone();
-    for condition in &mut status.conditions {
-        condition.last_transition_time.0 = jiff::Timestamp::UNIX_EPOCH;
-    }
-    status
-        .conditions
-        .sort_by(|one, other| one.type_.cmp(&other.type_));
+    normalize(&mut status.conditions);
     sort(&mut status.warnings);
     status
 }
 
-/// What does not follow the coming and going of pods and proxies.
+/// Returns the status without the values that follow pods and proxies.
 fn lasting(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
-    let mut status = without_times_and_order(status);
+    let mut status = normalized(status);
     status.addresses = None;
     status.proxies = None;
     status
@@ -131,7 +114,7 @@ fn lasting(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
     status
 }
 
-/// The words of which count proxies.
+/// Whether the message of the condition counts proxies.
 fn follows_proxies(condition: &Condition) -> bool {
     condition.type_ == ConditionType::Programmed.name()
 }

@@ -1,37 +1,16 @@
-//! Which events a new status is worth: one for each real transition, none for what is as it was.
+//! Events of a new status: one for each transition, none for an unchanged condition.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::reason::{ConditionType, Reason, Verdict};
 use super::text;
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
+use crate::runtime::events::{EventKind, EventNote};
 
-/// Longest note of an event, in bytes; the API server refuses a longer one.
+/// Longest note of an event, in bytes; the API server rejects a longer one.
 pub const NOTE_LENGTH: usize = 1024;
 
-/// Whether an event asks for somebody's attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// It is good news, or none.
-    Normal,
-    /// Somebody should look at it.
-    Warning,
-}
-
-/// An event about a policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventNote {
-    /// Whether it asks for attention.
-    pub kind: EventKind,
-    /// Why: the reason of a condition or of a warning.
-    pub reason: String,
-    /// What the operator was doing.
-    pub action: &'static str,
-    /// What is so, and what to do; one line.
-    pub note: String,
-}
-
-/// The events between the stored status and the wanted one.
+/// Returns the events of the change from the stored status to the desired one.
 pub fn events(
     stored: Option<&VaultNetworkPolicyStatus>,
     wanted: &VaultNetworkPolicyStatus,
@@ -46,7 +25,7 @@ pub fn events(
         .warnings
         .iter()
         .filter(|warning| warning.reason != super::MORE_WARNINGS)
-        // Addresses in the words of a known warning may change with every pod.
+        // The addresses in the message of a known warning may change with every pod.
         .filter(|warning| !warned.iter().any(|known| is_same(known, warning)))
         .map(|warning| EventNote {
             kind: EventKind::Warning,
@@ -67,7 +46,7 @@ fn is_same(one: &PolicyWarning, other: &PolicyWarning) -> bool {
     (&one.reason, &one.field) == (&other.reason, &other.field)
 }
 
-/// A condition with another status or reason than before is a transition; other words are none.
+/// Returns an event if status or reason of a condition changed; another message is no transition.
 fn transition(
     kind: ConditionType,
     before: Option<&Condition>,
@@ -78,15 +57,15 @@ fn transition(
     }
     let was_good = before.is_none_or(|before| before.status == good(kind).name());
     let is_good = now.status == good(kind).name();
-    let is_news = match kind {
+    let is_reported = match kind {
         ConditionType::Accepted => now.status != Verdict::Unknown.name(),
-        // What was never bad and is not bad now is no news.
+        // A condition that was good and stays good is no transition.
         ConditionType::ResolvedRefs | ConditionType::Conflicted => {
             now.status != Verdict::Unknown.name() && !(is_good && was_good)
         }
-        ConditionType::Programmed => is_good || is_news_of_proxies(before, now),
+        ConditionType::Programmed => is_good || is_reported_problem(before, now),
     };
-    is_news.then(|| EventNote {
+    is_reported.then(|| EventNote {
         kind: if is_good {
             EventKind::Normal
         } else {
@@ -102,9 +81,9 @@ fn transition(
     })
 }
 
-/// Pending passes, an acceptance or a target is told of by its own condition, and proxies that were never there are
-/// only starting.
-fn is_news_of_proxies(before: Option<&Condition>, now: &Condition) -> bool {
+/// Whether a problem of `Programmed` gets an event. `Pending` passes, acceptance and target have conditions of their
+/// own, and proxies that were never connected are only starting.
+fn is_reported_problem(before: Option<&Condition>, now: &Condition) -> bool {
     let is = |reason: Reason| now.reason == reason.name();
     is(Reason::Rejected)
         || is(Reason::ApplyFailed)
@@ -120,7 +99,7 @@ fn good(kind: ConditionType) -> Verdict {
     }
 }
 
-/// A list in one line, as `kubectl get events` shows it.
+/// Joins the lines of a message, because `kubectl get events` shows one line.
 fn one_line(text: &str) -> String {
     let mut lines = text.lines();
     let heading = lines.next().unwrap_or_default();

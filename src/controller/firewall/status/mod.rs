@@ -1,14 +1,14 @@
-//! What the operator writes into a `VaultNetworkPolicy`'s status, and which events it posts.
+//! Desired status of a `VaultNetworkPolicy`, and the events of its changes.
 //!
-//! Pure: what was seen goes in, a status comes out. No client, no clock; who writes, and when, is decided elsewhere.
+//! Pure: the input is the observed state, the output a status. No client and no clock; another module writes.
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
-//! | [`conditions`] | what each of the four conditions says |
-//! | [`difference`] | what of a status is worth a write, and when |
-//! | [`events`] | a transition in an event's words |
-//! | [`reason`] | every condition, status and reason that there is |
-//! | [`text`] | lists in messages of bounded length |
+//! | [`conditions`] | reasons and messages of the four conditions |
+//! | [`difference`] | whether and when a changed status is written |
+//! | [`events`] | events of transitions |
+//! | [`reason`] | all conditions, statuses and reasons |
+//! | [`text`] | messages of bounded length |
 
 mod conditions;
 mod difference;
@@ -19,17 +19,18 @@ mod text;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-pub use difference::{Difference, Urgency, difference, differs, is_settled, urgency};
-pub use events::{EventKind, EventNote, NOTE_LENGTH, events};
+pub use difference::{Difference, difference, differs, is_settled, urgency};
+pub use events::{NOTE_LENGTH, events};
 pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 
 use crate::api::{PolicyWarning, VAULT_LABEL, VaultNetworkPolicyStatus};
 use crate::compile::{ProtectedService, ProtectedServiceError};
 use crate::index::{ServiceFact, VaultResolution};
 use crate::policy::{Diagnostic, Violation};
+use crate::runtime::status::conditions::with_transition_time;
 use crate::xds;
 
-/// Most warnings of one status; the last one says how many more there are.
+/// Most warnings of one status; the last one has the number of omitted warnings.
 const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
 pub const WARNINGS: [&str; 5] = [
@@ -39,17 +40,17 @@ pub const WARNINGS: [&str; 5] = [
     ADDRESS_CONTESTED,
     MORE_WARNINGS,
 ];
-/// What proxies are started with is not in force everywhere.
+/// New proxies do not become ready, so the bootstrap settings are not in force everywhere.
 const PROXIES_NOT_REPLACED: &str = "ProxiesNotReplaced";
 /// Reason of the last warning of a full list.
 const MORE_WARNINGS: &str = "MoreWarnings";
-/// Without TLS the endpoints are plain HTTP, and never silently.
+/// Connections without TLS are plain HTTP, which is always reported.
 const PLAIN_HTTP: &str = "PlainHttp";
-/// Passes by itself.
+/// Several pods claim an address; the warning clears without an action.
 const ADDRESS_CONTESTED: &str = "AddressContested";
-/// Another policy says `Deny`.
+/// Another policy has `defaultAction: Deny`.
 const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
-/// Fields of the policy that say where TLS is spoken.
+/// Fields of the policy that enable TLS.
 const TLS: &str = "spec.proxy.tls";
 const UPSTREAM_TLS: &str = "spec.proxy.upstreamTls";
 /// Longest field path in a warning, in characters.
@@ -57,77 +58,77 @@ const FIELD_LENGTH: usize = 253;
 /// Longest text of a warning, in characters.
 const WARNING_LENGTH: usize = 1024;
 
-/// A policy as it is stored now.
+/// Stored form of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicySeen<'a> {
-    /// Its name.
+    /// Name of the policy, unique in its namespace.
     pub name: &'a str,
-    /// The generation that was looked at.
+    /// The evaluated generation, `metadata.generation`.
     pub generation: i64,
-    /// Its status as it is stored; none: it never had one.
+    /// Stored status; none if it never had one.
     pub status: Option<&'a VaultNetworkPolicyStatus>,
-    /// What this generation breaks by itself; empty: it is valid.
+    /// Violations of this generation; empty if it is valid.
     pub violations: &'a [Violation],
-    /// How many virtual-network rules and IP rules it has; none: it cannot be read.
+    /// Numbers of its rules; none if the object cannot be decoded.
     pub rules: Option<RuleCounts>,
 }
 
-/// On which sides of the proxies nothing is encrypted.
+/// Sides of the proxies on which connections are not encrypted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlainHttp {
-    /// Between clients and proxies.
+    /// Whether connections between clients and proxies are plain HTTP.
     pub to_clients: bool,
-    /// Between proxies and vault.
+    /// Whether connections between proxies and vault are plain HTTP.
     pub to_vault: bool,
 }
 
-/// How many rules a policy has.
+/// Numbers of a policy's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleCounts {
-    /// Virtual-network rules.
+    /// Number of entries of `spec.virtualNetworkRules`.
     pub virtual_networks: usize,
-    /// IP rules.
+    /// Number of entries of `spec.ipRules`.
     pub ip: usize,
 }
 
-/// What is known of the vault that a policy counts for.
+/// Observed state of the vault that a policy targets.
 #[derive(Clone, Debug)]
 pub struct VaultSeen<'a> {
-    /// What its policies come to; none: no policy's target can be read, or the index does not know this one yet.
+    /// Resolution of its policies; none if no policy's target can be decoded, or the index does not have this policy
+    /// yet.
     pub resolution: Option<&'a VaultResolution>,
-    /// Whether proxies that have rules from before keep them, because this process never accepted a policy of the vault.
+    /// Whether proxies keep their previous rules, because this process has not accepted a policy of the vault yet.
     pub cold_start: bool,
-    /// Whether its Service can be walled in: [`target_of`].
+    /// Whether its Service can be protected: see [`target_of`].
     pub target: Result<(), TargetProblem>,
     /// Whether its namespace is being deleted.
     pub terminating: bool,
-    /// Why an object that belongs to its firewall is not as it should be: what the API server said to the last write,
-    /// or the compiler. Gone as soon as all are written.
+    /// Error of the last write of a generated object, or of the compiler. None after all objects were written.
     pub apply_error: Option<&'a str>,
-    /// Why the Deployment of its proxies does not get its newest pods to run, in Kubernetes' words.
+    /// Message of the Deployment's condition if its newest pods do not become ready.
     pub stalled: Option<&'a str>,
-    /// Where its proxies speak plain HTTP; none: nobody knows, and what was found before stays.
+    /// Sides on which its proxies use plain HTTP; none if that is unknown, and the warnings of the stored status stay.
     pub plain_http: Option<PlainHttp>,
-    /// Its proxies, over all replicas of the operator.
+    /// Status of its proxies, of all replicas of the operator together.
     pub proxies: &'a xds::Status,
-    /// Version of the snapshot that was made from `resolution`.
+    /// Version of the snapshot of `resolution`.
     pub version: Option<&'a str>,
-    /// Where clients reach it now, `NAME.NAMESPACE.svc:PORT`.
+    /// Address of the data endpoint, `NAME.NAMESPACE.svc:PORT`.
     pub endpoint: Option<String>,
-    /// Where operators reach its management.
+    /// Address of the management endpoint, `NAME.NAMESPACE.svc:PORT`.
     pub management_endpoint: Option<String>,
 }
 
-/// Why a vault's Service cannot be walled in.
+/// Reason why a vault's Service cannot be protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetProblem {
-    /// There is no such Service.
+    /// The Service does not exist.
     NotFound,
-    /// There is one that cannot be used.
+    /// The Service cannot be used.
     Unusable(ProtectedServiceError),
 }
 
-/// Whether the Service of a vault, and its port of the vault's API, can be walled in.
+/// Checks that the Service of a vault, with this port of the vault's API, can be protected.
 pub fn target_of(service: Option<&ServiceFact>, port: u16) -> Result<(), TargetProblem> {
     let service = service.ok_or(TargetProblem::NotFound)?;
     ProtectedService::of(service, port)
@@ -135,18 +136,18 @@ pub fn target_of(service: Option<&ServiceFact>, port: u16) -> Result<(), TargetP
         .map_err(TargetProblem::Unusable)
 }
 
-/// What a policy's status has to be. Conditions of types that are not ours stay as they are stored.
+/// Returns the desired status of a policy. Conditions of other writers are kept as they are stored.
 pub fn status_of(
     policy: &PolicySeen<'_>,
     vault: &VaultSeen<'_>,
     now: Timestamp,
 ) -> VaultNetworkPolicyStatus {
     let stored = policy.status.map_or(&[][..], |status| &status.conditions);
-    let finding = conditions::Finding { policy, vault };
-    let mut conditions: Vec<Condition> = finding
+    let evaluation = conditions::Evaluation { policy, vault };
+    let mut conditions: Vec<Condition> = evaluation
         .all()
         .into_iter()
-        .map(|said| condition(said, policy.generation, stored, now))
+        .map(|entry| condition(entry, policy.generation, stored, now))
         .collect();
     conditions.extend(stored.iter().filter(|found| !is_ours(found)).cloned());
     let proxies = vault.proxies;
@@ -155,7 +156,7 @@ pub fn status_of(
         conditions,
         endpoint: vault.endpoint.clone(),
         management_endpoint: vault.management_endpoint.clone(),
-        proxies: Some(format!("{}/{}", finding.programmed(), proxies.connected)),
+        proxies: Some(format!("{}/{}", evaluation.programmed_count(), proxies.connected)),
         virtual_network_rules: policy.rules.map(|rules| number(rules.virtual_networks)),
         ip_rules: policy.rules.map(|rules| number(rules.ip)),
         addresses: vault.resolution.map(|seen| {
@@ -166,8 +167,8 @@ pub fn status_of(
     }
 }
 
-/// The conditions that the operator writes, without those of others: what a server-side apply has to say, so that the
-/// operator never comes to own what others wrote.
+/// Returns the status with the operator's own conditions only. Server-side apply sends this part, so that the operator
+/// never owns conditions of other writers.
 pub fn own_part(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
     let mut own = status.clone();
     own.conditions.retain(is_ours);
@@ -180,35 +181,25 @@ fn is_ours(condition: &Condition) -> bool {
         .any(|kind| kind.name() == condition.type_)
 }
 
-/// A condition as it is stored. Its time is that of the last change of its status, not of its reason or message.
+/// Returns a condition in its stored form.
 fn condition(
-    said: conditions::Said,
+    entry: conditions::Entry,
     generation: i64,
     stored: &[Condition],
     now: Timestamp,
 ) -> Condition {
-    let kind = said.kind.name();
-    let status = said.kind.verdict(said.reason).name();
-    let kept = stored
-        .iter()
-        .find(|known| known.type_ == kind && known.status == status)
-        .map(|known| known.last_transition_time.clone());
-    Condition {
-        type_: kind.to_owned(),
-        status: status.to_owned(),
-        reason: said.reason.name(),
-        message: said.message,
+    let condition = Condition {
+        type_: entry.kind.name().to_owned(),
+        status: entry.kind.verdict(entry.reason).name().to_owned(),
+        reason: entry.reason.name().to_owned(),
+        message: entry.message,
         observed_generation: Some(generation),
-        last_transition_time: kept.unwrap_or_else(|| Time(whole_seconds(now))),
-    }
+        last_transition_time: Time(now),
+    };
+    with_transition_time(condition, stored, now)
 }
 
-/// Kubernetes writes its times without fractions.
-fn whole_seconds(now: Timestamp) -> Timestamp {
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// What the resolution warns of, and plain HTTP.
+/// Returns the warnings of the resolution, of plain HTTP and of proxies that are not replaced.
 fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning> {
     let plain = |field: &str, message: &str| PolicyWarning {
         reason: PLAIN_HTTP.to_owned(),
@@ -216,17 +207,17 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
         message: message.to_owned(),
     };
     let mut warnings = Vec::new();
-    if let (Some(words), Some(seen)) = (vault.stalled, vault.resolution) {
+    if let (Some(stalled), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
         let consequence = if vault.proxies.connected == 0 {
-            "and none is connected: the firewall may serve nobody"
+            "and none is connected: the firewall may serve no client"
         } else {
-            "so what was changed last in `spec.proxy`, or in the operator, is not in force everywhere; the proxies of \
-             before go on"
+            "so the last change of `spec.proxy` or of the operator is not in force everywhere; the old proxies continue \
+             to run"
         };
         let message = format!(
-            "new proxies do not become ready, {consequence}. Most often a Secret or an image is missing: look at \
-             `kubectl -n {} describe pods -l {VAULT_LABEL}={}`. The Deployment says: {words}",
+            "new proxies do not become ready, {consequence}. Most often a Secret or an image is missing: check \
+             `kubectl -n {} describe pods -l {VAULT_LABEL}={}`. The Deployment reports: {stalled}",
             id.namespace, id.service
         );
         warnings.push(PolicyWarning {
@@ -237,19 +228,19 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
     }
     let plain_http = vault
         .plain_http
-        .unwrap_or_else(|| plain_http_before(policy));
+        .unwrap_or_else(|| stored_plain_http(policy));
     if plain_http.to_clients {
         warnings.push(plain(
             TLS,
-            "the endpoints speak plain HTTP, so tokens and secrets cross the network in the clear; name a Secret with \
+            "the endpoints use plain HTTP, so tokens and secrets cross the network unencrypted; name a Secret with \
              their certificate",
         ));
     }
     if plain_http.to_vault {
         warnings.push(plain(
             UPSTREAM_TLS,
-            "the proxies speak plain HTTP to the vault, so tokens and secrets cross the network in the clear; name a \
-             Secret with the authority of the vault's certificate",
+            "the proxies connect to the vault with plain HTTP, so tokens and secrets cross the network unencrypted; name a \
+             Secret with the CA certificate of the vault",
         ));
     }
     let diagnostics = vault
@@ -274,8 +265,8 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
     warnings
 }
 
-/// Where proxies spoke plain HTTP, as the stored status says.
-fn plain_http_before(policy: &PolicySeen<'_>) -> PlainHttp {
+/// Returns the sides with plain HTTP according to the stored status.
+fn stored_plain_http(policy: &PolicySeen<'_>) -> PlainHttp {
     let stored = policy.status.map_or(&[][..], |status| &status.warnings);
     let warns_of = |field: &str| {
         stored

@@ -1,37 +1,37 @@
-//! Every condition that the operator writes, and every reason that it can have. `docs/status.md` explains each; a test
-//! holds the two against each other.
+//! All conditions that the operator writes, with all their reasons. `docs/status.md` explains each one; a test
+//! compares.
 
 use crate::policy::DiagnosticReason;
 
-/// The conditions of a policy.
+/// Type of a policy's condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// Whether this generation counts: it is valid and within the vault's limits.
+    /// Whether this generation is valid and within the vault's limits.
     Accepted,
-    /// Whether everything that it refers to is there.
+    /// Whether all its references are resolved.
     ResolvedRefs,
     /// Whether the proxies enforce this generation.
     Programmed,
-    /// Whether another policy decides some of its settings.
+    /// Whether another policy overrides some of its settings.
     Conflicted,
 }
 
-/// A condition's status.
+/// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It is so.
+    /// The condition holds.
     True,
-    /// It is not so.
+    /// The condition does not hold.
     False,
-    /// Nobody can know yet.
+    /// The operator cannot determine yet whether it holds.
     Unknown,
 }
 
-/// Why a condition has its status. Written as it is named here.
+/// Reason of a condition, as its `reason` field has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(
     missing_docs,
-    reason = "docs/status.md explains each, and a test sees to it"
+    reason = "docs/status.md explains each one, and a test compares"
 )]
 pub enum Reason {
     Accepted,
@@ -56,7 +56,7 @@ pub enum Reason {
     VirtualNetworkNotFound,
 }
 
-/// What there is: the type, the status, the reason. A status follows from type and reason.
+/// All combinations of type, status and reason. Type and reason determine the status.
 pub const MEANINGS: &[(ConditionType, Verdict, Reason)] = &[
     (ConditionType::Accepted, Verdict::True, Reason::Accepted),
     (ConditionType::Accepted, Verdict::False, Reason::Invalid),
@@ -180,7 +180,7 @@ pub const MEANINGS: &[(ConditionType, Verdict, Reason)] = &[
 ];
 
 impl ConditionType {
-    /// Every type, in the order in which they are written.
+    /// All types, in the order of the status.
     pub const ALL: [Self; 4] = [
         Self::Accepted,
         Self::ResolvedRefs,
@@ -188,7 +188,7 @@ impl ConditionType {
         Self::Conflicted,
     ];
 
-    /// As it is written.
+    /// Returns the name as the API has it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
@@ -198,7 +198,7 @@ impl ConditionType {
         }
     }
 
-    /// The status that goes with a reason; `Unknown` for one that this condition never has.
+    /// Returns the status for a reason; `Unknown` for a reason that this condition never has.
     pub(crate) fn verdict(self, reason: Reason) -> Verdict {
         MEANINGS
             .iter()
@@ -208,7 +208,7 @@ impl ConditionType {
 }
 
 impl Verdict {
-    /// As it is written.
+    /// Returns the name as the API has it.
     pub fn name(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -219,12 +219,33 @@ impl Verdict {
 }
 
 impl Reason {
-    /// As it is written.
-    pub fn name(self) -> String {
-        format!("{self:?}")
+    /// Returns the name as the API has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::EarlierFormInForce => "EarlierFormInForce",
+            Self::Invalid => "Invalid",
+            Self::LimitExceeded => "LimitExceeded",
+            Self::NamespaceTerminating => "NamespaceTerminating",
+            Self::NoConflicts => "NoConflicts",
+            Self::NoProxies => "NoProxies",
+            Self::NoSelector => "NoSelector",
+            Self::NotOptedIn => "NotOptedIn",
+            Self::Pending => "Pending",
+            Self::PortNotFound => "PortNotFound",
+            Self::Programmed => "Programmed",
+            Self::Rejected => "Rejected",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::ServiceEndpointMissing => "ServiceEndpointMissing",
+            Self::SettingsDiffer => "SettingsDiffer",
+            Self::SubnetNotFound => "SubnetNotFound",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::VirtualNetworkNotFound => "VirtualNetworkNotFound",
+        }
     }
 
-    /// Why a rule opens nothing.
+    /// Returns the reason for an unresolved rule; none for diagnostics that are not about references.
     pub(crate) fn of_unresolved(reason: DiagnosticReason) -> Option<Self> {
         match reason {
             DiagnosticReason::VirtualNetworkNotFound => Some(Self::VirtualNetworkNotFound),

@@ -1,11 +1,12 @@
-//! Texts of bounded length: the API server refuses a status whose message is too long, and with it all that it says.
+//! Texts of bounded length: the API server rejects the whole status if one message is too long.
 
-/// Longest item of a list, in characters, so that one cannot hide the others.
+/// Longest item of a list, in characters, so that one item cannot displace the others.
 const ITEM_LENGTH: usize = 4096;
-/// Room for the line that says how many more there are.
+/// Room for the last line, which has the number of omitted items, in characters.
 const MORE_LENGTH: usize = 64;
 
-/// A heading and a line for each item; of those that do not fit into `length` characters, how many they are.
+/// Returns a heading and a line for each item. If some do not fit into `length` characters, the last line has their
+/// number.
 pub(crate) fn list<'a>(
     heading: &str,
     items: impl ExactSizeIterator<Item = String> + 'a,
@@ -27,7 +28,7 @@ pub(crate) fn list<'a>(
     text
 }
 
-/// The beginning of a text that is longer than `length` characters.
+/// Returns at most `length` characters of a text; a shortened text ends with an ellipsis.
 pub(crate) fn shortened(text: &str, length: usize) -> String {
     if text.chars().nth(length).is_none() {
         return text.to_owned();
@@ -37,7 +38,7 @@ pub(crate) fn shortened(text: &str, length: usize) -> String {
     short
 }
 
-/// The beginning of a text that is longer than `length` bytes.
+/// Returns at most `length` bytes of a text; a shortened text ends with an ellipsis.
 pub(crate) fn shortened_bytes(text: &str, length: usize) -> String {
     const END: &str = "…";
     if text.len() <= length {
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_say_how_many_did_not_fit() {
+    fn a_list_ends_with_the_number_of_omitted_items() {
         let items = |count: usize| (0..count).map(|number| format!("item {number}"));
         assert_eq!(list("two:", items(2), 100), "two:\nitem 0\nitem 1");
         assert_eq!(
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_texts_end_with_an_ellipsis() {
+    fn a_shortened_text_ends_with_an_ellipsis() {
         for (text, length, expected) in [
             ("abc", 3, "abc"),
             ("abcd", 3, "ab…"),

@@ -308,7 +308,7 @@ fn notes_say_all_in_one_line() {
     let event = &posted[0];
     assert_eq!((event.kind, event.action), (EventKind::Warning, "Validate"));
     let words = [
-        "so the vault denies everything: spec.ipRules[0].value: ",
+        "so the vault denies every request: spec.ipRules[0].value: ",
         "; spec.ipRules[1].value: ",
     ];
     assert!(

@@ -64,16 +64,16 @@ fn rows() -> Vec<Row> {
         ("valid", scene(), "Accepted", "True Accepted", &["generation 1 is valid"]),
         (
             "never was valid", limited(127).own(&bad()), "Accepted", "False Invalid",
-            &["generation 1 breaks 2 rules", "no policy of the vault vault/openbao is accepted, so the vault denies everything",
+            &["generation 1 has 2 errors", "no policy of the vault vault/openbao is accepted, so the vault denies every request",
               "\nspec.ipRules[0].value: ", "\nspec.ipRules[1].value: "],
         ),
         (
             "was valid", scene().own(&bad()), "Accepted", "False Invalid",
-            &["generation 2 breaks 2 rules", "the last accepted form of this policy stays in force"],
+            &["generation 2 has 2 errors", "the last accepted generation of this policy stays in force"],
         ),
         (
             "never was valid, beside another", limited(127).older(&ip(&["203.0.113.1"])).own(&bad()), "Accepted", "False Invalid",
-            &["this policy opens nothing, the other policies of the vault vault/openbao stay in force"],
+            &["this policy allows nothing; the other policies of the vault vault/openbao stay in force"],
         ),
         (
             "nor is another any more",
@@ -81,19 +81,19 @@ fn rows() -> Vec<Row> {
             "Accepted",
             "False Invalid",
             &[
-                "this policy opens nothing; no policy of the vault vault/openbao is accepted, and the last accepted form of \
-                 its others stays in force",
+                "this policy allows nothing; no policy of the vault vault/openbao is accepted, and the last accepted \
+                 generations of its other policies stay in force",
             ],
         ),
         (
             "beyond a limit", limited(1).older(&ip(&["203.0.113.1"])).own(&ip(&["203.0.113.2"])), "Accepted", "False LimitExceeded",
-            &["this policy opens nothing, the other policies", "\nspec.ipRules: the vault vault/openbao may have at most 1 IP rules"],
+            &["this policy allows nothing; the other policies", "\nspec.ipRules: the vault vault/openbao may have at most 1 IP rules"],
         ),
         (
             "the subnet grew", beyond_drop(), "Accepted", "False LimitExceeded",
-            &["the last accepted form of this policy stays in force", "\nspec.denial: with `denial: Drop`"],
+            &["the last accepted generation of this policy stays in force", "\nspec.denial: with `denial: Drop`"],
         ),
-        ("not seen", scene().not_indexed(), "Accepted", "Unknown Pending", &["generation 1 was not looked at yet"]),
+        ("not seen", scene().not_indexed(), "Accepted", "Unknown Pending", &["the operator has not evaluated generation 1 yet"]),
         // ResolvedRefs
         ("all there", scene(), "ResolvedRefs", "True ResolvedRefs", &[]),
         (
@@ -135,11 +135,11 @@ fn rows() -> Vec<Row> {
                 {"subnet": {"virtualNetwork": "none", "name": "open"}},
             ]})),
             "ResolvedRefs", "False VirtualNetworkNotFound",
-            &["2 references cannot be resolved; the others stay in force:", "\nspec.virtualNetworkRules[0].subnet: ", "\nspec.virtualNetworkRules[2]."],
+            &["2 references cannot be resolved; the other rules stay in force:", "\nspec.virtualNetworkRules[0].subnet: ", "\nspec.virtualNetworkRules[2]."],
         ),
         (
             "of the earlier form", scene().own(&subnet("corp", "open")).own(&bad()), "ResolvedRefs", "False VirtualNetworkNotFound",
-            &["1 reference of the last accepted form cannot be resolved"],
+            &["1 reference of the last accepted generation cannot be resolved"],
         ),
         ("of no form", limited(127).own(&bad()), "ResolvedRefs", "Unknown Invalid", &["see Accepted"]),
         ("not seen", scene().not_indexed(), "ResolvedRefs", "Unknown Pending", &[]),
@@ -158,7 +158,7 @@ fn rows() -> Vec<Row> {
             &["0 of 2 connected proxies enforce"],
         ),
         ("not compiled", scene().with(|scene| scene.version = None), "Programmed", "False Pending", &["0 of 2"]),
-        ("not seen", scene().not_indexed(), "Programmed", "False Pending", &["not looked at yet"]),
+        ("not seen", scene().not_indexed(), "Programmed", "False Pending", &["has not evaluated"]),
         (
             "none there", scene().with(no_proxies), "Programmed", "Unknown NoProxies",
             &["no proxy is connected", "`kubectl -n vault describe deployment openbao-firewall`"],
@@ -171,18 +171,18 @@ fn rows() -> Vec<Row> {
             "TLS is being switched on",
             scene().rejected("paths must refer to an existing path in the system: '/etc/envoy/sds-clients.json' does not exist"),
             "Programmed", "False Pending",
-            &["1 of 2 connected proxies enforce generation 1; the others were started before TLS was switched on", "and are being replaced"],
+            &["1 of 2 connected proxies enforce generation 1; the others were started before TLS was enabled", "and are being replaced"],
         ),
         (
             "TLS is not being switched on", scene().rejected("'/etc/envoy/sds-vault.json' does not exist").with(|scene| scene.stalled = Some("late")),
-            "Programmed", "False Pending", &["keep what they had, and those that should replace them do not become ready"],
+            "Programmed", "False Pending", &["keep their previous configuration, and their replacements do not become ready"],
         ),
         (
             "an older version was refused", scene().rejected("no").with(|scene| scene.version = Some("v2")), "Programmed", "False Pending", &[],
         ),
         (
             "an object cannot be written", scene().with(|scene| scene.apply_error = Some("deployments.apps is forbidden".into())),
-            "Programmed", "False ApplyFailed", &["could not be written, and is tried again", "\ndeployments.apps is forbidden"],
+            "Programmed", "False ApplyFailed", &["could not be written; the operator retries", "\ndeployments.apps is forbidden"],
         ),
         (
             "no Service", scene().service(|service| *service = None), "Programmed", "False TargetNotFound", &["\nspec.targetRef.name: "],
@@ -203,7 +203,7 @@ fn rows() -> Vec<Row> {
         ),
         (
             "was valid", scene().own(&bad()), "Programmed", "False EarlierFormInForce",
-            &["generation 2 is not accepted", "all 2 connected proxies enforce the last accepted form of this policy"],
+            &["generation 2 is not accepted", "all 2 connected proxies enforce the last accepted generation of this policy"],
         ),
         ("the subnet grew", beyond_drop(), "Programmed", "False EarlierFormInForce", &[]),
         (
@@ -218,7 +218,7 @@ fn rows() -> Vec<Row> {
         (
             "others differ", limited(127).older(&ip(&["203.0.113.1"])).own(&json!({"denial": "Drop", "accessLog": {"level": "Denied"}})),
             "Conflicted", "True SettingsDiffer",
-            &["decides 2 settings of this one; its rules count all the same", "\nspec.denial: is not in force", "the policy `older`",
+            &["overrides 2 settings of this one; the rules of this policy stay in force", "\nspec.denial: is not in force", "the policy `older`",
               "\nspec.accessLog.level: "],
         ),
         ("never was valid", limited(127).own(&bad()), "Conflicted", "Unknown Invalid", &["see Accepted"]),
@@ -363,9 +363,9 @@ fn warnings() {
     for (warning, words) in [
         (
             0,
-            "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`. The Deployment says: pods \"x\" is forbidden",
+            "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`. The Deployment reports: pods \"x\" is forbidden",
         ),
-        (0, "the proxies of before go on"),
+        (0, "the old proxies continue to run"),
         (3, "the policy `older` says `Deny`"),
     ] {
         assert!(
@@ -377,7 +377,7 @@ fn warnings() {
     scene.proxies.connected = 0;
     let first = &scene.wanted().warnings[0];
     assert!(
-        first.message.contains("the firewall may serve nobody"),
+        first.message.contains("the firewall may serve no client"),
         "{first:?}"
     );
     // What nobody knows any more is as it was found.
@@ -434,7 +434,7 @@ fn texts_are_bounded_and_say_how_much_is_left_out() {
     let message = found(&many.wanted(), "Accepted").message.clone();
     let (listed, more) = message.rsplit_once("\n… and ").unwrap();
     let more: usize = more.strip_suffix(" more").unwrap().parse().unwrap();
-    assert!(message.contains("breaks 1000 rules"), "{message}");
+    assert!(message.contains("has 1000 errors"), "{message}");
     assert_eq!(listed.lines().count() - 1 + more, 1000);
 }
 

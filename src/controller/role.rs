@@ -1,24 +1,25 @@
-//! A replica's part: the leader writes, another one tells the leader what its own proxies say.
+//! Role of this replica: the leader reconciles, a follower reports its proxies to the leader.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::controller::firewall::writer::Writer;
+use crate::controller::firewall::Reconciler;
 use crate::runtime::leader::{Lost, State};
 use crate::runtime::operations::Metrics;
 
-/// This replica's part: it writes as the leader, or tells the leader what its proxies say.
-pub(super) struct Part {
+/// Role of this replica, which follows the leader election.
+pub(super) struct Role {
+    /// State of the leader election.
     pub(super) state: watch::Receiver<State>,
-    /// Where the leader hears what the proxies of this replica say.
+    /// Address of the leader, to which this replica reports; none while it leads or no leader is known.
     pub(super) leader: watch::Sender<Option<String>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
-impl Part {
-    /// Until leadership is lost.
-    pub(super) async fn take(mut self, writer: &Writer) -> Lost {
+impl Role {
+    /// Runs the reconciler while this replica leads. Returns when the lease is lost.
+    pub(super) async fn run(mut self, reconciler: &Reconciler) -> Lost {
         loop {
             let state = self.state.borrow_and_update().clone();
             let leader = match &state {
@@ -34,7 +35,7 @@ impl Part {
                     tracing::info!("this replica leads");
                     let mut state = self.state.clone();
                     tokio::select! {
-                        lost = writer.run(&term) => return lost,
+                        lost = reconciler.run(&term) => return lost,
                         lost = lost(&mut state) => return lost,
                     }
                 }

@@ -1,0 +1,168 @@
+//! Cache of the generated objects that exist. It follows the watches and the answers of writes, and makes no request
+//! itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use super::content::{self, Owner};
+use super::kind::GeneratedKind;
+use crate::index::ObjectName;
+use crate::policy::VaultId;
+
+/// Last seen form of an object.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// JSON without status and bookkeeping, as text, which needs little memory; none: the object was deleted.
+    pub(super) content: Option<Box<str>>,
+    /// Vault that the object was generated for.
+    pub(super) vault: Option<VaultId>,
+    /// Message of a Deployment's condition if its newest pods do not become ready.
+    pub(super) stalled: Option<Box<str>>,
+    /// Signature of the desired form that the object was last compared with and matched.
+    pub(super) covers: Option<String>,
+    /// Resource version as a number.
+    pub(super) version: u64,
+}
+
+impl Found {
+    fn value(&self) -> Option<Value> {
+        serde_json::from_str(self.content.as_ref()?).ok()
+    }
+}
+
+/// Part of an object that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChangedPart {
+    /// Its content, or whether it exists.
+    Content,
+    /// Whether its pods become ready.
+    Readiness,
+}
+
+/// Change of a generated object that its vault's reconciler must handle.
+pub(crate) type Changed = (VaultId, ChangedPart);
+
+/// Generated objects by kind and name.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    found: Mutex<HashMap<(GeneratedKind, ObjectName), Found>>,
+}
+
+impl Cache {
+    fn found(&self) -> MutexGuard<'_, HashMap<(GeneratedKind, ObjectName), Found>> {
+        // The map is consistent after every statement, so a poisoned lock can be used.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores an object, unless a newer version is stored: the answer of a write may be newer than a watch event, or
+    /// older.
+    pub(super) fn apply(&self, kind: GeneratedKind, object: DynamicObject) -> Option<Changed> {
+        let (name, new) = content::read(object)?;
+        let vault = new.vault.clone();
+        let mut found = self.found();
+        let known = found.get(&(kind, name.clone()));
+        if known.is_some_and(|known| known.version >= new.version) {
+            return None;
+        }
+        let changed = match known {
+            Some(known) if known.content == new.content => {
+                (known.stalled != new.stalled).then_some(ChangedPart::Readiness)
+            }
+            _ => Some(ChangedPart::Content),
+        };
+        found.insert((kind, name), new);
+        Some((vault?, changed?))
+    }
+
+    /// Marks an object as deleted, by a deletion of this version or by a list without it.
+    pub(super) fn delete(
+        &self,
+        kind: GeneratedKind,
+        name: &ObjectName,
+        version: Option<u64>,
+    ) -> Option<Changed> {
+        let mut found = self.found();
+        let known = found.get_mut(&(kind, name.clone()))?;
+        known.version = version.unwrap_or(known.version).max(known.version);
+        known.covers = None;
+        known.stalled = None;
+        let existed = known.content.take().is_some();
+        let vault = known.vault.clone().filter(|_| existed)?;
+        Some((vault, ChangedPart::Content))
+    }
+
+    /// Marks the objects of a kind that are not in a list as deleted.
+    pub(super) fn retain(
+        &self,
+        kind: GeneratedKind,
+        listed: &BTreeSet<ObjectName>,
+    ) -> Vec<Changed> {
+        let missing: Vec<ObjectName> = self
+            .found()
+            .keys()
+            .filter(|(of, name)| *of == kind && !listed.contains(name))
+            .map(|(_, name)| name.clone())
+            .collect();
+        let deleted = missing.iter();
+        deleted
+            .filter_map(|name| self.delete(kind, name, None))
+            .collect()
+    }
+
+    /// Returns an object without status and bookkeeping.
+    pub(super) fn get(&self, kind: GeneratedKind, name: &ObjectName) -> Option<Value> {
+        self.found().get(&(kind, name.clone()))?.value()
+    }
+
+    /// Returns all objects of a vault.
+    pub(super) fn of_vault(&self, vault: &VaultId) -> Vec<(GeneratedKind, ObjectName, Value)> {
+        let found = self.found();
+        let of_vault = found
+            .iter()
+            .filter(|(_, found)| found.vault.as_ref() == Some(vault));
+        of_vault
+            .filter_map(|((kind, name), found)| Some((*kind, name.clone(), found.value()?)))
+            .collect()
+    }
+
+    /// Returns the message of a Deployment's condition if its newest pods do not become ready.
+    pub(super) fn stalled(&self, deployment: &ObjectName) -> Option<Box<str>> {
+        let found = self.found();
+        let found = found.get(&(GeneratedKind::Deployment, deployment.clone()))?;
+        found.stalled.clone()
+    }
+
+    /// Whether an object exists.
+    pub(super) fn exists(&self, kind: GeneratedKind, name: &ObjectName) -> bool {
+        let found = self.found();
+        let found = found.get(&(kind, name.clone()));
+        found.is_some_and(|found| found.content.is_some())
+    }
+
+    /// Whether an object exists in its desired form. `signature` identifies that form, so that an unchanged object is
+    /// compared once.
+    pub(super) fn is_as_desired(
+        &self,
+        kind: GeneratedKind,
+        name: &ObjectName,
+        desired: &Value,
+        signature: String,
+        owner: &Owner,
+    ) -> bool {
+        let mut found = self.found();
+        let Some(found) = found.get_mut(&(kind, name.clone())) else {
+            return false;
+        };
+        if found.covers.as_ref() == Some(&signature) {
+            return true;
+        }
+        let covers = found
+            .value()
+            .is_some_and(|found| content::covers(&found, desired, owner));
+        found.covers = covers.then_some(signature);
+        covers
+    }
+}

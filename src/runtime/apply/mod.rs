@@ -1,0 +1,263 @@
+//! Generated objects: writes those that differ from their desired form, and prunes those that no owner needs.
+//!
+//! The existing objects come from watches, so that a deleted or edited object is noticed and an untouched one costs
+//! nothing. A write that would change nothing is never sent.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`kind`] | kinds of generated objects |
+//! | [`cache`] | the objects that exist |
+//! | [`content`] | comparison of two forms of an object |
+
+mod cache;
+mod content;
+mod kind;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub(crate) use self::cache::{Changed, ChangedPart};
+pub(crate) use self::content::{Owner, name_of};
+pub(crate) use self::kind::GeneratedKind;
+
+use self::cache::Cache;
+use self::content::{owners, sign, text};
+use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::index::ObjectName;
+use crate::policy::VaultId;
+use crate::runtime::leader::{Lost, Term};
+use crate::runtime::operations::{Metrics, WriteResult};
+use crate::runtime::reflector::{Change, Reflector};
+
+/// Reason why an object was not written or deleted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error("{kind} {object}: {source}")]
+    Api {
+        kind: &'static str,
+        object: ObjectName,
+        source: kube::Error,
+    },
+    #[error(
+        "{kind} {object} exists already and is not Vaultwall's: it has no label {MANAGED_BY_LABEL}={MANAGED_BY}. The operator \
+         does not change it; rename it or delete it"
+    )]
+    Foreign {
+        kind: &'static str,
+        object: ObjectName,
+    },
+}
+
+/// Relation of an owner to a vault whose objects are pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The owner does not exist: garbage collection deletes the object.
+    Deleted,
+    /// The owner exists and may still need the object.
+    Held,
+    /// The owner exists and does not need the object any more.
+    Released,
+}
+
+/// Handler of changes of generated objects.
+pub(crate) type OnChange = Box<dyn Fn(Changed) + Send + Sync>;
+
+/// Writer of generated objects, with the cache of those that exist.
+pub(crate) struct GeneratedObjects {
+    client: Client,
+    owner: Owner,
+    on_change: OnChange,
+    metrics: Arc<Metrics>,
+    cache: Cache,
+    not_listed: watch::Sender<BTreeSet<GeneratedKind>>,
+}
+
+impl GeneratedObjects {
+    /// Starts the watches, which run until the process ends. `on_change` is called for every change, also for those
+    /// that this process made.
+    pub(crate) fn watch(
+        client: Client,
+        owner: Owner,
+        on_change: OnChange,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let objects = Arc::new(Self {
+            client,
+            owner,
+            on_change,
+            metrics,
+            cache: Cache::default(),
+            not_listed: watch::Sender::new(GeneratedKind::ALL.into_iter().collect()),
+        });
+        for kind in GeneratedKind::ALL {
+            tokio::spawn(Arc::clone(&objects).follow(kind));
+        }
+        objects
+    }
+
+    /// Waits until every kind was listed once; before that, it is unknown which objects exist.
+    pub(crate) async fn listed(&self) {
+        // It cannot fail: this value holds the sender.
+        let _ = self
+            .not_listed
+            .subscribe()
+            .wait_for(BTreeSet::is_empty)
+            .await;
+    }
+
+    async fn follow(self: Arc<Self>, kind: GeneratedKind) {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource());
+        let generated = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
+        let config = watcher::Config::default().labels(&generated);
+        let mut reflector = Reflector::new(kind.name(), api, config, Arc::clone(&self.metrics));
+        while let Some(change) = reflector.next().await {
+            match change {
+                Change::Applied(object) => self.report(self.cache.apply(kind, object)),
+                Change::Deleted(name, version) => {
+                    self.report(self.cache.delete(kind, &name, version));
+                }
+                Change::Listed(names) => {
+                    // Also of objects that only the answer of a write has reported.
+                    self.report(self.cache.retain(kind, &names));
+                    self.not_listed.send_modify(|kinds| {
+                        kinds.remove(&kind);
+                    });
+                }
+            }
+        }
+    }
+
+    fn report(&self, changes: impl IntoIterator<Item = Changed>) {
+        changes.into_iter().for_each(&self.on_change);
+    }
+
+    /// Returns an existing object without status and bookkeeping.
+    pub(crate) fn get(&self, kind: GeneratedKind, name: &ObjectName) -> Option<Value> {
+        self.cache.get(kind, name)
+    }
+
+    /// Returns the message of a Deployment's condition if its newest pods do not become ready.
+    pub(crate) fn stalled(&self, deployment: &ObjectName) -> Option<Box<str>> {
+        self.cache.stalled(deployment)
+    }
+
+    /// Whether an object exists.
+    pub(crate) fn exists(&self, kind: GeneratedKind, name: &ObjectName) -> bool {
+        self.cache.exists(kind, name)
+    }
+
+    /// Writes an object if it does not exist in its desired form. Returns whether it was written.
+    pub(crate) async fn apply(
+        &self,
+        term: &Term,
+        kind: GeneratedKind,
+        mut desired: Value,
+    ) -> Result<bool, ApplyError> {
+        let signature = sign(&mut desired);
+        let name = name_of(&desired);
+        if self
+            .cache
+            .is_as_desired(kind, &name, &desired, signature, &self.owner)
+        {
+            return Ok(false);
+        }
+        let failed = |source| ApplyError::Api {
+            kind: kind.name(),
+            object: name.clone(),
+            source,
+        };
+        let api = self.api(kind, &name);
+        if !self.exists(kind, &name) && is_foreign(term, &api, &name).await.map_err(failed)? {
+            return Err(ApplyError::Foreign {
+                kind: kind.name(),
+                object: name,
+            });
+        }
+        term.still_valid()?;
+        let parameters = PatchParams::apply(self.owner.field_manager).force();
+        let patch = Patch::Apply(&desired);
+        let answer = term
+            .limited(api.patch(&name.name, &parameters, &patch))
+            .await;
+        self.metrics.wrote(kind.name(), WriteResult::of(&answer));
+        let written = answer.map_err(failed)?;
+        tracing::info!(kind = kind.name(), object = %name, "applied");
+        // The reconciler that wrote it has handled this change.
+        let _ = self.cache.apply(kind, written);
+        Ok(true)
+    }
+
+    fn api(&self, kind: GeneratedKind, name: &ObjectName) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &name.namespace, &kind.resource())
+    }
+
+    /// Deletes the objects of a vault that garbage collection does not delete, because an owner exists and released
+    /// them. `claim` returns the relation of the owner with this UID. Returns whether no owner holds an object.
+    pub(crate) async fn prune(
+        &self,
+        term: &Term,
+        vault: &VaultId,
+        claim: impl Fn(&str) -> Claim,
+    ) -> Result<bool, ApplyError> {
+        let mut is_complete = true;
+        for (kind, name, content) in self.cache.of_vault(vault) {
+            let owners = owners(&content, self.owner.kind);
+            let claims = owners.values().map(|uid| claim(uid));
+            let claims: Vec<Claim> = claims.filter(|claim| *claim != Claim::Deleted).collect();
+            if claims.is_empty() {
+                continue;
+            }
+            if claims.contains(&Claim::Held) {
+                is_complete = false;
+                continue;
+            }
+            term.still_valid()?;
+            // Only this object: one of the same name may have been created in the meantime.
+            let parameters = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: Some(text(&content, "/metadata/uid")),
+                    resource_version: None,
+                }),
+                ..DeleteParams::background()
+            };
+            let api = self.api(kind, &name);
+            let answer = term.limited(api.delete(&name.name, &parameters)).await;
+            self.metrics.wrote(kind.name(), WriteResult::of(&answer));
+            match answer {
+                Ok(_) => tracing::info!(kind = kind.name(), object = %name, "deleted"),
+                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+                Err(source) => {
+                    return Err(ApplyError::Api {
+                        kind: kind.name(),
+                        object: name,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(is_complete)
+    }
+}
+
+/// Whether an object of this name exists that is not generated: the watches do not have it, because it has no label of
+/// theirs.
+async fn is_foreign(
+    term: &Term,
+    api: &Api<DynamicObject>,
+    name: &ObjectName,
+) -> Result<bool, kube::Error> {
+    let only = ListParams::default().fields(&format!("metadata.name={}", name.name));
+    let existing = term.limited(api.list_metadata(&only)).await?;
+    Ok(existing.items.iter().any(|object| {
+        let label = object.labels().get(MANAGED_BY_LABEL);
+        label.is_none_or(|manager| manager != MANAGED_BY)
+    }))
+}
