@@ -85,8 +85,8 @@ pub enum ControllerError {
     Operations(#[from] ListenError),
     /// The address for proxies cannot be used.
     #[error(
-        "cannot listen on {address} for proxies: {source}; choose another address with --xds-listen, or stop the program \
-         that uses it"
+        "cannot listen on {address} for proxies: {source}; choose another address with --xds-listen, or stop the \
+         program that uses it"
     )]
     Listen {
         /// Address of the listener.

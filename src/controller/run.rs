@@ -99,7 +99,15 @@ pub async fn run(
     );
 
     let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
-    let mut proxies = serve(&options, &certificates, &replicas, &store, &stopped, &mut tasks).await?;
+    let mut proxies = serve(
+        &options,
+        &certificates,
+        &replicas,
+        &store,
+        &stopped,
+        &mut tasks,
+    )
+    .await?;
     serving.met();
     let rejections = count_rejections(store.reports(), Arc::clone(&metrics));
     tasks.add(&tokio::spawn(rejections));
@@ -115,7 +123,12 @@ pub async fn run(
     let alive = state.clone();
     health.task("lease", move || leader::is_alive(&alive));
     let (leader, leader_address) = watch::channel(None);
-    let reporting = replicas::report(store, identity, leader_address, certificates.credentials.clone());
+    let reporting = replicas::report(
+        store,
+        identity,
+        leader_address,
+        certificates.credentials.clone(),
+    );
     tasks.add(&tokio::spawn(reporting));
     let reconciler = reconciler(
         &options,

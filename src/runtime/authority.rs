@@ -53,7 +53,8 @@ pub enum AuthorityError {
     /// The API server did not answer in time.
     #[error(
         "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: \
-         no answer in {} s; check that the API server runs, and that no proxy or firewall on the way delays its answers",
+         no answer in {} s; check that the API server runs, and that no proxy or firewall on the way delays its \
+         answers",
         REQUEST_TIMEOUT.as_secs()
     )]
     Slow {

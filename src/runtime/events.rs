@@ -73,9 +73,7 @@ impl EventWriter {
             secondary: None,
         };
         term.still_valid()?;
-        let answer = term
-            .limited(self.recorder.publish(&event, regarding))
-            .await;
+        let answer = term.limited(self.recorder.publish(&event, regarding)).await;
         self.metrics.wrote("Event", WriteResult::of(&answer));
         Ok(answer?)
     }

@@ -49,7 +49,11 @@ where
         config: watcher::Config,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self::over(kind, watcher(api, config).default_backoff().boxed(), metrics)
+        Self::over(
+            kind,
+            watcher(api, config).default_backoff().boxed(),
+            metrics,
+        )
     }
 
     fn over(

@@ -177,7 +177,11 @@ impl Watch {
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let Self { kind, events, metrics } = self;
+        let Self {
+            kind,
+            events,
+            metrics,
+        } = self;
         let mut reflector = Reflector::new(kind.name(), api, watcher::Config::default(), metrics);
         while let Some(change) = reflector.next().await {
             let seen = match change {

@@ -128,14 +128,16 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
         },
     });
     engine.take(network("a", "10.1.0.0/16"));
-    engine.take(Seen::Applied(Box::new(Fact::Policy(Box::new(StoredPolicy {
-        id: id(),
-        uid: "a".into(),
-        version: 1,
-        generation: 1,
-        status: None,
-        read: read_custom("VaultNetworkPolicy", object, &Limits::default()),
-    })))));
+    engine.take(Seen::Applied(Box::new(Fact::Policy(Box::new(
+        StoredPolicy {
+            id: id(),
+            uid: "a".into(),
+            version: 1,
+            generation: 1,
+            status: None,
+            read: read_custom("VaultNetworkPolicy", object, &Limits::default()),
+        },
+    )))));
     let subnets = |engine: &mut Engine| {
         publish(engine);
         let entry = engine.state.vault(&vault()).unwrap();

@@ -92,9 +92,8 @@ impl Reconciler {
         let leading = &Leading::new(term);
         let queue = Queue::new(CONCURRENCY, Scope::Objects);
         let changes = || self.state.next_queued();
-        let reconcile = |vault: VaultId, scope| async move {
-            self.reconcile(&vault, scope, leading).await
-        };
+        let reconcile =
+            |vault: VaultId, scope| async move { self.reconcile(&vault, scope, leading).await };
         tokio::select! {
             lost = queue::run(queue, changes, reconcile) => lost,
             never = self.resync() => match never {},
@@ -142,15 +141,15 @@ impl Reconciler {
         let problem = problem.as_deref();
         let written = self.write_statuses(vault, &entry, problem, terminating, leading);
         let outcome = written.await?;
-        Ok(if problem.is_some() { Outcome::Failed } else { outcome })
+        Ok(if problem.is_some() {
+            Outcome::Failed
+        } else {
+            outcome
+        })
     }
 
     /// Deletes the objects of a vault that no policy targets any more.
-    async fn prune(
-        &self,
-        vault: &VaultId,
-        leading: &Leading<'_>,
-    ) -> Result<Outcome<Scope>, Lost> {
+    async fn prune(&self, vault: &VaultId, leading: &Leading<'_>) -> Result<Outcome<Scope>, Lost> {
         self.metrics.remove_proxy_certificate(vault);
         self.desired.remove(vault);
         leading.remove(vault);
@@ -381,9 +380,13 @@ impl<'a> Leading<'a> {
 
     fn remove(&self, vault: &VaultId) {
         let connected = self.connected.lock();
-        connected.unwrap_or_else(PoisonError::into_inner).remove(vault);
+        connected
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(vault);
         let waiting = self.waiting.lock();
-        waiting.unwrap_or_else(PoisonError::into_inner).remove(vault);
+        waiting
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(vault);
     }
 }
 

@@ -204,7 +204,11 @@ mod tests {
         let refused = &condition("ReplicaFailure", "FailedCreate");
         let other = &condition("ReplicaFailure", "FailedDelete");
         assert_eq!(stalled(&Value::Null), None);
-        assert_eq!(message(&[refused, progressing]), None, "it may pass in a moment");
+        assert_eq!(
+            message(&[refused, progressing]),
+            None,
+            "it may pass in a moment"
+        );
         assert_eq!(message(&[other, late]).as_deref(), Some("Progressing"));
         assert_eq!(message(&[late, refused]).as_deref(), Some("ReplicaFailure"));
     }
@@ -232,7 +236,10 @@ mod tests {
             .into_iter()
             .for_each(|owners| owners.push(json!({"kind": "Other", "name": "o", "uid": "v"})));
         assert!(covers(&found, &desired), "others may add to metadata");
-        assert!(!covers(&network_policy(json!([{}])), &desired), "an additional peer");
+        assert!(
+            !covers(&network_policy(json!([{}])), &desired),
+            "an additional peer"
+        );
         found["spec"]["podSelector"]["matchLabels"]["tier"] = json!("x");
         assert!(!covers(&found, &desired), "some pods are not selected");
 

@@ -47,8 +47,8 @@ pub(crate) enum ApplyError {
         source: kube::Error,
     },
     #[error(
-        "{kind} {object} exists already and is not Vaultwall's: it has no label {MANAGED_BY_LABEL}={MANAGED_BY}. The operator \
-         does not change it; rename it or delete it"
+        "{kind} {object} exists already and is not Vaultwall's: it has no label {MANAGED_BY_LABEL}={MANAGED_BY}. The \
+         operator does not change it; rename it or delete it"
     )]
     Foreign {
         kind: &'static str,

@@ -174,13 +174,21 @@ mod tests {
     #[test]
     fn keys_are_merged_and_concurrency_is_limited() {
         let mut queue = queue();
-        queue.add([("a", Scope::Status), ("b", Scope::Status), ("c", Scope::Status)]);
+        queue.add([
+            ("a", Scope::Status),
+            ("b", Scope::Status),
+            ("c", Scope::Status),
+        ]);
         queue.add([("a", Scope::All), ("a", Scope::Status)]);
         assert_eq!(queue.start(), [("a", Scope::All), ("b", Scope::Status)]);
         assert_eq!(queue.start(), [], "two at a time");
         queue.add([("a", Scope::Status)]);
         queue.finish("b", Outcome::Done, Instant::now());
-        assert_eq!(queue.start(), [("c", Scope::Status)], "not `a` twice at a time");
+        assert_eq!(
+            queue.start(),
+            [("c", Scope::Status)],
+            "not `a` twice at a time"
+        );
         queue.finish("a", Outcome::Done, Instant::now());
         assert_eq!(queue.start(), [("a", Scope::Status)]);
     }
@@ -196,7 +204,11 @@ mod tests {
         queue.promote(now);
         assert_eq!(queue.start(), [], "it is not due yet");
         queue.add([("a", Scope::Status)]);
-        assert_eq!(queue.start(), [("a", Scope::All)], "a change comes before the retry");
+        assert_eq!(
+            queue.start(),
+            [("a", Scope::All)],
+            "a change comes before the retry"
+        );
         queue.finish("a", Outcome::Failed, now);
         assert_eq!(queue.next_due(), Some(now + FIRST_RETRY * 2));
         queue.promote(now + FIRST_RETRY * 2);
@@ -224,6 +236,9 @@ mod tests {
         queue.finish("a", Outcome::Requeue(due, Scope::Status), Instant::now());
         assert_eq!(queue.next_due(), Some(due));
         queue.promote(due);
-        assert_eq!((queue.next_due(), queue.start()), (None, vec![("a", Scope::Status)]));
+        assert_eq!(
+            (queue.next_due(), queue.start()),
+            (None, vec![("a", Scope::Status)])
+        );
     }
 }

@@ -173,7 +173,9 @@ impl Replicas {
                 Some(Frame::Node { name, status }) => put(&mut nodes, Arc::from(name), status),
                 Some(Frame::Complete) => break,
                 Some(Frame::Alive) => {}
-                Some(Frame::Replica(_)) => return Err(unexpected("a second frame names the replica")),
+                Some(Frame::Replica(_)) => {
+                    return Err(unexpected("a second frame names the replica"));
+                }
                 None => return Ok(()),
             }
         }
@@ -183,7 +185,9 @@ impl Replicas {
             match next_frame(&mut stream).await? {
                 Some(Frame::Node { name, status }) => connection.set(&Arc::from(name), status),
                 Some(Frame::Complete | Frame::Alive) => {}
-                Some(Frame::Replica(_)) => return Err(unexpected("a second frame names the replica")),
+                Some(Frame::Replica(_)) => {
+                    return Err(unexpected("a second frame names the replica"));
+                }
                 None => return Ok(()),
             }
         }

@@ -59,7 +59,10 @@ pub async fn report(
                 if started.elapsed() > BACKOFF.1 {
                     wait = BACKOFF.0;
                 }
-                tracing::warn!(leader = address, "the connection to the leader ended: {error}; reconnecting in {wait:?}");
+                tracing::warn!(
+                    leader = address,
+                    "the connection to the leader ended: {error}; reconnecting in {wait:?}"
+                );
             }
             changed = leader.changed() => match changed {
                 Ok(()) => { wait = BACKOFF.0; continue }

@@ -263,5 +263,8 @@ async fn a_report_follows_the_store() {
     tokio::time::timeout(TIMEOUT, removed).await.unwrap();
     receiver.abort();
     let _ = receiver.await;
-    assert!(sender.await.unwrap().is_err(), "the leader has closed the connection");
+    assert!(
+        sender.await.unwrap().is_err(),
+        "the leader has closed the connection"
+    );
 }

@@ -156,8 +156,8 @@ impl Evaluation<'_> {
         if self.vault.terminating {
             return (
                 Reason::NamespaceTerminating,
-                "the policy's namespace is being deleted with all its objects; the operator creates no more objects for \
-                 this vault"
+                "the policy's namespace is being deleted with all its objects; the operator creates no more objects \
+                 for this vault"
                     .to_owned(),
             );
         }
@@ -171,8 +171,8 @@ impl Evaluation<'_> {
         }
         if let Some((reason, message)) = self.target_problem() {
             let message = format!(
-                "generation {generation} cannot be enforced for this Service, and objects that were generated earlier are \
-                 not updated until this is corrected:\n{message}"
+                "generation {generation} cannot be enforced for this Service, and objects that were generated earlier \
+                 are not updated until this is corrected:\n{message}"
             );
             return (reason, message);
         }
@@ -193,7 +193,8 @@ impl Evaluation<'_> {
         let generation = self.policy.generation;
         if self.in_force() == InForce::Earlier {
             let message = format!(
-                "generation {generation} is not accepted (see Accepted); {} the last accepted generation of this policy",
+                "generation {generation} is not accepted (see Accepted); {} the last accepted generation of this \
+                 policy",
                 self.enforcing()
             );
             return (Reason::EarlierFormInForce, message);
@@ -220,7 +221,8 @@ impl Evaluation<'_> {
                     )
                 });
                 let message = format!(
-                    "no proxy is connected, so the operator cannot determine whether generation {generation} is enforced{described}"
+                    "no proxy is connected, so the operator cannot determine whether generation {generation} is \
+                     enforced{described}"
                 );
                 (Reason::NoProxies, message)
             }

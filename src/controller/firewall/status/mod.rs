@@ -156,7 +156,11 @@ pub fn status_of(
         conditions,
         endpoint: vault.endpoint.clone(),
         management_endpoint: vault.management_endpoint.clone(),
-        proxies: Some(format!("{}/{}", evaluation.programmed_count(), proxies.connected)),
+        proxies: Some(format!(
+            "{}/{}",
+            evaluation.programmed_count(),
+            proxies.connected
+        )),
         virtual_network_rules: policy.rules.map(|rules| number(rules.virtual_networks)),
         ip_rules: policy.rules.map(|rules| number(rules.ip)),
         addresses: vault.resolution.map(|seen| {
@@ -212,8 +216,8 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
         let consequence = if vault.proxies.connected == 0 {
             "and none is connected: the firewall may serve no client"
         } else {
-            "so the last change of `spec.proxy` or of the operator is not in force everywhere; the old proxies continue \
-             to run"
+            "so the last change of `spec.proxy` or of the operator is not in force everywhere; the old proxies \
+             continue to run"
         };
         let message = format!(
             "new proxies do not become ready, {consequence}. Most often a Secret or an image is missing: check \
@@ -239,8 +243,8 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
     if plain_http.to_vault {
         warnings.push(plain(
             UPSTREAM_TLS,
-            "the proxies connect to the vault with plain HTTP, so tokens and secrets cross the network unencrypted; name a \
-             Secret with the CA certificate of the vault",
+            "the proxies connect to the vault with plain HTTP, so tokens and secrets cross the network unencrypted; name \
+             a Secret with the CA certificate of the vault",
         ));
     }
     let diagnostics = vault
@@ -248,7 +252,7 @@ fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning
         .map_or(&[][..], |seen| &seen.resolution.warnings);
     warnings.extend(
         of_policy(diagnostics, policy.name).map(|diagnostic| PolicyWarning {
-            reason: format!("{:?}", diagnostic.reason),
+            reason: reason::of_warning(diagnostic.reason).to_owned(),
             field: text::shortened(&diagnostic.field, FIELD_LENGTH),
             message: text::shortened(&diagnostic.message, WARNING_LENGTH),
         }),

@@ -258,3 +258,16 @@ impl Reason {
         }
     }
 }
+
+/// Returns the reason of a warning for a diagnostic.
+pub(super) fn of_warning(reason: DiagnosticReason) -> &'static str {
+    match reason {
+        DiagnosticReason::AddressContested => super::ADDRESS_CONTESTED,
+        DiagnosticReason::DefaultActionOverruled => super::DEFAULT_ACTION_OVERRULED,
+        DiagnosticReason::SettingsDiffer => Reason::SettingsDiffer.name(),
+        DiagnosticReason::VirtualNetworkNotFound => Reason::VirtualNetworkNotFound.name(),
+        DiagnosticReason::SubnetNotFound => Reason::SubnetNotFound.name(),
+        DiagnosticReason::ServiceEndpointMissing => Reason::ServiceEndpointMissing.name(),
+        DiagnosticReason::NotOptedIn => Reason::NotOptedIn.name(),
+    }
+}

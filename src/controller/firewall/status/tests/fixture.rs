@@ -1,4 +1,4 @@
-//! A vault, its policies as they are stored, and its proxies: through validation, index and resolution as they are.
+//! A vault with its stored policies and its proxies, evaluated by the real validation, index and resolution.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use crate::limits::Limits;
 use crate::policy::{VaultId, validate_policy, validate_virtual_network};
 use crate::xds::{Rejection, ResourceType};
 
-/// The policy that the status is of; all are about `vault/openbao`.
+/// Name of the policy whose status is tested; every policy targets `vault/openbao`.
 const OWN: &str = "own";
 
-/// On both sides.
+/// Plain HTTP on both sides.
 pub(crate) const PLAIN: Option<PlainHttp> = Some(PlainHttp {
     to_clients: true,
     to_vault: true,
 });
 
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     limits: Limits,
     index: Index,
-    /// Of the policy `own`.
+    /// Violations of the policy `own`.
     violations: Vec<Violation>,
     rules: Option<RuleCounts>,
     generation: i64,
@@ -35,18 +35,18 @@ pub(crate) struct Scene {
     pub(crate) plain_http: Option<PlainHttp>,
     pub(crate) version: Option<&'static str>,
     pub(crate) proxies: xds::Status,
-    /// The status as it is stored.
+    /// Stored status of `own`.
     pub(crate) stored: Option<VaultNetworkPolicyStatus>,
     pub(crate) now: Timestamp,
 }
 
-/// `own` has one IP rule, and both of its vault's proxies have it.
-pub(crate) fn scene() -> Scene {
+/// Returns a fixture in which `own` has one IP rule, and both proxies of its vault enforce it.
+pub(crate) fn fixture() -> Fixture {
     limited(127).own(&json!({"ipRules": [{"value": "203.0.113.7"}]}))
 }
 
-/// Nothing but a Service and proxies, with a limit of IP rules.
-pub(crate) fn limited(ip_rules: usize) -> Scene {
+/// Returns a fixture with a Service, proxies and a limit of IP rules, without a policy.
+pub(crate) fn limited(ip_rules: usize) -> Fixture {
     let limits = Limits {
         ip_rules,
         ..Limits::default()
@@ -56,7 +56,7 @@ pub(crate) fn limited(ip_rules: usize) -> Scene {
         port: 8200,
         target: TargetPort::Number(8200),
     };
-    Scene {
+    Fixture {
         limits,
         index: Index::new(limits),
         violations: Vec::new(),
@@ -84,15 +84,15 @@ pub(crate) fn limited(ip_rules: usize) -> Scene {
     }
 }
 
-impl Scene {
+impl Fixture {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
-    /// The next generation of `own`.
+    /// Stores the next generation of `own`.
     pub(crate) fn own(self, spec: &Value) -> Self {
-        self.with(|scene| scene.set_own(spec))
+        self.with(|fixture| fixture.set_own(spec))
     }
 
     pub(crate) fn set_own(&mut self, spec: &Value) {
@@ -105,21 +105,23 @@ impl Scene {
         });
     }
 
-    /// A policy of somebody else, older than `own`.
+    /// Stores another policy, older than `own`.
     pub(crate) fn older(self, spec: &Value) -> Self {
-        self.with(|scene| scene.set_older(spec))
+        self.with(|fixture| fixture.set_older(spec))
     }
 
     pub(crate) fn set_older(&mut self, spec: &Value) {
         self.apply("older", "2026-01-01T00:00:00Z", spec);
     }
 
-    /// A namespace without labels of its own.
+    /// Stores a namespace without the opt-in label.
     pub(crate) fn namespace(self, name: &str) -> Self {
-        self.with(|scene| {
+        self.with(|fixture| {
             let labels = BTreeMap::from([("kubernetes.io/metadata.name".into(), name.into())]);
             let name = name.into();
-            scene.index.apply_namespace(NamespaceFact { name, labels });
+            fixture
+                .index
+                .apply_namespace(NamespaceFact { name, labels });
         })
     }
 
@@ -140,46 +142,46 @@ impl Scene {
                 violations
             }
         };
-        // As the operator does after every change; the index then remembers what was accepted.
+        // The operator does so after every change; the index then stores the accepted generation.
         self.index.resolve(&vault());
         violations
     }
 
-    /// The network `corp`.
+    /// Stores the network `corp`.
     pub(crate) fn corp(self, subnets: &Value) -> Self {
-        self.with(|scene| {
+        self.with(|fixture| {
             let object = json!({
                 "apiVersion": "vaultwall.dev/v1alpha1", "kind": "VirtualNetwork",
                 "metadata": {"name": "corp"}, "spec": {"subnets": subnets},
             });
             let object: VirtualNetwork = serde_json::from_value(object).unwrap();
             let network = validate_virtual_network(&object).unwrap();
-            scene.index.apply_virtual_network(network);
+            fixture.index.apply_virtual_network(network);
         })
     }
 
     pub(crate) fn service(self, change: impl FnOnce(&mut Option<ServiceFact>)) -> Self {
-        self.with(|scene| change(&mut scene.service))
+        self.with(|fixture| change(&mut fixture.service))
     }
 
-    /// The index as it was before it knew `own`.
+    /// Empties the index, as before it has `own`.
     pub(crate) fn not_indexed(self) -> Self {
-        self.with(|scene| scene.index = Index::new(scene.limits))
+        self.with(|fixture| fixture.index = Index::new(fixture.limits))
     }
 
-    pub(crate) fn rejected(self, words: &str) -> Self {
-        self.with(|scene| {
-            scene.proxies.programmed = 1;
-            scene.proxies.rejections.push(Rejection {
+    pub(crate) fn rejected(self, message: &str) -> Self {
+        self.with(|fixture| {
+            fixture.proxies.programmed = 1;
+            fixture.proxies.rejections.push(Rejection {
                 kind: ResourceType::ExtensionConfig,
                 name: "vaultwall.ip-rules".into(),
                 version: Some("1".into()),
-                message: words.into(),
+                message: message.into(),
             });
         })
     }
 
-    pub(crate) fn wanted(&mut self) -> VaultNetworkPolicyStatus {
+    pub(crate) fn desired(&mut self) -> VaultNetworkPolicyStatus {
         let resolution = self.index.resolve(&vault());
         let policy = PolicySeen {
             name: OWN,
@@ -204,18 +206,18 @@ impl Scene {
         status_of(&policy, &seen, self.now)
     }
 
-    /// Stores the wanted status as the operator does: when it is settled and differs. Returns what it posts, or nothing
-    /// when it wrote nothing.
+    /// Stores the desired status as the operator does: when it is settled and differs. Returns the events of the write, or
+    /// none without a write.
     pub(crate) fn write(&mut self, waits: bool) -> Option<Vec<EventNote>> {
-        let wanted = self.wanted();
-        match urgency(self.stored.as_ref(), &wanted, false) {
+        let desired = self.desired();
+        match urgency(self.stored.as_ref(), &desired, false) {
             Urgency::None => return None,
             Urgency::Settling if waits => return None,
             _ => {}
         }
-        let posted = events(self.stored.as_ref(), &wanted);
-        self.stored = Some(wanted);
-        Some(posted)
+        let notes = events(self.stored.as_ref(), &desired);
+        self.stored = Some(desired);
+        Some(notes)
     }
 }
 
