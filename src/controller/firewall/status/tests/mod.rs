@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
 use crate::xds::Rejection;
-use fixture::{Fixture, PLAIN, fixture, limited};
+use fixture::{PLAIN, fixture, limited};
 use rows::{no_proxies, rows};
 
 fn found<'a>(status: &'a VaultNetworkPolicyStatus, kind: &str) -> &'a Condition {

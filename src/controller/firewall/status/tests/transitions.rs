@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::fixture::{Fixture, PLAIN, fixture};
 use super::*;
+use crate::runtime::events::{EventKind, EventNote};
 
 fn condition(kind: &str, status: &str, time: &str) -> Condition {
     Condition {
