@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::LocalProxy;
+use super::options::LocalProxy;
 use crate::compile::envoy::{self, Proxy, Tls};
 use crate::compile::kubernetes::fleet;
 use crate::compile::{ProtectedService, ProxyPorts};

@@ -7,31 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::content::{self, Owner};
+use super::content::{self, Found, Owner};
 use super::kind::GeneratedKind;
 use crate::index::ObjectName;
 use crate::policy::VaultId;
-
-/// Last seen form of an object.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// JSON without status and bookkeeping, as text, which needs little memory; none: the object was deleted.
-    pub(super) content: Option<Box<str>>,
-    /// Vault that the object was generated for.
-    pub(super) vault: Option<VaultId>,
-    /// Message of a Deployment's condition if its newest pods do not become ready.
-    pub(super) stalled: Option<Box<str>>,
-    /// Signature of the desired form that the object was last compared with and matched.
-    pub(super) covers: Option<String>,
-    /// Resource version as a number.
-    pub(super) version: u64,
-}
-
-impl Found {
-    fn value(&self) -> Option<Value> {
-        serde_json::from_str(self.content.as_ref()?).ok()
-    }
-}
 
 /// Part of an object that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

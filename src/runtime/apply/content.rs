@@ -5,12 +5,33 @@ use std::collections::BTreeMap;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::cache::Found;
 use crate::api::{APPLIED_HASH_ANNOTATION, VAULT_LABEL};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
 use crate::runtime::reflector::{self, version_of};
 use crate::xds::resource::content_version;
+
+/// Last seen form of an object.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// JSON without status and bookkeeping, as text, which needs little memory; none: the object was deleted.
+    pub(super) content: Option<Box<str>>,
+    /// Vault that the object was generated for.
+    pub(super) vault: Option<VaultId>,
+    /// Message of a Deployment's condition if its newest pods do not become ready.
+    pub(super) stalled: Option<Box<str>>,
+    /// Signature of the desired form that the object was last compared with and matched.
+    pub(super) covers: Option<String>,
+    /// Resource version as a number.
+    pub(super) version: u64,
+}
+
+impl Found {
+    /// Returns the content; none if the object was deleted.
+    pub(super) fn value(&self) -> Option<Value> {
+        serde_json::from_str(self.content.as_ref()?).ok()
+    }
+}
 
 /// Adds a hash of an object's content as an annotation, and returns it. When a field is removed from the desired form,
 /// the hash changes, although an object with the field still has every desired field.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
-use super::Lost;
 use crate::clock::Uptime;
 
 /// Durations of an election.
@@ -63,6 +62,27 @@ impl Timing {
     fn conflict(self) -> Duration {
         self.retry() / 10
     }
+}
+
+/// Reason for the end of a term.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The lease could not be renewed in time.
+    #[error(
+        "the lease could not be renewed for {} s: the API server did not answer or refused; this replica stops writing",
+        .0.as_secs_f32()
+    )]
+    Expired(Duration),
+    /// The lease has another holder.
+    #[error("this replica lost the lease, whose holder is now {}; it stops writing", holder(.0))]
+    Taken(String),
+    /// This replica stops and has released the lease.
+    #[error("this replica stops and has released the lease")]
+    Released,
+}
+
+fn holder(name: &str) -> &str {
+    if name.is_empty() { "no replica" } else { name }
 }
 
 /// Content of a lease.

@@ -29,7 +29,7 @@ use crate::api::{ADDRESS_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL};
 use crate::clock::{Clock, Uptime};
 use candidate::{Action, Answer, Candidate, Record};
 
-pub use candidate::Timing;
+pub use candidate::{Lost, Timing};
 
 /// Field manager of the Lease, as `managedFields` shows it.
 const FIELD_MANAGER: &str = "vaultwall-lease";
@@ -55,27 +55,6 @@ pub fn unique_identity(name: &str) -> String {
     // The system seeds every `RandomState`.
     let random = RandomState::new().build_hasher().finish();
     format!("{name}_{random:016x}")
-}
-
-/// Reason for the end of a term.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// The lease could not be renewed in time.
-    #[error(
-        "the lease could not be renewed for {} s: the API server did not answer or refused; this replica stops writing",
-        .0.as_secs_f32()
-    )]
-    Expired(Duration),
-    /// The lease has another holder.
-    #[error("this replica lost the lease, whose holder is now {}; it stops writing", holder(.0))]
-    Taken(String),
-    /// This replica stops and has released the lease.
-    #[error("this replica stops and has released the lease")]
-    Released,
-}
-
-fn holder(name: &str) -> &str {
-    if name.is_empty() { "no replica" } else { name }
 }
 
 /// Reason why a leader's write did not happen.

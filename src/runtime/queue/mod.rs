@@ -140,7 +140,7 @@ where
         }
         let due = queue.next_due();
         tokio::select! {
-            changed = changes() => queue.add(changed),
+            keys = changes() => queue.add(keys),
             Some((key, outcome)) = running.next() => match outcome {
                 Ok(outcome) => queue.finish(key, outcome, Instant::now()),
                 Err(error) => return error,

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
-use super::{ALIVE, Frame, PROTOCOL};
+use super::protocol::{ALIVE, Frame, PROTOCOL, put};
 use crate::transport::Credentials;
 use crate::transport::certificates::SERVER_NAME;
 use crate::xds::{SnapshotStore, Status};
@@ -138,7 +138,7 @@ fn changed_nodes(
             name: node.to_string(),
             status: status.clone(),
         });
-        super::put(sent, node, status);
+        put(sent, node, status);
     }
     frames
 }

@@ -1,7 +1,8 @@
 //! Reasons and messages of the four conditions. A message has the state, the field, the cause and the remedy.
 
+use super::observed::{PolicySeen, TargetProblem, VaultSeen, of_policy};
 use super::reason::{ConditionType, Reason};
-use super::{PolicySeen, TargetProblem, VaultSeen, of_policy, text};
+use super::text;
 use crate::api::MESSAGE_LENGTH;
 use crate::compile::ProtectedServiceError;
 use crate::compile::kubernetes::fleet::BOOTSTRAP_FOLDER;

@@ -3,7 +3,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::reason::{ConditionType, Reason};
+use super::reason::{ConditionType, Reason, is_own};
+use super::warnings::{ADDRESS_CONTESTED, MORE_WARNINGS};
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
 use crate::runtime::queue::debounce::Urgency;
 use crate::runtime::status::conditions::normalize;
@@ -87,7 +88,7 @@ pub fn is_settled(desired: &VaultNetworkPolicyStatus) -> bool {
     !desired
         .conditions
         .iter()
-        .any(|found| super::is_ours(found) && found.reason == pending)
+        .any(|found| is_own(found) && found.reason == pending)
 }
 
 /// Returns the status with sorted lists and without times.
@@ -108,9 +109,9 @@ fn lasting(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
         .iter_mut()
         .filter(|condition| follows_proxies(condition))
         .for_each(|condition| condition.message.clear());
-    status.warnings.retain(|warning| {
-        warning.reason != super::ADDRESS_CONTESTED && warning.reason != super::MORE_WARNINGS
-    });
+    status
+        .warnings
+        .retain(|warning| warning.reason != ADDRESS_CONTESTED && warning.reason != MORE_WARNINGS);
     status
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::reason::{ConditionType, Reason, Verdict};
 use super::text;
+use super::warnings::MORE_WARNINGS;
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
 use crate::runtime::events::{EventKind, EventNote};
 
@@ -24,7 +25,7 @@ pub fn events(
     let warnings = wanted
         .warnings
         .iter()
-        .filter(|warning| warning.reason != super::MORE_WARNINGS)
+        .filter(|warning| warning.reason != MORE_WARNINGS)
         // The addresses in the message of a known warning may change with every pod.
         .filter(|warning| !warned.iter().any(|known| is_same(known, warning)))
         .map(|warning| EventNote {

@@ -1,6 +1,8 @@
 //! All conditions that the operator writes, with all their reasons. `docs/status.md` explains each one; a test
 //! compares.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use crate::policy::DiagnosticReason;
 
 /// Type of a policy's condition.
@@ -259,15 +261,9 @@ impl Reason {
     }
 }
 
-/// Returns the reason of a warning for a diagnostic.
-pub(super) fn of_warning(reason: DiagnosticReason) -> &'static str {
-    match reason {
-        DiagnosticReason::AddressContested => super::ADDRESS_CONTESTED,
-        DiagnosticReason::DefaultActionOverruled => super::DEFAULT_ACTION_OVERRULED,
-        DiagnosticReason::SettingsDiffer => Reason::SettingsDiffer.name(),
-        DiagnosticReason::VirtualNetworkNotFound => Reason::VirtualNetworkNotFound.name(),
-        DiagnosticReason::SubnetNotFound => Reason::SubnetNotFound.name(),
-        DiagnosticReason::ServiceEndpointMissing => Reason::ServiceEndpointMissing.name(),
-        DiagnosticReason::NotOptedIn => Reason::NotOptedIn.name(),
-    }
+/// Whether the operator writes this condition.
+pub(super) fn is_own(condition: &Condition) -> bool {
+    ConditionType::ALL
+        .iter()
+        .any(|kind| kind.name() == condition.type_)
 }

@@ -9,10 +9,10 @@ use super::super::*;
 use crate::api::{VaultNetworkPolicy, VirtualNetwork};
 use crate::index::{Index, NamespaceFact, ServiceFact, ServicePortFact, TargetPort};
 use crate::limits::Limits;
-use crate::policy::{VaultId, validate_policy, validate_virtual_network};
+use crate::policy::{VaultId, Violation, validate_policy, validate_virtual_network};
 use crate::runtime::events::EventNote;
 use crate::runtime::queue::debounce::Urgency;
-use crate::xds::{Rejection, ResourceType};
+use crate::xds::{self, Rejection, ResourceType};
 
 /// Name of the policy whose status is tested; every policy targets `vault/openbao`.
 const OWN: &str = "own";

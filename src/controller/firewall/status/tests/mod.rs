@@ -15,6 +15,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::warnings::{
+    ADDRESS_CONTESTED, DEFAULT_ACTION_OVERRULED, FIELD_LENGTH, MOST_WARNINGS, PLAIN_HTTP,
+    WARNING_LENGTH,
+};
 use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
 use crate::xds::Rejection;
@@ -123,7 +127,7 @@ fn warnings() {
             DEFAULT_ACTION_OVERRULED,
         ),
     ] {
-        assert_eq!(reason::of_warning(reason), name);
+        assert_eq!(warnings::reason_of(reason), name);
     }
     let mut fixture = limited(127)
         .older(&json!({}))

@@ -1,0 +1,95 @@
+//! Input of the status: the observed state of a policy and of its vault.
+
+use crate::api::VaultNetworkPolicyStatus;
+use crate::compile::{ProtectedService, ProtectedServiceError};
+use crate::index::{ServiceFact, VaultResolution};
+use crate::policy::{Diagnostic, Violation};
+use crate::xds;
+
+/// Stored form of a policy.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicySeen<'a> {
+    /// Name of the policy, unique in its namespace.
+    pub name: &'a str,
+    /// The evaluated generation, `metadata.generation`.
+    pub generation: i64,
+    /// Stored status; none if it never had one.
+    pub status: Option<&'a VaultNetworkPolicyStatus>,
+    /// Violations of this generation; empty if it is valid.
+    pub violations: &'a [Violation],
+    /// Numbers of its rules; none if the object cannot be decoded.
+    pub rules: Option<RuleCounts>,
+}
+
+/// Sides of the proxies on which connections are not encrypted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainHttp {
+    /// Whether connections between clients and proxies are plain HTTP.
+    pub to_clients: bool,
+    /// Whether connections between proxies and vault are plain HTTP.
+    pub to_vault: bool,
+}
+
+/// Numbers of a policy's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleCounts {
+    /// Number of entries of `spec.virtualNetworkRules`.
+    pub virtual_networks: usize,
+    /// Number of entries of `spec.ipRules`.
+    pub ip: usize,
+}
+
+/// Observed state of the vault that a policy targets.
+#[derive(Clone, Debug)]
+pub struct VaultSeen<'a> {
+    /// Resolution of its policies; none if no policy's target can be decoded, or the index does not have this policy
+    /// yet.
+    pub resolution: Option<&'a VaultResolution>,
+    /// Whether proxies keep their previous rules, because this process has not accepted a policy of the vault yet.
+    pub cold_start: bool,
+    /// Whether its Service can be protected: see [`target_of`].
+    pub target: Result<(), TargetProblem>,
+    /// Whether its namespace is being deleted.
+    pub terminating: bool,
+    /// Error of the last write of a generated object, or of the compiler. None after all objects were written.
+    pub apply_error: Option<&'a str>,
+    /// Message of the Deployment's condition if its newest pods do not become ready.
+    pub stalled: Option<&'a str>,
+    /// Sides on which its proxies use plain HTTP; none if that is unknown, and the warnings of the stored status stay.
+    pub plain_http: Option<PlainHttp>,
+    /// Status of its proxies, of all replicas of the operator together.
+    pub proxies: &'a xds::Status,
+    /// Version of the snapshot of `resolution`.
+    pub version: Option<&'a str>,
+    /// Address of the data endpoint, `NAME.NAMESPACE.svc:PORT`.
+    pub endpoint: Option<String>,
+    /// Address of the management endpoint, `NAME.NAMESPACE.svc:PORT`.
+    pub management_endpoint: Option<String>,
+}
+
+/// Reason why a vault's Service cannot be protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetProblem {
+    /// The Service does not exist.
+    NotFound,
+    /// The Service cannot be used.
+    Unusable(ProtectedServiceError),
+}
+
+/// Checks that the Service of a vault, with this port of the vault's API, can be protected.
+pub fn target_of(service: Option<&ServiceFact>, port: u16) -> Result<(), TargetProblem> {
+    let service = service.ok_or(TargetProblem::NotFound)?;
+    ProtectedService::of(service, port)
+        .map(|_| ())
+        .map_err(TargetProblem::Unusable)
+}
+
+/// Returns the diagnostics about one policy.
+pub(super) fn of_policy<'a>(
+    diagnostics: &'a [Diagnostic],
+    policy: &'a str,
+) -> impl Iterator<Item = &'a Diagnostic> {
+    diagnostics
+        .iter()
+        .filter(move |diagnostic| diagnostic.policy == policy)
+}

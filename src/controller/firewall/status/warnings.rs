@@ -1,0 +1,129 @@
+//! Warnings of a status: problems for which nothing is rejected.
+
+use super::observed::{PlainHttp, PolicySeen, VaultSeen, of_policy};
+use super::text;
+use crate::api::{PolicyWarning, VAULT_LABEL};
+use crate::policy::DiagnosticReason;
+
+use super::reason::Reason;
+
+/// Most warnings of one status; the last one has the number of omitted warnings.
+pub(super) const MOST_WARNINGS: usize = 32;
+/// Reasons of warnings, as `docs/status.md` explains them.
+pub const WARNINGS: [&str; 5] = [
+    PROXIES_NOT_REPLACED,
+    PLAIN_HTTP,
+    DEFAULT_ACTION_OVERRULED,
+    ADDRESS_CONTESTED,
+    MORE_WARNINGS,
+];
+/// New proxies do not become ready, so the bootstrap settings are not in force everywhere.
+const PROXIES_NOT_REPLACED: &str = "ProxiesNotReplaced";
+/// Reason of the last warning of a full list.
+pub(super) const MORE_WARNINGS: &str = "MoreWarnings";
+/// Connections without TLS are plain HTTP, which is always reported.
+pub(super) const PLAIN_HTTP: &str = "PlainHttp";
+/// Several pods claim an address; the warning clears without an action.
+pub(super) const ADDRESS_CONTESTED: &str = "AddressContested";
+/// Another policy has `defaultAction: Deny`.
+pub(super) const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
+/// Fields of the policy that enable TLS.
+const TLS: &str = "spec.proxy.tls";
+const UPSTREAM_TLS: &str = "spec.proxy.upstreamTls";
+/// Longest field path in a warning, in characters.
+pub(super) const FIELD_LENGTH: usize = 253;
+/// Longest text of a warning, in characters.
+pub(super) const WARNING_LENGTH: usize = 1024;
+
+/// Returns the warnings of the resolution, of plain HTTP and of proxies that are not replaced.
+pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<PolicyWarning> {
+    let plain = |field: &str, message: &str| PolicyWarning {
+        reason: PLAIN_HTTP.to_owned(),
+        field: field.to_owned(),
+        message: message.to_owned(),
+    };
+    let mut warnings = Vec::new();
+    if let (Some(stalled), Some(seen)) = (vault.stalled, vault.resolution) {
+        let id = &seen.resolution.firewall.vault;
+        let consequence = if vault.proxies.connected == 0 {
+            "and none is connected: the firewall may serve no client"
+        } else {
+            "so the last change of `spec.proxy` or of the operator is not in force everywhere; the old proxies \
+             continue to run"
+        };
+        let message = format!(
+            "new proxies do not become ready, {consequence}. Most often a Secret or an image is missing: check \
+             `kubectl -n {} describe pods -l {VAULT_LABEL}={}`. The Deployment reports: {stalled}",
+            id.namespace, id.service
+        );
+        warnings.push(PolicyWarning {
+            reason: PROXIES_NOT_REPLACED.to_owned(),
+            field: "spec.proxy".to_owned(),
+            message: text::shortened(&message, WARNING_LENGTH),
+        });
+    }
+    let plain_http = vault
+        .plain_http
+        .unwrap_or_else(|| stored_plain_http(policy));
+    if plain_http.to_clients {
+        warnings.push(plain(
+            TLS,
+            "the endpoints use plain HTTP, so tokens and secrets cross the network unencrypted; name a Secret with \
+             their certificate",
+        ));
+    }
+    if plain_http.to_vault {
+        warnings.push(plain(
+            UPSTREAM_TLS,
+            "the proxies connect to the vault with plain HTTP, so tokens and secrets cross the network unencrypted; name \
+             a Secret with the CA certificate of the vault",
+        ));
+    }
+    let diagnostics = vault
+        .resolution
+        .map_or(&[][..], |seen| &seen.resolution.warnings);
+    warnings.extend(
+        of_policy(diagnostics, policy.name).map(|diagnostic| PolicyWarning {
+            reason: reason_of(diagnostic.reason).to_owned(),
+            field: text::shortened(&diagnostic.field, FIELD_LENGTH),
+            message: text::shortened(&diagnostic.message, WARNING_LENGTH),
+        }),
+    );
+    if warnings.len() > MOST_WARNINGS {
+        let more = warnings.len() - (MOST_WARNINGS - 1);
+        warnings.truncate(MOST_WARNINGS - 1);
+        warnings.push(PolicyWarning {
+            reason: MORE_WARNINGS.to_owned(),
+            field: String::new(),
+            message: format!("{more} more warnings are not listed"),
+        });
+    }
+    warnings
+}
+
+/// Returns the sides with plain HTTP according to the stored status.
+fn stored_plain_http(policy: &PolicySeen<'_>) -> PlainHttp {
+    let stored = policy.status.map_or(&[][..], |status| &status.warnings);
+    let warns_of = |field: &str| {
+        stored
+            .iter()
+            .any(|warning| warning.reason == PLAIN_HTTP && warning.field == field)
+    };
+    PlainHttp {
+        to_clients: warns_of(TLS),
+        to_vault: warns_of(UPSTREAM_TLS),
+    }
+}
+
+/// Returns the reason of a warning for a diagnostic.
+pub(super) fn reason_of(reason: DiagnosticReason) -> &'static str {
+    match reason {
+        DiagnosticReason::AddressContested => ADDRESS_CONTESTED,
+        DiagnosticReason::DefaultActionOverruled => DEFAULT_ACTION_OVERRULED,
+        DiagnosticReason::SettingsDiffer => Reason::SettingsDiffer.name(),
+        DiagnosticReason::VirtualNetworkNotFound => Reason::VirtualNetworkNotFound.name(),
+        DiagnosticReason::SubnetNotFound => Reason::SubnetNotFound.name(),
+        DiagnosticReason::ServiceEndpointMissing => Reason::ServiceEndpointMissing.name(),
+        DiagnosticReason::NotOptedIn => Reason::NotOptedIn.name(),
+    }
+}
