@@ -80,13 +80,7 @@ pub async fn run(
 
     let store = Arc::new(SnapshotStore::new());
     let firewall_state = Arc::new(FirewallState::default());
-    let changed = Arc::clone(&firewall_state);
-    let objects = GeneratedObjects::watch(
-        options.client.clone(),
-        firewall::OWNER,
-        Box::new(move |change| firewall::enqueue_changed(&changed, change)),
-        Arc::clone(&metrics),
-    );
+    let objects = generated_objects(&options, &firewall_state, &metrics);
     let (engine, mut synced) = engine(&options, &store, &firewall_state, &metrics, &health);
     tasks.add(&engine);
     tokio::select! {
@@ -155,14 +149,18 @@ pub async fn run(
     tracing::info!("stopping; proxies continue with their last rules");
     serving.unmet("this replica is stopping");
     stopping.send_replace(true);
-    // Releases the lease if this replica holds it.
+    shut_down(leadership, proxies).await;
+    // A requested stop is a success, whichever part ended first.
+    if was_requested { Ok(()) } else { result }
+}
+
+/// Waits until the lease is released and the server for proxies has ended, each for at most [`GRACE_PERIOD`].
+async fn shut_down(leadership: Leadership, proxies: JoinHandle<Result<(), ServeError>>) {
     let _ = tokio::time::timeout(GRACE_PERIOD, leadership.ended()).await;
-    // The server stops as well. If it was the first part that ended, its result was taken above.
+    // If the server was the first part that ended, its result was taken before.
     if !proxies.is_finished() {
         let _ = tokio::time::timeout(GRACE_PERIOD, proxies).await;
     }
-    // A requested stop is a success, whichever part ended first.
-    if was_requested { Ok(()) } else { result }
 }
 
 async fn done(mut stopped: watch::Receiver<bool>) {
@@ -221,6 +219,21 @@ impl Certificates {
             credentials,
         })
     }
+}
+
+/// Starts the watches of generated objects, whose changes enqueue their vault.
+fn generated_objects(
+    options: &Options,
+    state: &Arc<FirewallState>,
+    metrics: &Arc<Metrics>,
+) -> Arc<GeneratedObjects> {
+    let state = Arc::clone(state);
+    GeneratedObjects::watch(
+        options.client.clone(),
+        firewall::OWNER,
+        Box::new(move |change| firewall::enqueue_changed(&state, change)),
+        Arc::clone(metrics),
+    )
 }
 
 /// Starts the engine, and the watches that feed it.

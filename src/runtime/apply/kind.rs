@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ApiResource;
 
-/// Kind of a generated object, in the order of the writes: the NetworkPolicies come before the proxies' Service.
+/// Kind of a generated object, in the order of the writes: network policies come before the proxies' Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum GeneratedKind {
     NetworkPolicy,

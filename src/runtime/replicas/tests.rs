@@ -5,6 +5,8 @@
     clippy::indexing_slicing
 )]
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 
 use super::*;
