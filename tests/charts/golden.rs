@@ -110,11 +110,11 @@ fn notes_warn() {
         ),
         (
             &["--set=admissionPolicies.create=false"],
-            Some("the chart has no admission policies"),
+            Some("the chart does not create the admission policies"),
         ),
         (
             &["--set=rbac.create=false"],
-            Some("the operator needs the rights"),
+            Some("the operator needs the permissions"),
         ),
     ] {
         let notes = notes(arguments);
@@ -122,7 +122,7 @@ fn notes_warn() {
             .lines()
             .filter_map(|line| line.strip_prefix("WARNING: "))
             .collect();
-        // Without a cluster, nobody knows the kinds.
+        // Without a cluster, the kinds are unknown.
         assert!(warnings[0].contains("before the chart vaultwall-crds is installed"));
         assert_eq!(warnings.len(), 1 + warning.iter().count(), "{warnings:?}");
         if let Some(warning) = warning {

@@ -1,4 +1,4 @@
-{{/* Labels and annotations of every definition. They stay when the release goes: all policies would go with them. */}}
+{{/* Labels and annotations of every CRD. CRDs remain when the release is uninstalled, because deleting them deletes all policies. */}}
 {{- define "vaultwall-crds.marks" -}}
 labels:
   app.kubernetes.io/name: {{ .Chart.Name }}

@@ -1,19 +1,19 @@
-{{/* Names and labels: written here alone, because selectors have to find what other templates write. */}}
+{{/* Names and labels. They are defined only here, because selectors must match the labels in other templates. */}}
 
 {{/* Name of the operator's objects. One operator serves a cluster, so it is the same for every release. */}}
 {{- define "vaultwall.name" -}}
 {{ .Values.fullnameOverride | default .Chart.Name }}
 {{- end }}
 
-{{/* Labels by which the operator's pods are found; a Deployment's can never change. */}}
+{{/* Labels that select the operator's pods. The selector of a Deployment is immutable. */}}
 {{- define "vaultwall.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{/*
-Labels and annotations of an object, of `list $ labels annotations`: the chart's own labels, then these, then those of
-every object. The first that says one wins.
+Labels and annotations of an object. Argument: `list $ labels annotations`. Precedence: the chart's own labels, then these, then
+those of every object.
 */}}
 {{- define "vaultwall.marks" -}}
 {{- $ := first . }}
