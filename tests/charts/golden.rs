@@ -88,7 +88,7 @@ fn lint() {
 fn the_policy_in_the_notes_is_valid() {
     let notes = notes(&[]);
     let (_, policy) = notes.split_once("     apiVersion: ").unwrap();
-    let (policy, _) = policy.split_once("\n   From").unwrap();
+    let (policy, _) = policy.split_once("\n   The vault's pods").unwrap();
     let policy: VaultNetworkPolicy =
         serde_saphyr::from_str(&format!("     apiVersion: {policy}")).unwrap();
     let validated = validate_policy(&policy, &Limits::default());
