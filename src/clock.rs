@@ -1,10 +1,10 @@
-//! Time, as a clock that tests can set.
+//! A clock that tests can set.
 //!
-//! Expiry of certificates and of the lease, and the moments of periodic work, come from here. How long something took is
-//! measured with [`std::time::Instant`] instead.
+//! It is used for the expiry of certificates and of the lease, and for periodic work. Durations are measured with
+//! [`std::time::Instant`] instead.
 //!
-//! Two readings: [`Clock::now`] is what people and other machines call the time, and may be set back. [`Clock::uptime`]
-//! only goes forward, so it alone says whether a lease has run out.
+//! [`Clock::now`] is the wall-clock time, which can be set back. [`Clock::uptime`] never goes back, so it decides
+//! whether a lease has expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-/// A moment, as the time since this machine started. It never goes back, goes on while the machine is suspended, and
-/// means nothing on another machine.
+/// A point in time, as the duration since this machine started. It never goes back, includes the time in which the
+/// machine is suspended, and has no meaning on another machine.
 pub type Uptime = Duration;
 
-/// Tells the time and waits.
+/// Source of the time, and of timers.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -31,18 +31,18 @@ enum Source {
 pub struct ClockControl(Arc<watch::Sender<Timestamp>>);
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the clock of the system.
     pub fn system() -> Self {
         Self(Source::System)
     }
 
-    /// A clock that stands still until its control are moved.
+    /// Returns a clock that stands still at `start`, and the control that advances it.
     pub fn settable(start: Timestamp) -> (Self, ClockControl) {
         let time = Arc::new(watch::Sender::new(start));
         (Self(Source::Set(Arc::clone(&time))), ClockControl(time))
     }
 
-    /// The time.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
@@ -50,7 +50,7 @@ impl Clock {
         }
     }
 
-    /// The time since this machine started (`CLOCK_BOOTTIME`); of a settable clock, since the epoch.
+    /// Returns the time since this machine started (`CLOCK_BOOTTIME`), or since the epoch for a settable clock.
     pub fn uptime(&self) -> Uptime {
         match &self.0 {
             Source::System => {
@@ -66,14 +66,14 @@ impl Clock {
         }
     }
 
-    /// Waits until that much time has passed on this clock.
+    /// Waits until `duration` has passed on this clock.
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
             Source::System => tokio::time::sleep(duration).await,
             Source::Set(time) => {
                 let mut time = time.subscribe();
                 let end = after(*time.borrow(), duration);
-                // It cannot fail: this clock holds the sender.
+                // It cannot fail: this clock has the sender.
                 let _ = time.wait_for(|now| *now >= end).await;
             }
         }
@@ -81,13 +81,13 @@ impl Clock {
 }
 
 impl ClockControl {
-    /// Moves the time on.
+    /// Advances the time.
     pub fn advance(&self, duration: Duration) {
         self.0.send_modify(|now| *now = after(*now, duration));
     }
 }
 
-/// A moment later, or the end of time.
+/// Returns the point in time after `duration`, at most [`Timestamp::MAX`].
 pub fn after(moment: Timestamp, duration: Duration) -> Timestamp {
     moment
         .saturating_add(
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_set_clock_waits_for_its_hands() {
+    async fn a_sleep_on_a_settable_clock_ends_when_the_time_is_advanced() {
         let (clock, control) = Clock::settable(Timestamp::UNIX_EPOCH);
         let hour = Duration::from_hours(1);
         let sleeping = tokio::spawn({

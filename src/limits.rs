@@ -1,4 +1,5 @@
-//! Limits of policies, of a vault and of its proxies: numbers only. The CRD's schema, validation and resolution use them.
+//! Limits of policies, of a vault and of its proxies: numbers only. The CRD's schema, validation and resolution use
+//! them.
 
 /// Largest number of address blocks of a vault with `denial: Drop`, after adjacent blocks are joined. More are slow in
 /// every network plugin, and the object comes near the size that the API server refuses.
@@ -13,13 +14,14 @@ pub const MAX_PROXY_REPLICAS: u8 = 100;
 /// Largest number of annotations of the Service in front of the proxies.
 pub const MAX_SERVICE_ANNOTATIONS: usize = 50;
 
-/// Longest value of such an annotation, in bytes. [`MAX_SERVICE_ANNOTATIONS`] of this length stay below the API server's
-/// limit of 256 KiB for all annotations of an object.
+/// Longest value of such an annotation, in bytes. [`MAX_SERVICE_ANNOTATIONS`] of this length stay below the API
+/// server's limit of 256 KiB for all annotations of an object.
 pub const MAX_ANNOTATION_LENGTH: usize = 4096;
 
 /// Largest number of rules in each list of one policy, as this installation allows.
 ///
-/// An installation can set lower or higher limits than the default, up to the ceilings. The CRD's schema has the ceilings.
+/// An installation can set lower or higher limits than the default, up to the ceilings. The CRD's schema has the
+/// ceilings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest number of entries of `spec.virtualNetworkRules`.

@@ -48,7 +48,8 @@ pub struct SpecialRange {
     pub advice: &'static str,
 }
 
-const SUBNET_RULE: &str = "use a subnet rule (spec.virtualNetworkRules) on a VirtualNetwork subnet with this address prefix";
+const SUBNET_RULE: &str = "use a subnet rule (spec.virtualNetworkRules) on a VirtualNetwork subnet with this address \
+                           prefix";
 const NEVER_A_CLIENT: &str = "no client on the internet has such an address; remove the rule";
 
 const fn range(octets: [u8; 4], length: u8) -> Ipv4Net {
@@ -79,7 +80,8 @@ const fn private(octets: [u8; 4], length: u8) -> SpecialRange {
     }
 }
 
-/// Ranges that the IANA IPv4 special-purpose address registry marks as not globally reachable, and multicast (RFC 5771).
+/// Ranges that the IANA IPv4 special-purpose address registry marks as not globally reachable, and multicast (RFC
+/// 5771).
 ///
 /// Registry entries inside a listed range (192.0.0.8/32, 255.255.255.255/32, …) are not repeated. All of 192.0.0.0/24
 /// is refused. The documentation ranges 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24 are allowed, because examples
@@ -221,8 +223,8 @@ pub fn public_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
     }
 }
 
-/// Returns a fault if `range` overlaps a special range. It names the first one in the order of [`SPECIAL_RANGES`], which
-/// begins with the private ones, because their advice is the most useful.
+/// Returns a fault if `range` overlaps a special range. It names the first one in the order of [`SPECIAL_RANGES`],
+/// which begins with the private ones, because their advice is the most useful.
 fn special_range_fault(range: Ipv4Net) -> Option<AddressFault> {
     let mut overlapping = SPECIAL_RANGES
         .iter()

@@ -1,5 +1,5 @@
-//! Schemas of Kubernetes' own types, as fields of ours: bounded, so that the API server can price the rules that read
-//! them, and with descriptions of one paragraph. It may not change what a value means.
+//! Schemas of Kubernetes types that our kinds contain. They get bounds, so that the API server can estimate the cost of
+//! the rules that read them, and descriptions of one paragraph. This module must not change the meaning of a value.
 
 use kube::core::Rule;
 use schemars::Schema;
@@ -8,18 +8,18 @@ use serde_json::{Map, Value, json};
 use super::rules::RULES;
 use crate::limits::{MAX_ANNOTATION_LENGTH, MAX_SERVICE_ANNOTATIONS};
 
-/// Most requirements of one label selector, and most labels; bounds are what lets the API server price a rule.
+/// Largest number of requirements, and of labels, of one label selector. The API server needs bounds to estimate costs.
 const SELECTOR_ENTRIES: u64 = 50;
-/// Most values of one requirement.
+/// Largest number of values of one requirement.
 const REQUIREMENT_VALUES: u64 = 100;
 /// Longest label key: a DNS name of 253 characters, a slash, a name of 63.
 const LABEL_KEY_LENGTH: u64 = 317;
-/// Longest message of a condition, in characters; `metav1.Condition` says so.
+/// Longest message of a condition, in characters, as `metav1.Condition` defines.
 pub const MESSAGE_LENGTH: usize = 32768;
-/// Longest label value.
+/// Longest label value, in characters.
 const LABEL_VALUE_LENGTH: u64 = 63;
 
-/// Schema of a label selector: bounded, and its requirements checked as Kubernetes checks a `NetworkPolicy`'s.
+/// Schema of a label selector: it has bounds, and the checks that Kubernetes makes for a `NetworkPolicy`.
 pub(super) fn label_selector(schema: &mut Schema) {
     schema
         .ensure_object()
@@ -28,7 +28,7 @@ pub(super) fn label_selector(schema: &mut Schema) {
     bound_selector(schema.ensure_object());
 }
 
-/// The selector may be wrapped in the alternatives that make it optional.
+/// Sets the bounds of a selector inside the alternatives that make it optional.
 fn bound_selectors(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -51,7 +51,7 @@ fn bound_selector(object: &mut Map<String, Value>) {
 
 fn match_labels() -> Value {
     json!({
-        "description": "Labels that must all be there with these values.",
+        "description": "Labels that the object must have, with these values.",
         "type": "object",
         "maxProperties": SELECTOR_ENTRIES,
         "additionalProperties": {"type": "string", "maxLength": LABEL_VALUE_LENGTH},
@@ -96,8 +96,8 @@ fn match_expressions() -> Value {
     })
 }
 
-/// Schema of a list of conditions: bounded as `metav1.Condition` says, and one of a type, so that several writers can
-/// each own theirs.
+/// Schema of a list of conditions: with the bounds of `metav1.Condition`, and as a map by type, so that several writers
+/// can each own their conditions.
 pub(super) fn conditions(schema: &mut Schema) {
     first_paragraphs(schema);
     let object = schema.ensure_object();
@@ -124,7 +124,7 @@ pub(super) fn conditions(schema: &mut Schema) {
     }
 }
 
-/// Schema of an object's annotations: few and short enough that the API server takes them all.
+/// Schema of annotations, with bounds that stay below the API server's limit for all annotations of an object.
 pub(super) fn annotations(schema: &mut Schema) {
     let object = schema.ensure_object();
     object.insert("maxProperties".to_owned(), json!(MAX_SERVICE_ANNOTATIONS));
@@ -134,7 +134,7 @@ pub(super) fn annotations(schema: &mut Schema) {
     );
 }
 
-/// Schema of any type of Kubernetes: the first paragraph of each description says enough.
+/// Schema of any Kubernetes type, with only the first paragraph of each description.
 pub(super) fn first_paragraphs(schema: &mut Schema) {
     schema.ensure_object().values_mut().for_each(shorten);
 }

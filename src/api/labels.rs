@@ -1,43 +1,44 @@
-//! Labels and annotations: the one place where their keys and values are written.
+//! Keys and values of labels and annotations.
 
 use std::collections::BTreeMap;
 
-/// Label that names a namespace; the API server sets it on every namespace.
+/// Label with the name of a namespace; the API server sets it on every namespace.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// Label on a namespace whose owner opted its pods in to the vault's service endpoint (R3).
+/// Label on a namespace that opts its pods in to the vault's service endpoint. It is the second key of inline pod
+/// rules; see `docs/guide.md`.
 pub const SERVICE_ENDPOINT_LABEL: &str = "vaultwall.dev/service-endpoint";
-/// The value of [`SERVICE_ENDPOINT_LABEL`] that opts in; any other value does not.
+/// Value of [`SERVICE_ENDPOINT_LABEL`] that opts in; no other value does.
 pub const SERVICE_ENDPOINT_ENABLED: &str = "enabled";
-/// Label on a namespace that says which subscription it belongs to.
+/// Label on a namespace with the name of its subscription.
 pub const SUBSCRIPTION_LABEL: &str = "vaultwall.dev/subscription";
-/// Label on everything that is generated for a vault; the value is the name of the vault's Service.
+/// Label on every object that is generated for a vault; the value is the name of the vault's Service.
 pub const VAULT_LABEL: &str = "vaultwall.dev/vault";
 /// Kubernetes' recommended label for the name of an application.
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
-/// The value of [`NAME_LABEL`] on proxies and on what belongs to them.
+/// Value of [`NAME_LABEL`] on proxies and their objects.
 pub const PROXY_NAME: &str = "vaultwall-firewall";
 /// Kubernetes' recommended label for the tool that manages an object.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// The value of [`MANAGED_BY_LABEL`] on generated objects.
+/// Value of [`MANAGED_BY_LABEL`] on generated objects.
 pub const MANAGED_BY: &str = "vaultwall";
 
-/// Annotation on the operator's lease: where the other replicas reach the one that holds it, as `host:port`.
+/// Annotation on the operator's lease: address of the leader for the other replicas, as `host:port`.
 pub const ADDRESS_ANNOTATION: &str = "vaultwall.dev/address";
-/// Annotation on the proxies' pods: a hash of what they are started with, so that they are replaced when it changes.
+/// Annotation on the proxies' pods: hash of their bootstrap, so that the pods are replaced when it changes.
 pub const BOOTSTRAP_HASH_ANNOTATION: &str = "vaultwall.dev/bootstrap-hash";
 
-/// Annotation on an object that the operator applied: a hash of what it applied, so that what is no longer wanted is taken
-/// away too.
+/// Annotation on an object that the operator applied: hash of the applied content. A difference shows that fields have
+/// to be removed.
 pub const APPLIED_HASH_ANNOTATION: &str = "vaultwall.dev/applied-hash";
 
-/// What selects the proxies of one vault, in the vault's namespace; their pods carry these labels.
+/// Returns the labels that select the proxies of a vault in the vault's namespace.
 ///
-/// The vault's namespace is trusted: a pod there that wears them counts as a proxy.
+/// The vault's namespace is trusted: any pod with these labels there counts as a proxy.
 pub fn proxy_labels(service: &str) -> BTreeMap<String, String> {
     labels([(NAME_LABEL, PROXY_NAME), (VAULT_LABEL, service)])
 }
 
-/// Labels of an object that was generated for the vault's Service.
+/// Returns the labels of an object that is generated for the vault's Service.
 pub fn generated_labels(service: &str) -> BTreeMap<String, String> {
     labels([
         (MANAGED_BY_LABEL, MANAGED_BY),

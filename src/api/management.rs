@@ -1,45 +1,45 @@
-//! Who reaches the management endpoint of a vault, and the identities that a policy can name.
+//! Access to the management endpoint of a vault, and the identities that a policy can contain.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who reaches the management endpoint.
+/// Access to the management endpoint.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Management {
-    /// Which network rules hold on the management endpoint.
+    /// Which network rules apply to the management endpoint.
     #[serde(default)]
     pub access: ManagementAccess,
-    /// Identities that reach critical operations (init, unseal, …).
+    /// Identities that may use critical operations (init, unseal, …).
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub operators: Vec<Identity>,
-    /// Identities that may deploy secrets and keys on the management endpoint.
+    /// Identities that may write secrets and keys through the management endpoint.
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub deployers: Vec<Identity>,
 }
 
-/// Which network rules hold on the management endpoint.
+/// Which network rules apply to the management endpoint.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ManagementAccess {
-    /// None: the control plane is never blocked; the vault still asks for its token.
+    /// None: every caller can send management requests. The vault still requires its token.
     #[default]
     Unrestricted,
-    /// The same as on the data plane.
+    /// The same rules as on the data endpoint.
     NetworkRules,
-    /// The management endpoint answers nothing but health probes.
+    /// The management endpoint answers only health probes.
     Disabled,
 }
 
-/// An identity: exactly one of the three.
+/// An identity; exactly one of the fields is set.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
     /// A service account of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccountRef>,
-    /// A service account name, in every namespace of the vault's own subscription.
+    /// A service account, by name, in every namespace of the vault's subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_resource: Option<RegisteredResource>,
     /// A federated identity credential.
@@ -51,15 +51,15 @@ pub struct Identity {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountRef {
-    /// Its namespace.
+    /// Namespace of the service account.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
-    /// Its name.
+    /// Name of the service account.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 
-/// A service account name in every namespace of the vault's own subscription.
+/// A service account, by name, in every namespace of the vault's subscription.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RegisteredResource {
@@ -72,20 +72,20 @@ pub struct RegisteredResource {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FederatedCredential {
-    /// Issuer, an https URL.
+    /// Issuer of the token (claim `iss`), an https URL.
     #[schemars(length(min = 1, max = 600))]
     pub issuer: String,
-    /// Subject.
+    /// Subject of the token (claim `sub`).
     #[schemars(length(min = 1, max = 600))]
     pub subject: String,
-    /// Audiences; any one of them is enough.
+    /// Audiences (claim `aud`); the token must have at least one of them.
     #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 600)))]
     pub audiences: Vec<String>,
-    /// Keys, inline: a JSON Web Key Set as text.
+    /// Public keys of the issuer: a JSON Web Key Set as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub jwks: Option<String>,
-    /// Keys, by URL.
+    /// URL of the issuer's JSON Web Key Set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 600))]
     pub jwks_uri: Option<String>,

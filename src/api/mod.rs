@@ -1,7 +1,8 @@
-//! The custom resources: wire types and their schema, nothing else. No rule of the firewall is decided here.
+//! The custom resources: wire types and their schema. This module contains no rule of the firewall.
 
 mod admission;
 mod borrowed;
+mod group;
 mod labels;
 mod management;
 mod proxy;
@@ -11,6 +12,7 @@ mod virtual_network;
 
 pub use admission::*;
 pub use borrowed::MESSAGE_LENGTH;
+pub use group::{GROUP, VERSION};
 pub use labels::*;
 pub use management::*;
 pub use proxy::*;
@@ -20,12 +22,7 @@ pub use virtual_network::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// API group of every kind.
-pub const GROUP: &str = "vaultwall.dev";
-/// The one API version; changes to it are additive.
-pub const VERSION: &str = "v1alpha1";
-
-/// The definition of every kind, in the order of their names.
+/// Returns the definitions of all kinds, sorted by name.
 pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     vec![VaultNetworkPolicy::crd(), VirtualNetwork::crd()]
 }

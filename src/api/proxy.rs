@@ -1,4 +1,4 @@
-//! The proxies in front of a vault, as a policy describes them.
+//! Settings of the proxies in front of a vault, `spec.proxy`.
 #![expect(
     unreachable_pub,
     reason = "the derived schema repeats a struct's visibility inside a function"
@@ -13,23 +13,23 @@ use std::collections::BTreeMap;
 use super::{borrowed, rules};
 use crate::limits::MAX_PROXY_REPLICAS;
 
-/// The proxies that enforce the policy. Standalone, there is one, and this says nothing.
+/// Settings of the proxies that enforce the policy. Standalone mode has one proxy and ignores them.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxy {
-    /// Number of proxies; left out: 2.
+    /// Number of proxies; default 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_PROXY_REPLICAS))]
     pub replicas: Option<i32>,
-    /// Compute resources of one proxy: `cpu`, `memory`, `ephemeral-storage`. Left out: requests of `100m` CPU and `128Mi`
-    /// memory and a limit of `512Mi` memory; when given, it replaces all of that.
+    /// Compute resources of one proxy: `cpu`, `memory`, `ephemeral-storage`. Default: requests of `100m` CPU and
+    /// `128Mi` memory, and a limit of `512Mi` memory. A given value replaces all of the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = borrowed::first_paragraphs)]
     pub resources: Option<ResourceRequirements>,
-    /// TLS towards clients; left out: the endpoints speak plain HTTP, and the status warns of it.
+    /// TLS with clients. Without it, the endpoints use plain HTTP and the status has a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ProxyTls>,
-    /// TLS towards the vault; left out: the proxies speak plain HTTP to it, and the status warns of it.
+    /// TLS to the vault. Without it, the proxies use plain HTTP to the vault and the status has a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTls>,
     /// The Service in front of the proxies.
@@ -37,24 +37,24 @@ pub struct Proxy {
     pub service: Option<ProxyService>,
 }
 
-/// TLS towards clients.
+/// TLS with clients.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyTls {
-    /// Secret of type `kubernetes.io/tls`, in the policy's namespace. The proxies read it, the operator does not; they take a
-    /// renewed certificate without a restart.
+    /// Secret of type `kubernetes.io/tls`, in the policy's namespace. Only the proxies read it, not the operator. They
+    /// load a renewed certificate without a restart.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
 }
 
-/// TLS towards the vault.
+/// TLS to the vault.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamTls {
-    /// Secret, in the policy's namespace, whose `ca.crt` signs the vault's certificate.
+    /// Secret, in the policy's namespace, whose `ca.crt` contains the certificate authority of the vault's certificate.
     #[schemars(length(min = 1, max = 253))]
     pub ca_secret_name: String,
-    /// DNS name that the vault's certificate must carry; left out: `<service>.<namespace>.svc` of the vault.
+    /// DNS name that the vault's certificate must have; default `<service>.<namespace>.svc` of the vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
@@ -62,16 +62,17 @@ pub struct UpstreamTls {
 
 /// The Service in front of the proxies.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[x_kube(validation = rules::external_traffic_needs_a_way_in())]
+#[x_kube(validation = rules::external_traffic_needs_an_external_type())]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyService {
-    /// Type of the Service; left out: `ClusterIP`, reached from inside the cluster alone.
+    /// Type of the Service; default `ClusterIP`, reachable only inside the cluster.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub service_type: Option<ServiceType>,
-    /// Only with `NodePort` and `LoadBalancer`; left out: `Cluster`. IP rules need `Local`, or a load balancer in `spec.clientAddress`.
+    /// Routing of traffic from outside the cluster, only for `NodePort` and `LoadBalancer`; default `Cluster`. IP rules
+    /// need `Local`, or a load balancer in `spec.clientAddress`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<ExternalTrafficPolicy>,
-    /// Annotations of the Service, for what makes load balancers; none of `vaultwall.dev`.
+    /// Annotations of the Service, for load-balancer controllers. Annotations of `vaultwall.dev` are not allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = borrowed::annotations)]
     pub annotations: BTreeMap<String, String>,
@@ -83,14 +84,14 @@ pub enum ServiceType {
     /// An address inside the cluster.
     #[default]
     ClusterIP,
-    /// A port on every node, too.
+    /// Also a port on every node.
     NodePort,
-    /// A load balancer outside the cluster, too.
+    /// Also a load balancer outside the cluster.
     LoadBalancer,
 }
 
 impl ServiceType {
-    /// As Kubernetes writes it.
+    /// Text of the type in Kubernetes objects.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClusterIP => "ClusterIP",
@@ -100,18 +101,18 @@ impl ServiceType {
     }
 }
 
-/// Which proxies traffic from outside goes to.
+/// Proxies that receive traffic from outside the cluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExternalTrafficPolicy {
-    /// Any; the client's address is replaced by a node's.
+    /// All proxies; a node's address replaces the client's.
     #[default]
     Cluster,
-    /// Those on the node that it came to; the client keeps its address.
+    /// Proxies on the node that received the traffic; the client's address is preserved.
     Local,
 }
 
 impl ExternalTrafficPolicy {
-    /// As Kubernetes writes it.
+    /// Text of the policy in Kubernetes objects.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cluster => "Cluster",

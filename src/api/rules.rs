@@ -1,10 +1,10 @@
-//! The CRDs' own rules in CEL (`x-kubernetes-validations`), so that the API server refuses a bad object before anybody
-//! stores it. They say what `policy::validate` says about one value or one object; what compares list entries or needs
-//! other objects is validation's and the operator's alone. The ranges come from [`crate::address`], which is their one
-//! truth.
+//! Rules of the CRDs in CEL (`x-kubernetes-validations`), so that the API server does not store an invalid object. They
+//! are equal to the rules of `policy::validate` for one value or one object. Rules that compare entries of a list, or
+//! need other objects, are only in validation and in the operator. The ranges come from [`crate::address`].
 //!
-//! Budgets of the API server: every list and string that a rule reads has a bound in the schema, and expressions are
-//! plain terms instead of loops. Every rule sees every value, also one that another rule refuses, so each guards itself.
+//! The API server limits the cost of rules: every list and string that a rule reads has a bound in the schema, and the
+//! expressions have no loops. Every rule is evaluated for every value, even for one that another rule refuses, so no
+//! rule may rely on another one.
 
 use ipnet::Ipv4Net;
 use kube::core::{Message, Rule};
@@ -19,10 +19,10 @@ pub(super) const RULES: &str = "x-kubernetes-validations";
 const DNS_LABEL: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 /// DNS labels with dots between them.
 const DNS_SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
-/// What can stand for a rule in answers and logs.
+/// Name of a rule in answers and logs.
 const RULE_NAME: &str = "^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$";
 
-/// Exactly one of two optional fields is given.
+/// Requires exactly one of two optional fields.
 pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
     let say = |given: &str| {
         quote(&format!(
@@ -38,14 +38,14 @@ pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
     ))
 }
 
-/// A selector that nobody wrote must not select everything.
+/// Requires a selector: an empty field must not select everything.
 pub(super) fn selects_something() -> Rule {
     Rule::new("has(self.namespaceSelector) || has(self.podSelector)").message(
         "selects nothing; give namespaceSelector, podSelector or both ({} selects everything)",
     )
 }
 
-/// A cluster-scoped object has no namespace of its own.
+/// Requires a namespace selector in a cluster-scoped object, which has no namespace of its own.
 pub(super) fn namespace_selector_is_given() -> Rule {
     Rule::new("!has(self.pods) || has(self.pods.namespaceSelector)")
         .message(
@@ -54,56 +54,60 @@ pub(super) fn namespace_selector_is_given() -> Rule {
         .field_path(".pods")
 }
 
-/// A service tag's cloud says nothing about a value.
+/// Refuses `cloud` without a service tag.
 pub(super) fn cloud_needs_service_tag() -> Rule {
     Rule::new("!has(self.cloud) || has(self.serviceTag)")
         .message("cloud belongs to a service tag; remove it, or give serviceTag")
         .field_path(".cloud")
 }
 
-/// Client addresses are believed from listed proxies only (R29).
+/// Refuses trusted proxies if the source is `Direct`, which does not use them.
 pub(super) fn direct_lists_no_proxies() -> Rule {
-    Rule::new("self.source != 'Direct' || !has(self.trustedProxies) || size(self.trustedProxies) == 0")
-        .message("nobody is believed when the source is Direct; set source: XForwardedFor, or remove the list")
-        .field_path(".trustedProxies")
+    Rule::new(
+        "self.source != 'Direct' || !has(self.trustedProxies) || size(self.trustedProxies) == 0",
+    )
+    .message("is not used when the source is Direct; set source: XForwardedFor, or remove the list")
+    .field_path(".trustedProxies")
 }
 
-/// See [`direct_lists_no_proxies`].
+/// Requires trusted proxies for any other source.
 pub(super) fn others_list_proxies() -> Rule {
     Rule::new(
         "self.source == 'Direct' || (has(self.trustedProxies) && size(self.trustedProxies) > 0)",
     )
-    .message("this source is believed from listed proxies only; list the proxies' addresses")
+    .message("is empty, but this source is trusted only from listed proxies; list the proxies' addresses")
     .field_path(".trustedProxies")
 }
 
-/// Where nothing comes from outside there is nothing to say about it.
-pub(super) fn external_traffic_needs_a_way_in() -> Rule {
+/// Refuses `externalTrafficPolicy` for a `ClusterIP`.
+pub(super) fn external_traffic_needs_an_external_type() -> Rule {
     Rule::new("!has(self.externalTrafficPolicy) || (has(self.type) && self.type != 'ClusterIP')")
         .message("nothing comes from outside to a ClusterIP; set type to NodePort or LoadBalancer, or remove it")
         .field_path(".externalTrafficPolicy")
 }
 
-/// A DNS label.
+/// Requires a DNS label.
 pub(super) fn dns_label() -> Rule {
-    Rule::new(format!("self.matches('{DNS_LABEL}')"))
-        .message("is not a DNS label; write lower-case letters, digits and -, beginning and ending with a letter or digit")
+    Rule::new(format!("self.matches('{DNS_LABEL}')")).message(
+        "is not a DNS label; write lower-case letters, digits and -, beginning and ending with a letter or digit",
+    )
 }
 
-/// A DNS subdomain.
+/// Requires a DNS subdomain.
 pub(super) fn dns_subdomain() -> Rule {
-    Rule::new(format!("self.matches('{DNS_SUBDOMAIN}')"))
-        .message("is not a DNS name; write lower-case letters, digits, - and ., beginning and ending with a letter or digit")
+    Rule::new(format!("self.matches('{DNS_SUBDOMAIN}')")).message(
+        "is not a DNS name; write lower-case letters, digits, - and ., beginning and ending with a letter or digit",
+    )
 }
 
-/// A rule's name.
+/// Requires a name that answers and logs can show.
 pub(super) fn rule_name() -> Rule {
     Rule::new(format!("self.matches('{RULE_NAME}')")).message(
         "cannot name a rule; write letters, digits, -, _ and ., beginning and ending with a letter or digit",
     )
 }
 
-/// Schema of an IP rule's value: one public address, or a public range of /30 or shorter (R4, R6, R7, R8).
+/// Schema of an IP rule's value: one public address, or a public range with a prefix length of at most 30.
 pub(super) fn ip_rule_value(schema: &mut Schema) {
     let mut rules = notation("list the ranges that you mean, or set defaultAction: Allow");
     rules.push(
@@ -119,7 +123,7 @@ pub(super) fn ip_rule_value(schema: &mut Schema) {
     set_rules(schema.ensure_object(), &rules);
 }
 
-/// Schema of a list of a subnet's prefixes: private, shared or loopback.
+/// Schema of the list of a subnet's prefixes: private, shared or loopback.
 pub(super) fn subnet_prefixes(schema: &mut Schema) {
     let contained = |function: &str| {
         let terms = SUBNET_RANGES.map(|range| format!("cidr('{range}').{function}(self)"));
@@ -141,7 +145,7 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
     set_item_rules(schema, &rules);
 }
 
-/// Schema of the list of trusted proxies: addresses that a peer can have, never all of them.
+/// Schema of the list of trusted proxies: addresses that a peer can have, but not all addresses.
 pub(super) fn trusted_proxies(schema: &mut Schema) {
     let mut rules =
         notation("anybody could send a client address then, so list the proxies' own addresses");
@@ -153,10 +157,10 @@ pub(super) fn trusted_proxies(schema: &mut Schema) {
     set_item_rules(schema, &rules);
 }
 
-/// What holds for every address or range (R8): IPv4, one notation, no bits beyond the prefix, not every address.
+/// Rules for every address or range: IPv4, decimal notation, no host bits, not every address.
 ///
-/// `isIP` and `isCIDR` refuse whatever is not four decimal numbers; leading zeros are refused by a rule of our own,
-/// because readers of addresses differ about them, and a difference must never open anything.
+/// `isIP` and `isCIDR` accept only four decimal numbers. Leading zeros need a rule of our own, because parsers
+/// interpret them differently, and such a difference must not allow anything.
 fn notation(instead_of_all: &str) -> Vec<Rule> {
     vec![
         Rule::new("!self.contains(':')")
@@ -171,7 +175,7 @@ fn notation(instead_of_all: &str) -> Vec<Rule> {
     ]
 }
 
-/// Why a value is not in the one notation; the first that fits.
+/// CEL expression of the message for a value in another notation. The first cause that applies is reported.
 fn malformed() -> String {
     let causes = [
         ("self == ''", "is empty"),
@@ -210,7 +214,7 @@ fn malformed() -> String {
     )
 }
 
-/// Whether the value shares an address with `range`; prefixes do exactly when one holds the other.
+/// CEL expression: whether the value and `range` have a common address. Prefixes do exactly if one contains the other.
 fn touches(range: Ipv4Net) -> String {
     format!(
         "isIP(self) ? cidr('{range}').containsIP(self) : isCIDR(self) && !self.endsWith('/0') && \
@@ -218,24 +222,24 @@ fn touches(range: Ipv4Net) -> String {
     )
 }
 
-/// The API server shows a value's type and not the value, so a message about it begins with it.
+/// Message that begins with the value, because the API server reports only the type of a value.
 fn about_value(text: &str) -> Message {
     Message::Expression(format!("'\"' + self + {}", quote(&format!("\" {text}"))))
 }
 
-/// `text` as a CEL string.
+/// Quotes `text` as a CEL string.
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 fn set_item_rules(schema: &mut Schema, rules: &[Rule]) {
-    // In an optional list, too, the items' schema is a direct child.
+    // The schema of the items is a direct child, also in an optional list.
     if let Some(Value::Object(items)) = schema.get_mut("items") {
         set_rules(items, rules);
     }
 }
 
-/// Puts rules into a schema.
+/// Sets the rules of a schema.
 pub(super) fn set_rules(schema: &mut Map<String, Value>, rules: &[Rule]) {
     schema.insert(RULES.to_owned(), json!(rules));
 }

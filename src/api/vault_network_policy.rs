@@ -1,4 +1,4 @@
-//! `VaultNetworkPolicy`: who may reach a vault, owned by the vault's owner.
+//! `VaultNetworkPolicy`: the callers that may use a vault. Its owner is the vault's owner.
 #![expect(
     unreachable_pub,
     reason = "the derived schema repeats a struct's visibility inside a function"
@@ -13,9 +13,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Management, PodSelector, Proxy, borrowed, rules};
+use super::management::Management;
+use super::proxy::Proxy;
+use super::virtual_network::PodSelector;
+use super::{borrowed, rules};
 
-/// Who may reach a vault's data plane. Several policies on one Service add up.
+/// Callers that may use a vault's data endpoint. The rules of all policies of one Service apply together.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "vaultwall.dev",
@@ -30,25 +33,25 @@ use super::{Management, PodSelector, Proxy, borrowed, rules};
         name = "Vault",
         type_ = "string",
         json_path = ".spec.targetRef.name",
-        description = "Service of the vault that is protected"
+        description = "Service of the protected vault"
     ),
     printcolumn(
         name = "Default",
         type_ = "string",
         json_path = ".spec.defaultAction",
-        description = "What happens to a request that nothing allows"
+        description = "Action for a request that no rule allows"
     ),
     printcolumn(
         name = "Proxies",
         type_ = "string",
         json_path = ".status.proxies",
-        description = "Proxies that have everything in force, of those that are connected"
+        description = "Proxies that enforce the current rules, of those that are connected"
     ),
     printcolumn(
         name = "Endpoint",
         type_ = "string",
         json_path = ".status.endpoint",
-        description = "Where clients reach the vault"
+        description = "Address of the vault for clients"
     ),
     printcolumn(
         name = "Accepted",
@@ -66,14 +69,14 @@ use super::{Management, PodSelector, Proxy, borrowed, rules};
         name = "Resolved",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"ResolvedRefs\")].status",
-        description = "Whether everything that the policy refers to is there",
+        description = "Whether every object that the policy refers to exists",
         priority = 1
     ),
     printcolumn(
         name = "Conflicted",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Conflicted\")].status",
-        description = "Whether another policy decides some of its settings",
+        description = "Whether settings of another policy replace some of its settings",
         priority = 1
     ),
     printcolumn(
@@ -94,28 +97,28 @@ use super::{Management, PodSelector, Proxy, borrowed, rules};
         name = "Addresses",
         type_ = "integer",
         json_path = ".status.addresses",
-        description = "Addresses and ranges that the vault's firewall lets in",
+        description = "Addresses and ranges that the vault's firewall allows",
         priority = 1
     ),
     printcolumn(
         name = "Management",
         type_ = "string",
         json_path = ".status.managementEndpoint",
-        description = "Where operators reach the vault's management",
+        description = "Address of the vault's management endpoint",
         priority = 1
     ),
     printcolumn(
         name = "Mode",
         type_ = "string",
         json_path = ".spec.mode",
-        description = "Whether denials block or are only recorded",
+        description = "Whether denials are enforced or only recorded",
         priority = 1
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Programmed\")].reason",
-        description = "Why it is or is not programmed",
+        description = "Reason of the condition Programmed",
         priority = 1
     ),
     printcolumn(
@@ -123,48 +126,48 @@ use super::{Management, PodSelector, Proxy, borrowed, rules};
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     ),
-    doc = "Who may reach a vault's data plane; the network firewall in front of a vault's Service."
+    doc = "Network firewall in front of a vault's Service: the callers that may use the vault."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VaultNetworkPolicySpec {
     /// The vault: a Service in the policy's namespace.
     pub target_ref: TargetRef,
-    /// What the vault serves and where; needed to read a request's path.
+    /// Engines and namespaces of the vault, which give the paths of requests their meaning.
     #[serde(default)]
     pub vault: VaultDescription,
-    /// `Enforced` blocks; `Audit` only records what would have been blocked.
+    /// `Enforced` denies requests; `Audit` only records the requests that would be denied.
     #[serde(default)]
     pub mode: Mode,
-    /// What happens to a request that no rule allows, after every rule and the bypass.
+    /// Action for a request that no rule and no bypass allows.
     #[serde(default)]
     pub default_action: DefaultAction,
-    /// Whether trusted services pass the network rules for their supported scenarios.
+    /// Whether trusted services are allowed, in their supported scenarios, without a network rule.
     #[serde(default)]
     pub bypass: Bypass,
-    /// Narrows the bypass. `names` left out means every trusted service.
+    /// Restricts the bypass. Without `names`, it applies to every trusted service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_services: Option<TrustedServices>,
-    /// Subnets that are let in, each with its owner's consent (the service endpoint).
+    /// Allowed subnets. The owner of each must consent by enabling the service endpoint.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub virtual_network_rules: Vec<VirtualNetworkRule>,
-    /// Public IPv4 addresses and ranges that are let in.
+    /// Allowed public IPv4 addresses and ranges.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub ip_rules: Vec<IpRule>,
-    /// How a denied caller is turned away.
+    /// How a denied caller is refused.
     #[serde(default)]
     pub denial: Denial,
-    /// Where the client's address is read from, for IP rules.
+    /// Source of the client's address, to which IP rules apply.
     #[serde(default)]
     pub client_address: ClientAddress,
-    /// Who reaches the management endpoint.
+    /// Access to the management endpoint.
     #[serde(default)]
     pub management: Management,
-    /// The proxies that enforce the policy, in a cluster.
+    /// Settings of the proxies that enforce the policy in a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// What the access log records.
+    /// Content of the access log.
     #[serde(default)]
     pub access_log: AccessLog,
 }
@@ -173,14 +176,14 @@ pub struct VaultNetworkPolicySpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetRef {
-    /// Kind of the target.
+    /// Kind of the target; always `Service`.
     #[serde(default)]
     pub kind: TargetKind,
     /// Name of the Service, in the policy's namespace.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
-    /// The Service's port of the vault's API.
+    /// Port of the Service for the vault's API, for example 8200.
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
 }
@@ -193,22 +196,22 @@ pub enum TargetKind {
     Service,
 }
 
-/// What the vault serves and where.
+/// Engines and namespaces of the vault.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultDescription {
-    /// The API's dialect.
+    /// Dialect of the vault's API.
     #[serde(default)]
     pub api: VaultApi,
-    /// Secret engines and where they are mounted. A path that belongs to none is data of an unknown operation.
+    /// Secret engines with their mount paths. A request to any other path is data access with an unknown operation.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub engines: Vec<Engine>,
-    /// Vault namespaces that exist; others named by a request are unknown.
+    /// Vault namespaces that exist. A request to any other namespace is data access with an unknown operation.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
     pub namespaces: Vec<String>,
-    /// Where the vault is; decides where its backups may be restored.
+    /// Location of the vault; it determines where backups of the vault may be restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
 }
@@ -230,16 +233,16 @@ pub struct Engine {
     /// Mount path, without `/v1/` and without slashes at either end, for example `secret` or `team/kv`.
     #[schemars(length(min = 1, max = 253))]
     pub path: String,
-    /// Type of the engine.
+    /// Type of the engine; it determines the operations that are recognised.
     #[serde(rename = "type")]
     pub engine_type: EngineType,
-    /// Vault namespace of the mount: none is the root, `*` is every listed one.
+    /// Vault namespace of the mount; `*` means every listed namespace. Default: the root namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub namespace: Option<String>,
 }
 
-/// Types of secret engine whose paths are understood.
+/// Types of secret engines.
 #[derive(
     JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
 )]
@@ -248,19 +251,19 @@ pub enum EngineType {
     KvV1,
     /// Key-value, version 2.
     KvV2,
-    /// The per-token cubbyhole.
+    /// Storage that is private to each token.
     Cubbyhole,
     /// Encryption as a service.
     Transit,
     /// Certificates.
     Pki,
-    /// Database credentials; all operations are unknown.
+    /// Database credentials; every operation is unknown.
     Database,
-    /// Any other engine; all operations are unknown.
+    /// Any other engine; every operation is unknown.
     Other,
 }
 
-/// Where a vault is.
+/// Location of a vault.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Location {
@@ -269,62 +272,72 @@ pub struct Location {
     pub region: String,
 }
 
-/// Whether denials are carried out.
+/// Whether denials are enforced.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Denials block.
+    /// Requests without a reason to allow them are denied.
     #[default]
     Enforced,
     /// Denials are only recorded.
     Audit,
 }
 
-/// What happens to a request that nothing allows.
+/// Action for a request that no rule allows.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefaultAction {
-    /// It is denied.
+    /// The request is denied.
     #[default]
     Deny,
-    /// It is allowed.
+    /// The request is allowed.
     Allow,
 }
 
-/// Whether trusted services pass.
+impl DefaultAction {
+    /// Text of the action in policies and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "Deny",
+            Self::Allow => "Allow",
+        }
+    }
+}
+
+/// Whether trusted services are allowed without a network rule.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bypass {
-    /// Nobody passes the network rules.
+    /// Every caller needs a network rule.
     #[default]
     None,
-    /// Trusted services pass, for their scenarios.
+    /// Trusted services are allowed, in their supported scenarios.
     TrustedServices,
 }
 
-/// Narrows the bypass.
+/// Restriction of the bypass.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustedServices {
-    /// Names of `TrustedService` objects; left out means all of them.
+    /// Names of `TrustedService` objects. Default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 253)))]
     pub names: Option<Vec<String>>,
-    /// How a caller proves to be the service.
+    /// Proof that the caller is the service.
     #[serde(default)]
     pub proof: Proof,
 }
 
-/// How a caller proves to be a trusted service.
+/// Proof that a caller is a trusted service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Proof {
-    /// The pod behind the direct address runs under the mapped service account.
+    /// The pod with the peer's address runs under the service account of the trusted service.
     #[default]
     Pod,
-    /// A signed token.
+    /// The request has a signed token.
     Token,
-    /// Both.
+    /// Both the pod and the token.
     PodAndToken,
 }
 
-/// Lets a subnet in: exactly one of `subnet` and `pods`.
+/// A rule that allows a subnet or pods; exactly one of `subnet` and `pods` is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(validation = rules::exactly_one("subnet", "pods"))]
 #[serde(rename_all = "camelCase")]
@@ -332,10 +345,10 @@ pub struct VirtualNetworkRule {
     /// A subnet of a `VirtualNetwork`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet: Option<SubnetRef>,
-    /// Pods, inline. Their namespace must carry the label `vaultwall.dev/service-endpoint: enabled`.
+    /// Pods by label. Their namespace must have the label `vaultwall.dev/service-endpoint: enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodSelector>,
-    /// Lets the subnet in even though its owner did not opt in.
+    /// Whether the rule applies without the consent of the subnet's owner.
     #[serde(default)]
     pub ignore_missing_service_endpoint: bool,
 }
@@ -354,7 +367,7 @@ pub struct SubnetRef {
     pub name: String,
 }
 
-/// Lets public IPv4 addresses in: exactly one of `value` and `serviceTag`.
+/// A rule that allows public IPv4 addresses; exactly one of `value` and `serviceTag` is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = rules::exactly_one("value", "serviceTag"),
@@ -362,7 +375,7 @@ pub struct SubnetRef {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IpRule {
-    /// Name of the rule in answers and logs; unique among the policy's IP rules. Left out: the value.
+    /// Name of the rule in answers and logs, unique among the policy's IP rules. Default: the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::rule_name())]
@@ -375,27 +388,27 @@ pub struct IpRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_tag: Option<String>,
-    /// Cloud of the service tag; left out: Public.
+    /// Cloud of the service tag; default `Public`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub cloud: Option<String>,
-    /// The rule ends at this moment (RFC 3339).
+    /// Time (RFC 3339) after which the rule does not apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), extend("format" = "date-time"))]
     pub expires_at: Option<String>,
 }
 
-/// How a denied caller is turned away.
+/// How a denied caller is refused.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Denial {
-    /// A 403 that says why, logged.
+    /// The proxy answers 403 with the reason, and logs the request.
     #[default]
     Reject,
-    /// The packets are dropped by a `NetworkPolicy`; nothing reaches the proxy.
+    /// A `NetworkPolicy` drops the packets before they reach the proxy.
     Drop,
 }
 
-/// Where the client's address is read from.
+/// Source of the client's address.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = rules::direct_lists_no_proxies(),
@@ -403,10 +416,10 @@ pub enum Denial {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientAddress {
-    /// The source of the address.
+    /// Part of a connection or request that has the client's address.
     #[serde(default)]
     pub source: ClientAddressSource,
-    /// Proxies that are believed, IPv4 addresses or ranges. Required unless the source is `Direct`.
+    /// IPv4 addresses or ranges of trusted proxies. Required unless the source is `Direct`.
     #[serde(default)]
     #[schemars(length(max = 200), inner(length(max = 43)), transform = rules::trusted_proxies)]
     pub trusted_proxies: Vec<String>,
@@ -420,15 +433,15 @@ pub enum ClientAddressSource {
     Direct,
     /// The PROXY protocol header of a trusted proxy.
     ProxyProtocol,
-    /// The `X-Forwarded-For` header, believed from trusted proxies only.
+    /// The `X-Forwarded-For` header, only from trusted proxies.
     XForwardedFor,
 }
 
-/// What the access log records.
+/// Content of the access log.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessLog {
-    /// Which requests are recorded. Denials always are.
+    /// Which requests are recorded. Denied requests always are.
     #[serde(default)]
     pub level: AccessLogLevel,
 }
@@ -443,55 +456,55 @@ pub enum AccessLogLevel {
     Denied,
 }
 
-/// What the operator saw; written by the operator alone.
+/// Observed state. Only the operator writes it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultNetworkPolicyStatus {
-    /// The generation that the conditions speak of.
+    /// Generation of the policy that the conditions describe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Conflicted`.
+    /// Conditions `Accepted`, `ResolvedRefs`, `Programmed` and `Conflicted`.
     #[serde(default)]
     #[schemars(length(max = 16), transform = borrowed::conditions)]
     pub conditions: Vec<Condition>,
-    /// Where clients reach the vault now, `HOST:PORT`: what `VAULT_ADDR` has to say.
+    /// Current address of the vault for clients, `HOST:PORT`, for `VAULT_ADDR`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub endpoint: Option<String>,
-    /// Where operators reach the vault's management, `HOST:PORT`.
+    /// Address of the vault's management endpoint, `HOST:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub management_endpoint: Option<String>,
-    /// Proxies of the vault that have everything in force, of those that are connected: `2/2`.
+    /// Number of the vault's proxies that enforce the current rules, of those that are connected: `2/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub proxies: Option<String>,
-    /// How many virtual-network rules the policy has.
+    /// Number of the policy's virtual-network rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_network_rules: Option<i64>,
-    /// How many IP rules the policy has.
+    /// Number of the policy's IP rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_rules: Option<i64>,
-    /// How many addresses and ranges the vault's firewall lets in, by the rules of all its policies.
+    /// Number of addresses and ranges that the vault's firewall allows, by the rules of all its policies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<i64>,
-    /// What the owner should know though nothing is refused for it.
+    /// Problems for which the policy is not refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub warnings: Vec<PolicyWarning>,
 }
 
-/// What a policy's owner should know though nothing is refused for it.
+/// A problem for which the policy is not refused.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyWarning {
-    /// Why, in one word.
+    /// Class of the problem, in `CamelCase`.
     #[schemars(length(min = 1, max = 63))]
     pub reason: String,
-    /// Field path in the policy.
+    /// Path of the field, such as `spec.defaultAction`.
     #[schemars(length(max = 253))]
     pub field: String,
-    /// What is so, and what to do.
+    /// Cause and correction, for people.
     #[schemars(length(max = 1024))]
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! `VirtualNetwork`: named subnets, owned by the network's admin.
+//! `VirtualNetwork`: named subnets. Its owner is the network's admin.
 #![expect(
     unreachable_pub,
     reason = "the derived schema repeats a struct's visibility inside a function"
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{borrowed, rules};
 
-/// Named subnets that vault owners may let in: groups of pods, or private address ranges outside the cluster.
+/// Named subnets that vault owners can allow: groups of pods, or private address ranges outside the cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "vaultwall.dev",
@@ -20,17 +20,17 @@ use super::{borrowed, rules};
     plural = "virtualnetworks",
     shortname = "vnet",
     category = "vaultwall",
-    doc = "Named subnets that vault owners may let in; each subnet opts in to the vault's service endpoint."
+    doc = "Named subnets that vault owners can allow. Each subnet opts in to the vault's service endpoint."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualNetworkSpec {
-    /// The subnets of this network. Names are unique.
+    /// Subnets of this network, with unique names.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub subnets: Vec<Subnet>,
 }
 
-/// One subnet: exactly one of `pods` and `addressPrefixes`.
+/// A subnet; exactly one of `pods` and `addressPrefixes` is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = rules::exactly_one("pods", "addressPrefixes"),
@@ -42,14 +42,14 @@ pub struct Subnet {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
-    /// Service endpoints that the subnet's owner enabled. Without `Vault` no vault lets this subnet in.
+    /// Service endpoints that the subnet's owner enabled. Without `Vault`, rules for this subnet do not apply.
     #[serde(default)]
     #[schemars(length(max = 1))]
     pub service_endpoints: Vec<ServiceEndpoint>,
-    /// The subnet is a group of pods. `namespaceSelector` is required here.
+    /// Pods that belong to the subnet. `namespaceSelector` is required here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodSelector>,
-    /// The subnet is private (RFC 1918), shared (100.64.0.0/10) or loopback IPv4 ranges.
+    /// IPv4 ranges of the subnet: private (RFC 1918), shared (100.64.0.0/10) or loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), inner(length(max = 43)), transform = rules::subnet_prefixes)]
     pub address_prefixes: Option<Vec<String>>,
@@ -58,17 +58,17 @@ pub struct Subnet {
 /// A service endpoint that a subnet can enable.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceEndpoint {
-    /// The vault's endpoint.
+    /// Service endpoint of vaults.
     Vault,
 }
 
-/// Pods by label, read as a `NetworkPolicyPeer`: `{}` selects everything, a missing `podSelector` beside a
-/// `namespaceSelector` selects all pods of those namespaces. At least one of the two is given.
+/// Pods by label, with the meaning of a `NetworkPolicyPeer`: `{}` selects everything; with a `namespaceSelector`, a
+/// missing `podSelector` selects all pods of those namespaces. At least one of the two is required.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(validation = rules::selects_something())]
 #[serde(rename_all = "camelCase")]
 pub struct PodSelector {
-    /// Namespaces, by their labels. Left out in an inline rule, it means the policy's own namespace.
+    /// Namespaces, by their labels. Default in an inline rule: the policy's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = borrowed::label_selector)]
     pub namespace_selector: Option<LabelSelector>,

@@ -1,21 +1,23 @@
-//! Who the client is behind load balancers (R29): the address that IP rules are judged by.
+//! The client's address behind load balancers, to which IP rules apply. See the `clientAddress` section of
+//! `docs/guide.md`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-use super::ClientAddressSource;
+use super::model::ClientAddressSource;
 
-/// More addresses than this in `X-Forwarded-For`, and Envoy 1.40 reads none of them.
-const LONGEST_CHAIN: usize = 20;
+/// Largest number of addresses in `X-Forwarded-For`. If there are more, Envoy 1.40 ignores the header.
+const MAX_ENTRIES: usize = 20;
 
-/// Finds the client's address from the connection's peer and the lines of `X-Forwarded-For`, in order, as Envoy does it.
+/// Finds the client's address from the peer of the connection and the lines of `X-Forwarded-For`, in the way that Envoy
+/// does it.
 ///
-/// Only a listed proxy is believed. From one, the rightmost address that is not a listed proxy's counts; when every
-/// address is a proxy's, the leftmost. Lines are read as one, empty lines are passed over. Where there is no line, where
-/// an entry is not an address (empty, with a port, in brackets, in short notation) before the search has ended, and
-/// where there are more than 20 entries, the peer counts: then nobody knows the client, and no IP rule holds
-/// (see [`is_unknown`]).
+/// Only the header of a listed proxy is trusted. The client is the rightmost address that is not a listed proxy's, or
+/// the leftmost address if all are. The lines form one list; empty lines are skipped. The result is the peer if there
+/// is no line, if the search meets an entry that is not an address (empty, with a port, in brackets, in short
+/// notation), or if there are more than 20 entries. Then the client is unknown and no IP rule applies (see
+/// [`is_unknown`]).
 pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str]) -> IpAddr {
     let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
         return peer;
@@ -28,7 +30,7 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
         .filter(|line| !trim(line).is_empty())
         .flat_map(|line| line.split(','))
         .collect();
-    if entries.len() > LONGEST_CHAIN {
+    if entries.len() > MAX_ENTRIES {
         return peer;
     }
     let mut client = peer;
@@ -44,10 +46,10 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
     client
 }
 
-/// Whether the client's address is a listed proxy's: then the proxy named nobody else, and nobody knows the client.
+/// Whether the client's address is a listed proxy's, so that the real client is unknown.
 ///
-/// Such a client is in no IP rule. Otherwise a caller from anywhere, by a header too long to be read, would pass as the
-/// proxy, whose address may well be in an office's range.
+/// No IP rule applies to such a client. Otherwise any caller could send a header that is too long, be treated as the
+/// proxy, and match a rule for the proxy's address.
 pub fn is_unknown(source: &ClientAddressSource, client: IpAddr) -> bool {
     match source {
         ClientAddressSource::Direct => false,
@@ -66,7 +68,7 @@ pub fn is_listed(proxies: &[Ipv4Net], address: IpAddr) -> bool {
     ipv4(address).is_some_and(|address| proxies.iter().any(|proxy| proxy.contains(&address)))
 }
 
-/// The IPv4 address, if it is one. An IPv6 peer, also an IPv4-mapped one, matches no rule.
+/// Returns an IPv4 address. An IPv6 address, even an IPv4-mapped one, matches no rule.
 pub fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),

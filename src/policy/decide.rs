@@ -1,4 +1,4 @@
-//! The one decision function. Everything that enforces or explains is derived from what is decided here.
+//! The only decision function. Enforcement by Envoy, `explain` and the tests must agree with it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,61 +6,72 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::client_address::{ipv4, is_unknown};
-use super::{AddressRules, DefaultAction, Firewall, ManagementAccess};
+use super::model::{AddressRules, Firewall};
+use crate::api::{DefaultAction, ManagementAccess};
 use crate::vault_api::{Operations, Plane, Request, Table, classify};
 
-/// The listener that a request came in on.
+/// The listener that received a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Listener {
-    /// The data plane: network rules hold.
+    /// The data endpoint, with network rules.
     Data,
-    /// The management endpoint: planes are told apart, network rules hold only where the policy says so.
+    /// The management endpoint. It serves only some planes, and has network rules only with `access: NetworkRules`.
     Management,
 }
 
-/// Who sends a request.
+/// Addresses of a request's sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Peer of the connection; virtual-network rules look at it.
+    /// Peer of the connection; virtual-network rules apply to it.
     pub peer: IpAddr,
-    /// The client (see [`super::client_address`]); IP rules look at it.
+    /// The client (see [`super::client_address`]); IP rules apply to it.
     pub client: IpAddr,
 }
 
-/// Yes or no.
+/// Result of a decision.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The request reaches the vault.
+    /// The request is forwarded to the vault.
     Allow,
-    /// It does not.
+    /// The request is refused.
     Deny,
 }
 
-/// Why.
+impl Verdict {
+    /// Text of the verdict in answers, equal to its serialised form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "Allow",
+            Self::Deny => "Deny",
+        }
+    }
+}
+
+/// Reason of a decision. The verdict follows from it.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Allowed: the peer is in an enabled subnet.
     VirtualNetworkRule,
     /// Allowed: the client's address is in an IP rule.
     IpRule,
-    /// Allowed: nothing else decided and the default action is `Allow`.
+    /// Allowed: no rule matched and the default action is `Allow`.
     DefaultAction,
-    /// Allowed: a probe.
+    /// Allowed: a health probe.
     Infrastructure,
-    /// Allowed: management, on the management endpoint.
+    /// Allowed: a management request on the management endpoint.
     ControlPlane,
-    /// Denied: nothing allows it.
+    /// Denied: no rule allows the caller.
     ForbiddenByFirewall,
-    /// Denied: this plane is not served on this listener.
+    /// Denied: the listener does not serve the plane.
     ForbiddenByPlane,
-    /// Denied: only listed operators reach critical operations.
+    /// Denied: a critical operation.
     ForbiddenCritical,
-    /// Denied: the request has more than one reading.
+    /// Denied: the request is ambiguous.
     BadRequest,
 }
 
 impl Reason {
-    /// Every reason.
+    /// All reasons, those that allow first.
     pub const ALL: [Self; 9] = [
         Self::VirtualNetworkRule,
         Self::IpRule,
@@ -73,7 +84,7 @@ impl Reason {
         Self::BadRequest,
     ];
 
-    /// What it means for the request.
+    /// Returns the verdict that follows from the reason.
     pub fn verdict(self) -> Verdict {
         match self {
             Self::VirtualNetworkRule
@@ -88,7 +99,7 @@ impl Reason {
         }
     }
 
-    /// Its name in answers and logs.
+    /// Text of the reason in answers and logs, equal to its serialised form.
     pub fn name(self) -> &'static str {
         match self {
             Self::VirtualNetworkRule => "VirtualNetworkRule",
@@ -104,51 +115,51 @@ impl Reason {
     }
 }
 
-/// A step of the decision that was looked at.
+/// An evaluated step of a decision.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The step.
+    /// Name of the step: `classify`, `plane`, or a field of the policy such as `ipRules`.
     pub step: &'static str,
-    /// What was found.
+    /// Result of the step, for people.
     pub found: String,
 }
 
-/// The answer.
+/// The decision about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Why; the verdict follows from it.
+    /// Reason, from which the verdict follows.
     pub reason: Reason,
-    /// The rule that allowed it, in full.
+    /// Full name of the rule that allowed the request.
     pub rule: Option<Arc<str>>,
-    /// Its plane; none for a bad request.
+    /// Plane of the request; `None` for a bad request.
     pub plane: Option<Plane>,
-    /// Its operations.
+    /// Operations of the request, by Azure Key Vault's names.
     pub operations: Operations,
-    /// Every step, in order.
+    /// Evaluated steps, in order.
     pub trace: Vec<Step>,
 }
 
 impl Decision {
-    /// Yes or no.
+    /// Returns the verdict.
     pub fn verdict(&self) -> Verdict {
         self.reason.verdict()
     }
 }
 
-/// What network rules say about a plane on a listener, before any address is looked at.
+/// Rule for a plane on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaneRule {
-    /// Decided by the plane alone.
+    /// The plane alone decides; addresses do not matter.
     Always(Reason),
-    /// Virtual-network rules, IP rules, default action.
+    /// Virtual-network rules, then IP rules, then the default action decide.
     NetworkRules,
 }
 
-/// What holds for a plane on a listener. `decide` and the Envoy compiler both ask here.
+/// Returns the rule for a plane on a listener. [`decide`] and the Envoy compiler both use it.
 pub fn plane_rule(listener: Listener, management: ManagementAccess, plane: Plane) -> PlaneRule {
     match (listener, plane) {
         (_, Plane::Infrastructure) => PlaneRule::Always(Reason::Infrastructure),
-        // Operators are not supported yet, so critical operations are open to nobody.
+        // Operators are not supported yet, so critical operations are always denied.
         (_, Plane::Critical) => PlaneRule::Always(Reason::ForbiddenCritical),
         (_, Plane::Internal) | (Listener::Management, Plane::Data) => {
             PlaneRule::Always(Reason::ForbiddenByPlane)
@@ -162,7 +173,7 @@ pub fn plane_rule(listener: Listener, management: ManagementAccess, plane: Plane
     }
 }
 
-/// Decides one request. `table` is the firewall's own.
+/// Decides about one request. `table` must be the table of `firewall`.
 pub fn decide(
     firewall: &Firewall,
     table: &Table,
@@ -209,14 +220,14 @@ pub fn decide(
         let proxy = caller.client;
         trace.note(
             "ipRules",
-            format!("{proxy} is a listed proxy, which named no client that could be in a rule"),
+            format!("{proxy} is a trusted proxy, so the client is unknown and matches no rule"),
         );
     } else if let Some(rule) = trace.look_up("ipRules", "client", caller.client, &firewall.ip_rules)
     {
         return trace.decided(Reason::IpRule, Some(rule), Some(plane), operations);
     }
     trace.note("bypass", "None: no service is trusted".into());
-    trace.note("defaultAction", format!("{:?}", firewall.default_action));
+    trace.note("defaultAction", firewall.default_action.name().into());
     let reason = match firewall.default_action {
         DefaultAction::Allow => Reason::DefaultAction,
         DefaultAction::Deny => Reason::ForbiddenByFirewall,
@@ -225,7 +236,7 @@ pub fn decide(
 }
 
 impl Listener {
-    /// Its name in configuration, answers and logs.
+    /// Name of the listener in Envoy's configuration, answers and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -234,6 +245,7 @@ impl Listener {
     }
 }
 
+/// Collects the steps of a decision.
 struct Trace(Vec<Step>);
 
 impl Trace {
@@ -244,7 +256,7 @@ impl Trace {
     fn look_up(
         &mut self,
         step: &'static str,
-        who: &str,
+        role: &str,
         address: IpAddr,
         rules: &AddressRules,
     ) -> Option<Arc<str>> {
@@ -252,10 +264,10 @@ impl Trace {
         self.note(
             step,
             match (&found, address) {
-                (Some((prefix, rule)), _) => format!("{who} {address} is in {prefix} of {rule}"),
-                (None, IpAddr::V6(_)) => format!("{who} {address} is IPv6, which matches no rule"),
+                (Some((prefix, rule)), _) => format!("{role} {address} is in {prefix} of {rule}"),
+                (None, IpAddr::V6(_)) => format!("{role} {address} is IPv6, which matches no rule"),
                 (None, IpAddr::V4(_)) => {
-                    format!("{who} {address} is in none of {} prefixes", rules.len())
+                    format!("{role} {address} is in none of {} prefixes", rules.len())
                 }
             },
         );

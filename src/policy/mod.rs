@@ -1,6 +1,6 @@
-//! What a policy means: from wire types to the resolved [`Firewall`], and from a request to a decision.
+//! Meaning of policies: wire types → validated objects → the resolved [`Firewall`], and a request → a decision.
 //!
-//! Pure: no I/O, no clock of its own, no kube client, no runtime. A test enforces it.
+//! Pure: no I/O, no clock, no kube client, no async runtime. A test enforces it.
 
 pub mod client_address;
 mod decide;
@@ -16,18 +16,31 @@ mod validate;
 mod validated;
 mod violation;
 
-pub use decide::*;
-pub use model::*;
-pub use nearest::*;
-pub use pod_group::*;
-pub use proxy_settings::*;
+pub use crate::api::{
+    AccessLogLevel, DefaultAction, Denial, EngineType, ExternalTrafficPolicy, ManagementAccess,
+    ServiceType, VaultApi,
+};
+pub use crate::vault_api::{Engine, EngineNamespace};
+pub use decide::{
+    Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
+};
+pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, VaultId};
+pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
+pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership};
+pub use proxy_settings::{ProxyResources, ProxyService, ProxySettings, UpstreamTls};
 pub use quantity::Quantity;
-pub use remedy::*;
+pub use remedy::{Denied, remedy};
 #[cfg(test)]
 pub(crate) use resolve::fixtures;
-pub use resolve::*;
+pub use resolve::{
+    Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, VirtualNetworks,
+    referenced_groups, resolve,
+};
 pub use selector::Selector;
 pub use validate::{validate_policy, validate_virtual_network};
-pub use validated::*;
+pub use validated::{
+    AddressRule, NetworkRule, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy,
+    ValidatedSubnet, ValidatedVirtualNetwork,
+};
 pub use violation::{Violation, ViolationReason};
 pub(crate) use violation::{field_of, quoted};

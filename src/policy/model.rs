@@ -1,5 +1,4 @@
-//! The resolved model of one protected Service. `decide`, `compile`, `explain` and the tests all use it; it holds no
-//! wire type of a custom resource's spec that still could be invalid.
+//! The resolved model of one protected Service, which `decide`, `compile` and `explain` use. Everything in it is valid.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +7,10 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-pub use crate::vault_api::{Engine, EngineNamespace};
-use crate::vault_api::{Profile, Table};
+use crate::api::{AccessLogLevel, DefaultAction, Denial, ManagementAccess, VaultApi};
+use crate::vault_api::{Engine, Profile, Table};
 
-pub use crate::api::{
-    AccessLogLevel, DefaultAction, Denial, EngineType, ManagementAccess, VaultApi,
-};
-
-/// The vault: a Service in Kubernetes, written `NAMESPACE/SERVICE`.
+/// Identity of a vault: a Service in Kubernetes, written `NAMESPACE/SERVICE`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VaultId {
     /// Namespace of the Service.
@@ -30,16 +25,16 @@ impl fmt::Display for VaultId {
     }
 }
 
-/// Addresses that rules let in: prefix → full name of the winning rule
+/// Addresses that rules allow: prefix → full name of the rule
 /// (`<policy>/ipRules/<name or value>`, `<policy>/virtualNetworkRules/<subnet or index>`).
 ///
-/// Where several rules hold the same prefix, the winner was chosen when the set was made: list order, then the older
-/// policy. Where prefixes of different length hold an address, the longest wins.
+/// If several rules have the same prefix, `resolve` chose one: the first by its place in the list, then by the age of
+/// the policy. If prefixes of different length contain an address, the longest one applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressRules(pub BTreeMap<Ipv4Net, Arc<str>>);
 
 impl AddressRules {
-    /// The rule of the most specific prefix that holds `address`.
+    /// Returns the longest prefix that contains `address`, and its rule.
     pub fn find(&self, address: std::net::Ipv4Addr) -> Option<(Ipv4Net, &Arc<str>)> {
         (0..=32).rev().find_map(|length| {
             let prefix = Ipv4Net::new(address, length).ok()?.trunc();
@@ -47,7 +42,7 @@ impl AddressRules {
         })
     }
 
-    /// Adds a prefix; the first rule that claims it keeps it.
+    /// Adds a prefix for a rule, unless another rule has it already.
     pub fn claim(&mut self, prefix: Ipv4Net, rule: &Arc<str>) {
         self.0.entry(prefix.trunc()).or_insert_with(|| rule.clone());
     }
@@ -57,37 +52,37 @@ impl AddressRules {
         self.0.len()
     }
 
-    /// Whether nothing is let in.
+    /// Whether there is no prefix, so that no address is allowed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A source that the network rules let in, in the form a `NetworkPolicy` can say it.
+/// A source that the network rules allow, in the form that a `NetworkPolicy` can express.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Peer {
-    /// Pods by label. Both selectors are spelled out; an empty selector selects everything. The opt-in label that the
-    /// rule asks of the namespace is already part of `namespaces`.
+    /// Pods by label. Both selectors are explicit; an empty selector selects everything. If the rule requires the
+    /// opt-in label on the namespace, `namespaces` selects it.
     Pods {
         /// Selects namespaces.
         namespaces: LabelSelector,
         /// Selects pods in them.
         pods: LabelSelector,
     },
-    /// Addresses.
+    /// An address range.
     Block(Ipv4Net),
 }
 
-/// How the client's address is found for IP rules.
+/// Source of the client's address, to which IP rules apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ClientAddressSource {
-    /// It is the peer of the connection.
+    /// The peer of the connection.
     #[default]
     Direct,
     /// From a listed proxy, the rightmost address of `X-Forwarded-For` that is not a listed proxy's; from any other
     /// peer, the peer itself.
     XForwardedFor {
-        /// The proxies that are believed.
+        /// The proxies whose header is trusted.
         trusted_proxies: Vec<Ipv4Net>,
     },
 }
@@ -95,11 +90,11 @@ pub enum ClientAddressSource {
 /// The resolved firewall of one vault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Firewall {
-    /// The vault.
+    /// The vault that it protects.
     pub vault: VaultId,
-    /// The Service's port of the vault's API.
+    /// Port of the Service for the vault's API.
     pub port: u16,
-    /// Names of the accepted policies that it was made from, oldest first. Empty: deny everything.
+    /// Names of the accepted policies, oldest first. If there is none, the firewall denies everything.
     pub policies: Vec<String>,
     /// Dialect of the vault's API.
     pub api: VaultApi,
@@ -107,31 +102,32 @@ pub struct Firewall {
     pub engines: Vec<Engine>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
-    /// What happens to a request that nothing allows.
+    /// Action for a request that no rule allows.
     pub default_action: DefaultAction,
-    /// Looked up by the direct peer's address: pods of enabled subnets (as /32) and enabled subnets' prefixes.
+    /// Virtual-network rules, by the peer's address: pods of enabled subnets (as /32) and the prefixes of enabled
+    /// subnets.
     pub virtual_networks: AddressRules,
-    /// Looked up by the client's address.
+    /// IP rules, by the client's address.
     pub ip_rules: AddressRules,
-    /// The same sources as selectors and blocks.
+    /// The sources of both kinds of rules, as selectors and blocks for a `NetworkPolicy`.
     pub peers: Vec<Peer>,
-    /// How the client's address is found.
+    /// Source of the client's address.
     pub client_address: ClientAddressSource,
-    /// Network rules on the management endpoint.
+    /// Which network rules apply to the management endpoint.
     pub management: ManagementAccess,
-    /// How a denied caller is turned away.
+    /// How a denied caller is refused.
     pub denial: Denial,
-    /// What the access log records.
+    /// Which requests the access log records.
     pub access_log: AccessLogLevel,
 }
 
 impl Firewall {
-    /// The table that classifies this vault's requests.
+    /// Builds the table that classifies this vault's requests.
     pub fn table(&self) -> Table {
         Table::new(Profile::open_bao(), &self.engines, &self.namespaces)
     }
 
-    /// The firewall of a vault that no policy describes: it denies everything but probes.
+    /// Builds the firewall of a vault without an accepted policy. It denies everything except health probes.
     pub fn deny_all(vault: VaultId, port: u16) -> Self {
         Self {
             vault,

@@ -1,7 +1,7 @@
-//! The rule that came nearest to letting a denied caller in, and what it lacks (R26). Pure; decides nothing.
+//! The rule that almost allowed a denied caller, and the mismatch that prevented it. Pure; it makes no decision.
 //!
-//! Nearer is what fewer people have to change: a label that a namespace lacks, an endpoint that a subnet's owner did not
-//! enable, then a selector or a range that just misses the caller.
+//! The order, from nearest: a missing opt-in label of a namespace, a service endpoint that the subnet's owner did not
+//! enable, a pod selector that does not match, a range next to the client's address.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,72 +11,73 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use super::client_address::ipv4;
-use super::{
-    Caller, GroupSelector, NamespaceMembership, NetworkRule, NetworkRuleSource, PodGroup,
-    SubnetMembers, ValidatedPolicy, VirtualNetworks,
-};
+use super::decide::Caller;
+use super::pod_group::{GroupSelector, NamespaceMembership};
+use super::resolve::VirtualNetworks;
+use super::validated::{NetworkRule, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy};
 use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 
-/// Fewest leading bits that an address shares with a range that is called near.
+/// Smallest number of leading bits that the client's address shares with a range that is reported as near.
 const NEAR_BITS: u32 = 16;
 
-/// The pod behind the peer's address, as far as selectors look at it.
+/// The pod that has the peer's address, with everything that selectors read.
 #[derive(Clone, Copy, Debug)]
 pub struct PodLabels<'a> {
-    /// Name of its namespace.
+    /// Name of the pod's namespace.
     pub namespace: &'a str,
-    /// Labels of its namespace; none when the namespace is not known.
+    /// Labels of the namespace; `None` if the namespace is not known.
     pub namespace_labels: Option<&'a BTreeMap<String, String>>,
-    /// Its name.
+    /// Name of the pod, unique in its namespace.
     pub name: &'a str,
-    /// Its labels.
+    /// Labels of the pod.
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// A rule that just missed the caller.
+/// A rule that almost allowed the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nearest {
     /// Full name of the rule.
     pub rule: Arc<str>,
-    /// What it lacks to let the caller in.
+    /// The only difference between the rule and the caller.
     pub mismatch: Mismatch,
 }
 
-/// What a rule lacks to let the caller in; the nearest first.
+/// Difference between a rule and a denied caller; the nearest first. `Display` completes the sentence
+/// `<rule>, but …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// It selects the pod, but the pod's namespace has not opted in.
+    /// The rule selects the pod, but the pod's namespace has not opted in.
     OptIn {
-        /// The namespace.
+        /// Name of the pod's namespace.
         namespace: String,
     },
-    /// The caller is in its subnet, but the subnet's owner has not enabled the service endpoint.
+    /// The caller is in the rule's subnet, but the subnet's owner has not enabled the service endpoint.
     ServiceEndpoint {
         /// Name of the `VirtualNetwork`.
         virtual_network: String,
         /// Name of the subnet in it.
         subnet: String,
     },
-    /// It selects other pods of the same namespace.
+    /// The rule selects other pods of the same namespace.
     PodLabels {
-        /// The namespace.
+        /// Name of the pod's namespace.
         namespace: String,
-        /// Its selector, in the notation of `kubectl -l`.
+        /// The rule's pod selector, in the notation of `kubectl -l`.
         selector: String,
-        /// The pod's labels, likewise.
+        /// The pod's labels, in the same notation.
         labels: String,
     },
-    /// The client's address is next to its range.
+    /// The client's address is near the rule's range.
     Range {
-        /// The client.
+        /// The client's address.
         client: Ipv4Addr,
-        /// The range.
+        /// The rule's range.
         prefix: Ipv4Net,
     },
 }
 
 impl Mismatch {
-    /// The smallest is the nearest.
+    /// Sort key: the smallest is the nearest.
     fn distance(&self) -> (u8, u32) {
         match self {
             Self::OptIn { .. } => (0, 0),
@@ -118,7 +119,7 @@ fn shared_bits(address: Ipv4Addr, prefix: Ipv4Net) -> u32 {
     (address.to_bits() ^ prefix.network().to_bits()).leading_zeros()
 }
 
-/// The nearest rule, if any is near; list order decides between equals.
+/// Returns the nearest rule, if one is near. Of equally near rules it returns the first in the order of the lists.
 pub fn nearest(
     policies: &[&ValidatedPolicy],
     virtual_networks: &VirtualNetworks,
@@ -142,7 +143,7 @@ pub fn nearest(
             })
         }));
     }
-    // `min_by_key` keeps the first of equals.
+    // `min_by_key` returns the first of equal elements.
     found
         .into_iter()
         .min_by_key(|nearest| nearest.mismatch.distance())
@@ -176,9 +177,9 @@ fn mismatch_of(
         }
         SubnetMembers::Pods(group) => {
             let (selector, pod) = (GroupSelector::of_subnet(group), pod?);
-            let standing = selector.namespace_membership(pod.namespace_labels?);
+            let membership = selector.namespace_membership(pod.namespace_labels?);
             let is_member =
-                standing == NamespaceMembership::In && selector.pods.matches(pod.labels);
+                membership == NamespaceMembership::In && selector.pods.matches(pod.labels);
             (is_member, mismatch_of_pods(&selector, group, pod))
         }
     };
@@ -198,20 +199,20 @@ fn mismatch_of_pods(
     pod: PodLabels<'_>,
 ) -> Option<Mismatch> {
     let namespace = pod.namespace.to_owned();
-    let standing = selector.namespace_membership(pod.namespace_labels?);
-    match (standing, selector.pods.matches(pod.labels)) {
+    let membership = selector.namespace_membership(pod.namespace_labels?);
+    match (membership, selector.pods.matches(pod.labels)) {
         (NamespaceMembership::NotOptedIn, true) => Some(Mismatch::OptIn { namespace }),
         (NamespaceMembership::In, false) => Some(Mismatch::PodLabels {
             namespace,
-            selector: selected(group),
-            labels: labels(pod.labels),
+            selector: selector_text(group),
+            labels: labels_text(pod.labels),
         }),
         _ => None,
     }
 }
 
-/// A pod selector in `kubectl -l`'s notation, as far as that has one.
-fn selected(group: &PodGroup) -> String {
+/// Prints a pod selector in the notation of `kubectl -l`.
+fn selector_text(group: &PodGroup) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (key, value) in group.pods.match_labels.iter().flatten() {
         parts.push(format!("{key}={value}"));
@@ -230,7 +231,7 @@ fn selected(group: &PodGroup) -> String {
     parts.join(",")
 }
 
-fn labels(labels: &BTreeMap<String, String>) -> String {
+fn labels_text(labels: &BTreeMap<String, String>) -> String {
     if labels.is_empty() {
         return "no labels".into();
     }

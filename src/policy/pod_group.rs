@@ -1,36 +1,38 @@
-//! A group of pods as the index keeps it: selectors in normal form, and what resolution asks about its members. Pure.
+//! Groups of pods: normalised selectors, and the members that the index reports to resolution. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::{Peer, PodGroup, Selector};
+use super::model::Peer;
+use super::selector::Selector;
+use super::validated::PodGroup;
 use crate::api::{NAMESPACE_NAME_LABEL, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 
-/// Pods by label, complete: nothing about the policy that it came from is left to know. The key of the index's
-/// membership cache, so equal groups of many policies are kept once.
+/// Selectors of a group of pods, independent of the policy that they come from. It is the key of the index's membership
+/// cache, so equal groups of several policies are stored once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupSelector {
     /// Selects namespaces.
     pub namespaces: Selector,
-    /// Selects pods in them.
+    /// Selects pods in these namespaces.
     pub pods: Selector,
-    /// Whether the namespace must have opted in to the vault's service endpoint besides.
+    /// Whether the namespace must also have the opt-in label of the vault's service endpoint.
     pub opt_in: bool,
 }
 
-/// What a namespace is to a group.
+/// Membership of a namespace in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceMembership {
-    /// Its pods can be members.
+    /// Selected; its pods can be members.
     In,
-    /// It is selected, but has not opted in.
+    /// Selected, but without the opt-in label that the group requires.
     NotOptedIn,
-    /// It is not selected.
+    /// Not selected.
     Out,
 }
 
 impl GroupSelector {
-    /// The group of an inline rule; `own_namespace` stands in for a missing namespace selector.
+    /// Builds the group of an inline rule. Without a namespace selector, it selects `own_namespace`.
     pub fn of_rule(group: &PodGroup, own_namespace: &str, opt_in: bool) -> Self {
         let namespaces = match &group.namespaces {
             Some(selector) => Selector::new(selector),
@@ -43,13 +45,13 @@ impl GroupSelector {
         }
     }
 
-    /// The group of a subnet. Its owner opts in on the subnet, so the namespaces need not. A `VirtualNetwork` is in no
-    /// namespace: without a selector, which validation refuses, the group is empty.
+    /// Builds the group of a subnet. Its owner opts in on the subnet, so the namespaces need no label. A
+    /// `VirtualNetwork` has no namespace: without a namespace selector, which validation refuses, the group is empty.
     pub fn of_subnet(group: &PodGroup) -> Self {
         Self::of_rule(group, "", false)
     }
 
-    /// What a namespace with `labels` is to the group.
+    /// Returns the membership of a namespace with `labels`.
     pub fn namespace_membership(&self, labels: &BTreeMap<String, String>) -> NamespaceMembership {
         let opted_in = || {
             labels
@@ -63,12 +65,12 @@ impl GroupSelector {
         }
     }
 
-    /// The one namespace that can be in the group, where its selector names one.
+    /// Returns the only namespace that can be in the group, if its selector requires a single name.
     pub fn only_namespace(&self) -> Option<&str> {
         self.namespaces.required_value(NAMESPACE_NAME_LABEL)
     }
 
-    /// The group in the form a `NetworkPolicy` can say it; none when it can have no member.
+    /// Converts the group to a peer of a `NetworkPolicy`. Returns `None` if the group cannot have a member.
     pub fn peer(&self) -> Option<Peer> {
         let (namespaces, pods) = self.peer_selectors();
         Some(Peer::Pods {
@@ -77,7 +79,7 @@ impl GroupSelector {
         })
     }
 
-    /// Selectors of [`Self::peer`]: the opt-in is part of the first.
+    /// Namespace and pod selectors of [`Self::peer`]. The first includes the opt-in label.
     pub(super) fn peer_selectors(&self) -> (Selector, Selector) {
         let namespaces = if self.opt_in {
             self.namespaces.and(&Selector::label(
@@ -91,22 +93,22 @@ impl GroupSelector {
     }
 }
 
-/// The members of a group, now.
+/// Current members of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupMembers {
-    /// Addresses that every counted pod claiming them brings into the group.
+    /// Addresses for which every active pod with the address is in the group.
     pub addresses: BTreeSet<Ipv4Addr>,
-    /// Addresses that some of the counted pods claiming them would bring into the group and others would not. They
-    /// are let in nowhere: who answers there now is not known (fail closed).
+    /// Addresses for which some active pods with the address are in the group and others are not. They are not allowed,
+    /// because the pod that uses the address is not known (fail closed).
     pub contested: BTreeSet<Ipv4Addr>,
     /// Namespaces whose pods can be members.
     pub namespaces: BTreeSet<String>,
-    /// Namespaces that the group selects but that have not opted in.
+    /// Namespaces that the group selects, but without the opt-in label that it requires.
     pub not_opted_in: BTreeSet<String>,
 }
 
 impl GroupMembers {
-    /// Says that nobody can be let in because no selected namespace has opted in; names at most three of them.
+    /// Returns a list of the selected namespaces if none of them has opted in. It names at most three.
     pub fn missing_opt_in(&self) -> Option<String> {
         if !self.namespaces.is_empty() || self.not_opted_in.is_empty() {
             return None;
@@ -125,8 +127,8 @@ impl GroupMembers {
     }
 }
 
-/// Answers who is in a group.
+/// Source of the members of groups.
 pub trait PodMembership {
-    /// The members of `group`; none when nothing is known of the group, which lets nobody in.
+    /// Returns the members of `group`, or `None` if the source does not track the group; then it allows no address.
     fn members(&self, group: &GroupSelector) -> Option<&GroupMembers>;
 }

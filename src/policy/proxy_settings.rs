@@ -1,71 +1,72 @@
-//! How the proxies in front of a vault are run. It decides nothing about who gets in, so it is no part of the
+//! Settings of the proxies in front of a vault. They do not affect decisions, so they are not part of the
 //! [`Firewall`](super::Firewall).
 
 use std::collections::BTreeMap;
 
-pub use crate::api::{ExternalTrafficPolicy, ServiceType};
+use crate::api::{ExternalTrafficPolicy, ServiceType};
 
-/// What a valid policy says of its proxies, `spec.proxy`.
+/// Valid settings of a policy's `spec.proxy`. An absent setting has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxySettings {
-    /// Number of proxies; none: [`ProxySettings::REPLICAS`].
+    /// Number of proxies; default [`ProxySettings::REPLICAS`].
     pub replicas: Option<u8>,
-    /// Compute resources of one proxy; none: [`ProxyResources::default`].
+    /// Compute resources of one proxy; default [`ProxyResources::default`].
     pub resources: Option<ProxyResources>,
-    /// The Service in front of the proxies; none: reached from inside the cluster alone.
+    /// The Service in front of the proxies; default a `ClusterIP`, reachable only inside the cluster.
     pub service: Option<ProxyService>,
-    /// TLS towards clients: the Secret with the certificate and its key; none: plain HTTP.
+    /// Name of the Secret with the certificate and key for TLS with clients; default plain HTTP.
     pub tls: Option<String>,
-    /// TLS towards the vault; none: plain HTTP.
+    /// TLS to the vault; default plain HTTP.
     pub upstream_tls: Option<UpstreamTls>,
 }
 
-/// TLS towards the vault.
+/// TLS from the proxies to the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The Secret with the authorities of which one signs the vault's certificate.
+    /// Name of the Secret whose `ca.crt` contains the certificate authority of the vault's certificate.
     pub ca_secret: String,
-    /// The DNS name that it must carry; none: `<service>.<namespace>.svc` of the vault.
+    /// DNS name that the vault's certificate must have; default `<service>.<namespace>.svc` of the vault.
     pub server_name: Option<String>,
 }
 
 impl ProxySettings {
-    /// Number of proxies when nobody says one: two, so that one may go.
+    /// Default number of proxies: two, so that one can stop without an interruption.
     pub const REPLICAS: u8 = 2;
-    /// Whether nothing is said.
+
+    /// Whether every setting is absent.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Number of proxies.
+    /// Returns the number of proxies, or its default.
     pub fn replicas(&self) -> u8 {
         self.replicas.unwrap_or(Self::REPLICAS)
     }
 
-    /// Compute resources of one proxy.
+    /// Returns the compute resources of one proxy, or their default.
     pub fn resources(&self) -> ProxyResources {
         self.resources.clone().unwrap_or_default()
     }
 
-    /// The Service in front of the proxies.
+    /// Returns the settings of the Service in front of the proxies, or their default.
     pub fn service(&self) -> ProxyService {
         self.service.clone().unwrap_or_default()
     }
 }
 
-/// Compute resources: the resource's name → an amount in canonical form.
+/// Compute resources of a container: name of the resource → quantity in the API server's canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyResources {
-    /// What is set aside.
+    /// Requests, such as `cpu` → `100m`.
     pub requests: BTreeMap<String, String>,
-    /// What is not exceeded.
+    /// Limits, such as `memory` → `512Mi`.
     pub limits: BTreeMap<String, String>,
 }
 
 impl Default for ProxyResources {
-    /// An idle proxy takes about 40 MiB and next to no CPU; 128 MiB leave room for some thousand connections and
-    /// addresses. The limit bounds what a flood of large requests can take from the node. There is no CPU limit: throttling
-    /// would show as latency of every request while the node has time to spare.
+    /// Returns the default resources. An idle proxy uses about 40 MiB and almost no CPU; 128 MiB are enough for some
+    /// thousand connections and addresses. The memory limit protects the node from a flood of large requests. There is
+    /// no CPU limit, because throttling would add latency to every request even on an idle node.
     fn default() -> Self {
         let amounts = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter();
@@ -80,13 +81,13 @@ impl Default for ProxyResources {
     }
 }
 
-/// The Service in front of the proxies.
+/// Settings of the Service in front of the proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyService {
-    /// From where it can be reached.
+    /// Type of the Service.
     pub service_type: ServiceType,
-    /// Which proxies traffic from outside goes to; none where nothing comes from outside.
+    /// Routing of traffic from outside the cluster; `None` for a `ClusterIP`, which receives none.
     pub external_traffic_policy: Option<ExternalTrafficPolicy>,
-    /// Its annotations.
+    /// Annotations from `spec.proxy.service.annotations`, for load-balancer controllers.
     pub annotations: BTreeMap<String, String>,
 }

@@ -1,21 +1,21 @@
-//! Quantities of compute resources, as Kubernetes writes them (`100m`, `512Mi`): read, compared, and written in the one
-//! form that the API server stores, so that an applied object equals the stored one.
+//! Quantities of compute resources in Kubernetes notation (`100m`, `512Mi`): parsed, compared, and printed in the
+//! canonical form that the API server stores, so that an applied object equals the stored one.
 
 use std::fmt;
 
-/// Units of one: the finest that Kubernetes keeps.
+/// Number of nanos in 1. Nano is the smallest unit of a Kubernetes quantity.
 const NANO: u128 = 1_000_000_000;
-/// Kubernetes caps quantities here.
+/// Largest quantity of Kubernetes, in nanos.
 const LARGEST: u128 = i64::MAX as u128 * NANO;
 
-/// An amount, zero or more.
+/// A quantity that is not negative.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: u128,
     notation: Notation,
 }
 
-/// Which kind of suffix an amount was written with; it is written with the same kind again.
+/// Kind of suffix of a quantity. It is printed with the kind that it was parsed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Notation {
     /// `Ki`, `Mi`, …
@@ -27,8 +27,8 @@ enum Notation {
 }
 
 impl Quantity {
-    /// Reads an amount; none when Kubernetes could not read it, when it is negative, or finer or larger than Kubernetes
-    /// keeps.
+    /// Parses a quantity. Returns `None` if Kubernetes does not accept the text, or if the quantity is negative, has a
+    /// fraction of a nano, or is larger than the largest quantity of Kubernetes.
     pub fn read(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('+').unwrap_or(text);
         let end = unsigned
@@ -53,7 +53,7 @@ impl Quantity {
         })
     }
 
-    /// Whether it is nothing.
+    /// Whether it is zero.
     pub fn is_zero(self) -> bool {
         self.nanos == 0
     }
@@ -68,13 +68,13 @@ impl Quantity {
         self.nanos.is_multiple_of(NANO / 1000)
     }
 
-    /// The next whole number.
+    /// Rounds up to a whole number.
     pub fn rounded_up(self) -> u64 {
         u64::try_from(self.nanos.div_ceil(NANO)).unwrap_or(u64::MAX)
     }
 }
 
-/// By amount; `1` and `1000m` are equal.
+/// Compares the values: `1` and `1000m` are equal.
 impl PartialEq for Quantity {
     fn eq(&self, other: &Self) -> bool {
         self.nanos == other.nanos
@@ -95,7 +95,7 @@ impl Ord for Quantity {
     }
 }
 
-/// Billionths in one unit of a suffix.
+/// Number of nanos in one unit of a suffix, and the kind of the suffix.
 fn scale(suffix: &str) -> Option<(u128, Notation)> {
     if let Some(exponent) = suffix.strip_prefix(['e', 'E'])
         && exponent.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-')
@@ -127,13 +127,13 @@ fn scale(suffix: &str) -> Option<(u128, Notation)> {
     }
 }
 
-/// The canonical form: no fraction, and the largest suffix that needs none.
+/// Prints the canonical form: no fraction, and the largest suffix that needs none.
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.nanos == 0 {
             return f.write_str("0");
         }
-        // Kubernetes writes small and broken amounts in decimal.
+        // Kubernetes prints quantities below 1024 and fractions in decimal.
         if self.notation == Notation::Binary && self.nanos >= 1024 * NANO && self.is_whole() {
             let mut number = self.nanos / NANO;
             let mut suffixes = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].iter();
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_written_as_the_api_server_stores_them() {
+    fn quantities_are_printed_in_the_canonical_form_of_the_api_server() {
         for (text, expected) in [
             ("0", "0"),
             ("0Mi", "0"),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_not_read() {
+    fn text_that_is_not_a_quantity_is_refused() {
         for text in [
             "", ".", "m", "-1", "1 Gi", "1gi", "1GB", "1K", "1KiB", "1.2.3", "0x10", "e3", "1e",
             "1e+", "1ee3", "+-1", "٣", "0.1n", "9Ei", "1e99", "10E", "1,5", "1_000", "Infinity",
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_compared_by_size() {
+    fn quantities_are_compared_by_value() {
         let read = |text| Quantity::read(text).unwrap();
         assert_eq!(read("1"), read("1000m"));
         assert!(read("1M") < read("1Mi"));

@@ -1,55 +1,57 @@
-//! What to do about a denial: one sentence for a person, and whom to ask. Pure; decides nothing.
+//! Advice after a denial: a sentence that names the owner who can change it. Pure; it makes no decision.
 
 use super::client_address::ipv4;
-use super::{
-    Caller, Decision, Firewall, Listener, ManagementAccess, Mismatch, Nearest, PlaneRule,
-    PodLabels, Reason, Verdict, plane_rule,
-};
-use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
+use super::decide::{Caller, Decision, Listener, PlaneRule, Reason, Verdict, plane_rule};
+use super::model::Firewall;
+use super::nearest::{Mismatch, Nearest, PodLabels};
+use crate::address::public_prefix;
+use crate::api::{ManagementAccess, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 use crate::vault_api::Plane;
 
 /// A denied request.
 #[derive(Clone, Copy, Debug)]
 pub struct Denied<'a> {
-    /// The vault's firewall.
+    /// Firewall of the vault.
     pub firewall: &'a Firewall,
-    /// The listener that was asked.
+    /// Listener that received the request.
     pub listener: Listener,
-    /// Who asked.
+    /// Addresses of the sender.
     pub caller: Caller,
-    /// The pod behind the peer's address.
+    /// Pod that has the peer's address, if one is known.
     pub pod: Option<PodLabels<'a>>,
-    /// The rule that came nearest.
+    /// Rule that almost allowed the request.
     pub nearest: Option<&'a Nearest>,
-    /// The answer.
+    /// Decision about the request.
     pub decision: &'a Decision,
 }
 
-/// What to do; none when the request was allowed.
+/// Returns the advice, or `None` if the request was allowed.
 pub fn remedy(denied: &Denied<'_>) -> Option<String> {
     let decision = denied.decision;
     if decision.verdict() == Verdict::Allow {
         return None;
     }
     Some(match (decision.reason, decision.plane) {
-        (Reason::BadRequest, _) => "Send the request so that it has one reading only: no `;`, no encoded slashes or \
-             control characters, plain query keys, and the vault namespace either by header or by path."
+        (Reason::BadRequest, _) => "Send the request in a form with only one meaning: no `;`, no encoded slashes or \
+             control characters, query keys without encoding, and the vault namespace either in the header or in the \
+             path."
             .into(),
-        (Reason::ForbiddenCritical, _) => "Nobody does this through the firewall, because it needs no token or could \
-             end the vault. Run it in one of the vault's own pods."
+        (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller, because it needs no token or \
+             could destroy the vault. Run it in one of the vault's own pods."
             .into(),
         (_, Some(Plane::Internal)) => {
-            "Only the vault's own peers use this path; they reach each other's pods directly.".into()
+            "Only the vault's own peers use this path; they connect to each other's pods directly.".into()
         }
         (Reason::ForbiddenByPlane, Some(Plane::Data)) => {
-            "The management endpoint serves no secrets, keys or certificates: send the request to the data endpoint."
+            "The management endpoint does not serve secrets, keys or certificates: send the request to the data \
+             endpoint."
                 .into()
         }
         (Reason::ForbiddenByPlane, _) => match owner(denied.firewall) {
             Some(owner) => format!(
                 "Ask {owner} to set spec.management.access to Unrestricted or NetworkRules, or use the data endpoint."
             ),
-            None => nobody(denied.firewall),
+            None => no_policy(denied.firewall),
         },
         _ => by_firewall(denied),
     })
@@ -57,39 +59,37 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
 
 fn by_firewall(denied: &Denied<'_>) -> String {
     let Some(owner) = owner(denied.firewall) else {
-        return nobody(denied.firewall);
+        return no_policy(denied.firewall);
     };
     let request = match denied.nearest.map(|nearest| &nearest.mismatch) {
         Some(Mismatch::OptIn { namespace }) => format!(
-            "a cluster admin to label namespace {namespace} {}: the nearest rule lacks nothing else",
+            "a cluster admin to label namespace {namespace} {}: nothing else is missing for the nearest rule",
             opt_in_label()
         ),
         Some(Mismatch::ServiceEndpoint {
             virtual_network,
             subnet,
         }) => format!(
-            "the owner of VirtualNetwork {virtual_network} to add Vault to the serviceEndpoints of its subnet {subnet}: \
-             the nearest rule lacks nothing else"
+            "the owner of VirtualNetwork {virtual_network} to add Vault to the serviceEndpoints of its subnet \
+             {subnet}: nothing else is missing for the nearest rule"
         ),
         _ => format!("{owner} to {}", rule_for(denied)),
     };
-    let elsewhere = denied.decision.plane.is_some_and(|plane| {
+    let allowed_on_management = denied.decision.plane.is_some_and(|plane| {
         let management = denied.firewall.management;
         denied.listener == Listener::Data
             && management == ManagementAccess::Unrestricted
             && plane_rule(Listener::Management, management, plane)
                 == PlaneRule::Always(Reason::ControlPlane)
     });
-    if elsewhere {
-        format!(
-            "Send it to the management endpoint, which network rules do not affect, or ask {request}."
-        )
+    if allowed_on_management {
+        format!("Send it to the management endpoint, which has no network rules, or ask {request}.")
     } else {
         format!("Ask {request}.")
     }
 }
 
-/// The rule that would let the caller in.
+/// Request to a policy's owner: the rule that would allow the caller.
 fn rule_for(denied: &Denied<'_>) -> String {
     let Caller { peer, client } = denied.caller;
     if let Some(pod) = denied.pod {
@@ -112,13 +112,13 @@ fn rule_for(denied: &Denied<'_>) -> String {
         );
     }
     if ipv4(peer).is_none() && ipv4(client).is_none() {
-        return "tell you an IPv4 address of the endpoint: an IPv6 caller matches no rule".into();
+        return "give you an IPv4 address of the endpoint: an IPv6 caller matches no rule".into();
     }
-    if crate::address::public_prefix(&client.to_string()).is_ok() {
+    if public_prefix(&client.to_string()).is_ok() {
         return format!("add an entry to spec.ipRules with the value {client}");
     }
     format!(
-        "add an entry to spec.virtualNetworkRules for a VirtualNetwork subnet whose addressPrefixes hold {peer}"
+        "add an entry to spec.virtualNetworkRules for a VirtualNetwork subnet whose addressPrefixes contain {peer}"
     )
 }
 
@@ -134,9 +134,10 @@ fn owner(firewall: &Firewall) -> Option<String> {
     ))
 }
 
-fn nobody(firewall: &Firewall) -> String {
+fn no_policy(firewall: &Firewall) -> String {
     format!(
-        "No policy of {} is accepted, so nobody is let in: correct what `vaultwall validate` finds in its policies.",
+        "No policy of {} is accepted, so every caller is denied: correct the errors that `vaultwall validate` reports \
+         for its policies.",
         firewall.vault
     )
 }

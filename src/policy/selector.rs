@@ -1,17 +1,17 @@
-//! Label selectors in a normal form: evaluated, compared and used as keys. Pure.
+//! Label selectors in a normal form, which can be evaluated, compared and used as keys. Pure.
 //!
-//! Semantics are those of Kubernetes (`labels.Selector`): all requirements hold together, an empty selector selects
-//! everything, `NotIn` also selects an object that lacks the key. A requirement that Kubernetes would refuse makes the
-//! whole selector select nothing: validation reports it to its owner, and until then it must not open anything.
+//! The semantics are those of Kubernetes (`labels.Selector`): all requirements must hold, an empty selector selects
+//! everything, `NotIn` also selects an object without the key. A selector with a requirement that Kubernetes would
+//! refuse selects nothing: validation reports it, and it must not allow anything before it is corrected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-/// A label selector. Two selectors that were written differently but ask the same compare equal.
+/// A normalised label selector. Selectors with the same requirements are equal, in whatever form they were written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
-    /// None: it selects nothing.
+    /// Requirements that must all hold; `None` selects nothing.
     requirements: Option<BTreeSet<Requirement>>,
 }
 
@@ -30,7 +30,7 @@ enum Test {
 }
 
 impl Selector {
-    /// The normal form of `selector`.
+    /// Normalises `selector`.
     pub fn new(selector: &LabelSelector) -> Self {
         let labels = selector
             .match_labels
@@ -47,14 +47,14 @@ impl Selector {
         }
     }
 
-    /// Selects what carries the label.
+    /// Builds a selector of objects that have the label.
     pub fn label(key: &str, value: &str) -> Self {
         Self {
             requirements: Some(BTreeSet::from([equals(key, value)])),
         }
     }
 
-    /// Selects what both select.
+    /// Builds a selector of objects that both select.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let both = self.requirements.as_ref().zip(other.requirements.as_ref());
@@ -63,20 +63,20 @@ impl Selector {
         }
     }
 
-    /// Whether an object with `labels` is selected.
+    /// Whether the selector selects an object with `labels`.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.requirements
             .as_ref()
             .is_some_and(|all| all.iter().all(|one| one.matches(labels)))
     }
 
-    /// Whether it can select nothing because a requirement is none that Kubernetes knows.
+    /// Whether it selects nothing, because it has a requirement that Kubernetes refuses.
     pub fn is_nothing(&self) -> bool {
         self.requirements.is_none()
     }
 
-    /// The value that `key` must have, where the selector asks for exactly one. Lets a caller look objects up instead
-    /// of asking each of them.
+    /// Returns the value that `key` must have, if the selector requires exactly one. With it a caller can look up
+    /// objects instead of matching all of them.
     pub fn required_value(&self, key: &str) -> Option<&str> {
         self.requirements
             .iter()
@@ -89,8 +89,8 @@ impl Selector {
             })
     }
 
-    /// The selector in the form a `NetworkPolicy` takes; none when it selects nothing, because there is no such
-    /// `LabelSelector` and the nearest one (an empty one) selects everything.
+    /// Converts to the selector type of a `NetworkPolicy`. Returns `None` if it selects nothing: no `LabelSelector`
+    /// does that, and an empty one selects everything.
     pub fn to_label_selector(&self) -> Option<LabelSelector> {
         let mut labels = BTreeMap::new();
         let mut expressions = Vec::new();
@@ -129,8 +129,8 @@ fn equals(key: &str, value: &str) -> Requirement {
 }
 
 impl Requirement {
-    /// None when Kubernetes would refuse it: an unknown operator, `In` or `NotIn` without values, values where none
-    /// belong.
+    /// Returns `None` if Kubernetes would refuse the expression: unknown operator, `In` or `NotIn` without values,
+    /// other operators with values.
     fn new(expression: &LabelSelectorRequirement) -> Option<Self> {
         let values: BTreeSet<String> = expression.values.iter().flatten().cloned().collect();
         let test = match (expression.operator.as_str(), values.is_empty()) {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn semantics_of_kubernetes() {
+    fn selectors_match_like_those_of_kubernetes() {
         let labels = |tier: &str| -> BTreeMap<String, String> {
             if tier.is_empty() {
                 BTreeMap::new()
@@ -207,7 +207,7 @@ mod tests {
             (one("Exists", Value::Null), yes, yes, no),
             (one("Exists", json!([])), yes, yes, no),
             (one("DoesNotExist", Value::Null), no, no, yes),
-            // what Kubernetes refuses selects nothing
+            // requirements that Kubernetes refuses
             (one("In", json!([])), no, no, no),
             (one("NotIn", json!([])), no, no, no),
             (one("Exists", json!(["web"])), no, no, no),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_the_same_is_the_same() {
+    fn selectors_with_the_same_requirements_are_equal() {
         let label = selector(json!({"matchLabels": {"tier": "web"}}));
         assert_eq!(label, selector(one("In", json!(["web"]))));
         assert_eq!(label, Selector::label("tier", "web"));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_added_never_replaces_one() {
+    fn a_second_value_of_a_label_does_not_replace_the_first() {
         let closed = selector(json!({"matchLabels": {"opted": "disabled"}}));
         let both = closed.and(&Selector::label("opted", "enabled"));
         let written = both.to_label_selector().unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn written_out_and_read_again() {
+    fn a_selector_that_is_converted_and_parsed_again_is_equal() {
         for value in [
             json!({}),
             json!({"matchLabels": {"tier": "web"}}),

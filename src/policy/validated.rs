@@ -1,25 +1,26 @@
-//! Objects that passed validation. Only [`super::validate`] makes them, so holding one proves that every rule held.
+//! Objects that passed validation. Only [`super::validate`] makes them, so each of them satisfies every rule.
 
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{
-    AccessLogLevel, ClientAddressSource, DefaultAction, Denial, Engine, ManagementAccess,
-    ProxySettings, VaultApi, VaultId,
-};
+use super::model::{ClientAddressSource, VaultId};
+use super::proxy_settings::ProxySettings;
+use crate::api::{AccessLogLevel, DefaultAction, Denial, ManagementAccess, VaultApi};
+use crate::vault_api::Engine;
 
-/// A `VaultNetworkPolicy` that can be enforced.
+/// A valid `VaultNetworkPolicy`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedPolicy {
     /// Name of the policy; its namespace is the vault's.
     pub name: String,
-    /// Creation time, RFC 3339 in UTC (so it sorts as text); none for a file that does not say it, which sorts first.
+    /// Creation time, RFC 3339 in UTC, so that it sorts as text. `None` for a file without
+    /// `metadata.creationTimestamp`; it sorts first.
     pub created: Option<String>,
     /// The protected vault.
     pub vault: VaultId,
-    /// The Service's port of the vault's API.
+    /// Port of the Service for the vault's API.
     pub port: u16,
     /// Dialect of the vault's API.
     pub api: VaultApi,
@@ -27,21 +28,21 @@ pub struct ValidatedPolicy {
     pub engines: Vec<Engine>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
-    /// What happens to a request that nothing allows.
+    /// Action for a request that no rule allows.
     pub default_action: DefaultAction,
     /// Virtual-network rules, in list order.
     pub virtual_network_rules: Vec<NetworkRule>,
     /// IP rules, in list order.
     pub ip_rules: Vec<AddressRule>,
-    /// How a denied caller is turned away.
+    /// How a denied caller is refused.
     pub denial: Denial,
-    /// How the client's address is found.
+    /// Source of the client's address.
     pub client_address: ClientAddressSource,
-    /// Network rules on the management endpoint.
+    /// Which network rules apply to the management endpoint.
     pub management: ManagementAccess,
-    /// What the access log records.
+    /// Which requests the access log records.
     pub access_log: AccessLogLevel,
-    /// How its proxies are run.
+    /// Settings of the proxies.
     pub proxy: Box<ProxySettings>,
 }
 
@@ -52,13 +53,13 @@ pub struct NetworkRule {
     pub rule: Arc<str>,
     /// Field path in the policy, `spec.virtualNetworkRules[0]`.
     pub field: String,
-    /// Whom it lets in.
+    /// Callers that it allows.
     pub source: NetworkRuleSource,
-    /// Lets the subnet in even though its owner did not opt in.
+    /// Whether the rule applies without the opt-in of the subnet's owner.
     pub ignore_missing_service_endpoint: bool,
 }
 
-/// Whom a virtual-network rule lets in.
+/// Callers that a virtual-network rule allows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NetworkRuleSource {
     /// A subnet of a `VirtualNetwork`.
@@ -68,16 +69,16 @@ pub enum NetworkRuleSource {
         /// Name of the subnet in it.
         subnet: String,
     },
-    /// Inline pods.
+    /// Pods, selected in the rule itself.
     Pods(PodGroup),
 }
 
-/// Pods by label; a `NetworkPolicyPeer` with its defaults filled in.
+/// Pods by label: a `NetworkPolicyPeer` with its defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodGroup {
-    /// Selects namespaces; none is the policy's own namespace (inline rules only).
+    /// Selects namespaces; `None` is the policy's own namespace (inline rules only).
     pub namespaces: Option<LabelSelector>,
-    /// Selects pods in them; an empty selector selects all.
+    /// Selects pods in these namespaces; an empty selector selects all.
     pub pods: LabelSelector,
 }
 
@@ -90,30 +91,30 @@ pub struct AddressRule {
     pub prefix: Ipv4Net,
 }
 
-/// A `VirtualNetwork` whose subnets can be used.
+/// A valid `VirtualNetwork`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedVirtualNetwork {
-    /// Name of the network.
+    /// Name of the network, unique in the cluster.
     pub name: String,
-    /// Its subnets, names unique.
+    /// Subnets with unique names.
     pub subnets: Vec<ValidatedSubnet>,
 }
 
-/// A subnet.
+/// A subnet of a valid `VirtualNetwork`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedSubnet {
-    /// Name of the subnet.
+    /// Name of the subnet, unique in its network.
     pub name: String,
     /// Whether its owner enabled the vault's service endpoint.
     pub service_endpoint: bool,
-    /// What it is made of.
+    /// Pods or prefixes that belong to it.
     pub members: SubnetMembers,
 }
 
-/// What a subnet is made of.
+/// Members of a subnet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SubnetMembers {
-    /// Pods; `namespaces` is always given.
+    /// Pods; `namespaces` is always present.
     Pods(PodGroup),
     /// Private, shared or loopback prefixes.
     Prefixes(Vec<Ipv4Net>),

@@ -1,58 +1,91 @@
-//! What validation finds: one [`Violation`] per broken rule, in the words that a person can act on.
+//! Results of validation: one [`Violation`] for each broken rule, with a message that says what to do.
 //!
-//! Shared by the pure rules and by the loader of files; it decides nothing itself.
+//! Validation and the reader of files use these types. They contain no rule.
+
+use std::fmt;
 
 use serde::Serialize;
 
 use crate::address::{AddressFault, FaultReason};
 
-/// Why a field is refused. Written in `CamelCase`, as reasons of Kubernetes conditions are.
+/// Reason to refuse a field. Its text is in `CamelCase`, like the reasons of Kubernetes conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum ViolationReason {
-    /// The range holds every address.
+    /// The range contains every address.
     AllAddresses,
-    /// A request could be read in two ways.
+    /// The vault and the firewall could read a request differently.
     Ambiguous,
-    /// The same thing is said twice.
+    /// A list has the same entry twice.
     Duplicate,
-    /// The address of a range has bits beyond its prefix.
+    /// The address of a range has bits set after its prefix.
     HostBitsSet,
     /// The value breaks a rule of its field.
     Invalid,
-    /// A list is longer than the installation allows (R5).
+    /// A list is longer than the installation allows.
     LimitExceeded,
-    /// Not an IPv4 address or range in its one notation (R8).
+    /// Not an IPv4 address or range in decimal notation.
     Malformed,
     /// A subnet's prefix that is neither private, shared nor loopback.
     NotPrivate,
-    /// Addresses that are not publicly routable (R7).
+    /// Addresses that are not publicly routable.
     NotPublic,
-    /// What a later version makes work.
+    /// A field or value that the schema has but this version does not implement.
     NotSupportedYet,
-    /// IPv6 (R8).
+    /// An IPv6 address or range.
     OnlyIpv4,
-    /// A /31 or /32 in an IP rule (R6).
+    /// A /31 or /32 in an IP rule.
     PrefixTooLong,
-    /// RFC 1918 addresses in an IP rule (R7).
+    /// RFC 1918 addresses in an IP rule.
     PrivateAddress,
-    /// A field that must be given is missing.
+    /// A required field is missing.
     Required,
     /// A field that the object does not have.
     UnknownField,
-    /// A kind or version that is not ours.
+    /// A kind or version that is not one of Vaultwall's.
     UnknownKind,
-    /// A value of another type than the field's.
+    /// A value of a wrong type.
     WrongType,
+}
+
+impl ViolationReason {
+    /// Text of the reason in answers, logs and status, equal to its serialised form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AllAddresses => "AllAddresses",
+            Self::Ambiguous => "Ambiguous",
+            Self::Duplicate => "Duplicate",
+            Self::HostBitsSet => "HostBitsSet",
+            Self::Invalid => "Invalid",
+            Self::LimitExceeded => "LimitExceeded",
+            Self::Malformed => "Malformed",
+            Self::NotPrivate => "NotPrivate",
+            Self::NotPublic => "NotPublic",
+            Self::NotSupportedYet => "NotSupportedYet",
+            Self::OnlyIpv4 => "OnlyIpv4",
+            Self::PrefixTooLong => "PrefixTooLong",
+            Self::PrivateAddress => "PrivateAddress",
+            Self::Required => "Required",
+            Self::UnknownField => "UnknownField",
+            Self::UnknownKind => "UnknownKind",
+            Self::WrongType => "WrongType",
+        }
+    }
+}
+
+impl fmt::Display for ViolationReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// One broken rule of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Where: a field path such as `spec.ipRules[3].value`; empty for the object itself.
+    /// Field path such as `spec.ipRules[3].value`; empty for the object itself.
     pub field: String,
-    /// Why, for programs.
+    /// Class of the violation, for programs.
     pub reason: ViolationReason,
-    /// Why and what to do, for people.
+    /// Cause and correction, for people.
     pub message: String,
 }
 
@@ -90,12 +123,12 @@ impl Findings {
         });
     }
 
-    /// What a later issue makes work is refused, never silently ignored.
-    pub(crate) fn not_supported_yet(&mut self, field: impl Into<String>, what: &str) {
+    /// Refuses a field that this version does not implement: it must not be silently ignored.
+    pub(crate) fn not_supported_yet(&mut self, field: impl Into<String>, feature: &str) {
         self.add(
             field,
             ViolationReason::NotSupportedYet,
-            format!("{what} is not supported yet; remove it"),
+            format!("{feature} is not supported yet; remove it"),
         );
     }
 
@@ -106,17 +139,17 @@ impl Findings {
         }
     }
 
-    /// `made` when nothing was found.
-    pub(crate) fn or_else<T>(self, made: T) -> Result<T, Vec<Violation>> {
+    /// Returns `valid` if there are no violations.
+    pub(crate) fn or_else<T>(self, valid: T) -> Result<T, Vec<Violation>> {
         if self.0.is_empty() {
-            Ok(made)
+            Ok(valid)
         } else {
             Err(self.0)
         }
     }
 }
 
-/// A user's text in quotes, safe to print and of bounded length.
+/// Returns a user's text in quotes, escaped, so that it is safe to print, and cut after 64 characters.
 pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 64;
     let mut shown: String = text.chars().take(SHOWN).collect();
@@ -126,7 +159,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", shown.escape_debug())
 }
 
-/// The path of a map's entry or an object's field: `base.key`, or `base[key]` where the key could be misread.
+/// Path of a map's entry or an object's field: `base.key`, or `base[key]` if the key has other characters than letters,
+/// digits, `_` and `-`.
 pub(crate) fn field_of(base: &str, key: &str) -> String {
     let plain = !key.is_empty()
         && key

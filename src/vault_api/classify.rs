@@ -1,4 +1,4 @@
-//! From a request to its row of the [`Table`], or to the reason why it has more than one reading.
+//! Finds the row of the [`Table`] for a request, or the reason why the request is ambiguous.
 
 use std::sync::LazyLock;
 
@@ -8,59 +8,60 @@ use super::path::{self, Target};
 use super::profile::Verb;
 use super::table::{HeaderMatch, PathMatch, Prefix, Row, Table};
 
-/// The header that names a vault namespace.
+/// Header with the vault namespace of a request.
 pub const HEADER_NAMESPACE: &str = "x-vault-namespace";
-/// What that header may hold: clean segments and at most one slash at the end.
+/// Regular expression for the values of [`HEADER_NAMESPACE`]: segments without dots at their start, and at most one
+/// slash at the end.
 pub const NAMESPACE_VALUE: &str =
     "[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?";
-/// Values of a flag in the query that the vault reads as true.
+/// Values of a query flag that the vault parses as true.
 pub const FLAGS_TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
-/// Values that it reads as false, or as if the flag were not there.
+/// Values of a query flag that the vault parses as false, or ignores.
 pub const FLAGS_FALSE: [&str; 7] = ["", "0", "f", "F", "FALSE", "false", "False"];
 
-/// What the classification needs of a request.
+/// Parts of a request that the classification needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// Method as sent.
+    /// HTTP method, as received.
     pub method: &'a str,
-    /// Target as sent: path with `/v1` and the query.
+    /// Request target, as received: path with `/v1`, and query.
     pub target: &'a str,
-    /// First value of `X-Vault-Namespace`; the proxy drops any further ones.
+    /// First value of `X-Vault-Namespace`; the proxy removes any other values.
     pub namespace: Option<&'a str>,
 }
 
-/// Why a request cannot be judged.
+/// Cause for which a request is refused as ambiguous.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[error("{0}")]
 pub struct BadRequest(String);
 
-/// Finds the row of the table that a request belongs to.
+/// Finds the row of the table for a request.
 ///
 /// # Errors
-/// A request that the proxy and the vault could read differently, with what is wrong.
+/// If the proxy and the vault could interpret the request differently. The error has the cause.
 pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, BadRequest> {
     let Target { path, query } = path::normalise(request.target).map_err(BadRequest)?;
     refuse_unless(
         PATTERNS.path.as_ref(),
         &path,
-        "the path holds `;`, or an encoding that is not a plain data byte",
+        "the path contains `;`, or an encoding that could change its meaning",
     )?;
     let query = query.unwrap_or_default();
     refuse_unless(
         PATTERNS.query.as_ref(),
         &query,
-        "the query holds `;`, `#`, a broken encoding, or an encoded key",
+        "the query contains `;`, `#`, an invalid encoding, or an encoded key",
     )?;
     let verb = verb(request.method, &query)?;
     if let Some(namespace) = request.namespace {
         refuse_unless(
             PATTERNS.namespace.as_ref(),
             namespace,
-            "X-Vault-Namespace is not a clean namespace path",
+            "X-Vault-Namespace is not a valid namespace path",
         )?;
         if split_namespace(table, &path).is_some() {
             return Err(BadRequest(
-                "a namespace is named by header and by path".into(),
+                "both the header and the path contain a namespace".into(),
             ));
         }
     }
@@ -73,7 +74,7 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
             && header_matches(&row.header, namespace)
             && path_matches(&row.path, &path)
     });
-    // The last row of every table matches what has no row; a table without rows judges nothing.
+    // The last row of every table matches all other requests, so only a table without rows gets here.
     row.ok_or_else(|| BadRequest("no row of the table matches".into()))
 }
 
@@ -92,7 +93,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     }
 });
 
-/// A pattern that did not compile refuses everything.
+/// Refuses a text that does not match. A pattern that did not compile refuses every text.
 fn refuse_unless(pattern: Option<&Regex>, text: &str, problem: &str) -> Result<(), BadRequest> {
     if pattern.is_some_and(|pattern| pattern.is_match(text)) {
         Ok(())
@@ -115,8 +116,11 @@ fn verb(method: &str, query: &str) -> Result<Verb, BadRequest> {
         .iter()
         .find(|(_, methods)| methods.contains(&method))
         .map(|(verb, _)| *verb);
-    let verb =
-        verb.ok_or_else(|| BadRequest(format!("method {method} is not one that a vault knows")))?;
+    let verb = verb.ok_or_else(|| {
+        BadRequest(format!(
+            "method {method} is not a method of the vault's API"
+        ))
+    })?;
     Ok(match verb {
         _ if first_value(query, "help").is_some_and(|value| !value.is_empty()) => Verb::Help,
         Verb::Get if list => Verb::List,
@@ -125,7 +129,7 @@ fn verb(method: &str, query: &str) -> Result<Verb, BadRequest> {
     })
 }
 
-/// The first value of a key, as the vault reads it.
+/// Returns the first value of a key, which is the one that the vault uses.
 fn first_value<'q>(query: &'q str, key: &str) -> Option<&'q str> {
     let pairs = query
         .split('&')

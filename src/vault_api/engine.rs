@@ -1,4 +1,4 @@
-//! A secret engine of a vault, as far as its requests have to be told apart.
+//! Secret engines of a vault, with everything that the classification of requests needs.
 
 use crate::api::EngineType;
 
@@ -7,19 +7,19 @@ use crate::api::EngineType;
 pub struct Engine {
     /// Mount path without slashes at either end.
     pub path: String,
-    /// Its type.
+    /// Type of the engine; it selects the lines of the profile.
     pub engine_type: EngineType,
-    /// Where it is mounted.
+    /// Vault namespaces in which it is mounted.
     pub namespace: EngineNamespace,
 }
 
-/// Vault namespace of an engine's mount.
+/// Vault namespaces of an engine's mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineNamespace {
-    /// The root namespace only.
+    /// Only the root namespace.
     Root,
-    /// Every listed namespace (not the root).
+    /// All namespaces in `spec.vault.namespaces`, without the root.
     EveryListed,
-    /// One listed namespace.
+    /// One namespace in `spec.vault.namespaces`.
     Named(String),
 }

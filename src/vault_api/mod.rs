@@ -1,4 +1,5 @@
-//! From a request to a plane and its operations, by profiles that are data. Pure: no I/O, no client, no runtime.
+//! Classification of requests: a request → its plane and operations, by profiles that are data. Pure: no I/O, no
+//! client, no async runtime.
 
 mod classify;
 mod engine;

@@ -1,16 +1,17 @@
-//! A request's target as Envoy normalises it, and what is refused because the vault could read it differently.
+//! Normalisation of a request's target as Envoy does it, and patterns for targets that the vault cannot interpret
+//! differently.
 //!
-//! Envoy rewrites a path once, before any filter sees it (`normalize_path`, `merge_slashes`), and forwards the result;
-//! so the decision is taken on that result. What still has two readings afterwards is a bad request. The steps here
-//! were found by sending such paths to Envoy 1.40; the differential test keeps them equal.
+//! Envoy normalises a path once, before its filters run (`normalize_path`, `merge_slashes`), and forwards the result.
+//! The decision uses this result. A path that is still ambiguous is a bad request. The steps reproduce answers of Envoy
+//! 1.40; the differential test keeps both equal.
 
 use std::fmt::Write as _;
 
-/// What a path may hold after normalisation, as a regular expression in the syntax that RE2 and Rust share.
+/// Regular expression for normalised paths, in the syntax that RE2 and Rust have in common.
 ///
-/// Plain characters; percent-encoded plain data bytes (space and punctuation that separates nothing); well-formed
-/// UTF-8 of U+00A0 and above, encoded. Not: `;`, `%`, `#`, encoded slashes, backslashes, percent signs, control bytes,
-/// overlong or broken UTF-8.
+/// Allowed are plain characters; percent-encoded spaces and punctuation that separates nothing; encoded, well-formed
+/// UTF-8 from U+00A0. Not allowed are `;`, `%`, `#`, encoded slashes, backslashes, percent signs and control bytes, and
+/// overlong or malformed UTF-8.
 pub const PATH: &str = concat!(
     "/(?:[-!$&-:=@A-Z\\[\\]_a-z~]",
     "|%2[0-246-9A-Ca-c]|%3[ACDEacde]|%40|%5[BDEbde]|%60|%7[B-Db-d]",
@@ -25,8 +26,8 @@ pub const PATH: &str = concat!(
     ")*"
 );
 
-/// What a query may hold: keys without any encoding (`%` and `+`), no `;` and no `#` anywhere, and values whose
-/// percent signs all begin an encoded byte. A flag's value is judged apart.
+/// Regular expression for queries: keys without encoding (`%` and `+`), values in which every percent sign begins an
+/// encoded byte, and no `;` or `#`. The values of flags are checked separately.
 pub const QUERY: &str = concat!(
     "(?:[!\"$'-*,-:<>-~]*(?:=(?:[!\"$'-:<-~]|%[0-9A-Fa-f]{2})*)?)",
     "(?:&(?:[!\"$'-*,-:<>-~]*(?:=(?:[!\"$'-:<-~]|%[0-9A-Fa-f]{2})*)?))*"
@@ -37,11 +38,14 @@ pub const QUERY: &str = concat!(
 pub struct Target {
     /// The path, beginning with `/`, without the query.
     pub path: String,
-    /// The query as it was sent, without the `?`; none when there is no `?`.
+    /// The query as received, without the `?`; `None` if there is no `?`.
     pub query: Option<String>,
 }
 
-/// Normalises a request target. The error says what is wrong with it.
+/// Normalises a request target.
+///
+/// # Errors
+/// A message with the cause, if Envoy would refuse the target.
 pub fn normalise(raw: &str) -> Result<Target, String> {
     if !raw.starts_with('/') {
         return Err("the target must be a path that starts with /".into());
@@ -50,20 +54,20 @@ pub fn normalise(raw: &str) -> Result<Target, String> {
         .chars()
         .find(|c| c.is_control() || !c.is_ascii() || matches!(c, ' ' | '#'))
     {
-        return Err(format!("the target holds {c:?} unencoded"));
+        return Err(format!("the target contains the unencoded character {c:?}"));
     }
     let (path, query) = raw
         .split_once('?')
         .map_or((raw, None), |(path, query)| (path, Some(query)));
     let path = canonicalise(&strip_dot_segment_parameters(path));
-    let path = path.ok_or("the path holds an encoded NUL byte")?;
+    let path = path.ok_or("the path contains an encoded NUL byte")?;
     Ok(Target {
         path: merge_slashes(path),
         query: query.map(str::to_owned),
     })
 }
 
-/// Envoy drops the parameters of `.;…` and `..;…` segments before it resolves them.
+/// Removes the parameters of `.;…` and `..;…` segments, as Envoy does before it resolves them.
 fn strip_dot_segment_parameters(path: &str) -> String {
     let segments: Vec<&str> = path
         .split('/')
@@ -76,8 +80,8 @@ fn strip_dot_segment_parameters(path: &str) -> String {
     segments.join("/")
 }
 
-/// Resolves dot segments (also encoded), turns backslashes into slashes, decodes unreserved characters and encodes
-/// those that a URL may not hold. None for an encoded NUL.
+/// Resolves dot segments (also encoded ones), replaces backslashes by slashes, decodes unreserved characters, and
+/// encodes characters that a URL cannot contain. Returns `None` for an encoded NUL.
 fn canonicalise(path: &str) -> Option<String> {
     let mut rest = path.as_bytes();
     let mut output = String::with_capacity(path.len());
@@ -119,7 +123,7 @@ fn canonicalise(path: &str) -> Option<String> {
     Some(output)
 }
 
-/// Encodes a stray percent sign where the byte that was just decoded would make an encoded byte of it.
+/// Encodes a percent sign that would begin an encoded byte together with the byte that was just decoded.
 fn keep_from_decoding(output: &mut String, rest: &[u8]) {
     let (after_percent, digits) = match (output.as_bytes(), rest) {
         ([.., b'%', high], [low, ..]) => (output.len() - 1, [*high, *low]),
@@ -131,7 +135,7 @@ fn keep_from_decoding(output: &mut String, rest: &[u8]) {
     }
 }
 
-/// What follows a dot, plain or encoded, if one comes next.
+/// Returns the rest after a dot, plain or encoded, if the text begins with one.
 fn dot(rest: &[u8]) -> Option<&[u8]> {
     match rest {
         [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] => Some(after),
@@ -139,7 +143,7 @@ fn dot(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What follows the end of a segment, if the segment ends here.
+/// Returns the rest after the end of a segment, if the segment ends here.
 fn end_of_segment(rest: &[u8]) -> Option<&[u8]> {
     match rest {
         [] => Some(rest),
@@ -148,7 +152,7 @@ fn end_of_segment(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The byte that two hexadecimal digits stand for, and what follows them.
+/// Decodes two hexadecimal digits. Returns the byte and the rest.
 fn encoded(rest: &[u8]) -> Option<(u8, &[u8])> {
     let [high, low, after @ ..] = rest else {
         return None;
@@ -165,7 +169,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Repeated slashes become one, as Envoy does it: a path of nothing but slashes keeps two.
+/// Merges repeated slashes like Envoy, which keeps two of a path that consists only of slashes.
 fn merge_slashes(path: String) -> String {
     if !path.contains("//") {
         return path;
@@ -184,8 +188,8 @@ mod tests {
     use super::*;
     use regex::Regex;
 
-    /// Sent to Envoy 1.40, and what it forwarded.
-    const SEEN: &[(&str, &str)] = &[
+    /// Paths that were sent to Envoy 1.40, and the paths that it forwarded.
+    const FORWARDED: &[(&str, &str)] = &[
         ("/v1/a/..;/b", "/v1/b"),
         ("/v1/a/..;x", "/v1/"),
         ("/v1/a/.;x/b", "/v1/a/b"),
@@ -231,14 +235,14 @@ mod tests {
     ];
 
     #[test]
-    fn normalises_as_envoy_does() {
-        for (sent, forwarded) in SEEN {
+    fn paths_are_normalised_as_envoy_does() {
+        for (sent, forwarded) in FORWARDED {
             assert_eq!(normalise(sent).unwrap().path, *forwarded, "{sent}");
         }
     }
 
     #[test]
-    fn refuses_what_envoy_refuses() {
+    fn targets_that_envoy_refuses_are_refused() {
         for sent in [
             "",
             "v1/x",
@@ -257,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_data_bytes_and_nothing_ambiguous() {
+    fn the_path_pattern_refuses_ambiguous_paths() {
         let path = Regex::new(&format!("^(?:{PATH})$")).unwrap();
         for good in [
             "/",
@@ -300,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn queries() {
+    fn the_query_pattern_refuses_ambiguous_queries() {
         let query = Regex::new(&format!("^(?:{QUERY})$")).unwrap();
         for good in [
             "",

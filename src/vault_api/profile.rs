@@ -1,4 +1,4 @@
-//! Profiles: the tables that say what a request is, as data compiled into the binary.
+//! Profiles: tables that classify requests. They are data, compiled into the binary.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use super::template::Template;
 use crate::api::EngineType;
 
-/// What kind of thing a request touches; decides which rules hold for it.
+/// Class of a request by the data that it accesses. It determines the rules for the request.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "camelCase")]
 pub enum Plane {
-    /// Secrets, keys, certificates, and what hands them out.
+    /// Access to secrets, keys and certificates, and every request that could return them.
     Data,
-    /// Logging in, one's own token and leases.
+    /// Login, and requests about the caller's own token and leases.
     Session,
-    /// The vault's management.
+    /// Management of the vault.
     Control,
-    /// What needs no token or could end the vault.
+    /// Operations that need no token or could destroy the vault.
     Critical,
-    /// Probes.
+    /// Health probes.
     Infrastructure,
-    /// What only the vault's peers use.
+    /// Requests between the vault's peers.
     Internal,
 }
 
 impl Plane {
-    /// Every plane.
+    /// All planes.
     pub const ALL: [Self; 6] = [
         Self::Data,
         Self::Session,
@@ -38,7 +38,7 @@ impl Plane {
         Self::Internal,
     ];
 
-    /// Its name, as in answers and logs.
+    /// Text of the plane in answers, logs and Envoy's configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -57,7 +57,7 @@ impl fmt::Display for Plane {
     }
 }
 
-/// What a request does, as the vault reads its method and flags.
+/// Verb of a request: the vault derives it from the method and the flags.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verb {
@@ -77,12 +77,12 @@ pub enum Verb {
     Delete,
     /// `OPTIONS`.
     Options,
-    /// `HELP`, or any method with `?help=…`; answered without a token.
+    /// `HELP`, or any method with `?help=…`; the vault answers it without a token.
     Help,
 }
 
 impl Verb {
-    /// Every verb with the methods that stand for it. A method that is not here is a bad request.
+    /// All verbs with their methods. A request with any other method is a bad request.
     pub const METHODS: [(Self, &'static [&'static str]); 9] = [
         (Self::Get, &["GET"]),
         (Self::Head, &["HEAD"]),
@@ -95,7 +95,7 @@ impl Verb {
         (Self::Help, &["HELP"]),
     ];
 
-    /// The methods that stand for it.
+    /// Returns the methods of the verb.
     pub fn methods(self) -> &'static [&'static str] {
         Self::METHODS
             .iter()
@@ -104,24 +104,24 @@ impl Verb {
     }
 }
 
-/// Operations that a request stands for, by Azure Key Vault's names.
+/// Operations of a request, by the names of Azure Key Vault.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
-    /// The names; `unknown` where the profile says nothing. Empty outside the data plane.
+    /// Names such as `secrets/get`, or `unknown` if the profile has none. Empty outside the data plane.
     pub names: Arc<[String]>,
     /// Whether a caller needs all of them; otherwise any one is enough.
     pub all: bool,
 }
 
 impl fmt::Display for Operations {
-    /// `+` where all are needed, `|` where any one is enough.
+    /// Joins the names with `+` if all are needed, with `|` if any one is enough.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.names.join(if self.all { "+" } else { "|" }))
     }
 }
 
 impl Operations {
-    /// The operation of a data request that no line of the profile matches.
+    /// Returns the operation of a data request that no line of the profile matches.
     pub fn unknown() -> Self {
         Self {
             names: Arc::new(["unknown".to_owned()]),
@@ -133,30 +133,32 @@ impl Operations {
 /// A line of a profile.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// The plane.
+    /// Plane of the requests that match.
     pub plane: Plane,
-    /// The verbs; empty is every verb.
+    /// Verbs that match; an empty list matches every verb.
     pub verbs: Vec<Verb>,
-    /// The paths; any one fits.
+    /// Paths that match: a request needs to match any one.
     pub templates: Arc<[Template]>,
-    /// The operations.
+    /// Operations of the requests that match.
     pub operations: Operations,
 }
 
-/// What the requests of a dialect are.
+/// Classification of the requests of an API dialect.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// Lines for the vault's own paths, in order; the first match wins. All paths of a line begin with the same segment.
+    /// Lines for the vault's own paths, in order; the first match applies. All paths of a line begin with the same
+    /// segment.
     pub system: Vec<Line>,
     /// Lines for each type of engine, relative to its mount.
     pub engines: BTreeMap<EngineType, Vec<Line>>,
 }
 
 impl Profile {
-    /// The profile of `OpenBao` and `HashiCorp` Vault.
+    /// Returns the profile of `OpenBao` and `HashiCorp` Vault.
     pub fn open_bao() -> &'static Self {
         static PROFILE: LazyLock<Profile> = LazyLock::new(|| {
-            // A test proves that it parses. Were it empty, every sys/* would be critical and the rest unknown data.
+            // A test shows that it parses. With an empty profile, every path below sys/ would be critical and every
+            // other request data access with an unknown operation.
             parse(include_str!("openbao.yaml")).unwrap_or_default()
         });
         &PROFILE
@@ -164,31 +166,31 @@ impl Profile {
 }
 
 fn parse(yaml: &str) -> Result<Profile, serde_saphyr::Error> {
-    let written: WrittenProfile = serde_saphyr::from_str(yaml)?;
+    let file: ProfileFile = serde_saphyr::from_str(yaml)?;
     Ok(Profile {
-        system: written
+        system: file
             .system
             .into_iter()
             .flat_map(|line| by_first_segment(&line))
             .collect(),
-        engines: written
+        engines: file
             .engines
             .into_iter()
-            .map(|(engine, lines)| (engine, lines.into_iter().map(WrittenLine::line).collect()))
+            .map(|(engine, lines)| (engine, lines.into_iter().map(LineFile::line).collect()))
             .collect(),
     })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenProfile {
-    system: Vec<WrittenLine>,
-    engines: BTreeMap<EngineType, Vec<WrittenLine>>,
+struct ProfileFile {
+    system: Vec<LineFile>,
+    engines: BTreeMap<EngineType, Vec<LineFile>>,
 }
 
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
-struct WrittenLine {
+struct LineFile {
     #[serde(default = "data")]
     plane: Plane,
     #[serde(default)]
@@ -204,7 +206,7 @@ fn data() -> Plane {
     Plane::Data
 }
 
-impl WrittenLine {
+impl LineFile {
     fn line(self) -> Line {
         Line {
             plane: self.plane,
@@ -225,22 +227,22 @@ impl WrittenLine {
     }
 }
 
-/// A line of the vault's own paths, split where paths begin differently.
-fn by_first_segment(written: &WrittenLine) -> Vec<Line> {
+/// Splits a line of the vault's own paths, so that the paths of each part begin with the same segment.
+fn by_first_segment(file: &LineFile) -> Vec<Line> {
     let first = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
-    let mut starts: Vec<String> = written.paths.iter().map(|path| first(path)).collect();
+    let mut starts: Vec<String> = file.paths.iter().map(|path| first(path)).collect();
     starts.sort();
     starts.dedup();
     let part = |start: String| {
-        let paths = written
+        let paths = file
             .paths
             .iter()
             .filter(|path| first(path) == start)
             .cloned()
             .collect();
-        WrittenLine {
+        LineFile {
             paths,
-            ..written.clone()
+            ..file.clone()
         }
         .line()
     };
@@ -253,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_profile_parses_and_knows_every_engine() {
+    fn the_profile_parses_and_has_every_engine() {
         let profile = parse(include_str!("openbao.yaml")).unwrap();
         assert!(profile.system.len() > 10);
         assert_eq!(profile.engines.len(), 7);

@@ -1,6 +1,7 @@
-//! The ordered table that classifies the requests of one vault: a profile, laid over its engines and namespaces.
+//! The ordered table that classifies the requests of one vault. It combines a profile with the vault's engines and
+//! namespaces.
 //!
-//! The decision walks this table; the Envoy compiler writes the same rows, in the same order, as routes.
+//! The decision uses the first row that matches; the Envoy compiler writes the same rows, in the same order, as routes.
 
 use std::sync::Arc;
 
@@ -8,12 +9,12 @@ use super::engine::{Engine, EngineNamespace};
 use super::profile::{Line, Operations, Plane, Profile, Verb};
 use super::template::Template;
 
-/// What a request is.
+/// Class of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// The plane.
+    /// Plane, which determines the rules for the request.
     pub plane: Plane,
-    /// The operations.
+    /// Operations, for the access log and for `explain`.
     pub operations: Operations,
 }
 
@@ -22,62 +23,62 @@ pub struct Class {
 pub struct Row {
     /// Name of the row: the engine's mount path and the operations, or the plane.
     pub name: Arc<str>,
-    /// The verbs; empty is every verb but [`Verb::Help`], which has a row of its own at the top.
+    /// Verbs that match. An empty list matches every verb except [`Verb::Help`], which has its own row at the top.
     pub verbs: Vec<Verb>,
-    /// The path.
+    /// Paths that match.
     pub path: PathMatch,
-    /// The engine's mount path, if it is an engine's row.
+    /// Mount path of the engine, if the row belongs to an engine.
     pub mount: Option<String>,
-    /// The vault's namespace, as named by the header.
+    /// Values of the namespace header that match.
     pub header: HeaderMatch,
-    /// What such a request is.
+    /// Class of the requests that match.
     pub class: Class,
 }
 
-/// Which paths a row is for.
+/// Paths that a row matches.
 #[derive(Clone, Debug)]
 pub enum PathMatch {
     /// Every path.
     Any,
-    /// `/v1/`, then one of the namespaces where `Prefix` asks for or allows it, then any one of the templates.
+    /// `/v1/`, then a namespace if `Prefix` requires or allows one, then any one of the templates.
     V1(Prefix, Arc<[Template]>),
 }
 
-/// A vault namespace in front of a path.
+/// Vault namespace at the start of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prefix {
-    /// None.
+    /// No namespace.
     None,
-    /// None, or any of these.
+    /// No namespace, or any of these.
     Optional(Arc<[String]>),
-    /// One of these.
+    /// Any of these.
     Required(Arc<[String]>),
 }
 
-/// Which values of the namespace header a row is for.
+/// Values of the namespace header that a row matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderMatch {
-    /// Every value, also none.
+    /// Any value, or no header.
     Any,
     /// No header, or the root namespace.
     Root,
-    /// No header, the root namespace, or one of these.
+    /// No header, the root namespace, or any of these.
     RootOr(Arc<[String]>),
-    /// One of these.
+    /// Any of these.
     Listed(Arc<[String]>),
 }
 
 /// The table of one vault.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// The rows; the first match wins, and the last row matches everything.
+    /// Rows in order: the first match applies, and the last row matches everything.
     pub rows: Vec<Row>,
-    /// Listed namespaces, longest first, so that the first prefix that fits is the longest.
+    /// Listed namespaces, longest first, so that the first matching prefix is the longest.
     pub namespaces: Arc<[String]>,
 }
 
 impl Table {
-    /// Lays a profile over a vault's engines and namespaces.
+    /// Builds the table of a vault from a profile, the vault's engines and its namespaces.
     pub fn new(profile: &Profile, engines: &[Engine], namespaces: &[String]) -> Self {
         let mut sorted = namespaces.to_vec();
         sorted.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -99,16 +100,17 @@ impl Table {
                 .filter(|line| line.plane != Plane::Critical)
         };
         rows.extend(others().map(|line| {
-            // Open to everyone. A namespace in the path that does not exist is none, and then an engine may be mounted
-            // there: `team-a/sys/health` would be a secret's path. One in the header that does not exist is an error.
+            // Probes are open to every caller. If the path has a namespace that does not exist, the vault looks for an
+            // engine with that mount path, so `team-a/sys/health` could be the path of a secret. A namespace in the
+            // header that does not exist is an error of the vault.
             let prefix = match line.plane {
                 Plane::Infrastructure => &Prefix::None,
                 _ => &anywhere,
             };
             row(line, prefix, known.clone())
         }));
-        // In a namespace that nobody listed, what would be management elsewhere is just data; so is a probe in one that
-        // only the path names.
+        // In a namespace that is not listed, management requests are data access. So are probes with a namespace in the
+        // path.
         let system = others().filter(|line| {
             line.templates
                 .iter()

@@ -1,13 +1,13 @@
-//! Path templates of a profile, and the regular expressions that say the same to Envoy.
+//! Path templates of a profile, and equal regular expressions for Envoy.
 //!
-//! | written | means |
+//! | template | matches |
 //! |---|---|
-//! | `sys/mounts` | exactly that text |
+//! | `sys/mounts` | exactly this text |
 //! | `:name` | one segment |
-//! | `*` at the end | at least one more character |
-//! | `*/` at the end | the same, and then a slash |
-//! | `/**` at the end | nothing more, or a slash and anything |
-//! | `/?` at the end | nothing more, or a slash |
+//! | `*` at the end | one or more characters |
+//! | `*/` at the end | one or more characters, then a slash |
+//! | `/**` at the end | nothing, or a slash and any text |
+//! | `/?` at the end | nothing, or a slash |
 
 /// A path template, without `/v1/` and without the vault's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     pub fn parse(text: &str) -> Self {
         let endings = [
             ("/**", Part::OptionalRest),
@@ -55,7 +55,7 @@ impl Template {
         Self(parts)
     }
 
-    /// The template under a mount path; the empty template is the mount itself, with or without its slash.
+    /// Returns the template below a mount path. The empty template matches the mount itself, with or without a slash.
     #[must_use]
     pub fn under(&self, mount: &str) -> Self {
         if self.0.is_empty() {
@@ -66,7 +66,7 @@ impl Template {
         Self(parts)
     }
 
-    /// The text up to the first slash that every matching path begins with.
+    /// Returns the first segment of every matching path; empty if the template does not determine it.
     pub fn first_segment(&self) -> &str {
         match self.0.first() {
             Some(Part::Text(text)) => text.split('/').next().unwrap_or_default(),
@@ -74,7 +74,7 @@ impl Template {
         }
     }
 
-    /// Whether a path, without `/v1/` and the vault's namespace, fits.
+    /// Whether a path, without `/v1/` and the vault's namespace, matches.
     pub fn matches(&self, path: &str) -> bool {
         let mut rest = path;
         for part in &self.0 {
@@ -96,7 +96,7 @@ impl Template {
         rest.is_empty()
     }
 
-    /// The same, as a regular expression that matches whole paths.
+    /// Converts to a regular expression for a whole path.
     pub fn regex(&self) -> String {
         self.0
             .iter()
@@ -117,7 +117,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
-    /// Template, path, fits.
+    /// Template, path, and whether it matches.
     const TABLE: &[(&str, &str, bool)] = &[
         ("sys/mounts", "sys/mounts", true),
         ("sys/mounts", "sys/mounts/", false),
@@ -146,7 +146,7 @@ mod tests {
     ];
 
     #[test]
-    fn templates() {
+    fn a_template_and_its_regular_expression_match_the_same_paths() {
         for (template, path, fits) in TABLE {
             let parsed = Template::parse(template);
             assert_eq!(parsed.matches(path), *fits, "{template} {path}");

@@ -1,24 +1,26 @@
-//! Who may wear the labels of what the operator made. It finds its objects by them and leaves alone what lacks them: without
-//! this, who may edit a `NetworkPolicy` could take the label off the wall and then the wall down.
+//! Permission to set the labels of generated objects. The operator finds its objects by these labels and ignores
+//! objects without them: otherwise a user who may edit `NetworkPolicies` could remove the label from the vault's
+//! `NetworkPolicy`, and then delete it.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, Validation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::super::{MANAGED_BY, MANAGED_BY_LABEL, VAULT_LABEL};
-use super::{GENERATED_OBJECTS, LABEL_VERB, is_allowed, label_changes, policy, writes};
+use super::policy::{GENERATED_OBJECTS, LABEL_VERB, is_allowed, label_changes, policy, writes};
+use crate::api::labels::{MANAGED_BY, MANAGED_BY_LABEL, VAULT_LABEL};
 
 /// Name of the admission policy and of its binding.
 pub const GENERATED_POLICY: &str = "generated-objects.vaultwall.dev";
 
-/// Refuses to put the labels of generated objects on anything of the kinds that the operator makes, to change them or to
-/// take them off, but for the operator. Everything else is free: what is edited is put back, and what is deleted made again.
+/// Refuses requests that set, change or remove the labels of generated objects, for all kinds that the operator
+/// creates. Only the operator has the permission. Other changes are allowed: the operator reverts edits and recreates
+/// deleted objects.
 pub fn generated_policy() -> ValidatingAdmissionPolicy {
     let changes = [MANAGED_BY_LABEL, VAULT_LABEL].map(label_changes);
     policy(
         GENERATED_POLICY,
-        // Labels can be changed by way of `status`, too.
+        // A request to `status` can change labels, too.
         vec![
             writes(
                 "",
@@ -37,7 +39,7 @@ pub fn generated_policy() -> ValidatingAdmissionPolicy {
                 &["poddisruptionbudgets", "poddisruptionbudgets/status"],
             ),
         ],
-        // It fits when the object fits as it was or as it is to be. What does not wear it means nothing to the operator.
+        // It matches if the old or the new object has the label. The operator ignores objects without it.
         LabelSelector {
             match_labels: Some(BTreeMap::from([(
                 MANAGED_BY_LABEL.to_owned(),
@@ -49,8 +51,8 @@ pub fn generated_policy() -> ValidatingAdmissionPolicy {
         vec![Validation {
             expression: is_allowed(LABEL_VERB, GENERATED_OBJECTS),
             message: Some(format!(
-                "the label {MANAGED_BY_LABEL}: {MANAGED_BY}, with {VAULT_LABEL} beside it, marks what Vaultwall's operator made; \
-                 only the operator sets, changes or removes them. Leave them as they are; to have an object made anew, delete it"
+                "the labels {MANAGED_BY_LABEL}: {MANAGED_BY} and {VAULT_LABEL} mark objects of Vaultwall's operator; \
+                 only the operator may set, change or remove them. Keep them; to have an object recreated, delete it"
             )),
             reason: Some("Forbidden".to_owned()),
             ..Validation::default()

@@ -1,19 +1,20 @@
-//! Who may label a namespace in: the second key of rules that select pods inline is the network's admin's, not that of
-//! whoever may edit the namespace.
+//! Permission to set the labels of namespaces that allow access. For inline pod rules, the label of the namespace is
+//! the second key: it belongs to the network's admin, not to every user who may edit the namespace.
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, Validation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::super::{SERVICE_ENDPOINT_LABEL, SUBSCRIPTION_LABEL};
-use super::{
-    GROUP, SERVICE_ENDPOINTS, SET_VERB, SUBSCRIPTIONS, is_allowed, label_changes, policy, writes,
+use super::policy::{
+    SERVICE_ENDPOINTS, SET_VERB, SUBSCRIPTIONS, is_allowed, label_changes, policy, writes,
 };
+use crate::api::group::GROUP;
+use crate::api::labels::{SERVICE_ENDPOINT_LABEL, SUBSCRIPTION_LABEL};
 
 /// Name of the admission policy and of its binding.
 pub const NAMESPACES_POLICY: &str = "namespaces.vaultwall.dev";
 
-/// Refuses to set, change or remove the labels of a namespace that say what its pods may reach, but for who has the right.
-/// Removing them is guarded as well: it cuts clients off.
+/// Refuses requests that set, change or remove the labels of a namespace that determine the access of its pods, unless
+/// the sender has the permission. It also guards their removal, which would disconnect clients.
 pub fn namespaces_policy() -> ValidatingAdmissionPolicy {
     let guarded = [
         (SERVICE_ENDPOINT_LABEL, SERVICE_ENDPOINTS),
@@ -22,7 +23,7 @@ pub fn namespaces_policy() -> ValidatingAdmissionPolicy {
     let changes = guarded.map(|(label, _)| label_changes(label)).join(" || ");
     policy(
         NAMESPACES_POLICY,
-        // Labels can be changed by way of these subresources, too.
+        // Requests to these subresources can change labels, too.
         vec![writes(
             "",
             &["namespaces", "namespaces/finalize", "namespaces/status"],
@@ -30,12 +31,12 @@ pub fn namespaces_policy() -> ValidatingAdmissionPolicy {
         LabelSelector::default(),
         [("labels-change", changes)],
         guarded
-            .map(|(label, resource)| keeps(label, resource))
+            .map(|(label, resource)| requires_permission(label, resource))
             .into(),
     )
 }
 
-fn keeps(label: &str, resource: &str) -> Validation {
+fn requires_permission(label: &str, resource: &str) -> Validation {
     Validation {
         expression: format!(
             "!({}) || {}",
@@ -43,8 +44,9 @@ fn keeps(label: &str, resource: &str) -> Validation {
             is_allowed(SET_VERB, resource)
         ),
         message: Some(format!(
-            "the label {label} of a namespace is the network admins': to set, change or remove it needs the right to {SET_VERB} \
-             {resource} in the API group {GROUP}, in the whole cluster; ask them, or leave the label as it is"
+            "the label {label} of a namespace belongs to the network admins: setting, changing or removing it needs \
+             the permission to {SET_VERB} {resource} in the API group {GROUP}, in the whole cluster; ask them, or keep \
+             the label unchanged"
         )),
         reason: Some("Forbidden".to_owned()),
         ..Validation::default()

@@ -1,17 +1,25 @@
-//! Which policies of a vault are accepted: oldest first, each unless it takes the vault beyond a limit. A younger and
-//! smaller one can still fit after one that did not.
+//! Admission of the policies of a vault: from oldest to youngest, each is accepted unless the accepted ones together
+//! would exceed a limit. A younger, smaller policy can still be accepted after one that was refused.
 
 use ipnet::Ipv4Net;
 
-use super::RefusedPolicy;
 use super::sources::{self, PolicySources};
+use crate::api::{DefaultAction, Denial};
 use crate::limits::{Limits, MAX_DROP_BLOCKS, MAX_RANGES};
-use crate::policy::{
-    ClientAddressSource, DefaultAction, Denial, ValidatedPolicy, VaultId, Violation,
-    ViolationReason,
-};
+use crate::policy::model::{ClientAddressSource, VaultId};
+use crate::policy::validated::ValidatedPolicy;
+use crate::policy::violation::{Violation, ViolationReason};
 
-/// Accepted policies, oldest first, and the refused ones.
+/// A valid policy that is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedPolicy {
+    /// Name of the policy; its namespace is the vault's.
+    pub policy: String,
+    /// The limit that it exceeds.
+    pub violation: Violation,
+}
+
+/// Returns the accepted policies, oldest first, and the refused ones.
 pub(super) fn admit<'a>(
     vault: &VaultId,
     default_action: DefaultAction,
@@ -39,7 +47,7 @@ pub(super) fn admit<'a>(
     (accepted, refused)
 }
 
-/// The first limit that the policies together exceed: field and message for the youngest of them.
+/// Returns the first limit that the policies together exceed: field and message for the youngest of them.
 fn exceeded(
     vault: &VaultId,
     default_action: DefaultAction,
@@ -71,30 +79,30 @@ fn exceeded(
 fn too_many_rules(
     vault: &VaultId,
     policies: &[PolicySources<'_>],
-    what: &str,
+    kind: &str,
     limit: usize,
     count: impl Fn(&ValidatedPolicy) -> usize,
 ) -> Option<String> {
     let (youngest, older) = policies.split_last()?;
     let before: usize = older.iter().map(|sources| count(sources.policy)).sum();
     let own = count(youngest.policy);
-    // A policy that brings none cannot be what takes the vault beyond its limit.
+    // A policy without such rules cannot exceed the limit.
     (own > 0 && before + own > limit).then(|| {
         format!(
-            "the vault {vault} may have at most {limit} {what}: its accepted policies have {before} already and this \
-             one has {own}; remove some, here or there, or ask the installation's admin for a higher limit"
+            "the vault {vault} may have at most {limit} {kind}: its accepted policies already have {before} and \
+             this one has {own}; remove rules from any of them, or ask the cluster's admin for a higher limit"
         )
     })
 }
 
-/// With `Drop` every block has to be said in a `NetworkPolicy`.
+/// With `Drop`, a `NetworkPolicy` lists every block.
 fn too_many_blocks(
     vault: &VaultId,
     default_action: DefaultAction,
     policies: &[PolicySources<'_>],
 ) -> Option<String> {
     let oldest = policies.first()?.policy;
-    // With `defaultAction: Allow` nobody is dropped, so no block is written.
+    // With `defaultAction: Allow` nothing is dropped, so the `NetworkPolicy` has no blocks.
     if oldest.denial != Denial::Drop || default_action == DefaultAction::Allow {
         return None;
     }
@@ -105,30 +113,30 @@ fn too_many_blocks(
     if blocks.len() <= MAX_DROP_BLOCKS {
         return None;
     }
-    // As they are written: neighbours and ranges within ranges are joined.
+    // The `NetworkPolicy` has the joined blocks: adjacent and nested ranges become one.
     let blocks = Ipv4Net::aggregate(&blocks).len();
     (blocks > MAX_DROP_BLOCKS).then(|| {
         format!(
-            "with `denial: Drop` the rules of the vault {vault} come to {blocks} address blocks, and at most \
-             {MAX_DROP_BLOCKS} can be dropped at the network layer; use `denial: Reject`, or fewer and wider ranges"
+            "with `denial: Drop` the rules of the vault {vault} need {blocks} address blocks, and a NetworkPolicy can \
+             have at most {MAX_DROP_BLOCKS}; use `denial: Reject`, or fewer and wider ranges"
         )
     })
 }
 
 fn too_many_ranges(vault: &VaultId, policies: &[PolicySources<'_>]) -> Option<String> {
-    // Cheap first: most vaults are far below, and only the merged sets tell how many ranges are distinct.
-    let most: usize = policies
+    // Most vaults are far below the limit, so an upper bound comes first. Merging is expensive.
+    let upper_bound: usize = policies
         .iter()
-        .map(PolicySources::most_virtual_network_ranges)
+        .map(PolicySources::max_virtual_network_ranges)
         .sum();
-    if most <= MAX_RANGES {
+    if upper_bound <= MAX_RANGES {
         return None;
     }
     let ranges = sources::merge(policies).virtual_networks.len();
     (ranges > MAX_RANGES).then(|| {
         format!(
-            "the virtual-network rules of the vault {vault} come to {ranges} addresses and ranges, and Envoy takes at \
-             most {MAX_RANGES}; use prefixes of a subnet instead of single pods, or fewer rules"
+            "the virtual-network rules of the vault {vault} have {ranges} addresses and ranges, and Envoy accepts \
+             at most {MAX_RANGES}; use subnets with address prefixes instead of pods, or fewer rules"
         )
     })
 }

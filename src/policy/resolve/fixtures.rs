@@ -5,7 +5,7 @@
     clippy::indexing_slicing,
     clippy::type_complexity
 )]
-//! Words to say policies, networks and pods with in tests, here and in the index's.
+//! Builders of policies, networks and pods for tests of resolution and of the index.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -23,7 +23,7 @@ use crate::policy::{
     ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
-/// `a=b,c=d`.
+/// Parses labels: `a=b,c=d`.
 pub(crate) fn labels(text: &str) -> BTreeMap<String, String> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs
@@ -157,13 +157,13 @@ pub(crate) fn network(name: &str, subnets: Vec<ValidatedSubnet>) -> ValidatedVir
     }
 }
 
-/// Membership said again, as plainly as can be: every group is worked out anew from lists of namespaces and pods.
-/// The index is held against it.
+/// A simple second implementation of membership: it computes every group from lists of namespaces and pods. Tests
+/// compare the index with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlainMembership {
-    /// Name → labels.
+    /// Name of a namespace → its labels.
     pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Namespace and name → labels and addresses.
+    /// Namespace and name of a pod → its labels and addresses.
     pub(crate) pods: BTreeMap<(String, String), (BTreeMap<String, String>, Vec<Ipv4Addr>)>,
 }
 
@@ -245,7 +245,7 @@ impl PodMembership for Known {
     }
 }
 
-/// `10.1.1.1 a/virtualNetworkRules/0`, a line a prefix.
+/// Prints the rules, a prefix a line: `10.1.1.1 a/virtualNetworkRules/0`.
 pub(crate) fn lines(rules: &AddressRules) -> Vec<String> {
     let text = |prefix: &Ipv4Net| {
         if prefix.prefix_len() == 32 {

@@ -1,10 +1,11 @@
-//! Settings of a firewall that come from one policy, the oldest accepted one, and the word to those that differ.
+//! Settings of a firewall, which the oldest accepted policy determines, and diagnostics for policies with other values.
 
-use super::{Diagnostic, DiagnosticReason};
-use crate::policy::{Firewall, ValidatedPolicy};
+use super::diagnostic::{Diagnostic, DiagnosticReason};
+use crate::policy::model::Firewall;
+use crate::policy::validated::ValidatedPolicy;
 
-/// Puts the settings of `oldest` into `firewall`.
-pub(super) fn take(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
+/// Copies the settings of `oldest` to `firewall`.
+pub(super) fn apply(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.port = oldest.port;
     firewall.api = oldest.api;
     firewall.engines.clone_from(&oldest.engines);
@@ -15,8 +16,8 @@ pub(super) fn take(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.access_log = oldest.access_log;
 }
 
-/// Settings of the younger policies that differ from the oldest one's. An empty list of engines or namespaces, and a
-/// setting of the proxies that is left out, says nothing, so a policy that only adds a rule need not repeat them.
+/// Reports the settings of younger policies that differ from the oldest one's. An empty list of engines or namespaces
+/// and an absent setting of the proxies do not differ, so a policy that only adds a rule need not repeat them.
 pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
     let Some((oldest, younger)) = oldest_first.split_first() else {
         return Vec::new();
@@ -76,8 +77,8 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
             reason: DiagnosticReason::SettingsDiffer,
             field: field.to_owned(),
             message: format!(
-                "is not in force: it differs from the policy `{}`, the oldest of this vault, which decides it; \
-                 make the two equal",
+                "is not in force: it differs from the policy `{}`, the oldest of this vault, whose value applies; \
+                 use the same value in both",
                 oldest.name
             ),
         }));

@@ -1,23 +1,24 @@
-//! What the rules of policies let in: found for each policy by itself, then merged into one firewall's sets.
+//! Sources that the rules of policies allow: looked up for each policy, then merged into the sets of one firewall.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
-use super::{Diagnostic, DiagnosticReason, Inputs, VirtualNetworks};
-use crate::policy::{
-    AddressRules, GroupMembers, GroupSelector, NetworkRule, NetworkRuleSource, Peer, PodMembership,
-    Selector, SubnetMembers, ValidatedPolicy,
-};
+use super::diagnostic::{Diagnostic, DiagnosticReason};
+use super::inputs::{Inputs, VirtualNetworks};
+use crate::policy::model::{AddressRules, Peer};
+use crate::policy::pod_group::{GroupMembers, GroupSelector, PodMembership};
+use crate::policy::selector::Selector;
+use crate::policy::validated::{NetworkRule, NetworkRuleSource, SubnetMembers, ValidatedPolicy};
 
-/// A policy and whom its virtual-network rules let in, rule by rule.
+/// A policy and the source of each of its virtual-network rules.
 pub(super) struct PolicySources<'a> {
     pub(super) policy: &'a ValidatedPolicy,
     pub(super) virtual_networks: Vec<(&'a Arc<str>, Source<'a>)>,
 }
 
-/// Whom one virtual-network rule lets in.
+/// Callers that one virtual-network rule allows.
 pub(super) enum Source<'a> {
     Pods {
         group: GroupSelector,
@@ -28,7 +29,7 @@ pub(super) enum Source<'a> {
 }
 
 impl<'a> PolicySources<'a> {
-    /// Looks up what the rules refer to. What cannot be resolved opens nothing and is named.
+    /// Looks up the objects that the rules refer to. A rule that cannot be resolved allows nothing and is reported.
     pub(super) fn find<M: PodMembership>(
         policy: &'a ValidatedPolicy,
         inputs: &Inputs<'a, M>,
@@ -66,15 +67,15 @@ impl<'a> PolicySources<'a> {
         }
     }
 
-    /// No fewer than the addresses and prefixes that the virtual-network rules bring.
-    pub(super) fn most_virtual_network_ranges(&self) -> usize {
+    /// Upper bound of the number of addresses and prefixes of the virtual-network rules.
+    pub(super) fn max_virtual_network_ranges(&self) -> usize {
         self.virtual_networks
             .iter()
             .map(|(_, source)| source.ranges().count())
             .sum()
     }
 
-    /// What a `NetworkPolicy` has to say as blocks.
+    /// Address blocks of all rules, for a `NetworkPolicy`.
     pub(super) fn blocks(&self) -> impl Iterator<Item = Ipv4Net> {
         let subnets = self
             .virtual_networks
@@ -105,7 +106,7 @@ impl Source<'_> {
     }
 }
 
-/// Why a rule opens nothing.
+/// Cause for which a rule allows nothing.
 enum Missing<'a> {
     VirtualNetwork(&'a str),
     Subnet {
@@ -126,8 +127,8 @@ impl Missing<'_> {
                 DiagnosticReason::VirtualNetworkNotFound,
                 "subnet.virtualNetwork",
                 format!(
-                    "there is no valid VirtualNetwork `{name}`, so this rule lets nobody in; create it or correct \
-                     the name"
+                    "there is no valid VirtualNetwork `{name}`, so this rule allows no caller; create it or \
+                     correct the name"
                 ),
             ),
             Self::Subnet {
@@ -137,7 +138,7 @@ impl Missing<'_> {
                 DiagnosticReason::SubnetNotFound,
                 "subnet.name",
                 format!(
-                    "VirtualNetwork `{virtual_network}` has no subnet `{subnet}`, so this rule lets nobody in; \
+                    "VirtualNetwork `{virtual_network}` has no subnet `{subnet}`, so this rule allows no caller; \
                      correct the name or ask the network's owner to add it"
                 ),
             ),
@@ -149,14 +150,14 @@ impl Missing<'_> {
                 "subnet",
                 format!(
                     "the owner of subnet `{virtual_network}/{subnet}` has not enabled the Vault service endpoint, so \
-                     this rule lets nobody in; ask the owner to add `Vault` to its `serviceEndpoints`"
+                     this rule allows no caller; ask the owner to add `Vault` to its `serviceEndpoints`"
                 ),
             ),
             Self::OptIn(namespaces) => (
                 DiagnosticReason::NotOptedIn,
                 "pods",
                 format!(
-                    "no namespace that this rule selects ({namespaces}) has opted in, so it lets nobody in; ask the \
+                    "no namespace that this rule selects ({namespaces}) has opted in, so it allows no caller; ask the \
                      cluster's admin to label them `vaultwall.dev/service-endpoint: enabled`"
                 ),
             ),
@@ -170,7 +171,7 @@ impl Missing<'_> {
     }
 }
 
-/// Where the members of a rule come from, once its references are followed.
+/// Source of a rule, after its references are looked up.
 enum Located<'a> {
     Pods(GroupSelector),
     Prefixes(&'a [Ipv4Net]),
@@ -219,8 +220,8 @@ fn locate<'a>(
     }
 }
 
-/// The groups of pods whose members matter to a policy, so that whoever answers [`PodMembership`] can keep them at
-/// hand. References that open nothing bring none.
+/// Groups of pods that a policy uses, so that the implementation of [`PodMembership`] can track their members. A rule
+/// that cannot be resolved uses none.
 pub fn referenced_groups(
     policy: &ValidatedPolicy,
     virtual_networks: &VirtualNetworks,
@@ -252,13 +253,13 @@ fn contested(
         reason: DiagnosticReason::AddressContested,
         field: rule.field.clone(),
         message: format!(
-            "address {first}{others} is claimed by several pods of which this rule selects only some, so it is not \
-             let in; this passes when the older pod is gone"
+            "address {first}{others}: several pods have it and this rule selects only some of them, so it is not \
+             allowed; this ends when the older pod is deleted"
         ),
     })
 }
 
-/// The sets of one firewall.
+/// Sets of one firewall.
 #[derive(Default)]
 pub(super) struct Merged {
     pub(super) virtual_networks: AddressRules,
@@ -266,15 +267,15 @@ pub(super) struct Merged {
     pub(super) peers: Vec<Peer>,
 }
 
-/// Orders peers whatever rule they came from, so that the same sources always make the same list.
+/// Sort key of peers, independent of their rules, so that the same sources always make the same list.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum PeerKey {
     Pods(Selector, Selector),
     Block(Ipv4Net),
 }
 
-/// Adds the policies up, oldest first. The first to claim a prefix names it, so the rules are taken by their place in
-/// the list and, at one place, by the age of the policy.
+/// Merges the sources of all policies. The first rule that claims a prefix keeps it, so the rules are sorted by their
+/// place in the list and, at the same place, by the age of the policy.
 pub(super) fn merge(oldest_first: &[PolicySources<'_>]) -> Merged {
     let mut merged = Merged::default();
     let mut peers: BTreeMap<PeerKey, Peer> = BTreeMap::new();
@@ -313,10 +314,10 @@ pub(super) fn merge(oldest_first: &[PolicySources<'_>]) -> Merged {
     merged
 }
 
-/// The first item of every list, then the second of every list, and so on.
+/// Returns the first item of every list, then the second of every list, and so on.
 fn by_place<'a, T>(lists: impl Iterator<Item = &'a [T]>) -> Vec<&'a T> {
     let mut placed: Vec<(usize, &T)> = lists.flat_map(|list| list.iter().enumerate()).collect();
-    // Stable: at one place the lists keep their order.
+    // The sort is stable: at one place the lists keep their order.
     placed.sort_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, item)| item).collect()
 }

@@ -1,5 +1,5 @@
-//! From wire types to validated ones. Every rule that one object can break by itself is checked here, every violation
-//! is collected, and what a later version makes work is refused. What needs other objects is `resolve`'s.
+//! Validation: from wire types to validated ones. It checks every rule that needs only one object, collects all
+//! violations, and refuses fields that this version does not implement. Rules that need other objects are in `resolve`.
 
 mod names;
 mod network_rules;
@@ -14,8 +14,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use network_rules::validate_virtual_network;
 
-use super::violation::{Findings, quoted};
-use super::{ClientAddressSource, ValidatedPolicy, VaultId, Violation, ViolationReason};
+use super::model::{ClientAddressSource, VaultId};
+use super::validated::ValidatedPolicy;
+use super::violation::{Findings, Violation, ViolationReason, quoted};
 use crate::address::proxy_prefix;
 use crate::api::{
     self, Bypass, ClientAddress, Management, Mode, VaultApi, VaultNetworkPolicy,
@@ -23,7 +24,7 @@ use crate::api::{
 };
 use crate::limits::Limits;
 
-/// Checks a policy.
+/// Validates a policy.
 ///
 /// # Errors
 /// All violations, in the order of the fields.
@@ -40,11 +41,11 @@ pub fn validate_policy(
         findings.add(
             "spec.targetRef.port",
             ViolationReason::Invalid,
-            "0 is not a port; write the Service's port of the vault's API, for example 8200",
+            "0 is not a port; write the port of the Service for the vault's API, for example 8200",
         );
     }
     let (namespaces, engines) = vault_paths::check(&spec.vault, &mut findings);
-    refuse_what_is_not_supported_yet(spec, &mut findings);
+    refuse_unsupported_fields(spec, &mut findings);
     let virtual_network_rules = network_rules::virtual_network_rules(
         &name,
         &spec.virtual_network_rules,
@@ -92,7 +93,7 @@ fn namespace(metadata: &ObjectMeta, findings: &mut Findings) -> String {
     namespace
 }
 
-/// As the API server writes it: RFC 3339 in UTC and whole seconds.
+/// Returns the creation time as the API server prints it: RFC 3339 in UTC, in whole seconds.
 fn created(metadata: &ObjectMeta) -> Option<String> {
     let time = metadata.creation_timestamp.as_ref()?;
     match serde_json::to_value(time) {
@@ -101,7 +102,7 @@ fn created(metadata: &ObjectMeta) -> Option<String> {
     }
 }
 
-fn refuse_what_is_not_supported_yet(spec: &VaultNetworkPolicySpec, findings: &mut Findings) {
+fn refuse_unsupported_fields(spec: &VaultNetworkPolicySpec, findings: &mut Findings) {
     if spec.vault.api == VaultApi::AzureKeyVault {
         findings.add(
             "spec.vault.api",
@@ -149,7 +150,10 @@ fn client_address(wire: &ClientAddress, findings: &mut Findings) -> ClientAddres
             Ok(prefix) if trusted_proxies.contains(&prefix) => findings.add(
                 field,
                 ViolationReason::Duplicate,
-                format!("{} is listed before; remove one", quoted(text)),
+                format!(
+                    "{} is already in the list; remove one of the two",
+                    quoted(text)
+                ),
             ),
             Ok(prefix) => trusted_proxies.push(prefix),
             Err(faults) => findings.add_faults(&field, text, faults),
@@ -161,7 +165,7 @@ fn client_address(wire: &ClientAddress, findings: &mut Findings) -> ClientAddres
                 findings.add(
                     LIST,
                     ViolationReason::Invalid,
-                    "nobody is believed when the source is Direct; set source: XForwardedFor, or remove the list",
+                    "is not used when the source is Direct; set source: XForwardedFor, or remove the list",
                 );
             }
             ClientAddressSource::Direct
@@ -179,7 +183,7 @@ fn client_address(wire: &ClientAddress, findings: &mut Findings) -> ClientAddres
                 findings.add(
                     LIST,
                     ViolationReason::Required,
-                    "XForwardedFor is believed from listed proxies only; list the proxies' addresses",
+                    "is empty, but XForwardedFor is trusted only from listed proxies; list the proxies' addresses",
                 );
             }
             ClientAddressSource::XForwardedFor { trusted_proxies }

@@ -1,16 +1,15 @@
-//! Names of objects and rules: Kubernetes' DNS names (RFC 1123), and the names of rules that appear in logs.
+//! Validation of names: DNS names of Kubernetes objects (RFC 1123), and the names of rules, which appear in logs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::policy::ViolationReason;
-use crate::policy::violation::{Findings, quoted};
+use crate::policy::violation::{Findings, ViolationReason, quoted};
 
-/// Longest DNS label, and longest name of a rule.
+/// Longest DNS label and longest name of a rule, in characters.
 const LABEL_MAX: usize = 63;
-/// Longest DNS subdomain.
+/// Longest DNS subdomain, in characters.
 const SUBDOMAIN_MAX: usize = 253;
 
-/// Whether `text` is a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends.
+/// Whether `text` is a DNS label: lower-case letters, digits and `-`, with a letter or digit at both ends.
 pub(super) fn is_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     !text.is_empty()
@@ -20,9 +19,9 @@ pub(super) fn is_label(text: &str) -> bool {
         && text.bytes().next_back().is_some_and(plain)
 }
 
-/// Whether `text` is DNS labels with dots between them.
+/// Whether `text` consists of DNS labels, separated by dots.
 pub(super) fn is_subdomain(text: &str) -> bool {
-    // Kubernetes bounds the whole name, not each of its labels.
+    // Kubernetes limits the length of the whole name, not of each label.
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.len() <= SUBDOMAIN_MAX
         && text.split('.').all(|part| {
@@ -32,8 +31,8 @@ pub(super) fn is_subdomain(text: &str) -> bool {
         })
 }
 
-/// Whether `text` is a qualified name's last part or a label's value: letters, digits, `-`, `_` and `.`, a letter or
-/// digit at both ends.
+/// Whether `text` is the last part of a qualified name, or the value of a label: letters, digits, `-`, `_` and `.`,
+/// with a letter or digit at both ends.
 pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= LABEL_MAX
@@ -87,15 +86,15 @@ pub(super) fn rule(field: &str, text: &str, findings: &mut Findings) {
             field,
             ViolationReason::Invalid,
             format!(
-                "{} cannot name a rule; write at most {LABEL_MAX} letters, digits, -, _ and ., beginning and ending \
-                 with a letter or digit",
+                "{} cannot be the name of a rule; write at most {LABEL_MAX} letters, digits, -, _ and ., beginning \
+                 and ending with a letter or digit",
                 quoted(text)
             ),
         );
     }
 }
 
-/// The object's name; empty, and a violation, when there is none.
+/// Returns the name of the object. If there is none, it adds a violation and returns an empty text.
 pub(super) fn object_name(metadata: &ObjectMeta, findings: &mut Findings) -> String {
     const FIELD: &str = "metadata.name";
     let name = metadata.name.clone().unwrap_or_default();

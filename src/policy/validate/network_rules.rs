@@ -1,4 +1,4 @@
-//! Rules and subnets: whom a policy lets in, and what a `VirtualNetwork` offers.
+//! Validation of rules and subnets: the callers that a policy allows, and the subnets of a `VirtualNetwork`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,11 +10,11 @@ use super::{names, selector};
 use crate::address::{public_prefix, subnet_prefix};
 use crate::api::{self, ServiceEndpoint, VirtualNetwork};
 use crate::limits::Limits;
-use crate::policy::violation::{Findings, quoted};
-use crate::policy::{
+use crate::policy::validated::{
     AddressRule, NetworkRule, NetworkRuleSource, SubnetMembers, ValidatedSubnet,
-    ValidatedVirtualNetwork, Violation, ViolationReason,
+    ValidatedVirtualNetwork,
 };
+use crate::policy::violation::{Findings, Violation, ViolationReason, quoted};
 
 /// Refuses a list that is longer than the installation allows.
 fn limit(field: &str, rules: &str, length: usize, limit: usize, findings: &mut Findings) {
@@ -23,8 +23,8 @@ fn limit(field: &str, rules: &str, length: usize, limit: usize, findings: &mut F
             field,
             ViolationReason::LimitExceeded,
             format!(
-                "{length} {rules} rules, and the limit is {limit}; merge or remove rules, or have the installation's \
-                 limit raised"
+                "has {length} {rules} rules, and the limit is {limit}; merge or remove rules, or ask the cluster's \
+                 admin for a higher limit"
             ),
         );
     }
@@ -63,7 +63,10 @@ pub(super) fn virtual_network_rules(
                 Entry::Occupied(first) => findings.add(
                     format!("{field}.subnet"),
                     ViolationReason::Duplicate,
-                    format!("the same subnet as {LIST}[{}]; remove one", first.get()),
+                    format!(
+                        "is the same subnet as in {LIST}[{}]; remove one of the two",
+                        first.get()
+                    ),
                 ),
             }
         }
@@ -95,8 +98,8 @@ pub(super) fn virtual_network_rules(
     rules
 }
 
-/// The subnet's name, with its network's in front where the name alone could mean another rule: the same name in two
-/// networks, or a number, which names inline rules.
+/// Returns the name of a subnet's rule: the subnet's name, or `<network>/<subnet>` if the name is not unique in the
+/// policy or is a number. Numbers are the names of inline rules.
 fn subnet_rule_name(subnet: &api::SubnetRef, rules: &[api::VirtualNetworkRule]) -> String {
     let elsewhere = rules
         .iter()
@@ -153,7 +156,7 @@ pub(super) fn ip_rules(
                 Entry::Vacant(entry) => {
                     entry.insert(index);
                 }
-                // The same value twice is reported as a value.
+                // A value that occurs twice is reported below.
                 Entry::Occupied(first)
                     if rule.name.is_none()
                         && wire
@@ -163,7 +166,7 @@ pub(super) fn ip_rules(
                     format!("{field}.name"),
                     ViolationReason::Duplicate,
                     format!(
-                        "{} already names {LIST}[{}]; give the rule another name",
+                        "{} is already the name of {LIST}[{}]; choose another name",
                         quoted(name),
                         first.get()
                     ),
@@ -191,7 +194,7 @@ pub(super) fn ip_rules(
                         format!("{field}.value"),
                         ViolationReason::Duplicate,
                         format!(
-                            "{} is let in by {LIST}[{}] already; remove one",
+                            "{} is already allowed by {LIST}[{}]; remove one of the two",
                             quoted(value),
                             first.get()
                         ),
@@ -203,7 +206,7 @@ pub(super) fn ip_rules(
                     prefix,
                 });
             }
-            // Refused above.
+            // `refuse_tags_and_expiry` has refused it.
             (None, Some(_)) => {}
             (None, None) => exactly_one(&field, "value", "serviceTag", false, findings),
         }
@@ -223,7 +226,7 @@ fn refuse_tags_and_expiry(field: &str, rule: &api::IpRule, findings: &mut Findin
     }
 }
 
-/// Checks a `VirtualNetwork`.
+/// Validates a `VirtualNetwork`.
 ///
 /// # Errors
 /// All violations, in the order of the fields.
@@ -236,7 +239,7 @@ pub fn validate_virtual_network(
         findings.add(
             "metadata.namespace",
             ViolationReason::Invalid,
-            "a VirtualNetwork belongs to the whole cluster; remove the namespace",
+            "a VirtualNetwork is cluster-scoped and has no namespace; remove it",
         );
     }
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
@@ -252,7 +255,7 @@ pub fn validate_virtual_network(
                 format!("{field}.name"),
                 ViolationReason::Duplicate,
                 format!(
-                    "{} already names spec.subnets[{}]; give it another name",
+                    "{} is already the name of spec.subnets[{}]; choose another name",
                     quoted(&subnet.name),
                     first.get()
                 ),
@@ -274,7 +277,7 @@ fn members(field: &str, subnet: &api::Subnet, findings: &mut Findings) -> Option
     let pods = subnet.pods.as_ref().map(|pods| {
         let path = format!("{field}.pods");
         let group = selector::pod_group(&path, pods, findings);
-        // With both missing, that was said already.
+        // If both selectors are missing, `pod_group` has reported it.
         if pods.namespace_selector.is_none() && pods.pod_selector.is_some() {
             findings.add(
                 format!("{path}.namespaceSelector"),
@@ -315,7 +318,10 @@ fn address_prefixes(list_field: &str, list: &[String], findings: &mut Findings) 
             Ok(prefix) if prefixes.contains(&prefix) => findings.add(
                 field,
                 ViolationReason::Duplicate,
-                format!("{} is listed before; remove one", quoted(text)),
+                format!(
+                    "{} is already in the list; remove one of the two",
+                    quoted(text)
+                ),
             ),
             Ok(prefix) => prefixes.push(prefix),
             Err(faults) => findings.add_faults(&field, text, faults),

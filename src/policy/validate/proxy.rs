@@ -1,5 +1,5 @@
-//! Settings of the proxies: what the API server would refuse in the objects made from them is refused here, where the
-//! policy's owner sees it.
+//! Validation of the proxies' settings. It refuses everything that the API server would refuse in the generated
+//! objects, so that the policy's owner sees the error.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::api::{
     GROUP, Proxy, ProxyService as WireService, ServiceType, UpstreamTls as WireUpstreamTls,
 };
 use crate::limits::{MAX_ANNOTATION_LENGTH, MAX_PROXY_REPLICAS, MAX_SERVICE_ANNOTATIONS};
+use crate::policy::proxy_settings::{ProxyResources, ProxyService, ProxySettings, UpstreamTls};
 use crate::policy::quantity::Quantity;
-use crate::policy::violation::{Findings, field_of, quoted};
-use crate::policy::{ProxyResources, ProxyService, ProxySettings, UpstreamTls, ViolationReason};
+use crate::policy::violation::{Findings, ViolationReason, field_of, quoted};
 
-/// The resources that a proxy uses.
+/// Names of the resources that a proxy can have.
 const RESOURCES: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
 
 pub(super) fn check(proxy: Option<&Proxy>, findings: &mut Findings) -> ProxySettings {
@@ -84,7 +84,7 @@ fn check_resources(wire: &ResourceRequirements, findings: &mut Findings) -> Prox
         findings.add(
             format!("{FIELD}.claims"),
             ViolationReason::Invalid,
-            "a proxy has no resource claims that it could name; remove them",
+            "a proxy cannot have resource claims; remove them",
         );
     }
     let requests_field = format!("{FIELD}.requests");
@@ -96,7 +96,7 @@ fn check_resources(wire: &ResourceRequirements, findings: &mut Findings) -> Prox
                 field_of(&requests_field, name),
                 ViolationReason::Invalid,
                 format!(
-                    "{request} is more than the limit of {limit}; raise the limit, or request less"
+                    "{request} is more than the limit of {limit}; increase the limit, or decrease the request"
                 ),
             );
         }
@@ -135,23 +135,23 @@ fn amounts(
 fn amount(name: &str, text: &str) -> Result<Quantity, String> {
     if !RESOURCES.contains(&name) {
         return Err(format!(
-            "{} is no resource of a proxy; known are {}",
+            "{} is not a resource of a proxy; write one of {}",
             quoted(name),
             RESOURCES.join(", ")
         ));
     }
     let amount = Quantity::read(text).ok_or_else(|| {
         format!(
-            "{} is not an amount; write a number with a suffix of Kubernetes, such as 100m or 512Mi",
+            "{} is not a quantity; write a number with a suffix of Kubernetes, such as 100m or 512Mi",
             quoted(text)
         )
     })?;
     if amount.is_zero() {
-        return Err("0 is no amount to run with; write more, or leave it out".to_owned());
+        return Err("0 is too small; write a larger quantity, or remove the entry".to_owned());
     }
     if name == "cpu" && !amount.is_whole_thousandths() {
         return Err(format!(
-            "{} is finer than a thousandth of a CPU; write 1m or more",
+            "{} is not a whole number of thousandths of a CPU; write it in steps of 1m",
             quoted(text)
         ));
     }
@@ -171,7 +171,8 @@ fn check_service(wire: &WireService, findings: &mut Findings) -> ProxyService {
         findings.add(
             format!("{FIELD}.externalTrafficPolicy"),
             ViolationReason::Invalid,
-            "nothing comes from outside to a ClusterIP; set type to NodePort or LoadBalancer, or remove it",
+            "has no effect on a ClusterIP, which receives no traffic from outside; set type to NodePort or \
+             LoadBalancer, or remove it",
         );
     }
     let annotations = format!("{FIELD}.annotations");
@@ -180,9 +181,8 @@ fn check_service(wire: &WireService, findings: &mut Findings) -> ProxyService {
             &annotations,
             ViolationReason::LimitExceeded,
             format!(
-                "{} entries, and the limit is {}; remove entries",
-                wire.annotations.len(),
-                MAX_SERVICE_ANNOTATIONS
+                "has {} entries, and the limit is {MAX_SERVICE_ANNOTATIONS}; remove entries",
+                wire.annotations.len()
             ),
         );
     }
@@ -206,7 +206,7 @@ fn annotation(field: &str, key: &str, value: &str, findings: &mut Findings) {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    // The API server compares in lower case.
+    // The API server ignores case in the prefix.
     let well_formed =
         is_word(name) && prefix.is_none_or(|prefix| is_subdomain(&prefix.to_ascii_lowercase()));
     if !well_formed {
@@ -214,21 +214,21 @@ fn annotation(field: &str, key: &str, value: &str, findings: &mut Findings) {
             field,
             ViolationReason::Invalid,
             format!(
-                "{} is not an annotation's key; write a name of at most 63 letters, digits, -, _ and ., if needed \
-                 behind a DNS name and a slash",
+                "{} is not the key of an annotation; write a name of at most 63 letters, digits, -, _ and ., after an \
+                 optional DNS name and a slash",
                 quoted(key)
             ),
         );
     }
-    let ours = prefix.is_some_and(|prefix| {
+    let is_reserved = prefix.is_some_and(|prefix| {
         let prefix = prefix.to_ascii_lowercase();
         prefix == GROUP || prefix.ends_with(&format!(".{GROUP}"))
     });
-    if ours {
+    if is_reserved {
         findings.add(
             field,
             ViolationReason::Invalid,
-            format!("annotations of {GROUP} are the operator's own; remove it"),
+            format!("annotations of {GROUP} are reserved for the operator; remove it"),
         );
     }
     if value.len() > MAX_ANNOTATION_LENGTH {
@@ -236,9 +236,8 @@ fn annotation(field: &str, key: &str, value: &str, findings: &mut Findings) {
             field,
             ViolationReason::Invalid,
             format!(
-                "the value has {} bytes, and at most {} are taken; shorten it",
-                value.len(),
-                MAX_ANNOTATION_LENGTH
+                "the value has {} bytes, and the limit is {MAX_ANNOTATION_LENGTH}; shorten it",
+                value.len()
             ),
         );
     }

@@ -1,14 +1,15 @@
-//! Label selectors, by the rules of Kubernetes: a selector that the API server would refuse selects nothing here either.
+//! Validation of label selectors, by the rules of Kubernetes. A selector that the API server would refuse selects
+//! nothing.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::names::{is_subdomain, is_word};
 use crate::api::PodSelector;
-use crate::policy::violation::{Findings, field_of, quoted};
-use crate::policy::{PodGroup, ViolationReason};
+use crate::policy::validated::PodGroup;
+use crate::policy::violation::{Findings, ViolationReason, field_of, quoted};
 
-/// Checks `pods` of a rule or subnet. With both selectors missing it is refused: nobody should let everything in by
-/// writing nothing.
+/// Checks `pods` of a rule or subnet. Without any selector it is refused, so that an empty field cannot allow
+/// everything.
 pub(super) fn pod_group(field: &str, pods: &PodSelector, findings: &mut Findings) -> PodGroup {
     if pods.namespace_selector.is_none() && pods.pod_selector.is_none() {
         findings.add(
@@ -68,7 +69,7 @@ fn expression(field: &str, requirement: &LabelSelectorRequirement, findings: &mu
                 findings.add(
                     list,
                     ViolationReason::Invalid,
-                    format!("{operator} takes no values; remove them"),
+                    format!("{operator} has no values; remove them"),
                 );
             }
         }
@@ -93,8 +94,8 @@ fn label_key(field: &str, key: &str, findings: &mut Findings) {
             field,
             ViolationReason::Invalid,
             format!(
-                "{} is not a label's key; write a name of at most 63 letters, digits, -, _ and ., if needed behind a \
-                 DNS name and a slash, such as app.kubernetes.io/name",
+                "{} is not the key of a label; write a name of at most 63 letters, digits, -, _ and ., after an \
+                 optional DNS name and a slash, such as app.kubernetes.io/name",
                 quoted(key)
             ),
         );
@@ -107,8 +108,8 @@ fn label_value(field: &str, value: &str, findings: &mut Findings) {
             field,
             ViolationReason::Invalid,
             format!(
-                "{} is not a label's value; write at most 63 letters, digits, -, _ and ., beginning and ending with a \
-                 letter or digit",
+                "{} is not the value of a label; write at most 63 letters, digits, -, _ and ., beginning and ending \
+                 with a letter or digit",
                 quoted(value)
             ),
         );

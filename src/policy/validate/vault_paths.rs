@@ -1,19 +1,19 @@
-//! Vault namespaces and engines' mount paths: strict enough that a request's path has one reading.
+//! Validation of vault namespaces and of the mount paths of engines. After it, the path of a request has only one
+//! meaning.
 //!
-//! The vault resolves a path's namespace before its mount; a mount that could be taken for a namespace, or the other
-//! way round, would let one request pass as another, so such policies are refused.
+//! The vault resolves the namespace of a path before its mount. If a mount path could also be a namespace, the firewall
+//! could classify a request as another one than the vault executes, so such policies are refused.
 
-use super::super::model::{Engine, EngineNamespace};
 use crate::api;
-use crate::policy::ViolationReason;
-use crate::policy::violation::{Findings, quoted};
+use crate::policy::violation::{Findings, ViolationReason, quoted};
+use crate::vault_api::{Engine, EngineNamespace};
 
-/// First segments that belong to the vault itself.
+/// First segments of paths that are reserved for the vault.
 const RESERVED_MOUNTS: [&str; 3] = ["sys", "auth", "identity"];
-/// Names that the vault refuses for namespaces.
+/// Names that the vault does not accept for namespaces.
 const RESERVED_NAMESPACES: [&str; 6] = ["root", "sys", "audit", "auth", "cubbyhole", "identity"];
 
-/// Checks namespaces and engines, and returns those that can be used.
+/// Checks namespaces and engines, and returns the valid ones.
 pub(super) fn check(
     vault: &api::VaultDescription,
     findings: &mut Findings,
@@ -43,13 +43,19 @@ fn namespaces(wire: &[String], findings: &mut Findings) -> Vec<String> {
             findings.add(
                 field,
                 ViolationReason::Invalid,
-                format!("{}: the vault keeps the name {reserved} for itself; the root namespace needs no entry", quoted(text)),
+                format!(
+                    "{}: the name {reserved} is reserved for the vault; the root namespace needs no entry",
+                    quoted(text)
+                ),
             );
         } else if accepted.contains(text) {
             findings.add(
                 field,
                 ViolationReason::Duplicate,
-                format!("{} is listed before; remove one", quoted(text)),
+                format!(
+                    "{} is already in the list; remove one of the two",
+                    quoted(text)
+                ),
             );
         } else {
             accepted.push(text.clone());
@@ -73,7 +79,7 @@ fn engines(wire: &[api::Engine], listed: &[String], findings: &mut Findings) -> 
             namespace,
         };
         let field = format!("{base}.path");
-        if let Some(other) = mistaken_for(&made, listed) {
+        if let Some(other) = conflicting_namespace(&made, listed) {
             findings.add(
                 &field,
                 ViolationReason::Ambiguous,
@@ -90,15 +96,16 @@ fn engines(wire: &[api::Engine], listed: &[String], findings: &mut Findings) -> 
         });
         if let Some((other_index, other)) = overlapping {
             let (reason, relation) = if other.path == made.path {
-                (ViolationReason::Duplicate, "the same path as")
+                (ViolationReason::Duplicate, "is the same path as in")
             } else {
-                (ViolationReason::Ambiguous, "beneath one another with")
+                (ViolationReason::Ambiguous, "overlaps the path of")
             };
             findings.add(
                 field,
                 reason,
                 format!(
-                    "{} is {relation} spec.vault.engines[{other_index}] ({}) in the same vault namespace; keep one",
+                    "{} {relation} spec.vault.engines[{other_index}] ({}) in the same vault namespace; remove one of \
+                     the two",
                     quoted(&made.path),
                     quoted(&other.path)
                 ),
@@ -126,8 +133,8 @@ fn engine_namespace(
                 format!("{base}.namespace"),
                 ViolationReason::Invalid,
                 format!(
-                    "{} is not in spec.vault.namespaces; list it there, write \"*\" for every listed one, or leave it \
-                     out for the root namespace",
+                    "{} is not in spec.vault.namespaces; list it there, write \"*\" for all listed ones, or remove the \
+                     field for the root namespace",
                     quoted(name)
                 ),
             );
@@ -141,7 +148,7 @@ fn mount_path(field: &str, text: &str, findings: &mut Findings) -> Option<String
     let why = if let Err(why) = segments(text) {
         format!("{} {why}", quoted(text))
     } else if RESERVED_MOUNTS.contains(&first) {
-        format!("{}: {first} belongs to the vault itself", quoted(text))
+        format!("{}: {first} is reserved for the vault", quoted(text))
     } else {
         return Some(text.to_owned());
     };
@@ -153,13 +160,13 @@ fn mount_path(field: &str, text: &str, findings: &mut Findings) -> Option<String
     None
 }
 
-/// Segments of `[A-Za-z0-9._~-]` with single slashes between them.
+/// Checks that a text consists of segments of `[A-Za-z0-9._~-]`, separated by single slashes.
 fn segments(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("is empty");
     }
     if text.starts_with('/') || text.ends_with('/') {
-        return Err("has a slash at an end");
+        return Err("begins or ends with a slash");
     }
     for segment in text.split('/') {
         match segment {
@@ -177,7 +184,7 @@ fn segments(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether one path is the other or lies beneath it, by whole segments.
+/// Whether the paths are equal or one contains the other, by whole segments.
 fn nested(one: &str, other: &str) -> bool {
     beneath(one, other) || beneath(other, one)
 }
@@ -196,12 +203,11 @@ fn share_a_namespace(one: &EngineNamespace, other: &EngineNamespace) -> bool {
     }
 }
 
-/// The listed namespace that a mount's path could be taken for, where either path is the beginning of the other.
+/// Returns the listed namespace that has a path in common with a mount: one of the two paths begins with the other.
 ///
-/// A client that names the mount's namespace by header writes the path as one in the root namespace looks, so every
-/// mount is held against all namespaces; against those beneath its own also as a client writes it that names that one
-/// in the path.
-fn mistaken_for(engine: &Engine, listed: &[String]) -> Option<String> {
+/// If a client sends the mount's namespace in the header, the path of its request has no namespace. So every mount is
+/// compared with all namespaces and, relative to its own namespace, with those below it.
+fn conflicting_namespace(engine: &Engine, listed: &[String]) -> Option<String> {
     let beneath_own = |own: &str| {
         listed.iter().find(|namespace| {
             let relative = namespace

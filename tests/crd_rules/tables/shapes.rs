@@ -119,17 +119,17 @@ pub fn policies() -> Vec<Row> {
         (
             json!({"clientAddress": {"source": "XForwardedFor"}}),
             proxies,
-            "believed from listed proxies only",
+            "trusted only from listed proxies",
         ),
         (
             json!({"clientAddress": {"source": "ProxyProtocol"}}),
             proxies,
-            "believed from listed proxies only",
+            "trusted only from listed proxies",
         ),
         (
             json!({"clientAddress": {"trustedProxies": ["203.0.113.7"]}}),
             proxies,
-            "nobody is believed",
+            "is not used when the source is Direct",
         ),
         (
             json!({"proxy": {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}}}),

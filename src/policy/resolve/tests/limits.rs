@@ -1,4 +1,4 @@
-//! What is refused because there is too much of it: limits of an installation, of the network layer and of Envoy.
+//! Limits of an installation, of `NetworkPolicies` and of Envoy: policies that exceed them are refused.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ fn many_subnets(name: &str, day: u8, count: usize) -> ValidatedPolicy {
 }
 
 #[test]
-fn the_youngest_that_crosses_a_limit_is_refused() {
+fn the_youngest_policy_that_exceeds_a_limit_is_refused() {
     let ips = many_ip_rules;
     let nets = many_subnets;
     let raised = Limits {
@@ -26,7 +26,7 @@ fn the_youngest_that_crosses_a_limit_is_refused() {
         ip_rules: 1_000,
     };
     let usual = Limits::default();
-    // policies | limits | accepted | refused, and for which field
+    // policies | limits | accepted | refused, with the field
     let table: Vec<(Vec<ValidatedPolicy>, Limits, &[&str], &[&str])> = vec![
         (vec![ips("a", 1, 127)], usual, &["a"], &[]),
         (vec![ips("a", 1, 128)], usual, &[], &["a spec.ipRules"]),
@@ -49,21 +49,21 @@ fn the_youngest_that_crosses_a_limit_is_refused() {
             &["a"],
             &["b spec.ipRules"],
         ),
-        // age decides, not the order in which they are given
+        // the age decides, not the order of the input
         (
             vec![ips("b", 2, 100), ips("a", 1, 28)],
             usual,
             &["a"],
             &["b spec.ipRules"],
         ),
-        // a younger and smaller one still fits
+        // a younger and smaller one is accepted
         (
             vec![ips("a", 1, 100), ips("b", 2, 28), ips("c", 3, 27)],
             usual,
             &["a", "c"],
             &["b spec.ipRules"],
         ),
-        // one without rules cannot be what crosses
+        // one without rules cannot exceed the limit
         (
             vec![ips("a", 1, 127), policy("b", 2)],
             usual,
@@ -109,8 +109,8 @@ fn the_youngest_that_crosses_a_limit_is_refused() {
         );
     }
     let resolution = resolve_all(&[ips("a", 1, 100), ips("b", 2, 28)]);
-    let expected = "the vault vault/openbao may have at most 127 IP rules: its accepted policies have 100 already and \
-                    this one has 28; remove some, here or there, or ask the installation's admin for a higher limit";
+    let expected = "the vault vault/openbao may have at most 127 IP rules: its accepted policies already have 100 and \
+                    this one has 28; remove rules from any of them, or ask the cluster's admin for a higher limit";
     assert_eq!(resolution.refused[0].violation.message, expected);
     assert_eq!(resolution.firewall.ip_rules.len(), 100);
 }
@@ -127,7 +127,7 @@ fn apart(count: usize) -> SubnetMembers {
 }
 
 #[test]
-fn what_the_network_layer_and_envoy_cannot_hold_is_refused() {
+fn more_ranges_than_a_network_policy_or_envoy_accepts_are_refused() {
     let all = || policy("p", 1).subnet("big", "all");
     let drop = || all().with(|p| p.denial = Denial::Drop);
     let open = |policy: ValidatedPolicy| policy.with(|p| p.default_action = DefaultAction::Allow);
@@ -167,7 +167,7 @@ fn what_the_network_layer_and_envoy_cannot_hold_is_refused() {
             let advice = if denial == Denial::Drop {
                 "use `denial: Reject`"
             } else {
-                "use prefixes of a subnet"
+                "use subnets with address prefixes"
             };
             assert!(resolution.refused[0].violation.message.contains(advice));
         }

@@ -6,7 +6,7 @@
     clippy::too_many_lines,
     clippy::type_complexity
 )]
-//! Tables of resolution: policies and facts in a line each, what comes out beside them.
+//! Tables of resolution: policies and facts, then the expected result, one case a line.
 
 mod limits;
 
@@ -84,7 +84,7 @@ fn no_policies_deny_everything() {
 }
 
 #[test]
-fn who_a_rule_lets_in() {
+fn a_rule_allows_the_addresses_of_its_source() {
     let ignore = true;
     let by_subnet = |name: &str| NetworkRuleSource::Subnet {
         virtual_network: "corp".into(),
@@ -98,11 +98,12 @@ fn who_a_rule_lets_in() {
     };
     let not_enabled = |subnet: &str| {
         format!(
-            "spec.virtualNetworkRules[0].subnet: the owner of subnet `corp/{subnet}` has not enabled the Vault service endpoint"
+            "spec.virtualNetworkRules[0].subnet: the owner of subnet `corp/{subnet}` has not enabled the Vault \
+             service endpoint"
         )
     };
     let nothing = String::new;
-    // rule | ignoreMissingServiceEndpoint | let in | named as unresolved
+    // rule | ignoreMissingServiceEndpoint | allowed | reported as unresolved
     let table: Vec<(NetworkRuleSource, bool, &[&str], String)> = vec![
         // a subnet of pods: its owner opted in on the subnet, the namespaces need no label
         (by_subnet("web"), false, &["10.1.1.1", "10.1.2.1"], nothing()),
@@ -112,7 +113,7 @@ fn who_a_rule_lets_in() {
         (by_subnet("dc"), false, &["10.20.0.0/16", "10.20.7.0/24"], nothing()),
         (by_subnet("old-dc"), false, &[], not_enabled("old-dc")),
         (by_subnet("old-dc"), ignore, &["10.30.0.0/16"], nothing()),
-        // inline pods: the namespace carries the label
+        // inline pods: the namespace has the opt-in label
         (by_pods(Some(""), "app=web"), false, &["10.1.1.1"], nothing()),
         (by_pods(Some(""), ""), false, &["10.1.1.1", "10.1.1.2"], nothing()),
         (by_pods(Some("team=shop"), ""), false, &["10.1.1.1", "10.1.1.2"], nothing()),
@@ -122,7 +123,7 @@ fn who_a_rule_lets_in() {
         // without a namespace selector: the policy's own namespace
         (by_pods(None, ""), false, &[], not_opted("vault")),
         (by_pods(None, ""), ignore, &["10.1.0.1"], nothing()),
-        // selects nobody, which is no fault
+        // selects no pod, which is not an error
         (by_pods(Some("team=nobody"), ""), false, &[], nothing()),
         // dangling
         (
@@ -140,7 +141,7 @@ fn who_a_rule_lets_in() {
     ];
     for (source, ignore_missing, expected, unresolved) in table {
         let case = format!("{source:?} {ignore_missing}");
-        // The second rule stays in force whatever the first one comes to.
+        // The second rule stays in force, even if the first one cannot be resolved.
         let both = policy("p", 1)
             .rule(source, ignore_missing)
             .ip("203.0.113.7");
@@ -167,7 +168,7 @@ fn who_a_rule_lets_in() {
 }
 
 #[test]
-fn which_rule_names_an_address() {
+fn the_first_place_and_then_the_older_policy_decide_which_rule_is_reported() {
     let web = || pods(Some(""), "app=web");
     let shop = || pods(Some("team=shop"), "");
     let named = |policies: &[ValidatedPolicy], address: &str| {
@@ -182,7 +183,7 @@ fn which_rule_names_an_address() {
     };
     let old = || policy("old", 1);
     let new = || policy("new", 2);
-    // policies | address | the rule that names it
+    // policies | address | rule
     let table = [
         (
             "list order",
@@ -256,7 +257,7 @@ fn which_rule_names_an_address() {
 }
 
 #[test]
-fn an_address_that_is_claimed_twice_is_let_in_where_that_makes_no_difference() {
+fn an_address_of_two_pods_is_allowed_only_if_the_rule_selects_both() {
     let mut facts = facts();
     let taken = "10.1.1.1".parse().unwrap();
     facts.pods.insert(
@@ -269,8 +270,8 @@ fn an_address_that_is_claimed_twice_is_let_in_where_that_makes_no_difference() {
 
     let resolution = resolve(web);
     assert_eq!(lines(&resolution.firewall.virtual_networks), [""; 0]);
-    let expected = "p spec.virtualNetworkRules[0]: address 10.1.1.1 is claimed by several pods of which this rule \
-                    selects only some";
+    let expected = "p spec.virtualNetworkRules[0]: address 10.1.1.1: several pods have it and this rule selects only \
+                    some of them";
     assert_eq!(diagnostics(&resolution.warnings), [expected]);
 
     let resolution = resolve(all);
@@ -279,12 +280,12 @@ fn an_address_that_is_claimed_twice_is_let_in_where_that_makes_no_difference() {
 }
 
 #[test]
-fn deny_wins() {
+fn deny_of_one_policy_is_enough() {
     let allow =
         |name: &str, day| policy(name, day).with(|p| p.default_action = DefaultAction::Allow);
     let deny = |name: &str, day| policy(name, day);
     let (none, bad) = (&[][..], &["broken".to_owned()][..]);
-    // policies | unreadable | default action | who is told that Allow is not in force
+    // policies | unreadable | default action | policies with a warning that Allow does not apply
     let table: Vec<(Vec<ValidatedPolicy>, &[String], DefaultAction, &[&str])> = vec![
         (vec![deny("a", 1)], none, DefaultAction::Deny, &[]),
         (vec![allow("a", 1)], none, DefaultAction::Allow, &[]),
@@ -306,9 +307,9 @@ fn deny_wins() {
             DefaultAction::Deny,
             &["b"],
         ),
-        // nobody knows what the broken one means
+        // the unreadable policy could require Deny
         (vec![allow("a", 1)], bad, DefaultAction::Deny, &["a"]),
-        // refused for its many rules, and still no reason to open the vault
+        // refused because it has too many rules, but its Deny counts
         (
             vec![allow("a", 1), limits::many_ip_rules("b", 2, 128)],
             none,
@@ -316,23 +317,23 @@ fn deny_wins() {
             &["a"],
         ),
     ];
-    for (policies, unreadable, expected, told) in table {
+    for (policies, unreadable, expected, warned) in table {
         let resolution = facts().resolve(&policies, &[], Limits::default(), unreadable);
         let case = format!("{:?} {unreadable:?}", resolution.accepted);
         assert_eq!(resolution.firewall.default_action, expected, "{case}");
-        let warned: Vec<&str> = resolution
+        let found: Vec<&str> = resolution
             .warnings
             .iter()
             .map(|warning| warning.policy.as_str())
             .collect();
-        assert_eq!(warned, told, "{case}");
+        assert_eq!(found, warned, "{case}");
     }
 }
 
 type Change = Box<dyn FnOnce(&mut ValidatedPolicy)>;
 
 #[test]
-fn settings_come_from_the_oldest() {
+fn settings_come_from_the_oldest_accepted_policy() {
     let engine = |path: &str| Engine {
         path: path.into(),
         engine_type: EngineType::KvV2,
@@ -345,7 +346,7 @@ fn settings_come_from_the_oldest() {
         p.engines = vec![engine("secret")];
         p.namespaces = vec!["team-a".into()];
     });
-    // what the younger policy says | the fields where that is a conflict
+    // setting of the younger policy | fields with a conflict
     let table: Vec<(Change, &[&str])> = vec![
         (Box::new(|_| {}), &[]),
         (Box::new(move |p| p.engines = vec![engine("secret")]), &[]),
@@ -400,9 +401,9 @@ fn settings_come_from_the_oldest() {
             }),
             &["spec.proxy.service"],
         ),
-        // the default, said, is no other setting
+        // an explicit default does not differ from an absent setting
         (Box::new(|p| p.proxy.replicas = Some(2)), &[]),
-        // not a setting of one: rules add up, and the stricter default action wins
+        // not settings: the rules of all policies apply, and the stricter default action
         (Box::new(|p| p.default_action = DefaultAction::Allow), &[]),
     ];
     let alone = resolve_all(std::slice::from_ref(&oldest)).firewall;
@@ -431,7 +432,7 @@ fn settings_come_from_the_oldest() {
 }
 
 #[test]
-fn peers_say_the_same_sources_and_spell_the_opt_in_out() {
+fn peers_have_the_sources_of_all_rules_with_the_opt_in_label() {
     let first = policy("a", 1)
         .ip("198.51.100.0/24")
         .inline(pods(None, "app=backup"))
@@ -467,6 +468,6 @@ fn peers_say_the_same_sources_and_spell_the_opt_in_out() {
         "198.51.100.0/24",
     ]);
     assert_eq!(json!(peers.collect::<Vec<_>>()), expected);
-    // The order of the policies in the list that is given makes no difference.
+    // The order of the input does not matter.
     assert_eq!(resolve_all(&[second, first]), resolution);
 }

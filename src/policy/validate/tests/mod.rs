@@ -1,4 +1,4 @@
-//! One line a violation: the change to a good object, and every `field ViolationReason` that comes of it.
+//! Tables of violations: a change to a valid object, then every expected `field ViolationReason`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod proxy;
@@ -25,7 +25,7 @@ fn good_network() -> Value {
     })
 }
 
-/// Sets the value at a dotted path, making objects on the way.
+/// Sets the value at a dotted path, and creates missing objects of the path.
 fn set(object: &mut Value, path: &str, value: &Value) {
     let mut place = object;
     for key in path.split('.') {
@@ -60,7 +60,7 @@ fn check_policy(table: &[(&str, Value, &[&str])]) {
 }
 
 #[test]
-fn the_good_ones_are_good() {
+fn the_objects_that_the_tables_change_are_valid() {
     let policy = policy(&[]).unwrap();
     assert_eq!(policy.created.as_deref(), Some("2026-01-02T03:04:05Z"));
     assert_eq!(policy.vault.to_string(), "vault/openbao");
@@ -68,7 +68,7 @@ fn the_good_ones_are_good() {
 }
 
 #[test]
-fn names() {
+fn invalid_names_are_refused() {
     check_policy(&[
         ("metadata.name", json!(null), &["metadata.name Required"]),
         ("metadata.name", json!(""), &["metadata.name Required"]),
@@ -88,7 +88,7 @@ fn names() {
 }
 
 #[test]
-fn what_a_later_version_makes_work_is_refused() {
+fn unsupported_fields_are_refused() {
     let account = json!([{"serviceAccount": {"namespace": "a", "name": "b"}}]);
     check_policy(&[
         ("spec.mode", json!("Audit"), &["spec.mode NotSupportedYet"]),
@@ -115,7 +115,7 @@ fn what_a_later_version_makes_work_is_refused() {
             json!({"replicas": 0, "upstreamTls": {"caSecretName": "A"}}),
             &["spec.proxy.replicas Invalid", "spec.proxy.upstreamTls.caSecretName Invalid"],
         ),
-        // what does work
+        // supported
         ("spec.mode", json!("Enforced"), &[]),
         ("spec.bypass", json!("None"), &[]),
         ("spec.defaultAction", json!("Allow"), &[]),
@@ -127,23 +127,27 @@ fn what_a_later_version_makes_work_is_refused() {
 }
 
 #[test]
-fn virtual_network_rules() {
+fn invalid_virtual_network_rules_are_refused() {
     let subnet = |network: &str, name: &str| json!({"subnet": {"virtualNetwork": network, "name": name}});
     check_policy(&[
         ("spec.virtualNetworkRules", json!([{}]), &["spec.virtualNetworkRules[0] Required"]),
-        ("spec.virtualNetworkRules", json!([{"ignoreMissingServiceEndpoint": true}]), &["spec.virtualNetworkRules[0] Required"]),
+        ("spec.virtualNetworkRules", json!([{"ignoreMissingServiceEndpoint": true}]),
+            &["spec.virtualNetworkRules[0] Required"]),
         (
             "spec.virtualNetworkRules",
             json!([{"subnet": {"virtualNetwork": "corp", "name": "build"}, "pods": {"podSelector": {}}}]),
             &["spec.virtualNetworkRules[0] Invalid"],
         ),
         ("spec.virtualNetworkRules", json!([{"pods": {}}]), &["spec.virtualNetworkRules[0].pods Required"]),
-        ("spec.virtualNetworkRules", json!([subnet("Corp", "build")]), &["spec.virtualNetworkRules[0].subnet.virtualNetwork Invalid"]),
-        ("spec.virtualNetworkRules", json!([subnet("corp", "a.b")]), &["spec.virtualNetworkRules[0].subnet.name Invalid"]),
+        ("spec.virtualNetworkRules", json!([subnet("Corp", "build")]),
+            &["spec.virtualNetworkRules[0].subnet.virtualNetwork Invalid"]),
+        ("spec.virtualNetworkRules", json!([subnet("corp", "a.b")]),
+            &["spec.virtualNetworkRules[0].subnet.name Invalid"]),
         (
             "spec.virtualNetworkRules",
             json!([subnet("", "")]),
-            &["spec.virtualNetworkRules[0].subnet.virtualNetwork Invalid", "spec.virtualNetworkRules[0].subnet.name Invalid"],
+            &["spec.virtualNetworkRules[0].subnet.virtualNetwork Invalid",
+              "spec.virtualNetworkRules[0].subnet.name Invalid"],
         ),
         (
             "spec.virtualNetworkRules",
@@ -156,7 +160,7 @@ fn virtual_network_rules() {
 }
 
 #[test]
-fn selectors() {
+fn invalid_selectors_are_refused() {
     let rule = |selector: Value| json!([{"pods": {"podSelector": selector}}]);
     let expression = |value: Value| rule(json!({"matchExpressions": [value]}));
     let long = "x".repeat(64);
@@ -167,7 +171,8 @@ fn selectors() {
         (rule(json!({"matchLabels": {"-app": "web"}})), &["podSelector.matchLabels.-app Invalid"]),
         (rule(json!({"matchLabels": {"a/b/c": "web"}})), &["podSelector.matchLabels[a/b/c] Invalid"]),
         (rule(json!({"matchLabels": {"/name": "web"}})), &["podSelector.matchLabels[/name] Invalid"]),
-        (rule(json!({"matchLabels": {"Example.org/name": "web"}})), &["podSelector.matchLabels[Example.org/name] Invalid"]),
+        (rule(json!({"matchLabels": {"Example.org/name": "web"}})),
+            &["podSelector.matchLabels[Example.org/name] Invalid"]),
         (rule(json!({"matchLabels": {"app": "-web"}})), &["podSelector.matchLabels.app Invalid"]),
         (rule(json!({"matchLabels": {"app": "a b"}})), &["podSelector.matchLabels.app Invalid"]),
         (rule(json!({"matchLabels": {"app": long}})), &["podSelector.matchLabels.app Invalid"]),
@@ -176,14 +181,18 @@ fn selectors() {
         (expression(json!({"key": "app", "operator": "Exists"})), &[]),
         (expression(json!({"key": "app", "operator": "DoesNotExist", "values": []})), &[]),
         (expression(json!({"key": "app", "operator": "In"})), &["podSelector.matchExpressions[0].values Required"]),
-        (expression(json!({"key": "app", "operator": "NotIn", "values": []})), &["podSelector.matchExpressions[0].values Required"]),
-        (expression(json!({"key": "app", "operator": "Exists", "values": ["x"]})), &["podSelector.matchExpressions[0].values Invalid"]),
+        (expression(json!({"key": "app", "operator": "NotIn", "values": []})),
+            &["podSelector.matchExpressions[0].values Required"]),
+        (expression(json!({"key": "app", "operator": "Exists", "values": ["x"]})),
+            &["podSelector.matchExpressions[0].values Invalid"]),
         (
             expression(json!({"key": "app", "operator": "DoesNotExist", "values": ["x"]})),
             &["podSelector.matchExpressions[0].values Invalid"],
         ),
-        (expression(json!({"key": "app", "operator": "in", "values": ["x"]})), &["podSelector.matchExpressions[0].operator Invalid"]),
-        (expression(json!({"key": "app", "operator": "Gt", "values": ["1"]})), &["podSelector.matchExpressions[0].operator Invalid"]),
+        (expression(json!({"key": "app", "operator": "in", "values": ["x"]})),
+            &["podSelector.matchExpressions[0].operator Invalid"]),
+        (expression(json!({"key": "app", "operator": "Gt", "values": ["1"]})),
+            &["podSelector.matchExpressions[0].operator Invalid"]),
         (
             expression(json!({"key": "a b", "operator": "In", "values": ["-x"]})),
             &["podSelector.matchExpressions[0].key Invalid", "podSelector.matchExpressions[0].values[0] Invalid"],
@@ -196,7 +205,7 @@ fn selectors() {
 }
 
 #[test]
-fn ip_rules() {
+fn invalid_ip_rules_are_refused() {
     let values = |values: &[&str]| values.iter().map(|value| json!({"value": value})).collect::<Value>();
     check_policy(&[
         ("spec.ipRules", values(&["203.0.113.7", "198.51.100.0/24"]), &[]),
@@ -218,7 +227,7 @@ fn ip_rules() {
             ],
         ),
         ("spec.ipRules", values(&["203.0.113.7", "203.0.113.7"]), &["spec.ipRules[1].value Duplicate"]),
-        // different prefixes may overlap, the longer one names the rule
+        // different prefixes may overlap; the rule of the longer one is reported
         ("spec.ipRules", values(&["203.0.113.0/24", "203.0.113.7"]), &[]),
         (
             "spec.ipRules",
@@ -230,7 +239,7 @@ fn ip_rules() {
             json!([{"name": "a", "value": "203.0.113.7"}, {"name": "b", "value": "203.0.113.7"}]),
             &["spec.ipRules[1].value Duplicate"],
         ),
-        // an unnamed rule is called by its value, so nobody else may be
+        // the value is the name of a rule without a name, so no other rule may have this name
         (
             "spec.ipRules",
             json!([{"name": "203.0.113.8", "value": "203.0.113.7"}, {"value": "203.0.113.8"}]),
@@ -246,7 +255,7 @@ fn ip_rules() {
 }
 
 #[test]
-fn client_address() {
+fn invalid_client_address_settings_are_refused() {
     check_policy(&[
         ("spec.clientAddress", json!({"source": "XForwardedFor", "trustedProxies": ["10.0.0.0/8", "127.0.0.1"]}), &[]),
         ("spec.clientAddress", json!({"source": "XForwardedFor"}), &["spec.clientAddress.trustedProxies Required"]),
@@ -264,12 +273,13 @@ fn client_address() {
 }
 
 #[test]
-fn virtual_networks() {
+fn invalid_virtual_networks_are_refused() {
     let table: &[(Value, &[&str])] = &[
         (json!([{"name": "build", "pods": {"namespaceSelector": {}}}]), &[]),
         (json!([{"name": "dc", "addressPrefixes": ["10.20.0.0/16", "10.1.2.3", "127.0.0.2/32"]}]), &[]),
         (json!([{"name": "build"}]), &["[0] Required"]),
-        (json!([{"name": "build", "pods": {"namespaceSelector": {}}, "addressPrefixes": ["10.0.0.0/8"]}]), &["[0] Invalid"]),
+        (json!([{"name": "build", "pods": {"namespaceSelector": {}}, "addressPrefixes": ["10.0.0.0/8"]}]),
+            &["[0] Invalid"]),
         (json!([{"name": "build", "pods": {}}]), &["[0].pods Required"]),
         (json!([{"name": "build", "pods": {"podSelector": {}}}]), &["[0].pods.namespaceSelector Required"]),
         (
@@ -283,7 +293,8 @@ fn virtual_networks() {
         ),
         (json!([{"name": "dc", "addressPrefixes": []}]), &["[0].addressPrefixes Required"]),
         (
-            json!([{"name": "dc", "addressPrefixes": ["203.0.113.0/24", "10.0.0.1/8", "fd00::/8", "10.0.0.1", "10.0.0.1/32", "0.0.0.0/0"]}]),
+            json!([{"name": "dc", "addressPrefixes": ["203.0.113.0/24", "10.0.0.1/8", "fd00::/8",
+                "10.0.0.1", "10.0.0.1/32", "0.0.0.0/0"]}]),
             &[
                 "[0].addressPrefixes[0] NotPrivate",
                 "[0].addressPrefixes[1] HostBitsSet",
@@ -306,12 +317,15 @@ fn virtual_networks() {
 }
 
 #[test]
-fn limits_accept_the_last_and_refuse_the_next() {
+fn as_many_rules_as_the_limit_are_accepted_and_one_more_is_refused() {
     let ip = |n: usize| (0..n).map(|i| json!({"value": format!("203.{}.{}.7", i / 250, i % 250)})).collect::<Value>();
     let subnets =
-        |n: usize| (0..n).map(|i| json!({"subnet": {"virtualNetwork": "corp", "name": format!("s{i}")}})).collect::<Value>();
+        |n: usize| {
+            let rule = |i| json!({"subnet": {"virtualNetwork": "corp", "name": format!("s{i}")}});
+            (0..n).map(rule).collect::<Value>()
+        };
     let at = |limit: usize| Limits { virtual_network_rules: limit, ip_rules: limit };
-    // limits | list | accepted | refused, and the limit that is named
+    // limits | list | limit that applies
     for (limits, list, most) in [
         (Limits::default(), "spec.ipRules", 127),
         (Limits::default(), "spec.virtualNetworkRules", 127),
@@ -335,7 +349,7 @@ fn limits_accept_the_last_and_refuse_the_next() {
 }
 
 #[test]
-fn everything_is_reported_at_once() {
+fn all_violations_are_reported_together() {
     let result = policy(&[
         ("metadata.name", json!("Main")),
         ("metadata.namespace", json!(null)),
@@ -363,7 +377,7 @@ fn everything_is_reported_at_once() {
 }
 
 #[test]
-fn rules_are_named_after_what_they_let_in() {
+fn the_name_of_a_rule_comes_from_its_source() {
     let rules = json!([
         {"subnet": {"virtualNetwork": "corp", "name": "build"}},
         {"pods": {"podSelector": {}}},
@@ -391,13 +405,16 @@ fn rules_are_named_after_what_they_let_in() {
     );
     assert_eq!(policy.virtual_network_rules[2].field, "spec.virtualNetworkRules[2]");
     assert!(policy.virtual_network_rules[2].ignore_missing_service_endpoint);
-    // An inline rule without a namespaceSelector: the policy's own namespace, all of its pods.
+    // An inline rule without a namespaceSelector selects all pods of the policy's own namespace.
     let NetworkRuleSource::Pods(group) = &policy.virtual_network_rules[1].source else { panic!("not pods") };
     assert!(group.namespaces.is_none());
     let names: Vec<_> = policy.ip_rules.iter().map(|rule| (&*rule.rule, rule.prefix.to_string())).collect();
     assert_eq!(
         names,
-        [("main/ipRules/hq", "203.0.113.7/32".to_owned()), ("main/ipRules/198.51.100.0/24", "198.51.100.0/24".to_owned()),]
+        [
+            ("main/ipRules/hq", "203.0.113.7/32".to_owned()),
+            ("main/ipRules/198.51.100.0/24", "198.51.100.0/24".to_owned()),
+        ]
     );
     assert_eq!(policy.engines[0].namespace, EngineNamespace::Named("a".into()));
 }
@@ -411,7 +428,7 @@ fn a_subnet_without_the_service_endpoint_is_not_opted_in() {
     .unwrap();
     let subnets: Vec<_> = network.subnets.iter().map(|s| (s.name.as_str(), s.service_endpoint)).collect();
     assert_eq!(subnets, [("in", true), ("out", false)]);
-    // A missing podSelector beside a namespaceSelector: all pods, spelled out.
+    // With a namespaceSelector, a missing podSelector becomes an empty one, which selects all pods.
     let SubnetMembers::Pods(group) = &network.subnets[0].members else { panic!("not pods") };
     assert_eq!(group.pods, k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector::default());
 }

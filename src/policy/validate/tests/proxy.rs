@@ -1,4 +1,4 @@
-//! Settings of the proxies.
+//! Validation of the proxies' settings.
 
 use super::*;
 use crate::policy::{ExternalTrafficPolicy, ProxyService, ProxySettings, ServiceType};
@@ -8,7 +8,7 @@ fn settings(proxy: &Value) -> ProxySettings {
 }
 
 #[test]
-fn what_is_refused() {
+fn invalid_proxy_settings_are_refused() {
     let resources = |value: Value| json!({"resources": value});
     let service = |value: Value| json!({"service": value});
     let many: serde_json::Map<_, _> = (0..51).map(|index| (format!("a{index}"), json!(""))).collect();
@@ -24,27 +24,34 @@ fn what_is_refused() {
         (resources(json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "0.1", "memory": "1Gi"}})), &[]),
         (resources(json!({"limits": {"cpu": 2, "ephemeral-storage": "1G"}})), &[]),
         (resources(json!({"limits": {"cpu": "lots"}})), &["resources.limits.cpu Invalid"]),
-        (resources(json!({"limits": {"cpu": "-1", "memory": "0"}})), &["resources.limits.cpu Invalid", "resources.limits.memory Invalid"]),
+        (resources(json!({"limits": {"cpu": "-1", "memory": "0"}})),
+            &["resources.limits.cpu Invalid", "resources.limits.memory Invalid"]),
         (resources(json!({"requests": {"cpu": "100u"}})), &["resources.requests.cpu Invalid"]),
-        // a classic: 512 thousandths of a byte
+        // 512 thousandths of a byte, a frequent mistake for 512Mi
         (resources(json!({"limits": {"memory": "512m"}})), &["resources.limits.memory Invalid"]),
         (resources(json!({"requests": {"nvidia.com/gpu": "1"}})), &["resources.requests[nvidia.com/gpu] Invalid"]),
-        (resources(json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}})), &["resources.requests.memory Invalid"]),
+        (resources(json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}})),
+            &["resources.requests.memory Invalid"]),
         (resources(json!({"claims": [{"name": "gpu"}]})), &["resources.claims Invalid"]),
         (service(json!({"type": "NodePort"})), &[]),
         (service(json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"})), &[]),
         (service(json!({"externalTrafficPolicy": "Local"})), &["service.externalTrafficPolicy Invalid"]),
-        (service(json!({"type": "ClusterIP", "externalTrafficPolicy": "Cluster"})), &["service.externalTrafficPolicy Invalid"]),
-        (service(json!({"annotations": {"service.beta.kubernetes.io/aws-load-balancer-internal": "true", "Plain": ""}})), &[]),
+        (service(json!({"type": "ClusterIP", "externalTrafficPolicy": "Cluster"})),
+            &["service.externalTrafficPolicy Invalid"]),
+        (service(json!({"annotations": {"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}})), &[]),
+        (service(json!({"annotations": {"Plain": ""}})), &[]),
         (service(json!({"annotations": {"a b": "", "/a": "", "a/": "", "a/b/c": ""}})),
-            &["service.annotations[/a] Invalid", "service.annotations[a b] Invalid", "service.annotations[a/] Invalid", "service.annotations[a/b/c] Invalid"]),
+            &["service.annotations[/a] Invalid", "service.annotations[a b] Invalid",
+              "service.annotations[a/] Invalid", "service.annotations[a/b/c] Invalid"]),
         (service(json!({"annotations": {"vaultwall.dev/x": "", "x.Vaultwall.dev/y": "", "notvaultwall.dev/z": ""}})),
             &["service.annotations[vaultwall.dev/x] Invalid", "service.annotations[x.Vaultwall.dev/y] Invalid"]),
-        (service(json!({"annotations": {"a": "b".repeat(4096), "c": "b".repeat(4097)}})), &["service.annotations.c Invalid"]),
+        (service(json!({"annotations": {"a": "b".repeat(4096), "c": "b".repeat(4097)}})),
+            &["service.annotations.c Invalid"]),
         (json!({"tls": {"secretName": "openbao-tls"}, "upstreamTls": {"caSecretName": "openbao.ca"}}), &[]),
         (json!({"tls": {"secretName": "Openbao"}}), &["tls.secretName Invalid"]),
         (json!({"upstreamTls": {"caSecretName": "a", "serverName": "openbao.vault.svc"}}), &[]),
-        (json!({"upstreamTls": {"caSecretName": "", "serverName": "*.vault.svc"}}), &["upstreamTls.caSecretName Invalid", "upstreamTls.serverName Invalid"]),
+        (json!({"upstreamTls": {"caSecretName": "", "serverName": "*.vault.svc"}}),
+            &["upstreamTls.caSecretName Invalid", "upstreamTls.serverName Invalid"]),
         (service(json!({"annotations": many})), &["service.annotations LimitExceeded"]),
     ];
     for (proxy, expected) in table {
@@ -54,13 +61,13 @@ fn what_is_refused() {
 }
 
 #[test]
-fn what_is_left_out_is_the_default() {
+fn absent_proxy_settings_have_defaults() {
     let nothing = settings(&json!({}));
     assert!(nothing.is_empty());
     assert_eq!(nothing.replicas(), 2);
     assert_eq!(nothing.resources().limits["memory"], "512Mi");
     assert_eq!(nothing.service(), ProxyService::default());
-    // What is given replaces the default whole: nobody has to know the default to know what he gets.
+    // Given resources replace all default resources, so the result does not depend on the default.
     let given = settings(&json!({"resources": {"requests": {"memory": "0.5Gi"}}})).resources();
     assert_eq!(given.requests, [("memory".to_owned(), "512Mi".to_owned())].into());
     assert!(given.limits.is_empty());

@@ -1,9 +1,9 @@
-//! Which mounts and vault namespaces leave a path one reading.
+//! Validation of mount paths and vault namespaces.
 
 use super::*;
 
 #[test]
-fn vault_namespaces() {
+fn invalid_vault_namespaces_are_refused() {
     for good in ["team-a", "team-a/dev", "A.b_c~d", "a/b/c", "rooted", "system"] {
         assert!(policy(&[("spec.vault", json!({"namespaces": [good]}))]).is_ok(), "{good}");
     }
@@ -38,11 +38,14 @@ fn vault_namespaces() {
             "{bad:?}"
         );
     }
-    assert_eq!(found(policy(&[("spec.vault", json!({"namespaces": ["a", "b", "a"]}))])), ["spec.vault.namespaces[2] Duplicate"]);
+    assert_eq!(
+        found(policy(&[("spec.vault", json!({"namespaces": ["a", "b", "a"]}))])),
+        ["spec.vault.namespaces[2] Duplicate"]
+    );
 }
 
 #[test]
-fn engines_mount_paths() {
+fn invalid_mount_paths_are_refused() {
     let engine = |path: &str| json!({"engines": [{"path": path, "type": "KvV2"}]});
     for good in ["secret", "team/kv", "A.b_c~d", "a/b/c", "system", "my/sys", "cubbyhole", "authority"] {
         assert!(policy(&[("spec.vault", engine(good))]).is_ok(), "{good}");
@@ -77,8 +80,8 @@ fn engines_mount_paths() {
 }
 
 #[test]
-fn engines_and_namespaces_share_no_path() {
-    // listed namespaces | mounts `namespace:path` | what is refused
+fn mounts_and_namespaces_with_a_common_path_are_refused() {
+    // listed namespaces | mounts `namespace:path` | expected violations
     let table: &[(&[&str], &[&str], &[&str])] = &[
         (&[], &["-:secret", "-:transit"], &[]),
         (&[], &["-:secret", "-:secret"], &["spec.vault.engines[1].path Duplicate"]),
@@ -98,11 +101,11 @@ fn engines_and_namespaces_share_no_path() {
         (&["a/b"], &["-:a"], &["spec.vault.engines[0].path Ambiguous"]),
         (&["a/b"], &["-:a/c"], &[]),
         (&["a/b"], &["-:a/b/c"], &["spec.vault.engines[0].path Ambiguous"]),
-        // a mount inside a namespace against a namespace beneath that one
+        // a mount in a namespace, and a namespace below that one
         (&["a", "a/b"], &["a:b/kv"], &["spec.vault.engines[0].path Ambiguous"]),
         (&["a", "a/b"], &["a:kv", "a/b:b"], &[]),
         (&["a", "a/b"], &["*:b"], &["spec.vault.engines[0].path Ambiguous"]),
-        // by header, a mount inside a namespace is written like one of the root
+        // with the namespace in the header, the path looks like one of the root namespace
         (&["a", "b"], &["a:b/kv"], &["spec.vault.engines[0].path Ambiguous"]),
         (&["a", "b"], &["a:b/sys"], &["spec.vault.engines[0].path Ambiguous"]),
         (&["a", "b"], &["*:b/sys"], &["spec.vault.engines[0].path Ambiguous"]),

@@ -1,0 +1,97 @@
+//! Common parts of the admission policies: the permissions that they check, and builders.
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+    ValidatingAdmissionPolicySpec, Validation,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use crate::api::group::GROUP;
+
+/// Resource of the permission to set the labels of generated objects.
+pub const GENERATED_OBJECTS: &str = "generatedobjects";
+/// Verb of the permission for [`GENERATED_OBJECTS`].
+pub const LABEL_VERB: &str = "label";
+/// Resource of the permission to opt a namespace in or out.
+pub const SERVICE_ENDPOINTS: &str = "serviceendpoints";
+/// Resource of the permission to set the subscription of a namespace.
+pub const SUBSCRIPTIONS: &str = "subscriptions";
+/// Verb of the permissions for [`SERVICE_ENDPOINTS`] and [`SUBSCRIPTIONS`].
+pub const SET_VERB: &str = "set";
+
+/// Builds the binding that enforces a policy in the whole cluster.
+pub fn binding_of(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
+    ValidatingAdmissionPolicyBinding {
+        metadata: policy.metadata.clone(),
+        spec: Some(ValidatingAdmissionPolicyBindingSpec {
+            policy_name: policy.metadata.name.clone(),
+            validation_actions: Some(vec!["Deny".to_owned()]),
+            ..ValidatingAdmissionPolicyBindingSpec::default()
+        }),
+    }
+}
+
+/// Builds a policy for the given resources and conditions. Fields with a default are explicit, so that applying it
+/// again changes nothing.
+pub(super) fn policy(
+    name: &str,
+    resources: Vec<NamedRuleWithOperations>,
+    selector: LabelSelector,
+    conditions: impl IntoIterator<Item = (&'static str, String)>,
+    validations: Vec<Validation>,
+) -> ValidatingAdmissionPolicy {
+    let conditions = conditions
+        .into_iter()
+        .map(|(name, expression)| MatchCondition {
+            name: name.to_owned(),
+            expression,
+        });
+    ValidatingAdmissionPolicy {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ValidatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".to_owned()),
+            match_constraints: Some(MatchResources {
+                match_policy: Some("Equivalent".to_owned()),
+                namespace_selector: Some(LabelSelector::default()),
+                object_selector: Some(selector),
+                resource_rules: Some(resources),
+                ..MatchResources::default()
+            }),
+            match_conditions: Some(conditions.collect()),
+            validations: Some(validations),
+            ..ValidatingAdmissionPolicySpec::default()
+        }),
+        ..ValidatingAdmissionPolicy::default()
+    }
+}
+
+/// Matches the creation and update of resources of a group.
+pub(super) fn writes(group: &str, resources: &[&str]) -> NamedRuleWithOperations {
+    let list = |items: &[&str]| Some(items.iter().map(|item| (*item).to_owned()).collect());
+    NamedRuleWithOperations {
+        api_groups: list(&[group]),
+        api_versions: list(&["*"]),
+        operations: list(&["CREATE", "UPDATE"]),
+        resources: list(resources),
+        scope: Some("*".to_owned()),
+        ..NamedRuleWithOperations::default()
+    }
+}
+
+/// CEL expression: whether a request sets, changes or removes a label. It compares optional values, so that removing a
+/// label differs from setting it to an empty value.
+pub(super) fn label_changes(label: &str) -> String {
+    format!(
+        "object.metadata.?labels[?\"{label}\"] != \
+         (oldObject == null ? optional.none() : oldObject.metadata.?labels[?\"{label}\"])"
+    )
+}
+
+/// CEL expression: whether the sender has a permission in the whole cluster.
+pub(super) fn is_allowed(verb: &str, resource: &str) -> String {
+    format!("authorizer.group(\"{GROUP}\").resource(\"{resource}\").check(\"{verb}\").allowed()")
+}

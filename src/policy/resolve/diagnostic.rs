@@ -1,0 +1,57 @@
+//! Diagnostics for the owner of a policy: problems for which the policy is not refused.
+
+use std::fmt;
+
+/// Reason of a diagnostic. Its text is in `CamelCase`, like the reasons of Kubernetes conditions. Of the reasons in
+/// [`Resolution::unresolved`](super::Resolution::unresolved), the most severe is the smallest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiagnosticReason {
+    /// A rule refers to a `VirtualNetwork` that does not exist, or that was never valid.
+    VirtualNetworkNotFound,
+    /// A rule refers to a subnet that its `VirtualNetwork` does not have.
+    SubnetNotFound,
+    /// The owner of a subnet has not enabled the vault's service endpoint.
+    ServiceEndpointMissing,
+    /// No namespace that an inline rule selects has opted in.
+    NotOptedIn,
+    /// A setting differs from the oldest policy's, which applies.
+    SettingsDiffer,
+    /// Several pods have the same address, and a rule selects only some of them.
+    AddressContested,
+    /// `Allow` does not apply, because another policy requires `Deny`.
+    DefaultActionOverruled,
+}
+
+impl DiagnosticReason {
+    /// Text of the reason in status and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VirtualNetworkNotFound => "VirtualNetworkNotFound",
+            Self::SubnetNotFound => "SubnetNotFound",
+            Self::ServiceEndpointMissing => "ServiceEndpointMissing",
+            Self::NotOptedIn => "NotOptedIn",
+            Self::SettingsDiffer => "SettingsDiffer",
+            Self::AddressContested => "AddressContested",
+            Self::DefaultActionOverruled => "DefaultActionOverruled",
+        }
+    }
+}
+
+impl fmt::Display for DiagnosticReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A message to the owner of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Name of the policy; its namespace is the vault's.
+    pub policy: String,
+    /// Class of the diagnostic, for programs.
+    pub reason: DiagnosticReason,
+    /// Field path in the policy, such as `spec.virtualNetworkRules[0].subnet`.
+    pub field: String,
+    /// Cause and correction, for people.
+    pub message: String,
+}

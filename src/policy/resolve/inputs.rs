@@ -1,0 +1,31 @@
+//! Inputs of resolution.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::policy::model::VaultId;
+use crate::policy::validated::{ValidatedPolicy, ValidatedVirtualNetwork};
+
+/// Valid `VirtualNetwork`s by name.
+pub type VirtualNetworks = BTreeMap<String, Arc<ValidatedVirtualNetwork>>;
+
+/// Everything that [`super::resolve`] reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a, M> {
+    /// The vault to resolve.
+    pub vault: &'a VaultId,
+    /// Port of the firewall if no policy is accepted; otherwise the oldest accepted policy sets it.
+    pub port: u16,
+    /// Valid policies of the vault, in any order.
+    pub policies: &'a [Arc<ValidatedPolicy>],
+    /// Names of policies of this vault that cannot be read, so that their intent is not known. Each counts as
+    /// `defaultAction: Deny`, because a mistake must not open a vault.
+    pub unreadable: &'a [String],
+    /// Valid `VirtualNetwork`s of the cluster.
+    pub virtual_networks: &'a VirtualNetworks,
+    /// Members of groups of pods (see [`PodMembership`](crate::policy::PodMembership)).
+    pub membership: &'a M,
+    /// Largest numbers of rules, for the sum of all policies of the vault.
+    pub limits: &'a Limits,
+}
