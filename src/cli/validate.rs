@@ -211,5 +211,5 @@ fn field(violation: &LocatedViolation) -> String {
 }
 
 fn reason(violation: &LocatedViolation) -> String {
-    format!("{:?}", violation.reason)
+    violation.reason.to_string()
 }

@@ -303,7 +303,7 @@ pub(super) async fn report_rejections(store: Arc<SnapshotStore>) {
                 } = report.event
                 {
                     tracing::error!(
-                        "Envoy refuses {kind:?} {name}: {message}; what was in force stays in force"
+                        "Envoy refuses {kind} {name}: {message}; what was in force stays in force"
                     );
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! Knows the xDS types and nothing of what is in them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -30,6 +30,12 @@ pub enum ResourceType {
     ExtensionConfig,
 }
 
+impl fmt::Display for ResourceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl ResourceType {
     /// Every type, in sending order.
     pub const ALL: [Self; 5] = [
@@ -39,6 +45,17 @@ impl ResourceType {
         Self::RouteConfiguration,
         Self::ExtensionConfig,
     ];
+
+    /// Text of the type in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Endpoint => "Endpoint",
+            Self::Listener => "Listener",
+            Self::RouteConfiguration => "RouteConfiguration",
+            Self::ExtensionConfig => "ExtensionConfig",
+        }
+    }
 
     /// The URL that names the type in requests, responses and bodies.
     pub const fn type_url(self) -> &'static str {

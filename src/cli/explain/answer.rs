@@ -59,7 +59,7 @@ impl Explanation {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:12}{value}");
         };
-        line("verdict", &format!("{:?}", decision.verdict()));
+        line("verdict", decision.verdict().name());
         line("reason", decision.reason.name());
         line("rule", decision.rule.as_deref().unwrap_or("none"));
         line("vault", &self.vault.to_string());

@@ -400,7 +400,7 @@ fn describe(violation: &LocatedViolation) -> String {
         message,
         ..
     } = violation;
-    format!("{file}: {kind} {name}: {field}: {message} ({reason:?})")
+    format!("{file}: {kind} {name}: {field}: {message} ({reason})")
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ pub enum NotProgrammed {
 fn words(rejections: &[Rejection]) -> String {
     let words: Vec<_> = rejections
         .iter()
-        .map(|r| format!("{:?} {}: {}", r.kind, r.name, r.message))
+        .map(|r| format!("{} {}: {}", r.kind, r.name, r.message))
         .collect();
     words.join("; ")
 }

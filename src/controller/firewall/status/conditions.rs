@@ -254,7 +254,7 @@ impl Evaluation<'_> {
                         ""
                     };
                     let (kind, name) = (rejection.kind, &rejection.name);
-                    format!("{kind:?} {name}{removal}: {}", rejection.message)
+                    format!("{kind} {name}{removal}: {}", rejection.message)
                 });
                 (
                     Reason::Rejected,

@@ -14,10 +14,11 @@ use serde_json::json;
 
 use super::fixtures::*;
 use super::*;
+use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, ClientAddressSource, Denial, Engine, EngineNamespace, EngineType,
     ManagementAccess, NetworkRuleSource, Peer, ProxyResources, ProxyService, ServiceType,
-    SubnetMembers, VaultApi, ViolationReason,
+    SubnetMembers, ValidatedVirtualNetwork, VaultApi, ViolationReason,
 };
 
 /// Three namespaces with a pod each, and two more in `shop`.
