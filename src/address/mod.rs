@@ -271,7 +271,7 @@ pub fn subnet_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
         faults.push(AddressFault::new(
             FaultReason::NotPrivate,
             "is not wholly inside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or 127.0.0.0/8; a subnet \
-             takes private, shared or loopback prefixes, public addresses belong into spec.ipRules of a \
+             takes private, shared or loopback prefixes, public addresses belong in spec.ipRules of a \
              VaultNetworkPolicy"
                 .to_owned(),
         ));

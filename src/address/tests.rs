@@ -89,7 +89,7 @@ fn an_ip_rule_takes_public_addresses_and_ranges() {
             ("198.51.100.0/24 64.0.0.0/3 32.0.0.0/3 4.0.0.0/6", &[]),
             // documentation ranges, because examples use them
             ("192.0.2.0/24 192.0.2.1 198.51.100.7 203.0.113.7 203.0.113.0 203.0.113.255 192.0.2.128/25", &[]),
-            // special, but globally reachable (or not said): AS112, AMT, former 6to4 relays
+            // special, but globally reachable (or not listed as unreachable): AS112, AMT, former 6to4 relays
             ("192.31.196.0/24 192.52.193.0/24 192.175.48.0/24 192.88.99.1", &[]),
                         // prefix lengths
             ("203.0.113.7/32 203.0.113.0/31 203.0.113.7/31 1.1.1.1/32", &[PrefixTooLong]),
@@ -108,7 +108,7 @@ fn an_ip_rule_refuses_what_is_not_public() {
             ("10.0.0.0 10.1.2.3 10.255.255.255 10.0.0.0/8 10.20.0.0/16 10.255.255.252/30", &[PrivateAddress]),
             ("172.16.0.0 172.31.255.255 172.16.0.0/12 172.20.0.0/16", &[PrivateAddress]),
             ("192.168.0.0 192.168.1.1 192.168.255.255 192.168.0.0/16 192.168.4.0/22", &[PrivateAddress]),
-            // ranges that hold a private one
+            // ranges that contain a private one
             (
                 "8.0.0.0/6 8.0.0.0/5 0.0.0.0/4 172.0.0.0/8 172.0.0.0/11 \
                  160.0.0.0/3 192.160.0.0/11 192.0.0.0/8 128.0.0.0/1",
@@ -126,7 +126,7 @@ fn an_ip_rule_refuses_what_is_not_public() {
             ("198.19.0.0/24 198.16.0.0/14 198.0.0.0/8", &[NotPublic]),
             ("224.0.0.0 224.0.0.1 239.255.255.255 224.0.0.0/4 233.252.0.0/24 232.0.0.0/8 224.0.0.0/3", &[NotPublic]),
             ("240.0.0.0 250.1.2.3 255.255.255.254 255.255.255.255 240.0.0.0/4 255.0.0.0/8", &[NotPublic]),
-            // everything that is wrong is said
+            // all faults are reported
             ("10.0.0.1/32 10.0.0.0/31 192.168.1.1/31", &[PrefixTooLong, PrivateAddress]),
             ("10.1.2.3/8 172.16.0.1/12 192.168.1.1/24", &[HostBitsSet, PrivateAddress]),
             ("127.0.0.1/32 255.255.255.255/32", &[PrefixTooLong, NotPublic]),
@@ -148,7 +148,7 @@ fn a_subnet_takes_private_shared_and_loopback_prefixes() {
             ("100.63.0.0/16 100.128.0.0/9 126.0.0.0/8 128.0.0.0/8", &[NotPrivate]),
             ("169.254.0.0/16 192.0.0.0/24 198.18.0.0/15", &[NotPrivate]),
             ("224.0.0.0/4 240.0.0.0/4 0.0.0.0/8 0.0.0.0 255.255.255.255", &[NotPrivate]),
-            // larger than the range that it touches
+            // larger than the range that it overlaps
             ("10.0.0.0/7 8.0.0.0/6 172.0.0.0/8 172.0.0.0/11", &[NotPrivate]),
             ("192.168.0.0/15 192.0.0.0/8 100.0.0.0/8 126.0.0.0/7", &[NotPrivate]),
             ("10.0.0.1/8 10.20.0.1/16 172.16.0.1/12 192.168.1.1/31 100.64.0.1/10 127.0.0.1/8", &[HostBitsSet]),
@@ -238,7 +238,7 @@ fn the_table_and_its_edges_agree() {
         }
         for length in 1..special.prefix.prefix_len() {
             let wider = Ipv4Net::new(special.prefix.network(), length).unwrap().trunc();
-            assert!(public_prefix(&wider.to_string()).is_err(), "{wider} holds {}", special.prefix);
+            assert!(public_prefix(&wider.to_string()).is_err(), "{wider} contains {}", special.prefix);
         }
     }
 }

@@ -24,7 +24,7 @@ const RULE_NAME: &str = "^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$";
 
 /// Requires exactly one of two optional fields.
 pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
-    let say = |given: &str| {
+    let message = |given: &str| {
         quote(&format!(
             "has {given}; exactly one of {one} and {other} is needed"
         ))
@@ -32,8 +32,8 @@ pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
     Rule::new(format!("has(self.{one}) != has(self.{other})")).message(Message::Expression(
         format!(
             "has(self.{one}) ? {} : {}",
-            say(&format!("both {one} and {other}")),
-            say(&format!("neither {one} nor {other}"))
+            message(&format!("both {one} and {other}")),
+            message(&format!("neither {one} nor {other}"))
         ),
     ))
 }
@@ -82,7 +82,10 @@ pub(super) fn others_list_proxies() -> Rule {
 /// Refuses `externalTrafficPolicy` for a `ClusterIP`.
 pub(super) fn external_traffic_needs_an_external_type() -> Rule {
     Rule::new("!has(self.externalTrafficPolicy) || (has(self.type) && self.type != 'ClusterIP')")
-        .message("nothing comes from outside to a ClusterIP; set type to NodePort or LoadBalancer, or remove it")
+        .message(
+            "has no effect on a ClusterIP, which receives no traffic from outside; set type to NodePort or \
+             LoadBalancer, or remove it",
+        )
         .field_path(".externalTrafficPolicy")
 }
 
@@ -103,7 +106,7 @@ pub(super) fn dns_subdomain() -> Rule {
 /// Requires a name that answers and logs can show.
 pub(super) fn rule_name() -> Rule {
     Rule::new(format!("self.matches('{RULE_NAME}')")).message(
-        "cannot name a rule; write letters, digits, -, _ and ., beginning and ending with a letter or digit",
+        "cannot be the name of a rule; write letters, digits, -, _ and ., beginning and ending with a letter or digit",
     )
 }
 
@@ -112,7 +115,7 @@ pub(super) fn ip_rule_value(schema: &mut Schema) {
     let mut rules = notation("list the ranges that you mean, or set defaultAction: Allow");
     rules.push(
         Rule::new("!self.endsWith('/31') && !self.endsWith('/32')")
-            .message("a /31 or /32 is not taken in an IP rule; write single addresses, each as a rule of its own"),
+            .message("an IP rule does not accept a /31 or /32; write single addresses, each as a rule of its own"),
     );
     rules.extend(SPECIAL_RANGES.iter().map(|special| {
         Rule::new(format!("!({})", touches(special.prefix))).message(about_value(&format!(
@@ -138,7 +141,7 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
         ))
         .message(about_value(&format!(
             "is not wholly inside one of {}; a subnet takes private, shared or loopback prefixes, public addresses \
-             belong into spec.ipRules of a VaultNetworkPolicy",
+             belong in spec.ipRules of a VaultNetworkPolicy",
             SUBNET_RANGES.map(|range| range.to_string()).join(", ")
         ))),
     );
@@ -148,10 +151,10 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
 /// Schema of the list of trusted proxies: addresses that a peer can have, but not all addresses.
 pub(super) fn trusted_proxies(schema: &mut Schema) {
     let mut rules =
-        notation("anybody could send a client address then, so list the proxies' own addresses");
+        notation("any caller could choose its client address then, so list the proxies' own addresses");
     rules.extend(NEVER_A_PEER.iter().map(|never| {
         Rule::new(format!("!({})", touches(*never))).message(about_value(&format!(
-            "touches {never}, addresses that no proxy has; list the proxies' own addresses"
+            "overlaps {never}, which no proxy can have; list the proxies' own addresses"
         )))
     }));
     set_item_rules(schema, &rules);
@@ -179,8 +182,8 @@ fn notation(instead_of_all: &str) -> Vec<Rule> {
 fn malformed() -> String {
     let causes = [
         ("self == ''", "is empty"),
-        ("self.matches('[[:space:]]')", "holds white space"),
-        ("self.contains('%')", "carries a zone id"),
+        ("self.matches('[[:space:]]')", "contains white space"),
+        ("self.contains('%')", "has a zone id"),
         ("self.matches('(^|[.])0[xX]')", "is written in hexadecimal"),
         (
             "!self.matches('^[0-9./]*$')",

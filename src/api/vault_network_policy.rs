@@ -5,7 +5,7 @@
 )]
 #![expect(
     clippy::duplicated_attributes,
-    reason = "each printed column says its own type"
+    reason = "each printed column has its own type"
 )]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -25,7 +25,7 @@ pub(super) enum Source<'a> {
         members: Option<&'a GroupMembers>,
     },
     Prefixes(&'a [Ipv4Net]),
-    Nobody,
+    Unresolved,
 }
 
 impl<'a> PolicySources<'a> {
@@ -46,7 +46,7 @@ impl<'a> PolicySources<'a> {
                 },
                 Err(missing) => {
                     unresolved.push(missing.diagnostic(policy, rule));
-                    Source::Nobody
+                    Source::Unresolved
                 }
             };
             if let Source::Pods {
@@ -89,14 +89,14 @@ impl Source<'_> {
     fn prefixes(&self) -> &[Ipv4Net] {
         match self {
             Self::Prefixes(prefixes) => prefixes,
-            Self::Pods { .. } | Self::Nobody => &[],
+            Self::Pods { .. } | Self::Unresolved => &[],
         }
     }
 
     fn ranges(&self) -> impl Iterator<Item = Ipv4Net> {
         let members = match self {
             Self::Pods { members, .. } => *members,
-            Self::Prefixes(_) | Self::Nobody => None,
+            Self::Prefixes(_) | Self::Unresolved => None,
         };
         let pods = members
             .into_iter()

@@ -98,7 +98,7 @@ pub fn policies() -> Vec<Row> {
         (
             json!({"ipRules": [{"name": "head office", "value": "203.0.113.7"}]}),
             "spec.ipRules[0].name",
-            "cannot name a rule",
+            "cannot be the name of a rule",
         ),
         (
             json!({"ipRules": [{}]}),
@@ -144,12 +144,12 @@ pub fn policies() -> Vec<Row> {
         (
             json!({"proxy": {"service": {"externalTrafficPolicy": "Local"}}}),
             "spec.proxy.service.externalTrafficPolicy",
-            "nothing comes from outside",
+            "has no effect on a ClusterIP",
         ),
         (
             json!({"proxy": {"service": {"type": "ClusterIP", "externalTrafficPolicy": "Cluster"}}}),
             "spec.proxy.service.externalTrafficPolicy",
-            "nothing comes from outside",
+            "has no effect on a ClusterIP",
         ),
         (
             json!({"targetRef": {"name": "Open.Bao", "port": 8200}}),

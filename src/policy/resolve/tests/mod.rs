@@ -260,10 +260,10 @@ fn the_first_place_and_then_the_older_policy_decide_which_rule_is_reported() {
 #[test]
 fn an_address_of_two_pods_is_allowed_only_if_the_rule_selects_both() {
     let mut facts = facts();
-    let taken = "10.1.1.1".parse().unwrap();
+    let address = "10.1.1.1".parse().unwrap();
     facts.pods.insert(
         ("shop".into(), "successor".into()),
-        (labels("app=other"), vec![taken]),
+        (labels("app=other"), vec![address]),
     );
     let web = policy("p", 1).inline(pods(Some(""), "app=web"));
     let all = policy("p", 1).inline(pods(Some(""), ""));
@@ -276,7 +276,7 @@ fn an_address_of_two_pods_is_allowed_only_if_the_rule_selects_both() {
     assert_eq!(diagnostics(&resolution.warnings), [expected]);
 
     let resolution = resolve(all);
-    assert!(resolution.firewall.virtual_networks.find(taken).is_some());
+    assert!(resolution.firewall.virtual_networks.find(address).is_some());
     assert_eq!(resolution.warnings, []);
 }
 
