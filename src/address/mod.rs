@@ -38,7 +38,7 @@ pub enum FaultReason {
 /// A range that no IP rule may overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialRange {
-    /// The range.
+    /// Addresses of the range.
     pub prefix: Ipv4Net,
     /// Purpose of the range and the RFC that defines it, for people: `private, RFC 1918`.
     pub name: &'static str,

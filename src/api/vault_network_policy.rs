@@ -172,7 +172,7 @@ pub struct VaultNetworkPolicySpec {
     pub access_log: AccessLog,
 }
 
-/// The protected Service.
+/// Reference to the Service of the protected vault.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetRef {
@@ -188,7 +188,7 @@ pub struct TargetRef {
     pub port: u16,
 }
 
-/// Kinds of target.
+/// Kinds that a policy can protect.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TargetKind {
     /// A core/v1 Service.

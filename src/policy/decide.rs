@@ -140,7 +140,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Returns the verdict.
+    /// Returns the verdict that follows from the reason.
     pub fn verdict(&self) -> Verdict {
         self.reason.verdict()
     }

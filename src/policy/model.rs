@@ -64,7 +64,7 @@ pub enum Peer {
     /// Pods by label. Both selectors are explicit; an empty selector selects everything. If the rule requires the
     /// opt-in label on the namespace, `namespaces` selects it.
     Pods {
-        /// Selects namespaces.
+        /// Selects namespaces by their labels.
         namespaces: LabelSelector,
         /// Selects pods in them.
         pods: LabelSelector,
@@ -98,7 +98,7 @@ pub struct Firewall {
     pub policies: Vec<String>,
     /// Dialect of the vault's API.
     pub api: VaultApi,
-    /// Mounted engines.
+    /// Engines of `spec.vault.engines`, which classify data requests.
     pub engines: Vec<Engine>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,

@@ -12,7 +12,7 @@ use crate::api::{NAMESPACE_NAME_LABEL, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOIN
 /// cache, so equal groups of several policies are stored once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupSelector {
-    /// Selects namespaces.
+    /// Selects namespaces by their labels.
     pub namespaces: Selector,
     /// Selects pods in these namespaces.
     pub pods: Selector,

@@ -8,7 +8,7 @@ use crate::address::public_prefix;
 use crate::api::{ManagementAccess, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 use crate::vault_api::Plane;
 
-/// A denied request.
+/// A denied request, with everything that the advice depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Denied<'a> {
     /// Firewall of the vault.

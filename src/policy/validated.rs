@@ -18,13 +18,13 @@ pub struct ValidatedPolicy {
     /// Creation time, RFC 3339 in UTC, so that it sorts as text. `None` for a file without
     /// `metadata.creationTimestamp`; it sorts first.
     pub created: Option<String>,
-    /// The protected vault.
+    /// The protected vault: the policy's namespace and `spec.targetRef.name`.
     pub vault: VaultId,
     /// Port of the Service for the vault's API.
     pub port: u16,
     /// Dialect of the vault's API.
     pub api: VaultApi,
-    /// Mounted engines.
+    /// Engines of `spec.vault.engines`, with valid mount paths.
     pub engines: Vec<Engine>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
@@ -82,7 +82,7 @@ pub struct PodGroup {
     pub pods: LabelSelector,
 }
 
-/// An IP rule.
+/// A valid IP rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddressRule {
     /// Full name, `<policy>/ipRules/<name or value>`.
