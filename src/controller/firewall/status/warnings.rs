@@ -3,9 +3,7 @@
 use super::observed::{PlainHttp, PolicySeen, VaultSeen, of_policy};
 use super::text;
 use crate::api::{PolicyWarning, VAULT_LABEL};
-use crate::policy::DiagnosticReason;
 
-use super::reason::Reason;
 
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
@@ -84,7 +82,7 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         .map_or(&[][..], |seen| &seen.resolution.warnings);
     warnings.extend(
         of_policy(diagnostics, policy.name).map(|diagnostic| PolicyWarning {
-            reason: reason_of(diagnostic.reason).to_owned(),
+            reason: diagnostic.reason.name().to_owned(),
             field: text::shortened(&diagnostic.field, FIELD_LENGTH),
             message: text::shortened(&diagnostic.message, WARNING_LENGTH),
         }),
@@ -112,18 +110,5 @@ fn stored_plain_http(policy: &PolicySeen<'_>) -> PlainHttp {
     PlainHttp {
         to_clients: warns_of(TLS),
         to_vault: warns_of(UPSTREAM_TLS),
-    }
-}
-
-/// Returns the reason of a warning for a diagnostic.
-pub(super) fn reason_of(reason: DiagnosticReason) -> &'static str {
-    match reason {
-        DiagnosticReason::AddressContested => ADDRESS_CONTESTED,
-        DiagnosticReason::DefaultActionOverruled => DEFAULT_ACTION_OVERRULED,
-        DiagnosticReason::SettingsDiffer => Reason::SettingsDiffer.name(),
-        DiagnosticReason::VirtualNetworkNotFound => Reason::VirtualNetworkNotFound.name(),
-        DiagnosticReason::SubnetNotFound => Reason::SubnetNotFound.name(),
-        DiagnosticReason::ServiceEndpointMissing => Reason::ServiceEndpointMissing.name(),
-        DiagnosticReason::NotOptedIn => Reason::NotOptedIn.name(),
     }
 }

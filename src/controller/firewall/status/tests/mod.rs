@@ -127,7 +127,7 @@ fn warnings() {
             DEFAULT_ACTION_OVERRULED,
         ),
     ] {
-        assert_eq!(warnings::reason_of(reason), name);
+        assert_eq!(reason.name(), name);
     }
     let mut fixture = limited(127)
         .older(&json!({}))
@@ -156,7 +156,7 @@ fn warnings() {
                  Deployment reports: pods \"x\" is forbidden",
         ),
         (0, "the old proxies continue to run"),
-        (3, "the policy `older` says `Deny`"),
+        (3, "the policy `older` has `Deny`"),
     ] {
         assert!(
             status.warnings[warning].message.contains(words),
