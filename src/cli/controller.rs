@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::cluster::{ClusterArgs, connect};
-use super::serve::{upstream, vault};
+use super::serve::upstream;
 use super::validate::LimitArgs;
 use super::{Answer, Outcome, Output};
 use crate::clock::Clock;
 use crate::compile::envoy::Upstream;
 use crate::compile::kubernetes::fleet;
 use crate::controller::{self, LocalProxy, Options};
-use crate::policy::VaultId;
+use crate::policy::{VaultId, VaultIdError};
 use crate::runtime::leader::Timing;
 
 /// The operator: protect the vaults of a cluster as its `VaultNetworkPolicy` objects say.
@@ -146,7 +146,10 @@ fn local_proxy(text: &str) -> Result<(VaultId, LocalProxy), String> {
         None => (rest, None),
     };
     let listen = listen.parse().map_err(|_| wanted)?;
-    Ok((vault(name)?, LocalProxy { listen, upstream }))
+    let vault = name
+        .parse()
+        .map_err(|error: VaultIdError| error.to_string())?;
+    Ok((vault, LocalProxy { listen, upstream }))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "PATH", default_value = "envoy")]
     envoy: PathBuf,
     /// The vault whose policies are enforced; needed only where the files name several.
-    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = vault)]
+    #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: Option<VaultId>,
     /// File that the access log is appended to.
     #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
@@ -112,21 +112,6 @@ fn listen(text: &str) -> Result<SocketAddrV4, String> {
     match text.parse::<SocketAddrV4>() {
         Ok(address) if address.port() > 0 => Ok(address),
         _ => Err("write an IPv4 address and a port, for example 127.0.0.1:8300".into()),
-    }
-}
-
-/// `NAMESPACE/SERVICE`.
-pub(super) fn vault(text: &str) -> Result<VaultId, String> {
-    match text.split_once('/') {
-        Some((namespace, service))
-            if !namespace.is_empty() && !service.is_empty() && !service.contains('/') =>
-        {
-            Ok(VaultId {
-                namespace: namespace.into(),
-                service: service.into(),
-            })
-        }
-        _ => Err("write NAMESPACE/SERVICE, for example vault/openbao".into()),
     }
 }
 

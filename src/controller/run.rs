@@ -19,7 +19,6 @@ use super::firewall::state::{FirewallState, Scope};
 use super::firewall::{self, Reconciler};
 use super::options::{ControllerError, Options};
 use super::role::Role;
-use crate::policy::VaultId;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
@@ -374,11 +373,7 @@ async fn enqueue_changes(
             let before = before.unwrap_or_default();
             connected = connected + current.0 - before.0;
             programmed = programmed + current.1 - before.1;
-            if let Some((namespace, service)) = node.split_once('/') {
-                let vault = VaultId {
-                    namespace: namespace.to_owned(),
-                    service: service.to_owned(),
-                };
+            if let Ok(vault) = node.parse() {
                 firewall_state.enqueue(vault, Scope::Status);
             }
         }

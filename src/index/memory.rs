@@ -102,7 +102,7 @@ impl Index {
 
     /// The Service of a vault.
     pub fn service(&self, vault: &VaultId) -> Option<&ServiceFact> {
-        self.services.get(&object_of(vault))
+        self.services.get(&vault.service_name())
     }
 
     /// Whether a service account exists.
@@ -164,10 +164,7 @@ impl Index {
     }
 
     fn service_changed(&mut self, service: ObjectName) {
-        let vault = VaultId {
-            namespace: service.namespace,
-            service: service.name,
-        };
+        let vault = VaultId::from(service);
         if self.vaults.contains_key(&vault) {
             self.changed.insert(vault);
         }
@@ -459,12 +456,5 @@ impl Index {
             known.groups = groups;
             known.networks = networks;
         }
-    }
-}
-
-fn object_of(vault: &VaultId) -> ObjectName {
-    ObjectName {
-        namespace: vault.namespace.clone(),
-        name: vault.service.clone(),
     }
 }

@@ -11,5 +11,7 @@ pub use endpoints::{EndpointSliceFact, Endpoints};
 pub use facts::*;
 pub use memory::*;
 
+pub use crate::policy::ObjectName;
+
 #[cfg(test)]
 mod tests;

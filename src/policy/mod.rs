@@ -4,6 +4,7 @@
 
 pub mod client_address;
 mod decide;
+mod identity;
 mod model;
 mod nearest;
 mod pod_group;
@@ -24,7 +25,8 @@ pub use crate::vault_api::{Engine, EngineNamespace};
 pub use decide::{
     Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
 };
-pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, VaultId};
+pub use identity::*;
+pub use model::{AddressRules, ClientAddressSource, Firewall, Peer};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
 pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership};
 pub use proxy_settings::{ProxyResources, ProxyService, ProxySettings, UpstreamTls};

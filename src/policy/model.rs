@@ -1,29 +1,14 @@
 //! The resolved model of one protected Service, which `decide`, `compile` and `explain` use. Everything in it is valid.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::identity::VaultId;
 use crate::api::{AccessLogLevel, DefaultAction, Denial, ManagementAccess, VaultApi};
 use crate::vault_api::{Engine, Profile, Table};
-
-/// Identity of a vault: a Service in Kubernetes, written `NAMESPACE/SERVICE`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VaultId {
-    /// Namespace of the Service.
-    pub namespace: String,
-    /// Name of the Service.
-    pub service: String,
-}
-
-impl fmt::Display for VaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.service)
-    }
-}
 
 /// Addresses that rules allow: prefix → full name of the rule
 /// (`<policy>/ipRules/<name or value>`, `<policy>/virtualNetworkRules/<subnet or index>`).

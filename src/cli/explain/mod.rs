@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::cluster::{self, ClusterArgs};
-use super::serve::vault;
 use super::validate::{self, CannotRead, LimitArgs};
 use super::{Answer, Format, Outcome, Output, output};
 use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
@@ -32,7 +31,7 @@ pub(super) struct Explain {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// The vault's Service.
-    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = vault)]
+    #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: VaultId,
     #[command(flatten)]
     who: Who,
@@ -66,7 +65,7 @@ pub(super) struct Explain {
 #[group(required = true, multiple = false)]
 struct Who {
     /// The pod that connects.
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod)]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
     pod: Option<ObjectName>,
     /// The address that connects.
     #[arg(long, value_name = "IP")]
@@ -365,20 +364,5 @@ fn others(index: &Index) -> String {
         "there are no policies at all".into()
     } else {
         format!("there are policies for {}", vaults.join(", "))
-    }
-}
-
-/// `NAMESPACE/NAME`.
-fn pod(text: &str) -> Result<ObjectName, String> {
-    match text.split_once('/') {
-        Some((namespace, name))
-            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
-        {
-            Ok(ObjectName {
-                namespace: namespace.into(),
-                name: name.into(),
-            })
-        }
-        _ => Err("write NAMESPACE/NAME, for example build/runner-1".into()),
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Render {
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
     /// The one vault to render; all vaults otherwise.
-    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = serve::vault)]
+    #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: Option<VaultId>,
     /// The vault's own address, in place of its Service's.
     #[arg(long, value_name = "HOST:PORT", value_parser = serve::upstream)]

@@ -157,7 +157,7 @@ impl Engine {
             Fact::Service(service) => self.index.apply_service(service),
             Fact::EndpointSlice(slice) => {
                 let touched = self.endpoints.apply(slice);
-                self.moved.extend(touched.into_iter().map(vault_of));
+                self.moved.extend(touched.into_iter().map(VaultId::from));
             }
         }
     }
@@ -180,7 +180,7 @@ impl Engine {
             Kind::Service => self.index.delete_service(id),
             Kind::EndpointSlice => {
                 let touched = self.endpoints.delete(id);
-                self.moved.extend(touched.into_iter().map(vault_of));
+                self.moved.extend(touched.into_iter().map(VaultId::from));
             }
         }
     }
@@ -356,19 +356,9 @@ impl Engine {
             let mut ports = service.ports.iter();
             ports.find(|fact| fact.port == port)
         });
-        let service = ObjectName {
-            namespace: vault.namespace.clone(),
-            name: vault.service.clone(),
-        };
+        let service = vault.service_name();
         port.map(|port| self.endpoints.addresses(&service, port.name.as_deref()))
             .unwrap_or_default()
-    }
-}
-
-fn vault_of(service: ObjectName) -> VaultId {
-    VaultId {
-        namespace: service.namespace,
-        service: service.name,
     }
 }
 

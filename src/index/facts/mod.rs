@@ -4,7 +4,6 @@
 //! that does not count is told apart here, once, so that no later step has to know about phases or host networking.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
@@ -13,24 +12,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
 use crate::api::NAMESPACE_NAME_LABEL;
+use crate::policy::ObjectName;
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
-
-/// Namespace and name of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]

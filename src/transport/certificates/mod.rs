@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -70,6 +71,34 @@ impl fmt::Display for Identity {
                 write!(formatter, "{NAMESPACES}{namespace}/vault/{service}")
             }
             Self::Operator => formatter.write_str(OPERATOR),
+        }
+    }
+}
+
+/// A URI that is no identity of the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is neither {OPERATOR} nor {NAMESPACES}NAMESPACE/vault/SERVICE")]
+pub struct UnknownIdentity;
+
+impl FromStr for Identity {
+    type Err = UnknownIdentity;
+
+    /// Reads the identity's URI. Both names have to be labels: other names never belong to a namespace or a Service.
+    fn from_str(uri: &str) -> Result<Self, UnknownIdentity> {
+        if uri == OPERATOR {
+            return Ok(Self::Operator);
+        }
+        let names = uri
+            .strip_prefix(NAMESPACES)
+            .and_then(|names| names.split_once("/vault/"));
+        match names {
+            Some((namespace, service)) if is_label(namespace) && is_label(service) => {
+                Ok(Self::Proxy(VaultId {
+                    namespace: namespace.to_owned(),
+                    service: service.to_owned(),
+                }))
+            }
+            _ => Err(UnknownIdentity),
         }
     }
 }
@@ -371,16 +400,7 @@ fn identity_of_parsed(certificate: &X509Certificate<'_>) -> Option<Identity> {
     if uris.next().is_some() {
         return None;
     }
-    if uri == OPERATOR {
-        return Some(Identity::Operator);
-    }
-    let (namespace, service) = uri.strip_prefix(NAMESPACES)?.split_once("/vault/")?;
-    (is_label(namespace) && is_label(service)).then(|| {
-        Identity::Proxy(VaultId {
-            namespace: namespace.to_owned(),
-            service: service.to_owned(),
-        })
-    })
+    uri.parse().ok()
 }
 
 /// What Kubernetes takes as the name of a namespace or a Service.
