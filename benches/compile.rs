@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vaultwall::api::VaultNetworkPolicy;
 use vaultwall::compile::envoy::{Proxy, Tls, configuration, extensions};
-use vaultwall::index::{Index, ObservedPod, PodFact};
+use vaultwall::index::{Index, Key, Kind, ObservedPod, PodFact};
 use vaultwall::limits::Limits;
 use vaultwall::objects::{LoadedObjects, parse_file};
 use vaultwall::policy::{Caller, Decision, Firewall, Listener, VaultId, decide, validate_policy};
@@ -158,7 +158,7 @@ impl Scene {
         assert!(loaded.violations.is_empty(), "{:?}", loaded.violations);
         let mut index = loaded.into_index(Limits::default());
         for number in 0..addresses {
-            index.apply_pod(ObservedPod::Counted(pod(number)));
+            index.apply(ObservedPod::Counted(pod(number)));
         }
         let vault = VaultId {
             namespace: "vault".into(),
@@ -209,7 +209,7 @@ impl Scene {
         let policy = validate_policy(&self.policy, &Limits::default()).unwrap();
         let validated = started.elapsed();
         let started = Instant::now();
-        self.index.apply_policy(policy);
+        self.index.apply(policy);
         self.publish(validated, started.elapsed())
     }
 
@@ -218,9 +218,9 @@ impl Scene {
         let pod = pod(60_000);
         let started = Instant::now();
         if self.joined {
-            self.index.apply_pod(ObservedPod::Counted(pod));
+            self.index.apply(ObservedPod::Counted(pod));
         } else {
-            self.index.delete_pod(&pod.id());
+            self.index.delete(&Key::new(Kind::Pod, pod.id()));
         }
         self.publish(Duration::ZERO, started.elapsed())
     }

@@ -171,7 +171,7 @@ fn firewall(addresses: usize) -> Firewall {
     assert!(loaded.violations.is_empty(), "{:?}", loaded.violations);
     let mut index: Index = loaded.into_index(limits);
     for number in 0..addresses {
-        index.apply_pod(ObservedPod::Counted(PodFact {
+        index.apply(ObservedPod::Counted(PodFact {
             namespace: "build".into(),
             name: format!("runner-{number}"),
             labels: [("app".to_owned(), "runner".to_owned())].into(),

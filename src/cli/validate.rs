@@ -125,9 +125,9 @@ fn text(loaded: &LoadedObjects, from_files: bool) -> String {
         } else {
             "valid, as far as it could be read"
         },
-        counted(loaded.policies.len(), "policy", "policies"),
+        counted(loaded.policies().count(), "policy", "policies"),
         counted(
-            loaded.virtual_networks.len(),
+            loaded.virtual_networks().count(),
             "virtual network",
             "virtual networks"
         ),

@@ -78,14 +78,14 @@ fn serves(conditions: &EndpointConditions) -> bool {
 
 /// The endpoints of all Services.
 #[derive(Debug, Default)]
-pub struct Endpoints {
+pub(super) struct Endpoints {
     slices: BTreeMap<ObjectName, EndpointSliceFact>,
     by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
 }
 
 impl Endpoints {
-    /// A slice is there, or changed. Returns the Services whose endpoints that may change.
-    pub fn apply(&mut self, fact: EndpointSliceFact) -> Vec<ObjectName> {
+    /// Puts a slice in place of its former state. Returns the Services whose endpoints that may change.
+    pub(super) fn apply(&mut self, fact: EndpointSliceFact) -> Vec<ObjectName> {
         if self.slices.get(&fact.id) == Some(&fact) {
             return Vec::new();
         }
@@ -101,8 +101,8 @@ impl Endpoints {
         touched
     }
 
-    /// A slice is gone.
-    pub fn delete(&mut self, slice: &ObjectName) -> Vec<ObjectName> {
+    /// Removes a slice. Returns its Service, if the slice was known.
+    pub(super) fn delete(&mut self, slice: &ObjectName) -> Vec<ObjectName> {
         let Some(old) = self.slices.remove(slice) else {
             return Vec::new();
         };
@@ -117,7 +117,11 @@ impl Endpoints {
 
     /// Where a port of a Service is served; `port` is the port's name in the Service. While no pod serves, these are all
     /// that the Service publishes: a vault that is sealed says so itself.
-    pub fn addresses(&self, service: &ObjectName, port: Option<&str>) -> BTreeSet<SocketAddrV4> {
+    pub(super) fn addresses(
+        &self,
+        service: &ObjectName,
+        port: Option<&str>,
+    ) -> BTreeSet<SocketAddrV4> {
         let serving = self.listed(service, port, |slice| &slice.serving);
         if serving.is_empty() {
             return self.listed(service, port, |slice| &slice.published);

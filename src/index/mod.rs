@@ -1,15 +1,25 @@
-//! Facts from watches or files, and which firewalls a change of them touches. No kube client and no async. Only
-//! [`objects`] reads files; whoever watches hands plain objects in.
+//! Facts from watches or files, and the firewalls that a change of them touches.
+//!
+//! Plain objects go in by [`Index::apply`] and [`Index::delete`], which are the only ways in. Does no I/O, and knows no
+//! client and no async runtime: objects are decoded by [`crate::objects`].
 
+mod changes;
 mod endpoints;
 mod facts;
+mod kind;
 mod membership;
-mod memory;
+mod payload;
+mod resolution;
+mod state;
 mod vault;
 
-pub use endpoints::{EndpointSliceFact, Endpoints};
+pub use endpoints::EndpointSliceFact;
 pub use facts::*;
-pub use memory::*;
+pub(crate) use kind::for_each_kind;
+pub use kind::{Key, Kind, KindOf, Object};
+pub use payload::Payload;
+pub use resolution::VaultResolution;
+pub use state::{Index, Indexed};
 
 pub use crate::policy::ObjectName;
 

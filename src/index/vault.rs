@@ -32,7 +32,7 @@ pub(super) struct Vault {
 
 impl Vault {
     /// What is kept for the case that no policy is accepted must not let in whom a deleted policy let in.
-    pub(super) fn forget_accepted(&mut self, policy: &str) {
+    pub(super) fn remove_accepted(&mut self, policy: &str) {
         if let Some(last) = &mut self.last_accepted {
             last.policies.retain(|kept| kept.name != policy);
         }

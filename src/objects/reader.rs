@@ -4,21 +4,70 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{
-    CLUSTER, FileContents, LocatedViolation, Object, ObjectKey, Refused, custom, fact, violation,
-};
+use super::ambiguity::may_be_ambiguous;
+use super::contents::{CLUSTER, FileContents, LocatedViolation, Refused, violation};
+use super::document::{self, LoadError};
+use super::kinds::{self, KindInfo};
 use crate::api::{GROUP, VERSION};
+use crate::index::{Key, Kind, Object};
 use crate::limits::Limits;
 use crate::policy::{Violation, ViolationReason, quoted};
 
-/// Reads the documents of one file, or what an API server sent.
-pub(crate) struct Reader<'a> {
-    limits: &'a Limits,
-    contents: FileContents,
-    of_cluster: bool,
+/// Kinds of ours that the design names and this version does not have.
+const NOT_SUPPORTED_YET: [&str; 2] = ["ServiceTag", "TrustedService"];
+/// Deepest nesting of Lists; kubectl writes one level.
+const MAX_LIST_DEPTH: usize = 4;
+
+/// Reads one file.
+///
+/// # Errors
+/// The file cannot be read at all, or is neither YAML nor JSON. Anything wrong inside it is a violation.
+pub fn load_file(file: &Path, limits: &Limits) -> Result<FileContents, LoadError> {
+    parse_file(file, &document::read(file)?, limits)
 }
 
-/// Which object a document says that it is.
+/// Reads the text of a file.
+///
+/// # Errors
+/// It is neither YAML nor JSON.
+pub fn parse_file(file: &Path, text: &str, limits: &Limits) -> Result<FileContents, LoadError> {
+    let documents = document::parse(file, text)?;
+    let other_reading = if documents.iter().any(may_be_ambiguous) {
+        document::parse_as_yaml_1_1(file, text)?
+    } else {
+        Vec::new()
+    };
+    let mut reader = Reader::new(file, limits, false);
+    for (index, value) in documents.into_iter().enumerate() {
+        reader.member(value, other_reading.get(index), None);
+    }
+    Ok(reader.contents)
+}
+
+/// Reads an object or a List as an API server sends it.
+pub fn read_from_cluster(sent: Value, limits: &Limits) -> FileContents {
+    let mut reader = Reader::new(Path::new(CLUSTER), limits, true);
+    // JSON has one reading.
+    reader.member(sent, None, None);
+    reader.contents
+}
+
+/// Decodes an object of a known kind, by the same rules as one in a file.
+///
+/// # Errors
+/// The object must not be used. Also said of an object of another kind.
+pub fn decode(kind: Kind, document: Value, limits: &Limits) -> Result<Object, Refused> {
+    (kinds::info(kind).decode)(document, None, limits).1
+}
+
+/// Reads the documents of one file, or the answer of an API server.
+struct Reader<'a> {
+    limits: &'a Limits,
+    contents: FileContents,
+    from_cluster: bool,
+}
+
+/// The fields by which a document says which object it is.
 #[derive(Default)]
 struct Header {
     api_version: String,
@@ -27,9 +76,7 @@ struct Header {
     name: String,
 }
 
-/// Deepest nesting of Lists; kubectl writes one level.
-const MAX_LIST_DEPTH: usize = 4;
-/// What the members of a List are when they do not say it themselves, as in the API server's own `PodList`.
+/// The List around a document. Its members need not repeat its kind, as in the API server's own `PodList`.
 #[derive(Clone, Copy)]
 struct ListOf<'a> {
     api_version: &'a str,
@@ -38,7 +85,7 @@ struct ListOf<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(file: &Path, limits: &'a Limits) -> Self {
+    fn new(file: &Path, limits: &'a Limits, from_cluster: bool) -> Self {
         let contents = FileContents {
             file: file.to_owned(),
             ..FileContents::default()
@@ -46,27 +93,11 @@ impl<'a> Reader<'a> {
         Self {
             limits,
             contents,
-            of_cluster: false,
+            from_cluster,
         }
     }
 
-    /// Reads what an API server sends.
-    pub(crate) fn of_cluster(limits: &'a Limits) -> Self {
-        Self {
-            of_cluster: true,
-            ..Self::new(Path::new(CLUSTER), limits)
-        }
-    }
-
-    pub(crate) fn finish(self) -> FileContents {
-        self.contents
-    }
-
-    /// Reads a document; `other_reading` is the same one as YAML 1.1 has it.
-    pub(crate) fn document(&mut self, value: Value, other_reading: Option<&Value>) {
-        self.member(value, other_reading, None);
-    }
-
+    /// Reads a document; `other_reading` is the same document as YAML 1.1 has it.
     fn member(&mut self, mut value: Value, other_reading: Option<&Value>, list: Option<ListOf>) {
         let Value::Object(object) = &mut value else {
             let message = "is not an object; write apiVersion, kind, metadata and spec";
@@ -90,48 +121,13 @@ impl<'a> Reader<'a> {
             self.list(value, other_reading, &header, depth);
             return;
         }
-        let (group, version) = header
-            .api_version
-            .split_once('/')
-            .unwrap_or(("", &header.api_version));
-        match (group, version, header.kind.as_str()) {
-            (GROUP, VERSION, "VaultNetworkPolicy" | "VirtualNetwork") => {
-                let (key, result) = custom::read(&header.kind, value, other_reading, self.limits);
-                self.keep(&header, key, result);
-            }
-            (GROUP, VERSION, "TrustedService" | "ServiceTag") => {
-                let message = format!("{} is not supported yet; remove the object", header.kind);
-                self.report(
-                    &header,
-                    violation("kind", ViolationReason::NotSupportedYet, message),
-                );
-            }
-            (GROUP, VERSION, kind) => {
-                let message = format!(
-                    "{} is not a kind of {GROUP}; write VaultNetworkPolicy or VirtualNetwork",
-                    quoted(kind)
-                );
-                self.report(
-                    &header,
-                    violation("kind", ViolationReason::UnknownKind, message),
-                );
-            }
-            // A policy that is passed over because of a typing error would protect nothing.
-            (_, _, "VaultNetworkPolicy") | (GROUP, _, _) | ("", GROUP, _) => {
-                let message = format!(
-                    "{} is not known; write {GROUP}/{VERSION}",
-                    quoted(&header.api_version)
-                );
-                self.report(
-                    &header,
-                    violation("apiVersion", ViolationReason::UnknownKind, message),
-                );
-            }
-            ("", "v1", "Namespace" | "Pod" | "ServiceAccount" | "Service") => {
-                let (key, result) = fact::read(&header.kind, value);
-                self.keep(&header, key, result);
-            }
-            _ => *self.contents.ignored.entry(header.kind).or_default() += 1,
+        if let Some(info) = info_of(&header) {
+            let (key, object) = (info.decode)(value, other_reading, self.limits);
+            self.keep(&header, key, object);
+        } else if let Some(found) = unknown_kind(&header) {
+            self.report(&header, found);
+        } else {
+            *self.contents.ignored.entry(header.kind).or_default() += 1;
         }
     }
 
@@ -207,14 +203,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn keep(&mut self, header: &Header, key: Option<ObjectKey>, result: Result<Object, Refused>) {
-        let object = match result {
+    fn keep(&mut self, header: &Header, key: Option<Key>, object: Result<Object, Refused>) {
+        let object = match object {
             Ok(object) => Some(object),
             Err(refused) => {
                 for found in refused.violations {
                     self.report(header, found);
                 }
-                refused.policy.map(Object::RefusedPolicy)
+                refused.fallback.map(|fallback| *fallback)
             }
         };
         if let Some(key) = key {
@@ -226,11 +222,49 @@ impl<'a> Reader<'a> {
         self.contents.violations.push(LocatedViolation {
             file: self.contents.file.display().to_string(),
             kind: header.kind.clone(),
-            namespace: self.of_cluster.then(|| header.namespace.clone()),
+            namespace: self.from_cluster.then(|| header.namespace.clone()),
             name: header.name.clone(),
             field: found.field,
             reason: found.reason,
             message: found.message,
         });
     }
+}
+
+/// The kind of a document, if its objects count here.
+fn info_of(header: &Header) -> Option<&'static KindInfo> {
+    kinds::infos().find(|info| {
+        info.in_files
+            && info.resource.kind == header.kind
+            && info.resource.api_version == header.api_version
+    })
+}
+
+/// The violation of a document that claims to be one of our kinds and is none.
+fn unknown_kind(header: &Header) -> Option<Violation> {
+    let is_ours = header.api_version.split('/').next() == Some(GROUP);
+    let is_reserved =
+        || kinds::infos().any(|info| info.name_is_reserved && info.resource.kind == header.kind);
+    if header.api_version != format!("{GROUP}/{VERSION}") {
+        let message = format!(
+            "{} is not known; write {GROUP}/{VERSION}",
+            quoted(&header.api_version)
+        );
+        return (is_ours || is_reserved())
+            .then(|| violation("apiVersion", ViolationReason::UnknownKind, message));
+    }
+    if NOT_SUPPORTED_YET.contains(&header.kind.as_str()) {
+        let message = format!("{} is not supported yet; remove the object", header.kind);
+        return Some(violation("kind", ViolationReason::NotSupportedYet, message));
+    }
+    let known: Vec<&str> = kinds::infos()
+        .filter(|info| info.is_custom())
+        .map(|info| info.kind.name())
+        .collect();
+    let message = format!(
+        "{} is not a kind of {GROUP}; write {}",
+        quoted(&header.kind),
+        known.join(" or ")
+    );
+    Some(violation("kind", ViolationReason::UnknownKind, message))
 }

@@ -7,8 +7,12 @@
 )]
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::index::{Object, ObservedPolicy};
+use crate::limits::Limits;
+use crate::policy::ViolationReason;
 
 fn parse(text: &str) -> FileContents {
     parse_file(Path::new("file.yaml"), text, &Limits::default()).unwrap()
@@ -35,8 +39,8 @@ fn check_policies(table: &[(&str, &[&str])]) {
         assert_eq!(contents.objects.len(), 1, "{spec}");
         // A refused policy is never an accepted one, and it still says which vault it is for.
         match &contents.objects[0].1 {
-            Some(Object::Policy(_)) => assert!(expected.is_empty(), "{spec}"),
-            Some(Object::RefusedPolicy(policy)) => {
+            Some(Object::VaultNetworkPolicy(ObservedPolicy::Valid(_))) => assert!(expected.is_empty(), "{spec}"),
+            Some(Object::VaultNetworkPolicy(ObservedPolicy::Invalid(policy))) => {
                 assert_eq!((policy.vault.to_string().as_str(), policy.port), ("vault/openbao", 8200));
                 assert!(!expected.is_empty(), "{spec}");
             }
@@ -169,7 +173,8 @@ fn metadata_as_kubectl_prints_it_and_as_people_mistype_it() {
         assert_eq!(of(metadata).0, [*expected], "{metadata}");
     }
     // as kubectl does
-    let Some(Object::Policy(policy)) = of("{name: main}").1.objects.remove(0).1 else { panic!("no policy") };
+    let contents = of("{name: main}").1;
+    let policy = contents.objects[0].1.as_ref().and_then(Object::policy).expect("a valid policy");
     assert_eq!(policy.vault.namespace, "default");
 }
 
@@ -251,10 +256,7 @@ items:
     let keys: Vec<String> = contents.objects.iter().map(|(key, _)| key.to_string()).collect();
     assert_eq!(keys, ["Namespace shop", "Pod shop/web", "ServiceAccount shop/web", "Service vault/openbao"]);
     let loaded = LoadedObjects::of([contents]);
-    assert_eq!(
-        (loaded.namespaces.len(), loaded.pods.len(), loaded.service_accounts.len(), loaded.services.len()),
-        (1, 1, 1, 1)
-    );
+    assert_eq!((loaded.facts(), loaded.objects.len()), (4, 4));
 }
 
 #[test]
@@ -322,16 +324,15 @@ fn duplicates_name_both_files_and_neither_is_used() {
     let found = loaded.violations.iter().find(|v| v.reason == ViolationReason::Duplicate).unwrap();
     assert_eq!((found.file.as_str(), found.kind.as_str(), found.name.as_str()), ("two.yaml", "VaultNetworkPolicy", "main"));
     assert!(found.message.contains("in one.yaml"), "{}", found.message);
-    let used: Vec<String> = loaded.policies.iter().map(|p| p.object.vault.to_string()).collect();
+    let used: Vec<String> = loaded.policies().map(|(_, policy)| policy.vault.to_string()).collect();
     assert_eq!(used, ["other/openbao"]);
-    let refused: Vec<String> = loaded.refused_policies.iter().map(|p| p.object.vault.to_string()).collect();
-    assert_eq!(refused, ["vault/openbao", "vault/openbao"]);
+    assert_eq!(invalid_policies(&loaded), ["vault/openbao", "vault/openbao"]);
     // also within one file
     let twice = parse(&format!("{}---\n{}", policy("ipRules: []"), policy("ipRules: []")));
     let loaded = LoadedObjects::of([twice]);
     assert_eq!(listed(&loaded.violations), ["VaultNetworkPolicy main  Duplicate"]);
-    assert!(loaded.policies.is_empty());
-    assert_eq!(LoadedObjects::of([one]).policies.len(), 1);
+    assert_eq!(loaded.policies().count(), 0);
+    assert_eq!(LoadedObjects::of([one]).policies().count(), 1);
 }
 
 #[test]
@@ -361,7 +362,19 @@ fn folders_are_read_in_order_and_every_file_once() {
     assert!(errors[0].to_string().contains("nothere.yaml"), "{}", errors[0]);
 }
 
+/// Vaults of the policies that must not be used.
+fn invalid_policies(loaded: &LoadedObjects) -> Vec<String> {
+    let invalid = loaded.objects.iter().filter_map(|located| match &located.object {
+        Object::VaultNetworkPolicy(ObservedPolicy::Invalid(policy)) => Some(policy.vault.to_string()),
+        _ => None,
+    });
+    invalid.collect()
+}
+
 #[test]
-fn the_schemas_compile() {
-    assert!(structure::policy().is_ok() && structure::virtual_network().is_ok());
+fn the_schema_of_each_custom_kind_compiles() {
+    for info in infos().filter(|info| info.is_custom()) {
+        assert_eq!(schema::schema_of(info.kind.name()).err(), None, "{}", info.kind);
+    }
+    assert_eq!(infos().filter(|info| info.is_custom()).count(), crate::api::custom_resource_definitions().len());
 }

@@ -372,8 +372,8 @@ mod tests {
 
     use super::*;
     use crate::api::generated_policy;
+    use crate::objects::infos;
     use crate::runtime::apply::GeneratedKind;
-    use crate::runtime::watch::Kind;
 
     #[test]
     fn the_page_lists_every_permission() {
@@ -439,7 +439,9 @@ mod tests {
 
     #[test]
     fn every_watched_or_written_kind_has_its_permissions() {
-        let watched = Kind::ALL.into_iter().map(Kind::name);
+        let watched = infos()
+            .filter(|info| info.watched)
+            .map(|info| info.kind.name());
         for kind in watched.chain(GeneratedKind::ALL.into_iter().map(GeneratedKind::name)) {
             let permission = everywhere(kind);
             assert!(

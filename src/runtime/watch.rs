@@ -7,58 +7,22 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::api::{VaultNetworkPolicy, VaultNetworkPolicyStatus, VirtualNetwork};
-use crate::index::{EndpointSliceFact, NamespaceFact, ObjectName, ObservedPod, ServiceFact};
+use crate::api::VaultNetworkPolicyStatus;
+use crate::index::{Key, Kind, Object, ObjectName};
 use crate::limits::Limits;
-use crate::objects::{self, Object, Refused};
+use crate::objects::{Decode, Refused, Sent, Source, Visitor, visit_kinds};
+use crate::policy::ValidatedPolicy;
 use crate::runtime::operations::Metrics;
 use crate::runtime::reflector::{Change, Reflector, name_of, version_of};
 
 /// Capacity of the channel; when it is full, the watches wait for the engine.
 const CAPACITY: usize = 1024;
-
-/// Watched kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
-    Policy,
-    VirtualNetwork,
-    Namespace,
-    Pod,
-    Service,
-    EndpointSlice,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Policy,
-        Self::VirtualNetwork,
-        Self::Namespace,
-        Self::Pod,
-        Self::Service,
-        Self::EndpointSlice,
-    ];
-
-    /// Name of the kind, as manifests have it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Policy => "VaultNetworkPolicy",
-            Self::VirtualNetwork => "VirtualNetwork",
-            Self::Namespace => "Namespace",
-            Self::Pod => "Pod",
-            Self::Service => "Service",
-            Self::EndpointSlice => "EndpointSlice",
-        }
-    }
-}
 
 /// Stored form of a policy.
 #[derive(Clone, Debug)]
@@ -74,31 +38,34 @@ pub(crate) struct StoredPolicy {
     pub(crate) read: Result<Object, Refused>,
 }
 
-/// Fact about an object that exists.
+impl StoredPolicy {
+    /// The policy, if it is valid.
+    pub(crate) fn valid(&self) -> Option<&ValidatedPolicy> {
+        self.read.as_ref().ok().and_then(Object::policy)
+    }
+}
+
+/// An object as the API server has it.
 #[derive(Debug)]
-pub(crate) enum Fact {
-    Policy(Box<StoredPolicy>),
-    VirtualNetwork {
-        name: String,
-        uid: String,
-        read: Box<Result<Object, Refused>>,
-    },
-    Namespace {
-        fact: NamespaceFact,
-        phase: Option<String>,
-    },
-    Pod(ObservedPod),
-    Service(ServiceFact),
-    EndpointSlice(EndpointSliceFact),
+pub(crate) struct Observed {
+    pub(crate) key: Key,
+    pub(crate) uid: String,
+    /// Resource version as a number: a later write has a greater one.
+    pub(crate) version: u64,
+    pub(crate) generation: i64,
+    /// Status of a custom resource.
+    pub(crate) status: Option<Value>,
+    /// Decoded and validated form, or the reasons why there is none.
+    pub(crate) read: Result<Object, Refused>,
 }
 
 /// Change that a watch saw.
 #[derive(Debug)]
 pub(crate) enum Seen {
     /// The object was created or changed.
-    Applied(Box<Fact>),
+    Applied(Box<Observed>),
     /// The object was deleted.
-    Deleted(Kind, ObjectName),
+    Deleted(Key),
     /// Every object of the kind was listed.
     Listed(Kind),
 }
@@ -117,52 +84,49 @@ pub(crate) fn start(
     metrics: &Arc<Metrics>,
 ) -> mpsc::Receiver<Event> {
     let (events, receiver) = mpsc::channel(CAPACITY);
-    let watch = |kind| Watch {
-        kind,
-        events: events.clone(),
-        metrics: Arc::clone(metrics),
-    };
-    let policies = ApiResource::erase::<VaultNetworkPolicy>(&());
-    let policies: Api<DynamicObject> = Api::all_with(client.clone(), &policies);
-    tokio::spawn(watch(Kind::Policy).run(policies, move |object| Some(policy(object, &limits))));
-    let networks = ApiResource::erase::<VirtualNetwork>(&());
-    let networks: Api<DynamicObject> = Api::all_with(client.clone(), &networks);
-    tokio::spawn(watch(Kind::VirtualNetwork).run(networks, move |object| {
-        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-        let read = objects::read_custom("VirtualNetwork", value_of(object), &limits);
-        let read = Box::new(read);
-        Some(Fact::VirtualNetwork { name, uid, read })
-    }));
-    tokio::spawn(
-        watch(Kind::Namespace).run(Api::<Namespace>::all(client.clone()), |object| {
-            let fact = NamespaceFact::from_object(&object).ok()?;
-            let phase = object.status.and_then(|status| status.phase);
-            Some(Fact::Namespace { fact, phase })
-        }),
-    );
-    tokio::spawn(watch(Kind::Pod).run(namespaced::<Pod>(client), |object| {
-        Some(Fact::Pod(ObservedPod::from_object(&object).ok()?))
-    }));
-    tokio::spawn(
-        watch(Kind::Service).run(namespaced::<Service>(client), |object| {
-            Some(Fact::Service(ServiceFact::from_object(&object).ok()?))
-        }),
-    );
-    tokio::spawn(
-        watch(Kind::EndpointSlice).run(namespaced::<EndpointSlice>(client), |object| {
-            Some(Fact::EndpointSlice(EndpointSliceFact::from_object(
-                &object,
-            )?))
-        }),
-    );
+    visit_kinds(&mut Starter {
+        client,
+        limits,
+        events,
+        metrics,
+    });
     receiver
 }
 
-fn namespaced<K>(client: &Client) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    Api::all(client.clone())
+/// Starts the watch of every kind that the operator watches.
+struct Starter<'a> {
+    client: &'a Client,
+    limits: Limits,
+    events: mpsc::Sender<Event>,
+    metrics: &'a Arc<Metrics>,
+}
+
+impl Visitor for Starter<'_> {
+    fn visit<D: Decode>(&mut self) {
+        if !D::WATCHED {
+            return;
+        }
+        let watch = Watch {
+            kind: D::KIND,
+            events: self.events.clone(),
+            metrics: Arc::clone(self.metrics),
+        };
+        let resource = D::Source::resource::<D::Stored>();
+        let api = Api::<Sent<D>>::all_with(self.client.clone(), &resource);
+        let limits = self.limits;
+        tokio::spawn(watch.run(api, move |sent| observe::<D>(sent, &limits)));
+    }
+}
+
+fn observe<D: Decode>(sent: Sent<D>, limits: &Limits) -> Observed {
+    Observed {
+        key: Key::new(D::KIND, name_of(&sent)),
+        uid: sent.uid().unwrap_or_default(),
+        version: version_of(&sent),
+        generation: sent.meta().generation.unwrap_or_default(),
+        status: D::Source::status::<D::Stored>(&sent),
+        read: D::Source::decode_sent::<D>(sent, limits).map(Into::into),
+    }
 }
 
 struct Watch {
@@ -172,8 +136,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Reports changes until the receiver is dropped. `read` makes the fact; an object without one counts as deleted.
-    async fn run<K>(self, api: Api<K>, read: impl Fn(K) -> Option<Fact>)
+    /// Reports changes until the receiver is dropped.
+    async fn run<K>(self, api: Api<K>, observe: impl Fn(K) -> Observed)
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
@@ -185,14 +149,8 @@ impl Watch {
         let mut reflector = Reflector::new(kind.name(), api, watcher::Config::default(), metrics);
         while let Some(change) = reflector.next().await {
             let seen = match change {
-                Change::Applied(object) => {
-                    let name = name_of(&object);
-                    match read(object) {
-                        Some(fact) => Seen::Applied(Box::new(fact)),
-                        None => Seen::Deleted(kind, name),
-                    }
-                }
-                Change::Deleted(name, _) => Seen::Deleted(kind, name),
+                Change::Applied(object) => Seen::Applied(Box::new(observe(object))),
+                Change::Deleted(name, _) => Seen::Deleted(Key::new(kind, name)),
                 Change::Listed(_) => Seen::Listed(kind),
             };
             let at = Instant::now();
@@ -201,22 +159,4 @@ impl Watch {
             }
         }
     }
-}
-
-fn policy(object: DynamicObject, limits: &Limits) -> Fact {
-    let status = object.data.get("status").cloned();
-    Fact::Policy(Box::new(StoredPolicy {
-        id: name_of(&object),
-        uid: object.uid().unwrap_or_default(),
-        version: version_of(&object),
-        generation: object.metadata.generation.unwrap_or_default(),
-        status: status.and_then(|status| serde_json::from_value(status).ok()),
-        read: objects::read_custom("VaultNetworkPolicy", value_of(object), limits),
-    }))
-}
-
-/// Returns the object as it was sent, without `managedFields`.
-fn value_of(mut object: DynamicObject) -> serde_json::Value {
-    object.metadata.managed_fields = None;
-    serde_json::to_value(object).unwrap_or_default()
 }

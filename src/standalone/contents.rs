@@ -8,14 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::index::{Index, ObjectName};
-use crate::objects::{Object, ObjectKey};
+use crate::index::{Index, Key, Kind, Object, ObjectName, ObservedPolicy};
 
 /// What a file holds.
-pub(super) type Contents = BTreeMap<ObjectKey, Object>;
-
-/// Kind of the objects without which there is no firewall.
-const POLICY: &str = "VaultNetworkPolicy";
+pub(super) type Contents = BTreeMap<Key, Object>;
 
 /// Why what a file newly holds is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +19,7 @@ pub(super) enum Refusal {
     /// An object stands in another file, too.
     Repeated {
         /// The object.
-        key: ObjectKey,
+        key: Key,
         /// The other file.
         other: PathBuf,
     },
@@ -36,7 +32,7 @@ pub(super) enum Refusal {
 pub(super) struct Ledger {
     taken: BTreeMap<PathBuf, Contents>,
     /// Where an object stands that is in force.
-    places: BTreeMap<ObjectKey, PathBuf>,
+    places: BTreeMap<Key, PathBuf>,
     /// What files newly hold and what is not taken. They are tried again with every change.
     waiting: BTreeMap<PathBuf, (Contents, Refusal)>,
 }
@@ -54,7 +50,12 @@ impl Ledger {
     /// Whether valid objects of a file are in force.
     pub(super) fn holds_good(&self, file: &Path) -> bool {
         let mut objects = self.taken.get(file).into_iter().flat_map(Contents::values);
-        objects.any(|object| !matches!(object, Object::RefusedPolicy(_)))
+        objects.any(|object| {
+            !matches!(
+                object,
+                Object::VaultNetworkPolicy(ObservedPolicy::Invalid(_))
+            )
+        })
     }
 
     /// Whether a valid policy is in force.
@@ -63,7 +64,7 @@ impl Ledger {
     }
 
     /// The file in which an object stands that is in force.
-    pub(super) fn place_of(&self, key: &ObjectKey) -> Option<&PathBuf> {
+    pub(super) fn place_of(&self, key: &Key) -> Option<&PathBuf> {
         self.places.get(key)
     }
 
@@ -109,15 +110,11 @@ impl Ledger {
     }
 
     /// The valid policies and where they stand.
-    fn policies(&self) -> impl Iterator<Item = (&ObjectKey, &PathBuf)> {
-        let first = ObjectKey {
-            kind: POLICY.to_owned(),
-            namespace: String::new(),
-            name: String::new(),
-        };
+    fn policies(&self) -> impl Iterator<Item = (&Key, &PathBuf)> {
+        let first = Key::new(Kind::VaultNetworkPolicy, ObjectName::cluster_scoped(""));
         self.places
             .range(first..)
-            .take_while(|(key, _)| key.kind == POLICY)
+            .take_while(|(key, _)| key.kind == Kind::VaultNetworkPolicy)
             .filter(|(key, place)| {
                 let contents = self.taken.get(*place);
                 contents.is_some_and(|contents| contents.get(key).is_some_and(is_policy))
@@ -127,7 +124,7 @@ impl Ledger {
     /// The candidates that cannot be taken, if the others were.
     fn refusals(&self, candidates: &BTreeMap<PathBuf, Contents>) -> BTreeMap<PathBuf, Refusal> {
         let mut refused = BTreeMap::new();
-        let mut first: BTreeMap<&ObjectKey, &PathBuf> = BTreeMap::new();
+        let mut first: BTreeMap<&Key, &PathBuf> = BTreeMap::new();
         for (file, contents) in candidates {
             for key in contents.keys() {
                 let in_force = self
@@ -180,7 +177,7 @@ impl Ledger {
             for (key, object) in &contents {
                 self.places.insert(key.clone(), file.clone());
                 if before.remove(key).as_ref() != Some(object) {
-                    apply(index, object.clone());
+                    index.apply(object.clone());
                 }
             }
             if !contents.is_empty() {
@@ -188,13 +185,13 @@ impl Ledger {
             }
         }
         for key in before.into_keys() {
-            delete(index, &key);
+            index.delete(&key);
         }
     }
 }
 
 fn is_policy(object: &Object) -> bool {
-    matches!(object, Object::Policy(_))
+    object.policy().is_some()
 }
 
 /// The files in which objects of the new contents stand until now.
@@ -204,34 +201,4 @@ pub(super) fn places_of<'a>(
 ) -> BTreeSet<&'a PathBuf> {
     let keys = new.values().flat_map(Contents::keys);
     keys.filter_map(|key| ledger.place_of(key)).collect()
-}
-
-fn apply(index: &mut Index, object: Object) {
-    match object {
-        Object::Policy(policy) => index.apply_policy(policy),
-        Object::RefusedPolicy(policy) => {
-            index.apply_invalid_policy(&policy.name, policy.vault, policy.port);
-        }
-        Object::VirtualNetwork(network) => index.apply_virtual_network(network),
-        Object::Namespace(fact) => index.apply_namespace(fact),
-        Object::Pod(fact) => index.apply_pod(fact),
-        Object::ServiceAccount(fact) => index.apply_service_account(fact),
-        Object::Service(fact) => index.apply_service(fact),
-    }
-}
-
-fn delete(index: &mut Index, key: &ObjectKey) {
-    let name = ObjectName {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-    };
-    match key.kind.as_str() {
-        POLICY => index.delete_policy(&name),
-        "VirtualNetwork" => index.delete_virtual_network(&key.name),
-        "Namespace" => index.delete_namespace(&key.name),
-        "Pod" => index.delete_pod(&name),
-        "ServiceAccount" => index.delete_service_account(&name),
-        "Service" => index.delete_service(&name),
-        _ => {}
-    }
 }

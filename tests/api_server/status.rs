@@ -26,7 +26,7 @@ fn wanted(
     let mut index = Index::new(Limits::default());
     let valid = validate_policy(stored, &Limits::default()).unwrap();
     let vault = valid.vault.clone();
-    index.apply_policy(valid);
+    index.apply(valid);
     let resolution = index.resolve(&vault);
     let policy = PolicySeen {
         name: "openbao",

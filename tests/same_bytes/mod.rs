@@ -38,11 +38,7 @@ fn bytes(firewall: &Firewall) -> Vec<(String, Vec<u8>)> {
 
 fn shuffle(loaded: &mut LoadedObjects, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    loaded.policies.shuffle(&mut random);
-    loaded.virtual_networks.shuffle(&mut random);
-    loaded.namespaces.shuffle(&mut random);
-    loaded.pods.shuffle(&mut random);
-    loaded.services.shuffle(&mut random);
+    loaded.objects.shuffle(&mut random);
 }
 
 #[test]

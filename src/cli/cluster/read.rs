@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use super::list::{Cluster, Kind};
 use super::{ClusterArgs, ReadError, connect};
-use crate::index::{ObjectName, ObservedPod};
+use crate::index::{Object, ObjectName, ObservedPod};
 use crate::limits::Limits;
-use crate::objects::{FileContents, LoadedObjects, Object};
+use crate::objects::{FileContents, LoadedObjects};
 use crate::policy::{
     NetworkRuleSource, ValidatedPolicy, VaultId, VirtualNetworks, referenced_groups,
 };
@@ -213,18 +213,15 @@ fn policies<'a>(
     contents: &'a [FileContents],
     scope: Scope<'a>,
 ) -> impl Iterator<Item = &'a ValidatedPolicy> {
-    objects(contents).filter_map(move |object| match object {
-        Object::Policy(policy) if scope.holds(policy) => Some(policy),
-        _ => None,
-    })
+    objects(contents)
+        .filter_map(Object::policy)
+        .filter(move |policy| scope.holds(policy))
 }
 
 fn virtual_networks(contents: &[FileContents]) -> VirtualNetworks {
     objects(contents)
-        .filter_map(|object| match object {
-            Object::VirtualNetwork(network) => Some((network.name.clone(), network.clone().into())),
-            _ => None,
-        })
+        .filter_map(Object::virtual_network)
+        .map(|network| (network.name.clone(), network.clone().into()))
         .collect()
 }
 
@@ -232,8 +229,7 @@ fn virtual_networks(contents: &[FileContents]) -> VirtualNetworks {
 fn vaults(contents: &[FileContents]) -> BTreeSet<VaultId> {
     objects(contents)
         .filter_map(|object| match object {
-            Object::Policy(policy) => Some(policy.vault.clone()),
-            Object::RefusedPolicy(policy) => Some(policy.vault.clone()),
+            Object::VaultNetworkPolicy(policy) => Some(policy.vault().clone()),
             _ => None,
         })
         .collect()

@@ -325,15 +325,15 @@ struct Rules {
 
 impl Rules {
     fn of(loaded: &LoadedObjects, vault: &VaultId) -> Self {
-        let policies = loaded.policies.iter().map(|policy| &policy.object);
-        let networks = loaded.virtual_networks.iter();
+        let policies = loaded.policies().map(|(_, policy)| policy);
+        let networks = loaded.virtual_networks();
         Self {
             policies: policies
                 .filter(|policy| policy.vault == *vault)
                 .cloned()
                 .collect(),
             virtual_networks: networks
-                .map(|network| (network.object.name.clone(), network.object.clone().into()))
+                .map(|network| (network.name.clone(), network.clone().into()))
                 .collect(),
         }
     }

@@ -17,7 +17,7 @@ use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
 use crate::compile::kubernetes::fleet::{self, FleetInputs, Identity};
 use crate::index::{Index, VaultResolution};
 use crate::limits::Limits;
-use crate::objects::{LoadedObjects, Located, LocatedViolation};
+use crate::objects::{LoadedObjects, LocatedViolation};
 use crate::policy::{Firewall, ProxySettings, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
 use rendered::RenderedVault;
 
@@ -289,16 +289,16 @@ struct PolicyFiles {
 
 impl PolicyFiles {
     fn of(loaded: &LoadedObjects, from_files: bool) -> Self {
-        let place = |policy: &Located<ValidatedPolicy>| {
+        let place = |(file, policy): (&Path, &ValidatedPolicy)| {
             (
-                policy.object.vault.namespace.clone(),
-                policy.object.name.clone(),
-                policy.file.display().to_string(),
+                policy.vault.namespace.clone(),
+                policy.name.clone(),
+                file.display().to_string(),
             )
         };
         Self {
             from_files,
-            places: loaded.policies.iter().map(place).collect(),
+            places: loaded.policies().map(place).collect(),
         }
     }
 

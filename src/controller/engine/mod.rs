@@ -19,22 +19,19 @@ use crate::compile::kubernetes::fleet;
 use crate::compile::{ProtectedService, ProxyPorts};
 use crate::controller::firewall::state::{Delta, FirewallState, PolicyEntry, Target, VaultEntry};
 use crate::controller::firewall::status::TargetProblem;
-use crate::index::{Endpoints, Index, ObjectName, VaultResolution};
+use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
 use crate::limits::Limits;
-use crate::objects::{Object, Refused};
+use crate::objects::{Refused, infos};
 use crate::policy::{Firewall, VaultId};
 use crate::publish::Compiler;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
-use crate::runtime::watch::{Event, Fact, Kind, Seen, StoredPolicy};
+use crate::runtime::watch::{Event, Observed, Seen, StoredPolicy};
 use crate::xds::{Resource, SnapshotStore};
 
 /// Most events that are taken together. What comes while a change is compiled is compiled with the next one; alone, a
 /// change goes out at once.
 const MOST_AT_ONCE: usize = 512;
-
-/// Phase of a namespace that is being deleted.
-const TERMINATING: &str = "Terminating";
 
 /// How long an acknowledgement is waited for.
 const CONFIRMED: Duration = Duration::from_secs(10);
@@ -42,7 +39,6 @@ const CONFIRMED: Duration = Duration::from_secs(10);
 /// Keeps every vault's snapshot at the firewall of now.
 pub(super) struct Engine {
     index: Index,
-    endpoints: Endpoints,
     local: BTreeMap<VaultId, LocalProxy>,
     store: Arc<SnapshotStore>,
     state: Arc<FirewallState>,
@@ -53,8 +49,6 @@ pub(super) struct Engine {
     accepted: HashSet<VaultId>,
     /// UIDs of the virtual networks.
     networks: HashMap<String, String>,
-    /// Vaults whose addresses may have changed.
-    moved: BTreeSet<VaultId>,
     /// Changes that are not committed yet.
     delta: Delta,
     synced: watch::Sender<bool>,
@@ -79,16 +73,17 @@ impl Engine {
     ) -> Self {
         Self {
             index: Index::new(limits),
-            endpoints: Endpoints::default(),
             local,
             store,
             state,
             metrics,
-            not_listed: Kind::ALL.into_iter().collect(),
+            not_listed: infos()
+                .filter(|info| info.watched)
+                .map(|info| info.kind)
+                .collect(),
             firewalls: HashMap::new(),
             accepted: HashSet::new(),
             networks: HashMap::new(),
-            moved: BTreeSet::new(),
             delta: Delta::default(),
             synced: watch::Sender::new(false),
         }
@@ -136,68 +131,68 @@ impl Engine {
 
     fn take(&mut self, seen: Seen) {
         match seen {
-            Seen::Applied(fact) => self.is(*fact),
-            Seen::Deleted(kind, id) => self.gone(kind, &id),
+            Seen::Applied(observed) => self.is(*observed),
+            Seen::Deleted(key) => self.gone(&key),
             Seen::Listed(kind) => {
                 self.not_listed.remove(&kind);
             }
         }
     }
 
-    fn is(&mut self, fact: Fact) {
-        match fact {
-            Fact::Policy(stored) => self.policy(*stored),
-            Fact::VirtualNetwork { name, uid, read } => self.virtual_network(&name, &uid, *read),
-            Fact::Namespace { fact, phase } => {
-                let terminating = phase.as_deref() == Some(TERMINATING);
-                self.state.set_terminating(&fact.name, terminating);
-                self.index.apply_namespace(fact);
+    fn is(&mut self, observed: Observed) {
+        let kind = observed.key.kind;
+        match (kind, observed.read) {
+            (Kind::VaultNetworkPolicy, read) => {
+                let status = observed.status;
+                self.policy(StoredPolicy {
+                    id: observed.key.name,
+                    uid: observed.uid,
+                    version: observed.version,
+                    generation: observed.generation,
+                    status: status.and_then(|status| serde_json::from_value(status).ok()),
+                    read,
+                });
             }
-            Fact::Pod(pod) => self.index.apply_pod(pod),
-            Fact::Service(service) => self.index.apply_service(service),
-            Fact::EndpointSlice(slice) => {
-                let touched = self.endpoints.apply(slice);
-                self.moved.extend(touched.into_iter().map(VaultId::from));
+            (Kind::VirtualNetwork, read) => {
+                self.virtual_network(&observed.key, &observed.uid, read);
             }
+            (_, Ok(object)) => {
+                if let Object::Namespace(fact) = &object {
+                    self.state.set_terminating(&fact.name, fact.terminating);
+                }
+                self.index.apply(object);
+            }
+            // The API server sends no such object, or one that no firewall needs.
+            (_, Err(_)) => self.gone(&observed.key),
         }
     }
 
-    fn gone(&mut self, kind: Kind, id: &ObjectName) {
-        match kind {
-            Kind::Policy => {
-                self.delta.policies.insert(id.clone(), None);
-                self.index.delete_policy(id);
+    fn gone(&mut self, key: &Key) {
+        match key.kind {
+            Kind::VaultNetworkPolicy => {
+                self.delta.policies.insert(key.name.clone(), None);
             }
             Kind::VirtualNetwork => {
-                self.networks.remove(&id.name);
-                self.index.delete_virtual_network(&id.name);
+                self.networks.remove(&key.name.name);
             }
-            Kind::Namespace => {
-                self.state.set_terminating(&id.name, false);
-                self.index.delete_namespace(&id.name);
-            }
-            Kind::Pod => self.index.delete_pod(id),
-            Kind::Service => self.index.delete_service(id),
-            Kind::EndpointSlice => {
-                let touched = self.endpoints.delete(id);
-                self.moved.extend(touched.into_iter().map(VaultId::from));
-            }
+            Kind::Namespace => self.state.set_terminating(&key.name.name, false),
+            _ => {}
         }
+        self.index.delete(key);
     }
 
-    fn virtual_network(&mut self, name: &str, uid: &str, read: Result<Object, Refused>) {
-        let known = self.networks.insert(name.to_owned(), uid.to_owned());
+    fn virtual_network(&mut self, key: &Key, uid: &str, read: Result<Object, Refused>) {
+        let known = self.networks.insert(key.name.name.clone(), uid.to_owned());
         if known.is_some_and(|known| known != uid) {
-            // Deleted and made anew while nobody looked: nothing of the former one stays.
-            self.index.delete_virtual_network(name);
+            // Deleted and created again between two events: nothing of the former one stays.
+            self.index.delete(key);
         }
         match read {
-            Ok(Object::VirtualNetwork(network)) => self.index.apply_virtual_network(network),
-            Ok(_) => {}
+            Ok(network) => self.index.apply(network),
             Err(refused) => {
                 for violation in refused.violations {
                     tracing::error!(
-                        "VirtualNetwork {name}: {}: {}; its last valid form stays in force",
+                        "{key}: {}: {}; its last valid form stays in force",
                         violation.field,
                         violation.message
                     );
@@ -219,7 +214,7 @@ impl Engine {
         let mut known = self.known(&stored.id);
         if known.as_ref().is_some_and(|known| known.uid != stored.uid) {
             // Deleted and made anew while nobody looked: nothing of the former one stays.
-            self.gone(Kind::Policy, &stored.id);
+            self.gone(&Key::new(Kind::VaultNetworkPolicy, stored.id.clone()));
             known = None;
         }
         if let Some(known) = &known
@@ -230,18 +225,16 @@ impl Engine {
             stored.version = known.version;
         }
         match &stored.read {
-            Ok(Object::Policy(policy)) => self.index.apply_policy(policy.clone()),
-            Ok(_) => return,
+            Ok(policy) => self.index.apply(policy.clone()),
             Err(refused) => {
-                let Some(policy) = &refused.policy else {
+                let Some(policy) = &refused.fallback else {
                     tracing::error!(
                         "VaultNetworkPolicy {}: does not say which vault it is for; what it was before stays in force",
                         stored.id
                     );
                     return;
                 };
-                self.index
-                    .apply_invalid_policy(&policy.name, policy.vault.clone(), policy.port);
+                self.index.apply(Object::clone(policy));
             }
         }
         let vault = self.index.vault_of(&stored.id).cloned();
@@ -259,15 +252,8 @@ impl Engine {
 
     /// Publishes what changed. `seen` is when the first of the changes was seen.
     fn publish_changed(&mut self, seen: Instant) {
-        let mut changed = self.index.take_changed();
-        let moved = std::mem::take(&mut self.moved);
-        changed.extend(
-            moved
-                .into_iter()
-                .filter(|vault| self.firewalls.contains_key(vault)),
-        );
-        for vault in &changed {
-            self.publish(vault, seen);
+        for vault in self.index.take_changed() {
+            self.publish(&vault, seen);
         }
         self.metrics.firewalls.set(number(self.firewalls.len()));
     }
@@ -286,7 +272,7 @@ impl Engine {
         let firewall = &resolved.resolution.firewall;
         let ports = ProxyPorts::of(firewall.port);
         let target = self.target(vault, firewall.port);
-        let addresses = self.addresses(vault, firewall.port);
+        let addresses = self.index.addresses(vault, firewall.port);
         let known = self.firewalls.entry(vault.clone()).or_default();
         let tls = fleet::tls(vault, &resolved.resolution.proxy);
         let was = known.resolution.as_ref().map(|known| {
@@ -348,17 +334,6 @@ impl Engine {
     fn target(&self, vault: &VaultId, port: u16) -> Target {
         let service = self.index.service(vault).ok_or(TargetProblem::NotFound)?;
         ProtectedService::of(service, port).map_err(TargetProblem::Unusable)
-    }
-
-    /// Where the vault's pods listen.
-    fn addresses(&self, vault: &VaultId, port: u16) -> BTreeSet<SocketAddrV4> {
-        let port = self.index.service(vault).and_then(|service| {
-            let mut ports = service.ports.iter();
-            ports.find(|fact| fact.port == port)
-        });
-        let service = vault.service_name();
-        port.map(|port| self.endpoints.addresses(&service, port.name.as_deref()))
-            .unwrap_or_default()
     }
 }
 

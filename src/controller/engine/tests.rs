@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::objects::read_custom;
+use crate::objects::decode;
 
 fn engine() -> Engine {
     let (metrics, _) = Metrics::new();
@@ -16,7 +16,7 @@ fn engine() -> Engine {
         Arc::new(metrics),
     );
     for kind in Kind::ALL {
-        engine.take(Seen::Listed(kind));
+        engine.take(Seen::Listed(*kind));
     }
     engine
 }
@@ -48,16 +48,24 @@ fn policy(uid: &str, version: u64, addresses: Option<&[&str]>) -> Seen {
         "metadata": {"name": "web", "namespace": "vault", "uid": uid},
         "spec": {"targetRef": {"name": "openbao", "port": 8200}, "ipRules": rules},
     });
-    let read = read_custom("VaultNetworkPolicy", object, &Limits::default());
+    let seen = seen(Kind::VaultNetworkPolicy, id(), uid, version, object);
+    let Seen::Applied(observed) = &seen else {
+        return seen;
+    };
+    let read = &observed.read;
     assert_eq!(read.is_ok(), addresses.is_some(), "{read:?}");
-    Seen::Applied(Box::new(Fact::Policy(Box::new(StoredPolicy {
-        id: id(),
+    seen
+}
+
+fn seen(kind: Kind, name: ObjectName, uid: &str, version: u64, object: Value) -> Seen {
+    Seen::Applied(Box::new(Observed {
+        key: Key::new(kind, name),
         uid: uid.into(),
         version,
         generation: i64::try_from(version).unwrap(),
         status: None,
-        read,
-    }))))
+        read: decode(kind, object, &Limits::default()),
+    }))
 }
 
 fn id() -> ObjectName {
@@ -93,7 +101,7 @@ async fn an_earlier_form_outlives_a_mistake_and_nothing_else() {
     engine.take(policy("b", 4, None));
     publish(&mut engine);
     assert_eq!(in_force(&engine), (0, false), "another policy");
-    engine.take(Seen::Deleted(Kind::Policy, id()));
+    engine.take(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
     publish(&mut engine);
     assert!(engine.state.vault(&vault()).is_none());
     engine.take(policy("c", 5, None));
@@ -111,12 +119,8 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
             "metadata": {"name": "corp", "uid": uid},
             "spec": {"subnets": [{"name": "dc", "serviceEndpoints": ["Vault"], "addressPrefixes": [prefix]}]},
         });
-        let read = Box::new(read_custom("VirtualNetwork", object, &Limits::default()));
-        Seen::Applied(Box::new(Fact::VirtualNetwork {
-            name: "corp".into(),
-            uid: uid.into(),
-            read,
-        }))
+        let name = ObjectName::cluster_scoped("corp");
+        seen(Kind::VirtualNetwork, name, uid, 1, object)
     };
     let object = json!({
         "apiVersion": "vaultwall.dev/v1alpha1",
@@ -128,16 +132,7 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
         },
     });
     engine.take(network("a", "10.1.0.0/16"));
-    engine.take(Seen::Applied(Box::new(Fact::Policy(Box::new(
-        StoredPolicy {
-            id: id(),
-            uid: "a".into(),
-            version: 1,
-            generation: 1,
-            status: None,
-            read: read_custom("VaultNetworkPolicy", object, &Limits::default()),
-        },
-    )))));
+    engine.take(seen(Kind::VaultNetworkPolicy, id(), "a", 1, object));
     let subnets = |engine: &mut Engine| {
         publish(engine);
         let entry = engine.state.vault(&vault()).unwrap();
@@ -184,7 +179,7 @@ async fn accepted_policies_are_counted() {
     engine.take(policy("b", 3, None));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 1));
-    engine.take(Seen::Deleted(Kind::Policy, id()));
+    engine.take(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 0));
 }

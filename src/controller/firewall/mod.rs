@@ -29,7 +29,6 @@ use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::clock::Clock;
 use crate::compile::firewall_name;
 use crate::index::ObjectName;
-use crate::objects::Object;
 use crate::policy::VaultId;
 use crate::runtime::apply::{
     ApplyError, Changed, ChangedPart, Claim, GeneratedKind, GeneratedObjects, Owner, name_of,
@@ -170,8 +169,8 @@ impl Reconciler {
     fn claim(&self, uid: &str, vault: &VaultId) -> Claim {
         match self.state.policy_of_uid(uid) {
             None => Claim::Deleted,
-            Some(policy) => match &policy.stored.read {
-                Ok(Object::Policy(policy)) if policy.vault != *vault => Claim::Released,
+            Some(policy) => match policy.stored.valid() {
+                Some(policy) if policy.vault != *vault => Claim::Released,
                 _ => Claim::Held,
             },
         }
@@ -400,13 +399,10 @@ pub(crate) fn enqueue_changed(state: &FirewallState, (vault, part): Changed) {
 }
 
 fn rules(policy: &PolicyEntry) -> Option<RuleCounts> {
-    match &policy.stored.read {
-        Ok(Object::Policy(read)) => Some(RuleCounts {
-            virtual_networks: read.virtual_network_rules.len(),
-            ip: read.ip_rules.len(),
-        }),
-        _ => None,
-    }
+    policy.stored.valid().map(|valid| RuleCounts {
+        virtual_networks: valid.virtual_network_rules.len(),
+        ip: valid.ip_rules.len(),
+    })
 }
 
 /// Returns the reference that events about a policy have.

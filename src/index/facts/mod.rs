@@ -3,6 +3,8 @@
 //! Conversion reads one object and touches nothing; who watches or reads files is another module's business. A pod
 //! that does not count is told apart here, once, so that no later step has to know about phases or host networking.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,6 +15,11 @@ use thiserror::Error;
 
 use crate::api::NAMESPACE_NAME_LABEL;
 use crate::policy::ObjectName;
+
+pub use policy::*;
+
+/// Phase of a namespace that is being deleted.
+const TERMINATING: &str = "Terminating";
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -25,6 +32,8 @@ pub struct NamespaceFact {
     /// Its labels. `kubernetes.io/metadata.name` is always there: the API server guarantees it, and a file that was
     /// written by hand may not say it.
     pub labels: Labels,
+    /// Whether the namespace is being deleted; nothing can be created in it any more.
+    pub terminating: bool,
 }
 
 /// A pod that counts.
@@ -142,7 +151,16 @@ impl NamespaceFact {
         let name = required_name("Namespace", &object.metadata)?;
         let mut labels = object.metadata.labels.clone().unwrap_or_default();
         labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.clone());
-        Ok(Self { name, labels })
+        let phase = object
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        let terminating = phase == Some(TERMINATING);
+        Ok(Self {
+            name,
+            labels,
+            terminating,
+        })
     }
 }
 

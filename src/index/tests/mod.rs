@@ -418,7 +418,7 @@ fn facts_can_be_looked_up() {
         namespace: "shop".into(),
         name: "shopper".into(),
     };
-    index.apply_service_account(account);
+    index.apply(account);
 
     assert_eq!(index.namespace("shop").unwrap()["team"], "shop");
     assert_eq!(index.namespace("blog"), None);
@@ -440,9 +440,10 @@ fn facts_can_be_looked_up() {
         service: "vault".into(),
     };
     assert_eq!(index.service(&red).unwrap().ports[0].port, 8200);
-    assert!(index.has_service_account(&id("shopper")));
-    index.delete_service_account(&id("shopper"));
-    assert!(!index.has_service_account(&id("shopper")));
-    index.delete_pod(&id("job"));
+    let account = Key::new(Kind::ServiceAccount, id("shopper"));
+    assert!(index.contains(&account));
+    index.delete(&account);
+    assert!(!index.contains(&account));
+    index.delete(&Key::new(Kind::Pod, id("job")));
     assert_eq!(index.not_counted(&id("job")), None);
 }

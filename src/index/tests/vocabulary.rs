@@ -29,20 +29,23 @@ impl Event {
             Self::Namespace(name, text) => {
                 let mut labels = labels(text);
                 labels.insert("kubernetes.io/metadata.name".into(), name.into());
-                index.apply_namespace(NamespaceFact {
+                index.apply(NamespaceFact {
                     name: name.into(),
                     labels,
+                    terminating: false,
                 });
             }
-            Self::NoNamespace(name) => index.delete_namespace(name),
+            Self::NoNamespace(name) => {
+                index.delete(&Key::new(Kind::Namespace, ObjectName::cluster_scoped(name)));
+            }
             Self::Pod(namespace, name, _, "") => {
-                index.apply_pod(ObservedPod::NotCounted {
+                index.apply(ObservedPod::NotCounted {
                     pod: id(namespace, name),
                     reason: NotCounted::NoAddress,
                 });
             }
             Self::Pod(namespace, name, text, addresses) => {
-                index.apply_pod(ObservedPod::Counted(PodFact {
+                index.apply(ObservedPod::Counted(PodFact {
                     namespace: namespace.into(),
                     name: name.into(),
                     labels: labels(text),
@@ -53,7 +56,7 @@ impl Event {
                         .collect(),
                 }));
             }
-            Self::NoPod(namespace, name) => index.delete_pod(&id(namespace, name)),
+            Self::NoPod(namespace, name) => index.delete(&Key::new(Kind::Pod, id(namespace, name))),
             Self::Service(namespace, name, port) => {
                 let ports = vec![ServicePortFact {
                     name: None,
@@ -61,19 +64,30 @@ impl Event {
                     target: TargetPort::Number(port),
                 }];
                 let selector = labels("app=vault");
-                index.apply_service(ServiceFact {
+                index.apply(ServiceFact {
                     namespace: namespace.into(),
                     name: name.into(),
                     ports,
                     selector,
                 });
             }
-            Self::NoService(namespace, name) => index.delete_service(&id(namespace, name)),
-            Self::Network(network) => index.apply_virtual_network(network),
-            Self::NoNetwork(name) => index.delete_virtual_network(name),
-            Self::Policy(policy) => index.apply_policy(policy),
-            Self::InvalidPolicy(name) => index.apply_invalid_policy(name, vault(), 8200),
-            Self::NoPolicy(namespace, name) => index.delete_policy(&id(namespace, name)),
+            Self::NoService(namespace, name) => {
+                index.delete(&Key::new(Kind::Service, id(namespace, name)));
+            }
+            Self::Network(network) => index.apply(network),
+            Self::NoNetwork(name) => index.delete(&Key::new(
+                Kind::VirtualNetwork,
+                ObjectName::cluster_scoped(name),
+            )),
+            Self::Policy(policy) => index.apply(policy),
+            Self::InvalidPolicy(name) => index.apply(ObservedPolicy::Invalid(InvalidPolicy {
+                name: name.into(),
+                vault: vault(),
+                port: 8200,
+            })),
+            Self::NoPolicy(namespace, name) => {
+                index.delete(&Key::new(Kind::VaultNetworkPolicy, id(namespace, name)));
+            }
         }
     }
 }

@@ -302,7 +302,7 @@ impl Files {
         }
         if !problems.is_empty() {
             let refused = contents.into_iter();
-            let refused = refused.filter_map(|(key, object)| Some((key, object.refused()?)));
+            let refused = refused.filter_map(|(key, object)| Some((key, object.unusable()?)));
             contents = refused.collect();
         }
         Reading {

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::api::{VaultNetworkPolicy, VirtualNetwork};
-use crate::index::{Index, NamespaceFact, ServiceFact, ServicePortFact, TargetPort};
+use crate::index::{
+    Index, InvalidPolicy, NamespaceFact, ObservedPolicy, ServiceFact, ServicePortFact, TargetPort,
+};
 use crate::limits::Limits;
 use crate::policy::{VaultId, Violation, validate_policy, validate_virtual_network};
 use crate::runtime::events::EventNote;
@@ -121,9 +123,11 @@ impl Fixture {
         self.with(|fixture| {
             let labels = BTreeMap::from([("kubernetes.io/metadata.name".into(), name.into())]);
             let name = name.into();
-            fixture
-                .index
-                .apply_namespace(NamespaceFact { name, labels });
+            fixture.index.apply(NamespaceFact {
+                name,
+                labels,
+                terminating: false,
+            });
         })
     }
 
@@ -136,11 +140,15 @@ impl Fixture {
         let object: VaultNetworkPolicy = serde_json::from_value(object).unwrap();
         let violations = match validate_policy(&object, &self.limits) {
             Ok(policy) => {
-                self.index.apply_policy(policy);
+                self.index.apply(policy);
                 Vec::new()
             }
             Err(violations) => {
-                self.index.apply_invalid_policy(name, vault(), 8200);
+                self.index.apply(ObservedPolicy::Invalid(InvalidPolicy {
+                    name: name.to_owned(),
+                    vault: vault(),
+                    port: 8200,
+                }));
                 violations
             }
         };
@@ -158,7 +166,7 @@ impl Fixture {
             });
             let object: VirtualNetwork = serde_json::from_value(object).unwrap();
             let network = validate_virtual_network(&object).unwrap();
-            fixture.index.apply_virtual_network(network);
+            fixture.index.apply(network);
         })
     }
 

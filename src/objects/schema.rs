@@ -1,24 +1,25 @@
-//! The shape of our objects, by the schema of our own CRDs: every unknown field, wrong type and value out of its list is
-//! found in one pass, as the API server would find them. What a well-shaped object means is validation's business.
+//! The schema of our own kinds: every unknown field, wrong type and value that is not in its list is found in one pass, as
+//! the API server would find them. Rules beyond the schema belong to validation.
 //!
-//! An object with such faults is mended just enough that validation can still look at the rest of it, so that one typing
-//! error does not hide the others; a mended object is never used.
+//! An object with such faults is repaired just enough for validation to check the rest of it, so that one typing error does
+//! not hide the others. A repaired object is never used.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, OnceLock};
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind as Kind;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::CustomResourceExt;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::api::{VaultNetworkPolicy, VirtualNetwork};
+use crate::api::custom_resource_definitions;
 use crate::policy::{Violation, ViolationReason};
 use crate::policy::{field_of, quoted};
 
 /// The compiled schema of one kind.
-pub(crate) struct Structure {
+pub(crate) struct Schema {
     schema: Value,
     validator: Validator,
 }
@@ -26,35 +27,43 @@ pub(crate) struct Structure {
 /// A fault of the shape.
 pub(crate) struct Fault {
     pub(crate) violation: Violation,
-    /// The value was replaced by a neutral one, so that what validation says of it counts for nothing.
-    pub(crate) mended: bool,
+    /// Whether the value was replaced by a neutral one, so that violations of it do not count.
+    pub(crate) repaired: bool,
 }
 
-/// A change that makes the object readable; places are JSON pointers.
-enum Mend {
+/// A change that makes the object readable. The first text is a JSON pointer to the value or to its parent.
+enum Repair {
     Replace(String, Value),
     Insert(String, String, Value),
     Remove(String, String),
 }
 
-static POLICY: LazyLock<Result<Structure, String>> =
-    LazyLock::new(Structure::of::<VaultNetworkPolicy>);
-static NETWORK: LazyLock<Result<Structure, String>> =
-    LazyLock::new(Structure::of::<VirtualNetwork>);
+/// The schema of each of our own kinds, by the kind's name; compiled when it is needed for the first time.
+static SCHEMAS: LazyLock<BTreeMap<String, (CustomResourceDefinition, OnceLock<Compiled>)>> =
+    LazyLock::new(|| {
+        let definitions = custom_resource_definitions().into_iter();
+        definitions
+            .map(|definition| {
+                (
+                    definition.spec.names.kind.clone(),
+                    (definition, OnceLock::new()),
+                )
+            })
+            .collect()
+    });
 
-/// The shape of a `VaultNetworkPolicy`; the error is a defect of this program.
-pub(crate) fn policy() -> Result<&'static Structure, &'static str> {
-    POLICY.as_ref().map_err(String::as_str)
+type Compiled = Result<Schema, String>;
+
+/// The schema of one of our own kinds; an error is a defect of this program.
+pub(crate) fn schema_of(kind: &str) -> Result<&'static Schema, &'static str> {
+    let (definition, compiled) = SCHEMAS.get(kind).ok_or("the kind has no definition")?;
+    let compiled = compiled.get_or_init(|| Schema::of(definition));
+    compiled.as_ref().map_err(String::as_str)
 }
 
-/// The shape of a `VirtualNetwork`; the error is a defect of this program.
-pub(crate) fn virtual_network() -> Result<&'static Structure, &'static str> {
-    NETWORK.as_ref().map_err(String::as_str)
-}
-
-impl Structure {
-    fn of<K: CustomResourceExt>() -> Result<Self, String> {
-        let definition = serde_json::to_value(K::crd()).map_err(|error| error.to_string())?;
+impl Schema {
+    fn of(definition: &CustomResourceDefinition) -> Compiled {
+        let definition = serde_json::to_value(definition).map_err(|error| error.to_string())?;
         let mut schema = definition
             .pointer("/spec/versions/0/schema/openAPIV3Schema")
             .cloned()
@@ -67,7 +76,7 @@ impl Structure {
             properties.insert("apiVersion".into(), json!({"type": "string"}));
             properties.insert("kind".into(), json!({"type": "string"}));
             properties.insert("metadata".into(), metadata.to_value());
-            // Written by the operator alone; whatever it holds, it is not read.
+            // Written by the operator alone, and never read.
             properties.insert("status".into(), json!({}));
         }
         if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
@@ -82,10 +91,10 @@ impl Structure {
         Ok(Self { schema, validator })
     }
 
-    /// Finds all faults and mends the object.
+    /// Finds all faults and repairs the object.
     pub(crate) fn check(&self, object: &mut Value) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut mends = Vec::new();
+        let mut repairs = Vec::new();
         for error in self.validator.iter_errors(object) {
             let place = error.instance_path().as_str();
             let finding = Finding {
@@ -94,10 +103,10 @@ impl Structure {
                 field: field_path(object, place),
                 place,
             };
-            finding.judge(&error, &mut faults, &mut mends);
+            finding.judge(&error, &mut faults, &mut repairs);
         }
-        for mend in mends {
-            mend.apply(object);
+        for repair in repairs {
+            repair.apply(object);
         }
         faults
     }
@@ -109,7 +118,7 @@ impl Structure {
     }
 }
 
-/// One error of the schema, with what is needed to say it well.
+/// An error of the schema, with the parts of a good message.
 struct Finding<'a> {
     schema: &'a Value,
     value: &'a Value,
@@ -122,13 +131,13 @@ impl Finding<'_> {
         self,
         error: &jsonschema::ValidationError<'_>,
         faults: &mut Vec<Fault>,
-        mends: &mut Vec<Mend>,
+        repairs: &mut Vec<Repair>,
     ) {
-        let mut report = |field: &str, reason, message: String, mended| {
+        let mut report = |field: &str, reason, message: String, repaired| {
             // null is of the wrong type and not in the list, which is one mistake.
             if faults
                 .iter()
-                .any(|fault: &Fault| fault.mended && fault.violation.field == field)
+                .any(|fault: &Fault| fault.repaired && fault.violation.field == field)
             {
                 return;
             }
@@ -137,9 +146,12 @@ impl Finding<'_> {
                 reason,
                 message,
             };
-            faults.push(Fault { violation, mended });
+            faults.push(Fault {
+                violation,
+                repaired,
+            });
         };
-        let neutral = || Mend::Replace(self.place.to_owned(), neutral_value(self.schema));
+        let neutral = || Repair::Replace(self.place.to_owned(), neutral_value(self.schema));
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
                 for key in unexpected {
@@ -150,7 +162,7 @@ impl Finding<'_> {
                         message,
                         true,
                     );
-                    mends.push(Mend::Remove(self.place.to_owned(), key.clone()));
+                    repairs.push(Repair::Remove(self.place.to_owned(), key.clone()));
                 }
             }
             Kind::Required { property } => {
@@ -165,7 +177,7 @@ impl Finding<'_> {
                     .schema
                     .pointer(&format!("/properties/{key}"))
                     .unwrap_or(&Value::Null);
-                mends.push(Mend::Insert(
+                repairs.push(Repair::Insert(
                     self.place.to_owned(),
                     key.to_owned(),
                     neutral_value(schema),
@@ -178,7 +190,7 @@ impl Finding<'_> {
                     self.wrong_type(),
                     true,
                 );
-                mends.push(neutral());
+                repairs.push(neutral());
             }
             Kind::Enum { options } => {
                 let known: Vec<&str> = options
@@ -193,7 +205,7 @@ impl Finding<'_> {
                     known.join(" or ")
                 );
                 report(&self.field, ViolationReason::Invalid, message, true);
-                mends.push(neutral());
+                repairs.push(neutral());
             }
             Kind::Minimum { limit } | Kind::Maximum { limit } => {
                 let limit = whole(limit).map_or_else(|| limit.to_string(), |n| n.to_string());
@@ -202,7 +214,7 @@ impl Finding<'_> {
                     shown(self.value)
                 );
                 report(&self.field, ViolationReason::Invalid, message, true);
-                mends.push(neutral());
+                repairs.push(neutral());
             }
             _ => {
                 let (reason, message) = self.size(error);
@@ -261,7 +273,7 @@ impl Finding<'_> {
     }
 }
 
-impl Mend {
+impl Repair {
     fn apply(self, object: &mut Value) {
         match self {
             Self::Replace(place, value) => {
@@ -283,8 +295,8 @@ impl Mend {
     }
 }
 
-/// Refuses fields that the schema does not name, wherever it names some. A CRD's schema leaves that to the API server,
-/// which prunes them or, with strict validation, refuses them.
+/// Makes the schema refuse fields that it does not name, in every object whose fields it names. A CRD's schema leaves that
+/// to the API server, which prunes such fields or, with strict validation, refuses them.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -302,7 +314,7 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// The smallest value of a schema's type, for a mended object.
+/// The smallest value of a schema's type, for a repaired object.
 fn neutral_value(schema: &Value) -> Value {
     if let Some(first) = schema.pointer("/enum/0") {
         return first.clone();

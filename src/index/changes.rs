@@ -1,0 +1,211 @@
+//! How the objects of each kind change the index, and which vaults that touches.
+
+use std::sync::Arc;
+
+use super::state::{Index, Indexed};
+use super::vault::{Policy, find_subnet, named_subnets};
+use super::{
+    EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, ObservedPod, ObservedPolicy,
+    ServiceAccountFact, ServiceFact,
+};
+use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
+
+impl Indexed for NamespaceFact {
+    fn apply(self, index: &mut Index) {
+        let name = self.name.clone();
+        index
+            .membership
+            .set_namespace(&name, Some(self), &mut index.changed);
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index
+            .membership
+            .set_namespace(&key.name.name, None, &mut index.changed);
+    }
+}
+
+impl Indexed for ObservedPod {
+    /// A pod that does not count is kept for explanations only.
+    fn apply(self, index: &mut Index) {
+        match self {
+            Self::Counted(fact) => {
+                let id = fact.id();
+                index.not_counted.remove(&id);
+                index
+                    .membership
+                    .set_pod(&id, Some(fact), &mut index.changed);
+            }
+            Self::NotCounted { pod, reason } => {
+                index.membership.set_pod(&pod, None, &mut index.changed);
+                index.not_counted.insert(pod, reason);
+            }
+        }
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index.not_counted.remove(&key.name);
+        index
+            .membership
+            .set_pod(&key.name, None, &mut index.changed);
+    }
+}
+
+impl Indexed for ServiceFact {
+    /// The Service's vault is reported as changed, because the `NetworkPolicy` around the vault's pods is made from the
+    /// Service.
+    fn apply(self, index: &mut Index) {
+        let id = ObjectName {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        };
+        if index.services.get(&id) != Some(&self) {
+            index.services.insert(id.clone(), self);
+            index.service_changed(id);
+        }
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        if index.services.remove(&key.name).is_some() {
+            index.service_changed(key.name.clone());
+        }
+    }
+}
+
+impl Indexed for EndpointSliceFact {
+    fn apply(self, index: &mut Index) {
+        for service in index.endpoints.apply(self) {
+            index.service_changed(service);
+        }
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        for service in index.endpoints.delete(&key.name) {
+            index.service_changed(service);
+        }
+    }
+}
+
+/// No rule names a service account yet.
+impl Indexed for ServiceAccountFact {}
+
+impl Indexed for ValidatedVirtualNetwork {
+    /// An invalid network is never applied: its last valid form stays in force.
+    fn apply(self, index: &mut Index) {
+        let name = self.name.clone();
+        let old = index.virtual_networks.insert(name.clone(), Arc::new(self));
+        index.virtual_network_changed(&name, old.as_deref());
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        let name = &key.name.name;
+        if let Some(old) = index.virtual_networks.remove(name) {
+            index.virtual_network_changed(name, Some(&old));
+        }
+    }
+}
+
+impl Indexed for ObservedPolicy {
+    fn apply(self, index: &mut Index) {
+        match self {
+            Self::Valid(policy) => index.apply_valid_policy(policy),
+            Self::Invalid(policy) => index.apply_invalid_policy(policy),
+        }
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index.set_policy(&key.name, None);
+    }
+}
+
+impl Index {
+    fn service_changed(&mut self, service: ObjectName) {
+        let vault = VaultId::from(service);
+        if self.vaults.contains_key(&vault) {
+            self.changed.insert(vault);
+        }
+    }
+
+    /// Touches only vaults that name a subnet which differs from its former state.
+    fn virtual_network_changed(&mut self, name: &str, old: Option<&ValidatedVirtualNetwork>) {
+        let new = self.virtual_networks.get(name).cloned();
+        let differs =
+            |subnet: &str| find_subnet(old, subnet) != find_subnet(new.as_deref(), subnet);
+        // The reason in the status differs between a missing network and a network without the subnet.
+        let reason_changes = old.is_some() != new.is_some();
+        let names_a_change = |vault: &VaultId| {
+            let mut subnets = self
+                .dependent_policies(vault)
+                .flat_map(|policy| named_subnets(policy));
+            subnets.any(|(network, subnet)| network == name && (reason_changes || differs(subnet)))
+        };
+        let named_by = self.vaults_by_network.get(name).into_iter().flatten();
+        let touched: Vec<VaultId> = named_by
+            .filter(|vault| names_a_change(vault))
+            .cloned()
+            .collect();
+        for vault in touched {
+            self.update_dependencies(&vault);
+            self.changed.insert(vault);
+        }
+    }
+
+    fn apply_valid_policy(&mut self, policy: ValidatedPolicy) {
+        let id = ObjectName {
+            namespace: policy.vault.namespace.clone(),
+            name: policy.name.clone(),
+        };
+        let known = self
+            .policies
+            .get(&id)
+            .and_then(|known| known.valid.as_deref());
+        if known != Some(&policy) {
+            let (vault, port) = (policy.vault.clone(), policy.port);
+            let valid = Some(Arc::new(policy));
+            self.set_policy(&id, Some(Policy { vault, valid, port }));
+        }
+    }
+
+    /// The last valid form of an invalid policy stays in force. Without one, the policy opens nothing and keeps the
+    /// vault's default action at `Deny`, because its meaning is not known.
+    fn apply_invalid_policy(&mut self, policy: InvalidPolicy) {
+        let InvalidPolicy { name, vault, port } = policy;
+        let namespace = vault.namespace.clone();
+        let id = ObjectName { namespace, name };
+        let unchanged = self.policies.get(&id).is_some_and(|known| {
+            known.valid.is_some() || (known.vault == vault && known.port == port)
+        });
+        if !unchanged {
+            let valid = None;
+            self.set_policy(&id, Some(Policy { vault, valid, port }));
+        }
+    }
+
+    fn set_policy(&mut self, id: &ObjectName, policy: Option<Policy>) {
+        let new_vault = policy.as_ref().map(|policy| policy.vault.clone());
+        if let Some(vault) = &new_vault {
+            self.vaults
+                .entry(vault.clone())
+                .or_default()
+                .policies
+                .insert(id.name.clone());
+        }
+        let old = match policy {
+            Some(policy) => self.policies.insert(id.clone(), policy),
+            None => self.policies.remove(id),
+        };
+        let old_vault = old
+            .map(|old| old.vault)
+            .filter(|vault| Some(vault) != new_vault.as_ref());
+        if let Some(vault) = &old_vault
+            && let Some(known) = self.vaults.get_mut(vault)
+        {
+            known.policies.remove(&id.name);
+            known.remove_accepted(&id.name);
+        }
+        for vault in [old_vault, new_vault].into_iter().flatten() {
+            self.update_dependencies(&vault);
+            self.changed.insert(vault);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What is known of a `VaultNetworkPolicy` object, valid or not.
+
+use crate::policy::{ValidatedPolicy, VaultId};
+
+/// A policy object, as far as it can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ObservedPolicy {
+    /// Passed validation.
+    Valid(ValidatedPolicy),
+    /// Must not be used.
+    Invalid(InvalidPolicy),
+}
+
+/// A policy with violations that still says which vault it is for. That vault keeps what was in force, or is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidPolicy {
+    /// Name of the policy; its namespace is the vault's.
+    pub name: String,
+    /// The vault of `spec.targetRef`.
+    pub vault: VaultId,
+    /// The Service's port of the vault's API.
+    pub port: u16,
+}
+
+impl ObservedPolicy {
+    /// The vault that the policy is for.
+    pub fn vault(&self) -> &VaultId {
+        match self {
+            Self::Valid(policy) => &policy.vault,
+            Self::Invalid(policy) => &policy.vault,
+        }
+    }
+}

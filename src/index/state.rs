@@ -1,0 +1,148 @@
+//! The index: everything that is known, and the vaults whose firewalls may have changed since the last question.
+//!
+//! Objects are put in by [`Index::apply`] and removed by [`Index::delete`], resolutions are taken out by
+//! [`Index::resolve`]. The work of an event is proportional to what it changes. Applying an equal object changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::endpoints::Endpoints;
+use super::kind::for_each_kind;
+use super::membership::Membership;
+use super::vault::{Policy, Vault};
+use super::{Key, Kind, Labels, NotCounted, Object, Payload, PodFact, ServiceFact};
+use crate::limits::Limits;
+use crate::policy::{ObjectName, VaultId, VirtualNetworks};
+
+/// Facts, valid policies and virtual networks, and the groups of pods that follow from them.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub(super) limits: Limits,
+    pub(super) membership: Membership,
+    pub(super) not_counted: HashMap<ObjectName, NotCounted>,
+    pub(super) services: BTreeMap<ObjectName, ServiceFact>,
+    pub(super) endpoints: Endpoints,
+    pub(super) virtual_networks: VirtualNetworks,
+    /// Vaults whose policies name a virtual network, which need not exist.
+    pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
+    pub(super) policies: BTreeMap<ObjectName, Policy>,
+    pub(super) vaults: BTreeMap<VaultId, Vault>,
+    /// Objects of kinds that no firewall depends on.
+    pub(super) others: BTreeMap<Key, Object>,
+    pub(super) changed: BTreeSet<VaultId>,
+}
+
+/// How objects of a kind change the index. The methods that are given are those of a kind that no firewall depends on:
+/// its objects are kept by their keys.
+pub trait Indexed: Payload + Into<Object> {
+    /// Puts an object in place of its former state.
+    fn apply(self, index: &mut Index) {
+        let object = self.into();
+        index.others.insert(object.key(), object);
+    }
+
+    /// Removes the object with this key, which is one of this kind.
+    fn delete(key: &Key, index: &mut Index) {
+        index.others.remove(key);
+    }
+}
+
+macro_rules! define_doors {
+    ($($kind:ident($payload:ty),)*) => {
+        impl Index {
+            /// Puts an object in, in place of its former state.
+            pub fn apply(&mut self, object: impl Into<Object>) {
+                match object.into() {
+                    $(Object::$kind(object) => Indexed::apply(object, self),)*
+                }
+            }
+
+            /// Removes an object; one that is not known changes nothing.
+            pub fn delete(&mut self, key: &Key) {
+                match key.kind {
+                    $(Kind::$kind => <$payload as Indexed>::delete(key, self),)*
+                }
+            }
+        }
+    };
+}
+for_each_kind!(define_doors);
+
+impl Index {
+    /// An empty index.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Vaults whose resolution, Service or endpoints may have changed since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<VaultId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Vaults that at least one policy is for.
+    pub fn vaults(&self) -> impl Iterator<Item = &VaultId> {
+        self.vaults.keys()
+    }
+
+    /// The vault that a policy counts for: an invalid one stays with the vault of its last valid form.
+    pub fn vault_of(&self, policy: &ObjectName) -> Option<&VaultId> {
+        self.policies.get(policy).map(|known| &known.vault)
+    }
+
+    /// The policies of a vault, valid or not, sorted by name.
+    pub fn policies_of(&self, vault: &VaultId) -> Vec<ObjectName> {
+        let known = self.vaults.get(vault).into_iter();
+        let names = known.flat_map(|known| &known.policies);
+        let id = |name: &String| ObjectName {
+            namespace: vault.namespace.clone(),
+            name: name.clone(),
+        };
+        names.map(id).collect()
+    }
+
+    /// Labels of a namespace; `None` when the namespace is not known.
+    pub fn namespace(&self, name: &str) -> Option<&Labels> {
+        self.membership.namespace_labels(name)
+    }
+
+    /// A pod that counts.
+    pub fn pod(&self, pod: &ObjectName) -> Option<&PodFact> {
+        self.membership.pod(pod)
+    }
+
+    /// Why a pod that exists does not count.
+    pub fn not_counted(&self, pod: &ObjectName) -> Option<&NotCounted> {
+        self.not_counted.get(pod)
+    }
+
+    /// Counted pods that claim an address; more than one only until the older one's end is seen.
+    pub fn pods_at(&self, address: Ipv4Addr) -> impl Iterator<Item = &PodFact> {
+        self.membership.claimants(address)
+    }
+
+    /// The Service of a vault.
+    pub fn service(&self, vault: &VaultId) -> Option<&ServiceFact> {
+        self.services.get(&vault.service_name())
+    }
+
+    /// Addresses of a vault's pods behind the Service's port `port`; empty without the Service or that port.
+    pub fn addresses(&self, vault: &VaultId, port: u16) -> BTreeSet<SocketAddrV4> {
+        let mut ports = self
+            .service(vault)
+            .into_iter()
+            .flat_map(|service| &service.ports);
+        let Some(port) = ports.find(|fact| fact.port == port) else {
+            return BTreeSet::new();
+        };
+        self.endpoints
+            .addresses(&vault.service_name(), port.name.as_deref())
+    }
+
+    /// Whether an object of a kind that no firewall depends on is known, for example a `ServiceAccount`.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.others.contains_key(key)
+    }
+}

@@ -1,0 +1,77 @@
+//! The contents of one file, or of one answer of an API server: objects, and what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::index::{Key, Object};
+use crate::policy::{Violation, ViolationReason};
+
+/// Stands in place of a file's name for objects of a cluster.
+pub const CLUSTER: &str = "cluster";
+
+/// A violation with its place; serialized it has exactly these keys, which are a stable contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LocatedViolation {
+    /// The file, as it was named or found; [`CLUSTER`] for an object of a cluster.
+    pub file: String,
+    /// Kind of the object; empty when the object does not have one.
+    pub kind: String,
+    /// Namespace of an object of a cluster, empty for a cluster-scoped one. Absent for an object of a file: its file tells
+    /// it from others of the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of the object; empty when the object does not have one.
+    pub name: String,
+    /// Field path, for example `spec.ipRules[0].value`; empty for the object itself.
+    pub field: String,
+    /// Reason, for programs.
+    pub reason: ViolationReason,
+    /// Reason and remedy, for people.
+    pub message: String,
+}
+
+/// An object and the file that it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<T> {
+    /// The file.
+    pub file: PathBuf,
+    /// The object.
+    pub object: T,
+}
+
+/// An object that must not be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// All that is wrong with the object; never empty for a custom resource.
+    pub violations: Vec<Violation>,
+    /// The part that counts all the same: of a policy, the vault that it is for.
+    pub fallback: Option<Box<Object>>,
+}
+
+/// The contents of one file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileContents {
+    /// The file.
+    pub file: PathBuf,
+    /// Objects of known kinds in the file's order; of one with violations at most [`Refused::fallback`].
+    pub objects: Vec<(Key, Option<Object>)>,
+    /// What is wrong in the file.
+    pub violations: Vec<LocatedViolation>,
+    /// Kinds that no firewall needs, and the number of objects of each.
+    pub ignored: BTreeMap<String, usize>,
+}
+
+/// A violation of the field at this path.
+pub(crate) fn violation(
+    field: &str,
+    reason: ViolationReason,
+    message: impl Into<String>,
+) -> Violation {
+    Violation {
+        field: field.to_owned(),
+        reason,
+        message: message.into(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Kinds of Kubernetes itself: objects become facts, and everything that no firewall needs is dropped at once.
+
+use kube::Resource;
+use serde_json::Value;
+
+use super::contents::Refused;
+use super::contents::violation;
+use super::decode::{Decode, Source, Stored, key_of};
+use crate::index::{FactError, Key};
+use crate::limits::Limits;
+use crate::policy::{Violation, ViolationReason};
+
+/// The source of a kind of Kubernetes itself. A watch decodes it to its own type: the API server sends no other.
+pub struct Ordinary;
+
+impl Source for Ordinary {
+    type Sent<K: Stored> = K;
+
+    fn resource<K: Stored>() -> <K as Resource>::DynamicType {}
+
+    fn status<K: Stored>(_: &K) -> Option<Value> {
+        None
+    }
+
+    fn decode_sent<D: Decode>(sent: D::Stored, limits: &Limits) -> Result<D, Refused> {
+        D::decode(&sent, limits).map_err(refused)
+    }
+
+    fn decode_document<D: Decode>(
+        document: Value,
+        _: Option<&Value>,
+        limits: &Limits,
+    ) -> (Option<Key>, Result<D, Refused>) {
+        let key = key_of::<D>(&document);
+        let stored = serde_path_to_error::deserialize(document).map_err(|error| {
+            let field = error.path().to_string();
+            let message = format!("{}; write it as `kubectl get -o yaml` does", error.inner());
+            let field = field.trim_start_matches('.');
+            refused(vec![violation(field, ViolationReason::WrongType, message)])
+        });
+        let object = stored.and_then(|stored| Self::decode_sent::<D>(stored, limits));
+        (key, object)
+    }
+}
+
+/// The violation of an object that cannot be a fact.
+pub(crate) fn not_a_fact(error: FactError) -> Vec<Violation> {
+    vec![violation(
+        &error.field,
+        ViolationReason::Invalid,
+        error.message,
+    )]
+}
+
+fn refused(violations: Vec<Violation>) -> Refused {
+    Refused {
+        violations,
+        fallback: None,
+    }
+}
