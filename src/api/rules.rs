@@ -150,8 +150,9 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
 
 /// Schema of the list of trusted proxies: addresses that a peer can have, but not all addresses.
 pub(super) fn trusted_proxies(schema: &mut Schema) {
-    let mut rules =
-        notation("any caller could choose its client address then, so list the proxies' own addresses");
+    let mut rules = notation(
+        "any caller could choose its client address then, so list the proxies' own addresses",
+    );
     rules.extend(NEVER_A_PEER.iter().map(|never| {
         Rule::new(format!("!({})", touches(*never))).message(about_value(&format!(
             "overlaps {never}, which no proxy can have; list the proxies' own addresses"

@@ -25,7 +25,7 @@ pub use crate::vault_api::{Engine, EngineNamespace};
 pub use decide::{
     Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
 };
-pub use identity::*;
+pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
 pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::model::{ClientAddressSource, VaultId};
+use super::identity::VaultId;
+use super::model::ClientAddressSource;
 use super::proxy_settings::ProxySettings;
 use crate::api::{AccessLogLevel, DefaultAction, Denial, ManagementAccess, VaultApi};
 use crate::vault_api::Engine;

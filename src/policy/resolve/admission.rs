@@ -6,7 +6,8 @@ use ipnet::Ipv4Net;
 use super::sources::{self, PolicySources};
 use crate::api::{DefaultAction, Denial};
 use crate::limits::{Limits, MAX_DROP_BLOCKS, MAX_RANGES};
-use crate::policy::model::{ClientAddressSource, VaultId};
+use crate::policy::identity::VaultId;
+use crate::policy::model::ClientAddressSource;
 use crate::policy::validated::ValidatedPolicy;
 use crate::policy::violation::{Violation, ViolationReason};
 

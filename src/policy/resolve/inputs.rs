@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::limits::Limits;
-use crate::policy::model::VaultId;
+use crate::policy::identity::VaultId;
 use crate::policy::validated::{ValidatedPolicy, ValidatedVirtualNetwork};
 
 /// Valid `VirtualNetwork`s by name.

@@ -14,7 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use network_rules::validate_virtual_network;
 
-use super::model::{ClientAddressSource, VaultId};
+use super::identity::VaultId;
+use super::model::ClientAddressSource;
 use super::validated::ValidatedPolicy;
 use super::violation::{Findings, Violation, ViolationReason, quoted};
 use crate::address::proxy_prefix;

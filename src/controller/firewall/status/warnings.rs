@@ -4,7 +4,6 @@ use super::observed::{PlainHttp, PolicySeen, VaultSeen, of_policy};
 use super::text;
 use crate::api::{PolicyWarning, VAULT_LABEL};
 
-
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
