@@ -1,6 +1,6 @@
 # Each target can be run on a fresh clone; what a target needs, it installs (dev/tools).
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo test e2e lint generate bench
+.PHONY: help demo cluster-demo check test e2e lint generate bench
 
 # The pinned tools come before any others of the same name.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -22,28 +22,32 @@ cluster-demo: ## On a cluster of kind: install the charts, protect an OpenBao wi
 	cargo build --locked --example cluster_demo
 	dev/with-cluster target/debug/examples/cluster_demo
 
-test: ## Run every test, those on a cluster too
-	dev/tools install
-	cargo test --locked --workspace
-	$(MAKE) e2e
+check: ## Check format and lints, and run the tests that need no other program
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --no-fail-fast --workspace --lib --test pure
 
-# What enforces the policies of a cluster that is made here is tried with packets, too, where root and nftables are.
+test: ## Run every test, those on a cluster too
+	dev/run-tests
+
+# As root and with nftables, packets are sent through the rules of the agent that enforces NetworkPolicies here.
 packets := $$([ "$$(id -u)" != 0 ] || ! command -v nft >/dev/null || echo --test packets)
 e2e: ## Run the tests on a cluster of kind; KEEP=1 leaves the cluster
-	cargo build --locked --test e2e --test packets
-	dev/with-cluster --cyclonus sh -c 'cargo test --locked --offline --test e2e $(packets) -- --test-threads=2 --show-output'
+	cargo build --locked --workspace --test e2e --test packets
+	dev/with-cluster --cyclonus sh -c 'cargo test --locked --offline --no-fail-fast --workspace --test e2e $(packets) -- \
+		--test-threads=2 --show-output'
 
 lint: ## Check format, lints, and the dependencies' licences and sources
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	dev/tools install cargo-deny
 	cargo-deny --locked --all-features check bans licenses sources
 
 generate: ## Write again what is generated: CRDs, charts, reference, golden files
 	dev/tools install envoy helm
-	UPDATE_GENERATED=1 cargo test --locked --quiet --test generated --test descriptors
-	UPDATE_GOLDEN=1 cargo test --locked --quiet --test golden
-	UPDATE_GOLDEN=1 cargo test --locked --quiet --test charts golden::golden
+	UPDATE_GENERATED=1 cargo test --locked --quiet --test pure -- generated:: descriptors::
+	UPDATE_GOLDEN=1 cargo test --locked --quiet --test pure golden::golden
+	UPDATE_GOLDEN=1 cargo test --locked --quiet --test with_api_server charts::golden
 
 bench: ## Measure what the performance claims rest on
 	dev/tools install envoy openbao etcd kubectl kube-apiserver

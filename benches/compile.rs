@@ -1,5 +1,5 @@
-//! What one change costs before Envoy hears of it, and what one decision costs: what the performance claims of the pure
-//! core rest on. Prints tables, asserts nothing about time.
+//! Cost of one change before Envoy receives it, and of one decision: the basis of the performance claims of the pure
+//! core. Prints tables, asserts nothing about time.
 //!
 //! `cargo bench --bench compile`. Times are of this process on this machine: compare within one run only.
 #![allow(
@@ -31,7 +31,7 @@ const MOST: usize = 2_000;
 /// Decisions that are timed together: one alone is near the resolution of the clock.
 const BATCH: u32 = 50;
 
-/// What happens between an event and the snapshot that sessions send from, in order.
+/// Stages between an event and the snapshot that sessions send from, in order.
 const STAGES: [&str; 5] = ["validate", "index", "resolve", "compile", "snapshot"];
 
 fn main() {
@@ -225,7 +225,7 @@ impl Scene {
         self.publish(Duration::ZERO, started.elapsed())
     }
 
-    /// What follows an event, for the vault that is measured.
+    /// Work that follows an event, for the vault that is measured.
     fn publish(&mut self, validated: Duration, indexed: Duration) -> Stages {
         let changed = self.index.take_changed();
         assert!(

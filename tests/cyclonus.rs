@@ -1,15 +1,7 @@
-//! The rendered `NetworkPolicy` objects, judged by an engine that is not ours: cyclonus.
+//! The rendered `NetworkPolicy` objects, checked by an independent engine: cyclonus.
 //!
-//! `tests/golden.rs` proves that `out/networkpolicies.yaml` is what is rendered; here cyclonus is asked, for every cell
-//! of the case's `reach.txt`, whether that packet passes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod cases;
+//! `tests/golden.rs` proves that `out/networkpolicies.yaml` is the rendered text; here cyclonus evaluates, for every
+//! cell of the case's `reach.txt`, whether that packet passes.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -17,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use cases::{Case, read, root};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::{Value, json};
+
+use crate::cases::{Case, read, root};
 
 /// The namespace of the vaults in all cases.
 const VAULT_NAMESPACE: &str = "vault";
 
 #[test]
-fn who_reaches_the_vault_and_the_proxies() {
+fn cyclonus_allows_the_expected_packets_to_the_vault_and_the_proxies() {
     let cyclonus = cyclonus();
     let cluster = Cluster::read(&root().join("cluster.yaml"));
     let mut wrong = Vec::new();
@@ -51,9 +44,9 @@ fn who_reaches_the_vault_and_the_proxies() {
     assert!(wrong.is_empty(), "by cyclonus' answers\n{}", wrong.concat());
 }
 
-/// Guards the harness: an engine that says yes to everything, or a table that is not read, would pass unseen.
+/// Guards the harness: an engine that allows everything, or a table that is not read, would pass unnoticed.
 #[test]
-fn the_engine_tells_allowed_from_denied() {
+fn the_engine_distinguishes_allowed_from_denied() {
     let cluster = Cluster::read(&root().join("cluster.yaml"));
     let table = Reach::parse("from openbao-0:8200\nbuild/runner yes\nvault/toolbox -\n9.9.9.9 -\n");
     assert_eq!(table.answers, [true, false, false]);
@@ -288,7 +281,7 @@ impl Cluster {
         })
     }
 
-    /// What the pod's container calls the port; a policy may open it by that name.
+    /// Name of the port in the pod's container; a policy may use it.
     fn port_name(&self, pod: &str, port: u16) -> String {
         let containers = &self.pod(pod).spec.as_ref().unwrap().containers;
         let mut ports = containers

@@ -1,5 +1,4 @@
 //! The descriptors behind `to_json` are generated from the `.proto` files that `envoy-types` ships, and up to date.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,14 +1,5 @@
-//! What the Envoy process of standalone mode leaves open beside its listeners: no socket that any local user can talk to,
+//! Sockets of the Envoy process of standalone mode other than its listeners: none that any local user can connect to,
 //! and no connection that goes on under a listener that was replaced.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod loopback;
-mod tool;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,17 +7,14 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 
-use self::loopback::own_address;
-use self::tool::tool;
+use testkit::wait::{TIMEOUT, wait_until};
+use testkit::{own_address, tool};
 
-/// Longer than anything here takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// A proxy that is believed for now, on an address that no other test has.
+/// A proxy that is trusted at first, on an address that no other test uses.
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 77, 20, 1);
 
 struct Serve {
@@ -68,7 +56,7 @@ impl Serve {
             data,
             folder,
         };
-        until("the data endpoint answers", || {
+        wait_until("the data endpoint answers", || {
             let ended = serve.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended: {}", serve.messages());
             TcpStream::connect(data).is_ok()
@@ -86,14 +74,14 @@ impl Drop for Serve {
         if thread::panicking() {
             eprintln!("vaultwall said:\n{}", self.messages());
         }
-        // Told to stop, it stops its Envoy as well.
+        // With SIGTERM, it stops its Envoy as well.
         let id = i32::try_from(self.child.id()).unwrap();
         let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::TERM);
         let _ = self.child.wait();
     }
 }
 
-/// Believes [`PROXY`] or, with `Direct`, nobody.
+/// Writes a policy that trusts [`PROXY`] or, with `Direct`, no proxy.
 fn write_policy(folder: &Path, source: &str) {
     let trusted = match source {
         "Direct" => String::new(),
@@ -109,15 +97,7 @@ fn write_policy(folder: &Path, source: &str) {
     fs::rename(new, folder.join("objects/policy.yaml")).unwrap();
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "in vain: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A vault that says yes to everything.
+/// Answers every request with 200, like a vault that allows everything.
 fn answer_all(mut connection: TcpStream) {
     thread::spawn(move || {
         let mut received = [0; 4096];
@@ -134,7 +114,7 @@ fn connect_as_proxy(server: SocketAddrV4) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((PROXY, 0)).into()).unwrap();
     socket.connect(&SocketAddr::from(server).into()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.into()
 }
 
@@ -180,16 +160,16 @@ fn no_socket_is_open_to_every_local_user() {
 }
 
 #[test]
-fn a_proxy_that_is_no_longer_believed_is_not_on_an_open_connection_either() {
+fn a_proxy_that_is_no_longer_trusted_loses_its_open_connections() {
     let serve = Serve::start();
     let allowed = Some("200".to_owned());
     // On the connection itself: each of Envoy's workers begins with a new rule at a moment of its own.
     let mut open = connect_as_proxy(serve.data);
-    until("the believed proxy's client is let in", || {
+    wait_until("the client of the trusted proxy is let in", || {
         status(&mut open) == allowed
     });
     write_policy(serve.folder.path(), "Direct");
-    until("a new connection is denied", || {
+    wait_until("a new connection is denied", || {
         status(&mut connect_as_proxy(serve.data)).as_deref() == Some("403")
     });
     // Nothing is sent, so that Envoy is what closes it, long before the ten minutes of its own default.

@@ -1,10 +1,4 @@
 //! Every file of `examples/` is valid by itself, and all of them are valid together.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

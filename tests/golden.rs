@@ -1,38 +1,21 @@
 //! Golden files: `tests/golden/<case>/in.yaml`, in the cluster of `tests/golden/cluster.yaml`, must render to exactly
-//! the files of `tests/golden/<case>/out`. `UPDATE_GOLDEN=1 cargo test --test golden` writes them again; read the
+//! the files of `tests/golden/<case>/out`. `UPDATE_GOLDEN=1 cargo test --test pure golden` writes them again; read the
 //! difference before you commit it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod cases;
-mod compact_json;
-mod real_envoy;
-mod same_bytes;
-mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::{env, fs, thread};
+use std::path::Path;
+use std::{env, fs};
 
-use cases::{Case, read, root};
-use prost::Message;
 use serde_json::{Map, Value};
-use vaultwall::compile::envoy::{
-    AUTHORITY_FILE, CERTIFICATE_FILE, ConfigurationJson, KEY_FILE, Proxy, Tls, configuration,
-    static_bootstrap, to_json,
-};
+use vaultwall::compile::envoy::{ConfigurationJson, configuration};
 use vaultwall::compile::kubernetes::fleet::{
     self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references,
 };
-use vaultwall::compile::{ProtectedService, ProxyPorts, network_policies};
-use vaultwall::limits::Limits;
-use vaultwall::objects::LoadedObjects;
-use vaultwall::policy::{Firewall, ProxySettings, VaultId};
+use vaultwall::compile::{ProxyPorts, network_policies};
+use vaultwall::policy::{Firewall, ProxySettings};
+
+use crate::cases::{Case, firewalls, load, proxy, read};
+use crate::compact_json;
 
 /// File name → content.
 type Files = BTreeMap<String, String>;
@@ -52,7 +35,7 @@ fn golden() {
     }
     assert!(
         wrong.is_empty(),
-        "\n{}\nIf this is what you meant: UPDATE_GOLDEN=1 cargo test --test golden",
+        "\n{}\nIf this is intended: UPDATE_GOLDEN=1 cargo test --test pure golden",
         wrong.join("\n")
     );
 }
@@ -146,33 +129,6 @@ fn fleet(firewall: &Firewall, settings: &ProxySettings) -> Vec<Value> {
     fleet.to_json().unwrap()
 }
 
-fn proxy(firewall: &Firewall, settings: &ProxySettings) -> Proxy {
-    Proxy::in_cluster(firewall, fleet::tls(&firewall.vault, settings))
-}
-
-/// Certificates are read from this folder in place of those that a pod has.
-fn here(tls: &mut Tls, folder: &Path) {
-    let path = folder.display().to_string();
-    tls.configuration.clone_from(&path);
-    if let Some(clients) = &mut tls.clients {
-        clients.clone_from(&path);
-    }
-    if let Some(vault) = &mut tls.vault {
-        vault.authorities = path;
-    }
-    for (name, text) in tls.files() {
-        fs::write(folder.join(name), text).unwrap();
-    }
-    let key = rcgen::generate_simple_self_signed(["openbao".to_owned()]).unwrap();
-    for (name, pem) in [
-        (CERTIFICATE_FILE, key.cert.pem()),
-        (KEY_FILE, key.signing_key.serialize_pem()),
-        (AUTHORITY_FILE, key.cert.pem()),
-    ] {
-        fs::write(folder.join(name), pem).unwrap();
-    }
-}
-
 /// One YAML document an object.
 fn documents(objects: &[Value]) -> String {
     let documents = objects
@@ -181,102 +137,6 @@ fn documents(objects: &[Value]) -> String {
     documents
         .flat_map(|text| ["---\n".to_owned(), text])
         .collect()
-}
-
-/// The objects of a case and of the cluster.
-fn load(case: &Case) -> LoadedObjects {
-    let loaded = LoadedObjects::load(
-        &[root().join("cluster.yaml"), case.path("in.yaml")],
-        &Limits::default(),
-    );
-    assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
-    assert!(loaded.violations.is_empty(), "{:#?}", loaded.violations);
-    loaded
-}
-
-/// The vaults of a case, by name.
-fn firewalls(loaded: LoadedObjects) -> Vec<(Firewall, ProtectedService, ProxySettings)> {
-    let mut index = loaded.into_index(Limits::default());
-    let vaults: Vec<_> = index.vaults().cloned().collect();
-    let resolve = |vault: VaultId| {
-        let resolved = index.resolve(&vault).unwrap().resolution;
-        assert!(resolved.refused.is_empty(), "{:#?}", resolved.refused);
-        let service = ProtectedService::of(index.service(&vault).unwrap(), resolved.firewall.port);
-        (resolved.firewall, service.unwrap(), resolved.proxy)
-    };
-    vaults.into_iter().map(resolve).collect()
-}
-
-/// The same firewalls as in `envoy.json`, complete in one file, as JSON and in binary form.
-#[test]
-fn envoy_accepts_every_golden_configuration() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut files = Vec::new();
-    for case in Case::all() {
-        for (index, (firewall, _, settings)) in firewalls(load(&case)).iter().enumerate() {
-            let mut proxy = proxy(firewall, settings);
-            here(&mut proxy.tls, folder.path());
-            let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
-            let file = |ending| {
-                folder
-                    .path()
-                    .join(format!("{}-{index}.{ending}", case.name))
-            };
-            fs::write(file("json"), to_json(&bootstrap).unwrap().to_string()).unwrap();
-            fs::write(file("pb"), bootstrap.encode_to_vec()).unwrap();
-            files.extend([file("json"), file("pb")]);
-        }
-    }
-    assert_eq!(objections(files), Vec::<String>::new());
-}
-
-/// A validation that finds nothing wrong with anything would prove nothing. Envoy says OK to a `.pb` file that it cannot
-/// parse at all; that it sees the field at the very end of one shows that it read what stands before.
-#[test]
-fn envoy_refuses_what_is_wrong() {
-    let case = &Case::all()[0];
-    let (firewall, _, settings) = &firewalls(load(case))[0];
-    let proxy = proxy(firewall, settings);
-    let bootstrap = static_bootstrap(firewall, &firewall.table(), &proxy);
-    let unknown_field = [0xfa, 0x3f, 0x01, b'a'];
-    let folder = tempfile::tempdir().unwrap();
-    let (binary, json) = (
-        folder.path().join("wrong.pb"),
-        folder.path().join("wrong.json"),
-    );
-    fs::write(
-        &binary,
-        [bootstrap.encode_to_vec(), unknown_field.into()].concat(),
-    )
-    .unwrap();
-    let text = to_json(&bootstrap).unwrap().to_string();
-    fs::write(&json, text.replace("\"listeners\"", "\"listenerz\"")).unwrap();
-    let objections = objections(vec![binary, json]);
-    assert_eq!(objections.len(), 2, "{objections:?}");
-    for objection in objections {
-        assert!(objection.contains("unknown fields"), "{objection}");
-    }
-}
-
-/// What Envoy has against any of the files; two are looked at at a time.
-fn objections(files: Vec<PathBuf>) -> Vec<String> {
-    let left = Mutex::new(files);
-    let found = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let next = left.lock().unwrap().pop();
-            let Some(file) = next else { break };
-            let objection = real_envoy::objection(&file);
-            found.lock().unwrap().extend(objection);
-        }
-    };
-    thread::scope(|scope| {
-        let threads = [scope.spawn(work), scope.spawn(work)];
-        for thread in threads {
-            thread.join().unwrap();
-        }
-    });
-    found.into_inner().unwrap()
 }
 
 /// One entry for each file that is not as it should be.

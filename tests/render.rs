@@ -1,13 +1,4 @@
 //! `vaultwall render` as people and scripts meet it: what is on stdout, which files are written, and exit codes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod real_envoy;
-mod tool;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,7 +84,7 @@ fn kinds_and_names(objects: &[Value]) -> Vec<String> {
 
 /// The operator alone has certificates and knows whose the objects are.
 #[test]
-fn the_proxies_are_rendered_but_for_what_only_the_operator_has() {
+fn the_proxies_are_rendered_without_the_keys_that_only_the_operator_has() {
     let fleet = |more: &[&str]| {
         let arguments = [&["-f", QUICKSTART, "-o", "json"], more].concat();
         let run = render(&arguments);
@@ -159,7 +150,7 @@ fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
 }
 
 #[test]
-fn json_says_the_same_in_one_object() {
+fn json_has_the_same_in_one_object() {
     let arguments = ["-f", CLUSTER, QUICKSTART];
     let documents = render(&arguments).documents();
     let run = render(&[&arguments[..], &["-o", "json"]].concat());
@@ -218,7 +209,7 @@ fn proxies_in_a_cluster_listen_everywhere_and_ask_the_service() {
         case(&["-f", QUICKSTART]),
         "openbao.vault.svc:8200 0.0.0.0:8200 0.0.0.0:8300"
     );
-    // The management endpoint steps aside for a vault on its port.
+    // The management endpoint uses another port if the vault has its own.
     assert_eq!(
         case(&["-f", "tests/golden/port-8300/in.yaml"]),
         "openbao-8300.vault.svc:8300 0.0.0.0:8300 0.0.0.0:8301"
@@ -279,8 +270,6 @@ fn a_folder_gets_each_vaults_files_and_envoy_runs_them() {
         let text = fs::read_to_string(at.join(vault).join("networkpolicies.yaml")).unwrap();
         let policies: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         assert_eq!(policies, golden_policies(case));
-        let bootstrap = at.join(vault).join("envoy-static.json");
-        assert_eq!(real_envoy::objection(&bootstrap), None);
     }
     let routes = fs::read_to_string(at.join("vault.openbao/envoy/routes.json")).unwrap();
     let printed = render(&["-f", CLUSTER, SEVERAL, "-o", "json"]).json();
@@ -348,7 +337,7 @@ fn without_the_service_the_policy_around_its_pods_is_left_out_with_a_warning() {
 }
 
 #[test]
-fn what_is_invalid_is_not_rendered_and_neither_is_what_stands_beside_it() {
+fn an_invalid_object_is_not_rendered_and_neither_is_its_vault() {
     let run = render(&["-f", CLUSTER, QUICKSTART, "tests/validate/bad"]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
     for words in [
@@ -378,7 +367,7 @@ fn what_is_invalid_is_not_rendered_and_neither_is_what_stands_beside_it() {
 }
 
 #[test]
-fn what_only_breaks_a_rule_together_is_not_rendered_either() {
+fn objects_that_are_invalid_only_together_are_not_rendered() {
     let folder = tempfile::tempdir().unwrap();
     let policy = |name: &str, net: u8| {
         format!(
@@ -405,7 +394,7 @@ fn what_only_breaks_a_rule_together_is_not_rendered_either() {
 }
 
 #[test]
-fn what_cannot_be_read_or_written_exits_2_and_says_so() {
+fn an_unreadable_or_unwritable_file_exits_2_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let taken = folder.path().join("taken");
     fs::write(&taken, "").unwrap();

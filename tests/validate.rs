@@ -1,10 +1,4 @@
 //! `vaultwall validate` as people and scripts meet it: exit codes, and the keys of its JSON.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -57,7 +51,7 @@ fn clean_files_exit_0_and_print_an_empty_array() {
         run.stdout,
         "valid: 1 policy, 1 virtual network, 2 Kubernetes objects\n"
     );
-    // what means nothing here is passed over with a word
+    // unknown kinds are skipped with a message
     assert!(run.stderr.contains("ConfigMap"), "{}", run.stderr);
 }
 
@@ -114,7 +108,7 @@ fn violations_exit_1_and_every_one_is_printed() {
 }
 
 #[test]
-fn the_table_for_people_names_file_object_field_and_what_to_do() {
+fn the_table_for_people_names_file_object_field_and_remedy() {
     let run = validate(&["-f", "bad"]);
     assert_eq!(run.code, Some(1));
     for words in [
@@ -131,7 +125,7 @@ fn the_table_for_people_names_file_object_field_and_what_to_do() {
 }
 
 #[test]
-fn what_cannot_be_read_exits_2_and_is_named() {
+fn an_unreadable_file_exits_2_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let broken = dir.path().join("broken.yaml");
     fs::write(&broken, "spec: [1\n").unwrap();
@@ -171,7 +165,7 @@ fn what_cannot_be_read_exits_2_and_is_named() {
 }
 
 #[test]
-fn an_empty_folder_is_clean_and_says_so() {
+fn an_empty_folder_is_reported_as_clean() {
     let dir = tempfile::tempdir().unwrap();
     let run = validate(&["-f", dir.path().to_str().unwrap()]);
     assert_eq!(

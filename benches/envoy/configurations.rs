@@ -1,4 +1,4 @@
-//! What the Envoys are told: the firewall as the program compiles it, and the same without its filters.
+//! Configurations of the Envoys: the firewall as the program compiles it, and the same without its filters.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -21,11 +21,12 @@ use vaultwall::policy::{Firewall, VaultId};
 use vaultwall::publish::Compiler;
 use vaultwall::xds::{Resource, Snapshot};
 
-/// What of the firewall an Envoy has.
+/// Part of the firewall that an Envoy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filters {
-    /// Everything, with so many addresses of pods. With none, nobody can be let in by address: there a policy whose
-    /// default action is Allow lets everybody in, so that the request goes through the same filters to the same vault.
+    /// Everything, with so many addresses of pods. With none, no client can be allowed by address: there a policy
+    /// whose default action is Allow allows every client, so that the request goes through the same filters to the
+    /// same vault.
     Hold(usize),
     /// All but the filters that hold the rules and decide: the listener and the routes, which classify requests, are
     /// the same.
@@ -48,7 +49,7 @@ impl Filters {
         }
     }
 
-    /// All that an Envoy is told which listens at this address.
+    /// Resources of an Envoy that listens at this address.
     pub(crate) fn snapshot(self, address: Ipv4Addr, vault: SocketAddrV4) -> Snapshot {
         let firewall = firewall(self.addresses());
         let proxy = Proxy {
@@ -75,7 +76,7 @@ impl Filters {
         } = configuration(&firewall, &firewall.table(), &proxy);
         for listener in &mut listeners {
             change_manager(listener, |manager| {
-                // What is discovered are the rules and the decision.
+                // Only the rules and the decision are discovered.
                 let discovered = |filter: &HttpFilter| {
                     matches!(
                         filter.config_type,

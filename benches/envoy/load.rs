@@ -1,4 +1,5 @@
-//! Clients that keep their connections, and a server in the vault's place that gives everybody the same answer.
+//! Clients that keep their connections, and a server in place of the vault that sends the same response to every
+//! request.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -23,10 +24,10 @@ const REQUEST: &str = "GET /v1/secret/data/team/app HTTP/1.1\r\n\
     X-Vault-Request: true\r\n\
     X-Vault-Token: s.iyNUhq8Ov4hIAx6snw5mB2nL\r\n\r\n";
 
-/// What the vault says to it.
+/// Response of the vault.
 const SECRET: &str = r#"{"request_id":"80c53a11-2f3a-4b5c-9d6e-7f8091a2b3c4","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":{"password":"correct horse"},"metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":3}},"wrap_info":null,"warnings":null,"auth":null}"#;
 
-/// Who asks.
+/// Address of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     /// Pods, spread over all that are let in.
@@ -42,7 +43,7 @@ impl From {
             (Self::Pods, Filters::Hold(addresses)) if addresses > 0 => {
                 pod_address((2 * number + 1) * addresses / (2 * CONNECTIONS))
             }
-            // Whoever asks.
+            // Any client.
             (Self::Pods, _) => pod_address((2 * number + 1) * MOST / (2 * CONNECTIONS)),
         }
     }

@@ -1,10 +1,10 @@
-//! What a request costs Envoy with the firewall's filters, by the number of addresses that they hold, against the same
-//! Envoy without them: the configuration as the program compiles it, over its own xDS server, in real proxies. Prints
-//! each figure beside its target; asserts nothing about time. An answer with another status than its configuration
-//! gives fails the run.
+//! Cost of a request in Envoy with the filters of the firewall, by the number of addresses that they hold, against the
+//! same Envoy without them: the configuration as the program compiles it, over its own xDS server, in real proxies.
+//! Prints each figure next to its target; asserts nothing about time. A response with another status than its
+//! configuration gives fails the run.
 //!
-//! The configurations take turns, a slice of requests each, so that whatever else happens on the machine falls on all of
-//! them; what is compared are slices of one round.
+//! The configurations take turns, a slice of requests each, so that other load on the machine affects all of them;
+//! slices of one round are compared.
 //!
 //! `cargo bench --bench envoy`; docs/performance.md says how each figure is taken.
 #![allow(
@@ -16,22 +16,18 @@
 
 mod configurations;
 mod load;
-#[path = "../../tests/loopback/mod.rs"]
-mod loopback;
 mod proxies;
 mod report;
-#[path = "../../tests/tool/mod.rs"]
-mod tool;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
 use crate::configurations::Filters;
 use crate::load::{Clients, From};
-use crate::loopback::own_address;
 use crate::proxies::{Envoy, Server};
+use testkit::own_address;
 
-/// What is measured: the first is what the others are compared with.
+/// Measured configurations; the others are compared with the first.
 const SERIES: [Series; 7] = [
     Series::of("no filter", Filters::Removed),
     // How far two Envoys are apart that differ in nothing is how far a ratio can be trusted.
@@ -51,8 +47,8 @@ const SERIES: [Series; 7] = [
 
 /// Most addresses.
 const MOST: usize = 20_000;
-/// After so many rounds all Envoys are started anew: where in memory things come to lie makes one a few percent slower
-/// than another.
+/// After so many rounds all Envoys are restarted, because the layout of memory makes one a few percent slower than
+/// another.
 const ROUNDS_OF_AN_ENVOY: usize = 10;
 /// Requests before each slice, which do not count.
 const WARM: usize = 100;

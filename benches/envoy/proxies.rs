@@ -1,24 +1,23 @@
 //! Real Envoys that ask the xDS server of this process, and the CPU that they take.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
 use tempfile::TempDir;
+use testkit::Process;
 use tokio::task::JoinHandle;
 use vaultwall::compile::envoy::{ARGUMENTS, Bootstrap, XdsServer};
 use vaultwall::xds::{ServeError, SnapshotStore, bind_unix, serve_unix};
 
 use crate::configurations::Filters;
-use crate::tool::tool;
 
-/// Longer than an Envoy takes to start; only a run that fails waits for it.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than an Envoy takes to start.
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// An Envoy whose CPU time has not changed for so long has done what it had to.
 const STILL: Duration = Duration::from_millis(2);
 
@@ -55,14 +54,14 @@ fn socket(folder: &TempDir) -> PathBuf {
 
 /// A running Envoy; it ends with this value.
 pub(crate) struct Envoy {
-    process: Child,
+    process: Process,
     pub address: SocketAddrV4,
     /// Kept for as long as an Envoy asks it.
     _server: Rc<Server>,
 }
 
 impl Envoy {
-    /// Starts one, and waits until it has all that it is told.
+    /// Starts one, and waits until it has its configuration.
     pub(crate) async fn start(
         server: &Rc<Server>,
         filters: Filters,
@@ -81,19 +80,9 @@ impl Envoy {
         };
         let file = folder.join("bootstrap.pb");
         fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();
-        let log = folder.join("stderr");
-        let process = Command::new(tool("envoy"))
-            .arg("-c")
-            .arg(file)
-            // As many workers as the operator gives a proxy of one CPU.
-            .args(["--concurrency", "1"])
-            .args(ARGUMENTS)
-            .stdin(Stdio::null())
-            // The access log is written, and nobody's disk is waited for.
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        // As many workers as the operator gives a proxy of one CPU.
+        let arguments = [&["--concurrency", "1"], &ARGUMENTS[..]].concat();
+        let process = testkit::envoy::start(&file, &arguments, &folder);
         let envoy = Self {
             process,
             address: SocketAddrV4::new(address, 8200),
@@ -103,12 +92,9 @@ impl Envoy {
             .store
             .publish(&node, filters.snapshot(address, vault));
         let programmed = server.store.wait_programmed(&node, &version);
-        match tokio::time::timeout(PATIENCE, programmed).await {
+        match tokio::time::timeout(TIMEOUT, programmed).await {
             Ok(Ok(())) => envoy,
-            other => panic!(
-                "{filters:?}: {other:?}\n{}",
-                fs::read_to_string(log).unwrap_or_default()
-            ),
+            other => panic!("{filters:?}: {other:?}\n{}", envoy.process.log()),
         }
     }
 
@@ -136,12 +122,5 @@ impl Envoy {
             first.parse::<u64>().unwrap()
         });
         Duration::from_nanos(nanoseconds.sum())
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! Figures beside their targets.
+//! Figures next to their targets.
 
 use crate::Series;
 

@@ -1,7 +1,7 @@
-//! What a change costs on a real cluster, from the API server's answer to the write until Envoy answers otherwise, and what
-//! the operator needs for it: the program as it is released, a real API server, real proxies that ask it over mutual TLS,
-//! a real `OpenBao` behind them. Prints each figure beside its target; asserts nothing about time. A wrong verdict of a
-//! client whom no change concerns fails the run.
+//! Time of a change on a real cluster, from the API server's response to the write until Envoy responds differently,
+//! and the cost of it for the operator: the released program, a real API server, real proxies that connect over mutual
+//! TLS, a real `OpenBao` behind them. Prints each figure next to its target; asserts nothing about time. A wrong
+//! verdict of a client that no change concerns fails the run.
 //!
 //! `cargo bench --bench operator`; docs/performance.md says how each figure is taken.
 #![allow(
@@ -11,23 +11,11 @@
     clippy::indexing_slicing
 )]
 
-#[path = "../../tests/standalone/client.rs"]
-mod client;
-#[path = "../../tests/kubernetes/mod.rs"]
-mod kubernetes;
-#[path = "../../tests/loopback/mod.rs"]
-mod loopback;
 mod objects;
 mod pollers;
 mod process;
-#[path = "../../tests/operator/proxy.rs"]
-mod proxy;
 mod report;
 mod sandbox;
-#[path = "../../tests/tool/mod.rs"]
-mod tool;
-#[path = "../../tests/standalone/vault.rs"]
-mod vault;
 mod writes;
 
 use std::time::Duration;

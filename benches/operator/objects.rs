@@ -1,4 +1,4 @@
-//! What is in the cluster. The rules of every policy name apps of the namespace `shop`.
+//! Objects of the cluster. The rules of every policy name apps of the namespace `shop`.
 
 use std::net::Ipv4Addr;
 
@@ -96,7 +96,7 @@ pub(crate) fn pod(name: &str, app: &str) -> Value {
     })
 }
 
-/// What its node says of a pod.
+/// Status of a pod, as its node writes it.
 pub(crate) fn runs(address: Ipv4Addr) -> Value {
     json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}})
 }

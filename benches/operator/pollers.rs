@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Verdict};
+use testkit::client::{Client, Verdict};
 
 /// How often the client asks whose verdict changes.
 const OFTEN: Duration = Duration::from_millis(1);

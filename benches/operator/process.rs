@@ -1,4 +1,4 @@
-//! What the kernel says of a process.
+//! CPU time and memory of a process, from the kernel.
 
 use std::fs;
 use std::time::Duration;

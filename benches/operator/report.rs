@@ -1,8 +1,8 @@
-//! Figures beside their targets.
+//! Figures next to their targets.
 
 use std::time::Duration;
 
-/// What the design asks for, in milliseconds.
+/// Targets, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub p50: f64,

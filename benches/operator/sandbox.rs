@@ -1,10 +1,9 @@
 //! The cluster that is measured: many vaults, of which two have a proxy, and one operator.
 
-use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -17,17 +16,16 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use vaultwall::api::VaultNetworkPolicy;
 
-use crate::client::Client;
-use crate::client::Verdict::{Allowed, Denied};
-use crate::kubernetes::ApiServer;
-use crate::loopback::own_address;
+use testkit::client::Client;
+use testkit::client::Verdict::{Allowed, Denied};
+use testkit::wait::wait_for;
+use testkit::{ApiServer, OpenBao, Process, own_address};
+
 use crate::objects;
 use crate::pollers::{Poller, Untouched};
-use crate::proxy::Proxy;
-use crate::vault::Vault;
 
-/// Longer than anything here takes that does not grow with the scale.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+/// Longer than any step takes that does not grow with the scale.
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(2);
 /// The vault whose rules change, and the one whose rules do not.
 pub(crate) const MEASURED: usize = 0;
 pub(crate) const UNTOUCHED: usize = 1;
@@ -44,18 +42,6 @@ const STEADY: (&str, Ipv4Addr) = ("steady", Ipv4Addr::new(127, 61, 0, 3));
 /// No pod at all.
 const OUTSIDER: Ipv4Addr = Ipv4Addr::new(127, 61, 0, 4);
 
-/// Asks again and again until there is an answer.
-pub(crate) fn soon<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < end, "{what}: did not happen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// How often the operator wrote.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -63,30 +49,12 @@ pub(crate) struct Written {
     pub other: usize,
 }
 
-struct Operator {
-    process: Child,
-    log: PathBuf,
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            let said = fs::read_to_string(&self.log).unwrap_or_default();
-            let lines: Vec<&str> = said.lines().collect();
-            let last = &lines[lines.len().saturating_sub(20)..];
-            eprintln!("the operator said:\n{}", last.join("\n"));
-        }
-    }
-}
-
 pub(crate) struct Sandbox {
     // In the order in which they end.
     pub poller: Option<Poller>,
-    proxies: Vec<Proxy>,
-    operator: Operator,
-    _vault: Vault,
+    proxies: Vec<Process>,
+    operator: Process,
+    _vault: OpenBao,
     server: ApiServer,
     folder: TempDir,
     pub runtime: Runtime,
@@ -109,7 +77,7 @@ impl Sandbox {
         let kube = runtime.block_on(server.client());
         let folder = tempfile::tempdir().unwrap();
         let vault_address = SocketAddrV4::new(own_address(), 8200);
-        let vault = Vault::start(vault_address, folder.path());
+        let vault = OpenBao::start(vault_address, folder.path());
         let services = (0..vaults).map(objects::service).collect();
         let endpoints = (0..vaults).map(objects::endpoints).collect();
         runtime.block_on(async {
@@ -145,7 +113,7 @@ impl Sandbox {
 
     /// The operator's process.
     pub(crate) fn operator(&self) -> u32 {
-        self.operator.process.id()
+        self.operator.id()
     }
 
     pub(crate) fn policies(&self) -> usize {
@@ -184,7 +152,7 @@ impl Sandbox {
             self.proxies.push(self.start_proxy(vault));
             let address = SocketAddrV4::new(self.listen[vault], 8200);
             for (source, verdict) in [(POD.1, Allowed), (STEADY.1, Allowed), (OUTSIDER, Denied)] {
-                soon(&format!("{source} is {verdict:?} at {address}"), || {
+                wait_for(&format!("{source} is {verdict:?} at {address}"), || {
                     (Client::new(source, address).verdict() == verdict).then_some(())
                 });
             }
@@ -229,7 +197,7 @@ impl Sandbox {
         }
     }
 
-    /// What the audit log says.
+    /// Counts writes in the audit log.
     pub(crate) fn writes(&self) -> Written {
         let all = self.server.writes(OPERATOR);
         let lease = all.iter().filter(|write| write.resource == "leases");
@@ -256,12 +224,11 @@ impl Sandbox {
         self.runtime.block_on(made);
     }
 
-    fn start_proxy(&self, vault: usize) -> Proxy {
+    fn start_proxy(&self, vault: usize) -> Process {
         let name = format!("{}-firewall", objects::vault_name(vault));
         let folder = self.folder.path().join(&name);
-        let address = self.operators.to_string();
-        let same = (address.clone(), address);
-        Proxy::start(&self.server, objects::VAULTS, &name, &folder, &same)
+        let same = (self.operators, self.operators);
+        testkit::envoy::start_proxy(&self.server, objects::VAULTS, &name, &folder, same)
     }
 }
 
@@ -283,9 +250,8 @@ fn start_operator(
     address: Ipv4Addr,
     listen: [Ipv4Addr; 2],
     vault: SocketAddrV4,
-) -> Operator {
-    let log = folder.join("operator.log");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vaultwall"));
+) -> Process {
+    let mut command = Command::new(testkit::vaultwall());
     command
         .arg("controller")
         .arg("--kubeconfig")
@@ -298,11 +264,5 @@ fn start_operator(
         command.arg("--local-proxy");
         command.arg(format!("{}/{name}={listen},{vault}", objects::VAULTS));
     }
-    let process = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    Operator { process, log }
+    Process::start("operator", command, folder)
 }

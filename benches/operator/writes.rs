@@ -1,4 +1,4 @@
-//! Changes that are measured one after the other, and writes beside them.
+//! Changes that are measured one after the other, and other writes at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,19 +11,19 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use vaultwall::api::VaultNetworkPolicy;
 
-use crate::client::Verdict::{self, Allowed, Denied};
 use crate::objects;
 use crate::process;
-use crate::sandbox::{MEASURED, PATIENCE, POD, Sandbox};
+use crate::sandbox::{MEASURED, POD, Sandbox, TIMEOUT};
+use testkit::client::Verdict::{self, Allowed, Denied};
 
-/// Who writes.
+/// Field manager of the writes.
 const WRITER: &str = "vaultwall-bench";
 /// Between one change's end and the next.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Writes beside the measured one that may be under way; a server that is slower gets fewer.
+/// Other writes that may be in progress; a slower server gets fewer.
 const UNDER_WAY: usize = 32;
 
-/// What is measured.
+/// Kind of change that is measured.
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
     /// A rule of a policy of the measured vault names another app.
@@ -42,14 +42,14 @@ impl Change {
     }
 }
 
-/// What else is written meanwhile.
+/// Other writes during the measurement.
 pub(crate) struct Others {
     a_second: u32,
     change: Change,
 }
 
 impl Others {
-    /// Policies of vaults that nobody measures.
+    /// Policies of vaults that are not measured.
     pub(crate) fn policies(a_second: u32) -> Self {
         let change = Change::Rule;
         Self { a_second, change }
@@ -67,7 +67,7 @@ pub(crate) struct Series {
     pub times: Vec<f64>,
     /// Other writes a second, as many as succeeded.
     pub others: f64,
-    /// The operator's, for one change, with all that it does meanwhile.
+    /// CPU time of the operator for one change, with everything that it does in that time.
     pub cpu: Duration,
 }
 
@@ -94,11 +94,11 @@ pub(crate) fn series(sandbox: &Sandbox, change: Change, others: &Others, samples
             Instant::now()
         });
         let changed = poller
-            .next(PATIENCE)
-            .unwrap_or_else(|| panic!("change {number} was not enforced in {PATIENCE:?}"));
+            .next(TIMEOUT)
+            .unwrap_or_else(|| panic!("change {number} was not enforced in {TIMEOUT:?}"));
         assert_eq!(changed.verdict, verdict, "change {number}");
         times.push(milliseconds(answered, changed.at));
-        // What comes within the pause comes twice, which no change should.
+        // A second flip within the pause would be wrong: a change flips a verdict once.
         let again: Option<Verdict> = poller.next(PAUSE).map(|changed| changed.verdict);
         assert_eq!(again, None, "after change {number} to {verdict:?}");
     }

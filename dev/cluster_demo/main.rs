@@ -7,21 +7,14 @@
     reason = "the fixtures are written for tests; a failure ends the demo with the message of kubectl or helm"
 )]
 
-#[path = "../cluster_fixtures/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of the fixtures")]
-mod cluster_fixtures;
-#[path = "../demo/report.rs"]
-#[allow(dead_code, reason = "the other demo uses more of it")]
-mod report;
-
 use std::io;
 use std::process::ExitCode;
 
-use cluster_fixtures::client::{Answer, Clients, OPTED_IN};
-use cluster_fixtures::vault::{SECRET_PATH, Vault};
-use cluster_fixtures::{kubectl, operator};
-use report::Report;
 use serde_json::json;
+use testkit::cluster::client::{Answer, Clients, OPTED_IN};
+use testkit::cluster::vault::{SECRET_PATH, Vault};
+use testkit::cluster::{kubectl, operator};
+use testkit::report::Report;
 
 /// Clients: the pod's namespace, and its description in the table.
 const SHOP: (&str, &str) = ("demo-shop", "opted in, and in a rule");
@@ -125,7 +118,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
         report.line(&format!("a pod in {}: {what}", clients.namespace.name))?;
         for (index, (place, url)) in asked.iter().enumerate() {
             let expected = match (index, clients.namespace.name == SHOP.0) {
-                (0, true) => Expected::Status(200, cluster_fixtures::vault::SECRET_VALUE),
+                (0, true) => Expected::Status(200, testkit::cluster::vault::SECRET_VALUE),
                 (0, false) => Expected::Status(403, "ForbiddenByFirewall"),
                 (3, _) => Expected::Status(200, ""),
                 _ => Expected::Dropped,
@@ -151,7 +144,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
     let still = [
         (
             first,
-            Expected::Status(200, cluster_fixtures::vault::SECRET_VALUE),
+            Expected::Status(200, testkit::cluster::vault::SECRET_VALUE),
             "the pod in the rule gets in",
         ),
         (second, Expected::Status(403, ""), "the other pod does not"),

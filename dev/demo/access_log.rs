@@ -1,4 +1,4 @@
-//! Finds in the access log what the firewall says of a request. Each request of the table has a user agent of its own.
+//! Finds the records of requests in the access log. Each request of the table has a user agent of its own.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What came of the request, and why.
+    /// Verdict, and its reason.
     pub fn answer(&self) -> Answer {
         let vault = self.response_details.as_deref() == Some("via_upstream");
         let verdict = if vault { "pass" } else { "deny" };

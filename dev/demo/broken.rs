@@ -1,4 +1,4 @@
-//! Third act: files that must not change anything, and what Vaultwall says of them.
+//! Third act: files that must not change anything, and the messages of Vaultwall about them.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use crate::Fallible;
 use crate::changes::{BUSY, RULES, STEADY, VISITOR_RULE, named};
 use crate::edit::WatchedFile;
 use crate::poller::Poller;
-use crate::report::{Report, milliseconds};
 use crate::requests::callers;
 use crate::stage::Stage;
+use testkit::report::{Report, milliseconds};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Answers of each client that are looked at after Vaultwall has spoken.
 const ANSWERS: u64 = 50;
-/// What it ends such a message with.
+/// End of such a message.
 const STAYS: &str = "stays in force";
 
 pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {

@@ -8,9 +8,9 @@ use crate::Fallible;
 use crate::cluster::Cluster;
 use crate::edit::{Edit, WatchedFile};
 use crate::poller::{Poller, Seen};
-use crate::report::{Report, milliseconds};
 use crate::requests::{Caller, callers};
 use crate::stage::Stage;
+use testkit::report::{Report, milliseconds};
 
 /// How often each change is made.
 const TIMES: usize = 10;
@@ -104,7 +104,7 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
     };
     figures(report, from, rule.iter_mut().chain(&mut pod))?;
     report.line("")?;
-    judge(
+    compare(
         report,
         &[&visitor, &runner].map(Poller::seen),
         &[&inside, &outside].map(Poller::seen),
@@ -211,7 +211,7 @@ fn figures<'a, 'b: 'a>(
     Ok(())
 }
 
-fn judge(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> Fallible<()> {
+fn compare(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> Fallible<()> {
     let edits = 2 * TIMES as u64;
     for (name, seen) in ["visitor", "runner-3"].into_iter().zip(changed) {
         report.check(

@@ -1,7 +1,6 @@
 //! The stage with Kubernetes' API between: a real API server with its store, the quickstart example's objects in it, and
 //! kubectl. What controllers would do, and nodes, is done here: pods get their status, and the proxy its files.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,39 +10,31 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::Fallible;
-use crate::kubernetes::ApiServer;
-use crate::stage::Programs;
+use testkit::ApiServer;
 
 /// The operator's own namespace.
 const SYSTEM: &str = "vaultwall-system";
-/// What the operator puts into the cluster for the proxies of the Service `openbao`.
+/// Objects that the operator creates for the proxies of the Service `openbao`.
 const PROXIES: [&str; 3] = ["-n", "vault", "openbao-firewall"];
-/// Folders of a proxy's pod, and those of the demo that stand for them.
-const FOLDERS: [(&str, &str); 3] = [
-    ("/etc/envoy", "configuration"),
-    ("/etc/vaultwall/identity", "identity"),
-    ("/run/envoy", "run"),
-];
 
 /// A cluster of nothing but its API.
 pub struct Cluster {
     server: ApiServer,
-    /// Of somebody who may do everything.
+    /// Kubeconfig of a user who may do everything.
     pub kubeconfig: PathBuf,
 }
 
 impl Cluster {
     /// Starts the API server and puts the CRDs and all objects of the example into it.
-    pub async fn start(programs: &Programs, policies: &Path) -> Fallible<Self> {
-        let program = programs.vaultwall.clone();
+    pub async fn start(policies: &Path) -> Fallible<Self> {
         let (sender, started) = oneshot::channel();
         // Not a blocking task of the runtime, which would be waited for when the demo is stopped.
         std::thread::spawn(move || {
             let server = ApiServer::start();
-            server.install_crds_of(&program);
+            server.install_crds();
             drop(sender.send(server));
         });
-        // What it says when it fails stands above on stderr.
+        // A failure has been printed to stderr above.
         let server = started.await.map_err(|_| "the API server does not start")?;
         let cluster = Self {
             kubeconfig: server.kubeconfig(),
@@ -75,7 +66,7 @@ impl Cluster {
         tokio::task::block_in_place(|| self.server.kubectl(arguments, stdin))
     }
 
-    /// What kubectl prints; it has to succeed. With it the moment before it started.
+    /// Runs kubectl, which has to succeed; returns the moment before it started, and its output.
     pub fn must(&self, arguments: &[&str], stdin: &str) -> Fallible<(Instant, String)> {
         let moment = Instant::now();
         let output = self.kubectl(arguments, stdin);
@@ -152,36 +143,16 @@ impl Cluster {
             .all(|kind| self.proxies(kind).is_ok())
     }
 
-    /// How a proxy is started with what is in the cluster for it, written below `folder`.
-    pub fn proxy(&self, envoy: &Path, folder: &Path) -> Fallible<Command> {
-        let here = |text: &str| {
-            FOLDERS
-                .iter()
-                .fold(text.to_owned(), |text, (there, below)| {
-                    text.replace(there, &folder.join(below).display().to_string())
-                })
-        };
-        for (_, below) in FOLDERS {
-            fs::create_dir_all(folder.join(below))?;
-        }
-        let data = |object: &Value| object.get("data").cloned().unwrap_or_default();
-        let files: BTreeMap<String, String> =
-            serde_json::from_value(data(&self.proxies("configmap")?))?;
-        for (name, text) in files {
-            fs::write(folder.join("configuration").join(name), here(&text))?;
-        }
-        let files: BTreeMap<String, k8s_openapi::ByteString> =
-            serde_json::from_value(data(&self.proxies("secret")?))?;
-        for (name, bytes) in files {
-            fs::write(folder.join("identity").join(name), bytes.0)?;
-        }
-        let deployment = self.proxies("deployment")?;
-        let arguments = deployment.pointer("/spec/template/spec/containers/0/args");
-        let arguments: Vec<String> =
-            serde_json::from_value(arguments.cloned().unwrap_or_default())?;
-        let mut command = Command::new(envoy);
-        command.args(arguments.iter().map(|argument| here(argument)));
-        Ok(command)
+    /// Returns the command of a proxy with the objects that the operator created for it, whose files are written below
+    /// `folder`.
+    pub fn proxy(&self, folder: &Path) -> Fallible<Command> {
+        Ok(testkit::envoy::proxy_command(
+            &self.proxies("secret")?,
+            &self.proxies("configmap")?,
+            &self.proxies("deployment")?,
+            folder,
+            |text| text,
+        ))
     }
 
     fn proxies(&self, kind: &str) -> Fallible<Value> {

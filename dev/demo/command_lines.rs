@@ -3,9 +3,9 @@
 use tokio::process::Command;
 
 use crate::Fallible;
-use crate::report::Report;
 use crate::requests::Endpoint;
 use crate::stage::{Stage, TOKEN};
+use testkit::report::Report;
 
 pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
     report.heading("4. What people see, at 127.0.0.1, which no rule lets in")?;

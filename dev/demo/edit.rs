@@ -51,7 +51,7 @@ impl WatchedFile {
         Ok(Self { path, original })
     }
 
-    /// What it held at first, with more below a line that must be in it.
+    /// Returns the first content with more text below a line, which has to exist.
     pub fn with_below(&self, line: &str, more: &str) -> Fallible<String> {
         let anchor = format!("\n{line}\n");
         if !self.original.contains(&anchor) {
@@ -62,7 +62,7 @@ impl WatchedFile {
             .replacen(&anchor, &format!("{anchor}{more}\n"), 1))
     }
 
-    /// What it held at first, and more at its end.
+    /// Returns the first content with more text at its end.
     pub fn with_last(&self, more: &str) -> String {
         format!("{}\n{more}", self.original.trim_end())
     }

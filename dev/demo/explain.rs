@@ -8,7 +8,7 @@ use crate::Fallible;
 use crate::requests::Case;
 use crate::stage::Stage;
 
-/// What it answers, as far as the demo compares it.
+/// Fields of its output that the demo compares.
 #[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
     pub verdict: String,

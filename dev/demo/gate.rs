@@ -1,13 +1,13 @@
-//! First act: every request of the table is sent, and judged by what came back, what the access log says, and what
-//! `vaultwall explain` says.
+//! First act: every request of the table is sent, and checked by its response, by the access log, and by `vaultwall
+//! explain`.
 
 use crate::Fallible;
 use crate::access_log::{AccessLog, Record};
 use crate::explain::{Explained, explain};
 use crate::http::{Request, Response};
-use crate::report::Report;
 use crate::requests::{Answer, Case, Endpoint, callers, cases};
 use crate::stage::{Stage, TOKEN};
+use testkit::report::Report;
 
 /// Part of the secret that the first request writes.
 const SECRET: &str = "correct-horse";
@@ -53,7 +53,7 @@ fn agent(number: usize) -> String {
     format!("demo/{number}")
 }
 
-/// What a case sends.
+/// Returns the request of a case.
 fn request(case: &Case, agent: &str) -> Request {
     let mut headers = vec![("user-agent", agent.to_owned())];
     let optional = [
@@ -108,7 +108,7 @@ fn row(report: &mut Report, case: &Case, response: &Response, record: &Record) -
     Ok(())
 }
 
-/// What is wrong with an answer, if anything.
+/// Returns the difference between a response and the expected one, if any.
 fn wrong(case: &Case, response: &Response, record: &Record, got: &Answer) -> Option<String> {
     if *got != case.expected {
         return Some(format!(
@@ -121,7 +121,7 @@ fn wrong(case: &Case, response: &Response, record: &Record, got: &Answer) -> Opt
         let lost = read && response.status == 200 && !response.body.contains(SECRET);
         return lost.then(|| "the body is not the secret".into());
     }
-    // A denied caller is told why, in the vault's own shape, with the id under which the access log has it.
+    // A denied caller receives the reason, in the format of the vault, with the id of its access log record.
     let told: Option<[String; 1]> = serde_json::from_str::<serde_json::Value>(&response.body)
         .ok()
         .and_then(|body| serde_json::from_value(body.get("errors")?.clone()).ok());

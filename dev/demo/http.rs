@@ -19,7 +19,7 @@ pub struct Client {
     opened: u64,
 }
 
-/// What is sent.
+/// Request that is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     pub method: String,
@@ -29,7 +29,7 @@ pub struct Request {
     pub body: String,
 }
 
-/// What came back.
+/// Response that was received.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,

@@ -15,26 +15,11 @@ mod edit;
 mod explain;
 mod gate;
 mod http;
-#[path = "../../tests/kubernetes/mod.rs"]
-#[allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "it is written for tests"
-)]
-mod kubernetes;
-#[path = "../../tests/loopback/mod.rs"]
-mod loopback;
 mod poller;
 mod refused;
-mod report;
 mod requests;
 mod server;
 mod stage;
-#[path = "../../tests/tool/mod.rs"]
-mod tool;
 
 use std::error::Error;
 use std::io;
@@ -44,10 +29,10 @@ use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use report::Report;
 use stage::Stage;
+use testkit::report::Report;
 
-/// An error is a sentence for whoever runs the demo.
+/// An error is a sentence for the person who runs the demo.
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Lines of each log that are shown when something failed.
@@ -58,7 +43,7 @@ async fn main() -> ExitCode {
     let mut report = Report::new();
     match demo(&mut report).await {
         Ok(code) => code,
-        // Nobody reads stdout any more, most likely.
+        // Most likely, stdout is closed.
         Err(error) => {
             eprintln!("demo: {error}");
             ExitCode::FAILURE

@@ -18,7 +18,7 @@ pub struct Poller {
     task: JoinHandle<()>,
 }
 
-/// What a client has seen so far.
+/// Responses that a client has received so far.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The newest answer.
@@ -104,7 +104,7 @@ impl Poller {
         self.seen.borrow().clone()
     }
 
-    /// Waits for an answer, and says since when it comes.
+    /// Waits for a response with this status, and returns the moment of the first.
     pub async fn answered(&mut self, status: u16, patience: Duration) -> Fallible<Instant> {
         let waiting = self.seen.wait_for(|seen| seen.status == status);
         match tokio::time::timeout(patience, waiting).await {

@@ -1,4 +1,4 @@
-//! Third act, with a cluster: objects that the API server does not take, and what it says of them.
+//! Third act, with a cluster: objects that the API server refuses, and its messages about them.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::changes::{BUSY, RULES, STEADY, VISITOR_RULE, named};
 use crate::cluster::Cluster;
 use crate::edit::WatchedFile;
 use crate::poller::Poller;
-use crate::report::{Report, milliseconds};
 use crate::requests::callers;
 use crate::stage::Stage;
+use testkit::report::{Report, milliseconds};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Answers of each client that are looked at after the API server has spoken.
@@ -22,7 +22,7 @@ pub async fn show(stage: &Stage, cluster: &Cluster, report: &mut Report) -> Fall
     let mut visitor = Poller::start(stage, &named(&callers, "visitor")?, BUSY);
     let mut inside = Poller::start(stage, &named(&callers, "hq")?, STEADY);
     let mut outside = Poller::start(stage, &named(&callers, "outsider")?, STEADY);
-    // What is applied, and a part of the answer.
+    // The object that is applied, and a part of the response.
     let bad = [
         (
             "a rule that may not be: 10.0.0.0/8 as a public address",

@@ -1,10 +1,10 @@
-//! The demo's callers and requests, read from the two tables beside this file. Sends nothing.
+//! Callers and requests of the demo, read from the two tables in this folder. Sends nothing.
 
 use std::net::Ipv4Addr;
 
 use crate::Fallible;
 
-/// Who sends.
+/// Sender of requests.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub name: &'static str,
@@ -14,11 +14,11 @@ pub struct Caller {
     pub forwarded_for: Option<&'static str>,
     /// `NAMESPACE/NAME` of the pod that has the address.
     pub pod: Option<&'static str>,
-    /// Who that is, for people.
+    /// Description for people.
     pub description: &'static str,
 }
 
-/// What is sent, and what has to come of it.
+/// A request, and the expected response.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub caller: Caller,
@@ -40,7 +40,7 @@ pub enum Endpoint {
     Management,
 }
 
-/// What came of a request, or has to.
+/// Response to a request, received or expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// `pass N`: the vault answered N; `deny N`: Vaultwall did.

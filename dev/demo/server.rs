@@ -78,7 +78,7 @@ impl Server {
         self
     }
 
-    /// Waits until it serves, or says why it does not.
+    /// Waits until it serves, or returns the reason why it does not.
     pub async fn ready(&mut self, mut serves: impl AsyncFnMut() -> bool) -> Fallible<Duration> {
         let started = Instant::now();
         while !serves().await {
@@ -99,7 +99,7 @@ impl Server {
         Some(format!("{} ended: {status}", self.name))
     }
 
-    /// What it has said so far.
+    /// Returns its log so far.
     pub fn log(&self) -> Fallible<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
     }

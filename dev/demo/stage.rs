@@ -9,10 +9,10 @@ use std::time::Instant;
 use crate::Fallible;
 use crate::cluster::Cluster;
 use crate::http::{Client, Request};
-use crate::loopback::own_address;
-use crate::report::Report;
 use crate::requests::{Caller, Endpoint};
 use crate::server::Server;
+use testkit::own_address;
+use testkit::report::Report;
 
 /// Root token of the vault, which lives in memory and on loopback only, for as long as the demo.
 pub const TOKEN: &str = "demo-root-token";
@@ -25,7 +25,7 @@ pub struct Stage {
     /// Envoy, where Vaultwall does not run it itself.
     proxy: Option<Server>,
     openbao: Server,
-    /// What Vaultwall watches, if it is not the files.
+    /// The cluster that Vaultwall watches, if it does not watch files.
     pub cluster: Option<Cluster>,
     pub programs: Programs,
     /// Copy of the quickstart example, which Vaultwall watches or the cluster holds.
@@ -37,7 +37,7 @@ pub struct Stage {
     management: SocketAddrV4,
 }
 
-/// What the demo runs.
+/// Programs that the demo runs.
 pub struct Programs {
     pub vaultwall: PathBuf,
     pub bao: PathBuf,
@@ -118,7 +118,7 @@ impl Stage {
             "starting etcd and kube-apiserver, applying vaultwall crds and examples/quickstart",
         )?;
         let started = Instant::now();
-        let cluster = Cluster::start(&programs, &policies).await?;
+        let cluster = Cluster::start(&policies).await?;
         report.line(&format!(
             "  done after {} ms",
             started.elapsed().as_millis()
@@ -148,7 +148,7 @@ impl Stage {
         let envoy = version(&programs.envoy, "--version")?;
         report.line(&format!("starting {} with these", shorten(&envoy)))?;
         let access_log = folder.join("access.log");
-        let command = cluster.proxy(&programs.envoy, &folder.join("proxy"))?;
+        let command = cluster.proxy(&folder.join("proxy"))?;
         let log = folder.join("envoy.log");
         let mut proxy = Server::start_printing("Envoy", command, &access_log, &log)?;
         let took = proxy
@@ -211,7 +211,7 @@ impl Stage {
 impl Programs {
     fn find() -> Fallible<Self> {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
-        // Cargo puts examples into a folder beside the binaries.
+        // Cargo puts examples into a folder next to the binaries.
         let demo = std::env::current_exe()?;
         let built = demo.parent().and_then(Path::parent).unwrap_or(&tools);
         let found = Self {
@@ -267,7 +267,7 @@ fn copy_examples(to: &Path) -> Fallible<()> {
     Ok(())
 }
 
-/// What a program says about itself.
+/// Returns the version that a program prints.
 fn version(program: &Path, argument: &str) -> Fallible<String> {
     let said = Command::new(program).arg(argument).output()?;
     let text = String::from_utf8_lossy(&said.stdout);

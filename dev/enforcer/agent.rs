@@ -1,7 +1,7 @@
-//! The loop: watches objects and keeps the ruleset that they call for in force.
+//! The loop: watches objects and keeps their ruleset in force.
 //!
-//! Until each kind is listed once, the table stays as it is found, so a restart opens nothing. Later every failure (the
-//! API server is gone, nft refuses) leaves in force what was, says so, and is tried again.
+//! Until each kind is listed once, the table stays as it is found, so a restart opens nothing. Later, every failure
+//! (the API server does not respond, nft refuses) leaves the earlier rules in force, is logged, and is tried again.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -21,12 +21,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::nft::Nft;
 use crate::policy::{Model, render, resolve};
 
-/// What changes within this time goes to nft at once.
+/// Changes within this time are sent to nft together.
 const BURST: Duration = Duration::from_millis(5);
 /// Until what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What a watch says.
+/// Event of a watch.
 enum Seen {
     Changed,
     /// All objects of the kind are known.

@@ -1,14 +1,4 @@
-//! Enforces `NetworkPolicy` inside the node of a local cluster whose own network does not: a fixture of development, never
-//! shipped.
-//!
-//! It watches policies, pods and namespaces, and keeps one nftables table. `policy` says what they mean, `agent` keeps
-//! the table as it should be, `nft` puts it in force. As on other networks, a new pod is isolated as soon as its address
-//! is known, connections that are established go on, and what goes to or comes from the node itself is not judged. IPv6 is
-//! not enforced: the local cluster has none.
-
-mod agent;
-mod nft;
-mod policy;
+//! The program `enforcer`; the library describes it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +8,8 @@ use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tracing_subscriber::EnvFilter;
 
-use nft::Nft;
+use enforcer::agent;
+use enforcer::nft::Nft;
 
 /// Whether packets between ports of a bridge are shown to the rules.
 const BRIDGE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
@@ -33,7 +24,7 @@ struct Arguments {
     /// How to reach the API server, and as whom: a user who may list and watch networkpolicies, pods and namespaces
     #[arg(long, value_name = "PATH")]
     kubeconfig: PathBuf,
-    /// The table of family `ip` that is kept; nobody else may write to it
+    /// The table of family `ip` that is kept; no other program may write to it
     #[arg(long, value_name = "NAME", default_value = "vaultwall_dev", value_parser = table_name)]
     table: String,
     /// The program that puts rules in force
@@ -69,7 +60,7 @@ async fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// What can be found out to be missing before anything is done.
+/// Checks everything that can be checked before a change is made.
 async fn prepare(arguments: Arguments) -> Result<(Client, Nft), String> {
     let file = arguments.kubeconfig.display();
     let of_file = |error: &dyn std::error::Error| {

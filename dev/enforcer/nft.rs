@@ -1,4 +1,4 @@
-//! The program nft, which puts a ruleset in force whole or not at all.
+//! The program nft, which loads a ruleset in one transaction.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,42 +10,43 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Far longer than nft takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where rules go.
+/// One nftables table, kept by the program nft.
 pub struct Nft {
     program: PathBuf,
-    /// The table that is ours.
+    /// Name of the table, of family `ip`.
     pub table: String,
 }
 
 impl Nft {
+    /// Names the program and the table; nothing is run yet.
     pub fn new(program: PathBuf, table: String) -> Self {
         Self { program, table }
     }
 
-    /// Whether the program is there, and may change this network namespace.
+    /// Checks that the program exists and may change this network namespace.
     pub async fn check(&self) -> Result<(), String> {
         self.run(&["list", "tables"], "").await
     }
 
-    /// Puts the ruleset in force, in one transaction. A failure leaves in force what was.
+    /// Loads a ruleset in one transaction. After a failure, the earlier rules stay in force.
     pub async fn apply(&self, ruleset: &str) -> Result<(), String> {
         self.run(&["-f", "-"], ruleset).await
     }
 
     async fn run(&self, arguments: &[&str], stdin: &str) -> Result<(), String> {
         let shown = format!("{} {}", self.program.display(), arguments.join(" "));
-        let ended = timeout(PATIENCE, self.output(arguments, stdin)).await;
+        let ended = timeout(TIMEOUT, self.output(arguments, stdin)).await;
         let output = ended
-            .map_err(|_| format!("{shown}: not done after {} s", PATIENCE.as_secs()))?
+            .map_err(|_| format!("{shown}: not done after {} s", TIMEOUT.as_secs()))?
             .map_err(|error| format!("{shown}: {error}: install nftables"))?;
         if output.status.success() {
             return Ok(());
         }
-        let told = String::from_utf8_lossy(&output.stderr);
-        let told = told.lines().next().unwrap_or("it did not say why");
-        Err(format!("{shown}: {}: {told}", output.status))
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let error = stderr.lines().next().unwrap_or("it printed no error");
+        Err(format!("{shown}: {}: {error}", output.status))
     }
 
     async fn output(&self, arguments: &[&str], stdin: &str) -> io::Result<Output> {
@@ -57,7 +58,7 @@ impl Nft {
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut pipe) = child.stdin.take() {
-            // A program that ends without reading says why by its status.
+            // The status of a program that ends without reading explains more than the broken pipe.
             match pipe.write_all(stdin.as_bytes()).await {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
                 _ => {}

@@ -12,10 +12,10 @@ use crate::{Error, Question, causes};
 
 /// Between two requests of one client: enough requests to meet every gap, and time for others on a small machine.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Most different failures that are told.
+/// Largest number of different failures that are printed.
 const TOLD: usize = 20;
 
-/// What came of the requests.
+/// Results of the requests.
 #[derive(Default, Serialize)]
 pub(crate) struct Counts {
     /// How many there were.
@@ -53,7 +53,7 @@ impl Counts {
     }
 }
 
-/// Asks until standard input ends. Says `started` on standard error after the first answer.
+/// Sends requests until standard input ends. Prints `started` to standard error after the first response.
 pub(crate) async fn load(question: &Question, clients: usize) -> Result<Counts, Error> {
     let (end, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();

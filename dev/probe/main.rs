@@ -26,7 +26,7 @@ use rustls::{ClientConfig, RootCertStore};
 /// A client of a vault.
 #[derive(Parser)]
 enum Command {
-    /// Does nothing until it is told to end: what keeps a pod alive.
+    /// Does nothing until it is asked to end, which keeps a pod alive.
     Hold,
     /// Asks once, on a connection of its own; prints the status code and the body, or `unreachable` and why.
     Ask {
@@ -43,10 +43,10 @@ enum Command {
     },
 }
 
-/// What is asked, and how.
+/// Requests, and how they are sent.
 #[derive(clap::Args, Clone)]
 struct Question {
-    /// What is asked for, `http://…` or `https://…`.
+    /// URL of the requests, `http://…` or `https://…`.
     url: Uri,
     /// The method.
     #[arg(long, default_value = "GET")]
@@ -54,7 +54,7 @@ struct Question {
     /// The token, as the header `X-Vault-Token`.
     #[arg(long)]
     token: Option<String>,
-    /// File with the authorities that are believed.
+    /// File with the trusted authorities.
     #[arg(long)]
     ca: Option<PathBuf>,
     /// How long an answer may take, in milliseconds.
@@ -108,7 +108,7 @@ impl Question {
     }
 }
 
-/// An error with what caused it: the outermost alone says "client error".
+/// Formats an error with its causes: the outermost alone is "client error".
 fn causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

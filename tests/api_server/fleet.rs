@@ -1,5 +1,5 @@
-//! The proxies' objects on a real server: it takes them, adds nothing of its own to what is said in them, and a second
-//! apply changes nothing.
+//! The objects of proxies on a real server: it accepts them, adds no field of its own, and a second apply changes
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use vaultwall::policy::{
     ExternalTrafficPolicy, ProxyResources, ProxyService, ProxySettings, ServiceType, VaultId,
 };
 
-use crate::kubernetes::ApiServer;
+use testkit::ApiServer;
 
 /// One field manager, as the operator has one.
 const MANAGER: &str = "--field-manager=vaultwall-test";
 
-/// What only the server can know.
+/// Fields that only the server sets.
 const SERVERS_OWN: [&str; 10] = [
     "metadata.creationTimestamp",
     "metadata.generation",
@@ -208,7 +208,7 @@ fn a_restricted_namespace_takes_the_pods() {
     assert!(!taken && said.contains("restricted"), "{said}");
 }
 
-/// What is in one and not in the other, or differs, apart from what is the server's own.
+/// Returns the fields that differ or are in only one of both, apart from those of the server.
 fn compare(path: &str, ours: &Value, stored: &Value, differences: &mut Vec<String>) {
     if SERVERS_OWN.contains(&path) {
         return;

@@ -7,14 +7,14 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::kubernetes::ApiServer;
+use testkit::ApiServer;
 
 fn config_map(name: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name}, "data": {"a": "1"}})).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_are_known_by_user_and_agent() {
+async fn writes_are_recorded_by_user_and_agent() {
     let server = ApiServer::shared();
     let client = server.client().await;
     let maps: Api<ConfigMap> = Api::namespaced(client, "default");
@@ -63,7 +63,7 @@ async fn writes_are_known_by_user_and_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_may_do_what_rbac_says() {
+async fn a_user_may_do_what_rbac_grants() {
     let server = ApiServer::shared();
     let client = server.client_for("somebody", &["readers"]).await;
     let maps: Api<ConfigMap> = Api::namespaced(client, "default");
@@ -79,7 +79,7 @@ async fn a_user_may_do_what_rbac_says() {
     };
     create("role readers --verb=list --resource=configmaps");
     create("rolebinding readers --role=readers --group=readers");
-    // The server's authorizer hears of the binding a moment later.
+    // The authorizer of the server sees the binding a moment later.
     tokio::time::timeout(Duration::from_secs(30), async {
         while maps.list(&kube::api::ListParams::default()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -105,7 +105,7 @@ async fn a_user_may_do_what_rbac_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_stored_outlives_the_server() {
+async fn stored_objects_outlive_the_server() {
     let server = ApiServer::start();
     let maps: Api<ConfigMap> = Api::namespaced(server.client().await, "default");
     maps.create(&PostParams::default(), &config_map("kept"))

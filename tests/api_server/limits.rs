@@ -1,12 +1,12 @@
-//! R5: how many rules a policy may have, as installed, raised and lowered again.
+//! The number of rules that a policy may have, as installed, raised and lowered again.
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use vaultwall::limits::Limits;
 
-use crate::judge::{api_of, check};
-use crate::kubernetes::ApiServer;
-use crate::tables::{ACCEPTED, with_rules};
+use crate::api_server::dry_run::{api_of, check};
+use crate::crd_tables::{ACCEPTED, with_rules};
+use testkit::ApiServer;
 
 const RAISED: Limits = Limits {
     virtual_network_rules: Limits::VIRTUAL_NETWORK_RULES_CEILING,
@@ -15,7 +15,7 @@ const RAISED: Limits = Limits {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_as_installed_raised_and_lowered() {
-    // Its own, because the limits are everybody's.
+    // A server of its own, because the limits apply to all tests.
     let server = ApiServer::start();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vault"}});
     server.apply(&namespace.to_string());
@@ -29,7 +29,7 @@ async fn limits_as_installed_raised_and_lowered() {
     };
 
     server.install_crds();
-    // The admission policy speaks of the object as a whole, so its message names the field.
+    // The admission policy refuses the object as a whole, so its message names the field.
     verdicts(&[
         (127, 127, "", ACCEPTED),
         (
@@ -66,7 +66,7 @@ async fn limits_as_installed_raised_and_lowered() {
     ])
     .await;
 
-    server.install_crds_with(&RAISED);
+    server.install_crds_with(RAISED.virtual_network_rules, RAISED.ip_rules);
     verdicts(&[
         (200, 1000, "", ACCEPTED),
         (

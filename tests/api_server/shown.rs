@@ -1,12 +1,12 @@
-//! What is installed stays as it is when applied again, and what people see of it.
+//! Definitions stay unchanged when they are applied again; columns and descriptions are printed as people see them.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::kubernetes::ApiServer;
-use crate::server;
-use crate::tables::{network, policy};
+use crate::api_server::server;
+use crate::crd_tables::{network, policy};
+use testkit::ApiServer;
 
 #[test]
 fn applying_again_changes_nothing() {

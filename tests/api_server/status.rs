@@ -13,11 +13,11 @@ use vaultwall::limits::Limits;
 use vaultwall::policy::{Violation, ViolationReason, validate_policy};
 use vaultwall::xds;
 
-use crate::kubernetes::ApiServer;
-use crate::server;
-use crate::tables::policy;
+use crate::api_server::server;
+use crate::crd_tables::policy;
+use testkit::ApiServer;
 
-/// What the operator wants to write about a policy that it accepted, with no Service and `connected` proxies.
+/// Status that the operator would write for an accepted policy, with no Service and `connected` proxies.
 fn wanted(
     stored: &VaultNetworkPolicy,
     connected: usize,
@@ -85,7 +85,7 @@ fn applied(status: &VaultNetworkPolicyStatus) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stored_is_no_difference() {
+async fn a_stored_status_makes_no_difference() {
     let server = server("status");
     let (api, fresh) = stored(server, "status").await;
     let theirs = json!({
@@ -170,7 +170,7 @@ async fn printed_columns() {
     ];
     let lines = get(&[]);
     assert_eq!(lines[0], narrow);
-    // Nobody has judged it yet.
+    // It has no status yet.
     assert_eq!(lines[1][..3], ["openbao", "openbao", "Deny"]);
     assert_eq!(lines[1].len(), 4, "{lines:?}");
 

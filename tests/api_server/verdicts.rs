@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::judge::check;
-use crate::server;
-use crate::tables::{self, Row, policy};
+use crate::api_server::dry_run::check;
+use crate::api_server::server;
+use crate::crd_tables::{self, Row, policy};
 
 /// Checks that the server takes or refuses each row as `tests/crd_rules` expects of the rules without a server.
 async fn check_all(rows: Vec<Row>) {
@@ -16,27 +16,27 @@ async fn check_all(rows: Vec<Row>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_ip_rules() {
-    check_all(tables::ip_rules()).await;
+    check_all(crd_tables::ip_rules()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prefixes_of_subnets() {
-    check_all(tables::subnet_prefixes()).await;
+    check_all(crd_tables::subnet_prefixes()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trusted_proxies() {
-    check_all(tables::trusted_proxies()).await;
+    check_all(crd_tables::trusted_proxies()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shapes() {
-    check_all(tables::virtual_network_rules()).await;
-    check_all(tables::policies()).await;
-    check_all(tables::virtual_networks()).await;
+    check_all(crd_tables::virtual_network_rules()).await;
+    check_all(crd_tables::policies()).await;
+    check_all(crd_tables::virtual_networks()).await;
 }
 
-/// What the schema says by itself: the server's own words.
+/// Refusals by the schema alone, in the server's own words.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_other_fields() {
     let target = |name: &str, port: i64| json!({"targetRef": {"name": name, "port": port}});
@@ -120,7 +120,7 @@ async fn values_of_other_fields() {
     }
 }
 
-/// Who applies a bad object reads every fault at once, each with its field and the remedy.
+/// A user who applies a bad object sees every error at once, each with its field and the remedy.
 #[test]
 fn every_fault_is_shown_at_once() {
     let server = server("faults");

@@ -1,10 +1,12 @@
-//! Who may wear the labels of what the operator made: the operator, and cluster admins. Everything else about such objects is
-//! free.
+//! Users who may set the labels of generated objects: the operator, and cluster admins. Everything else about such
+//! objects is free.
 
 use serde_json::{Value, json};
 
-use crate::kubernetes::ApiServer;
-use crate::labels::{ADMIN, NETWORK, OPERATOR, TENANT, WRITER, WRITTEN, check, server, until};
+use crate::charts::labels::{
+    ADMIN, NETWORK, OPERATOR, TENANT, WRITER, WRITTEN, check, server, until,
+};
+use testkit::ApiServer;
 
 const REFUSED: &str = "only the operator sets, changes or removes them";
 const APPLY: &str = "apply --server-side --field-manager=tests -f -";
@@ -42,7 +44,7 @@ fn renamed(object: &Value, name: &str) -> String {
     object.to_string()
 }
 
-/// The server, with the objects in a namespace of that name, and one of somebody's own.
+/// Returns the server, with the objects in a namespace of that name, and one object of another owner.
 fn prepared(namespace: &str) -> &'static ApiServer {
     let server = server();
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
@@ -68,7 +70,7 @@ fn own(namespace: &str, name: &str, labels: &Value) -> String {
 }
 
 #[test]
-fn who_may_make_objects_with_the_labels() {
+fn only_the_operator_and_admins_create_objects_with_the_labels() {
     let server = prepared("making");
     for object in generated("making") {
         let new = renamed(&object, "new");
@@ -97,7 +99,7 @@ fn who_may_make_objects_with_the_labels() {
     check(
         server,
         [
-            // On what was somebody's own.
+            // On the object of another owner.
             (WRITER, mark, "", REFUSED),
             (ADMIN, mark, "", WRITTEN),
             // By itself, this one means nothing to the operator.
@@ -107,7 +109,7 @@ fn who_may_make_objects_with_the_labels() {
 }
 
 #[test]
-fn who_may_change_the_labels_and_what_is_free() {
+fn only_the_operator_and_admins_change_the_labels() {
     let server = prepared("changing");
     let changes = [
         ("label KIND app.kubernetes.io/managed-by-", REFUSED),
@@ -134,7 +136,7 @@ fn who_may_change_the_labels_and_what_is_free() {
     let patches = [
         ("service --subresource=status", off, REFUSED),
         ("poddisruptionbudget --subresource=status", off, REFUSED),
-        // What people and controllers do to such objects.
+        // Changes that people and controllers make to such objects.
         ("deployment", restarted, WRITTEN),
         (
             "deployment --subresource=scale",

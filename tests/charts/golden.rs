@@ -1,5 +1,6 @@
-//! Golden files: for each folder of `tests/charts/golden`, what the chart renders and says with the folder's values.
-//! `UPDATE_GOLDEN=1 cargo test --test charts golden` writes them again; read the difference before you commit it.
+//! Golden files: for each folder of `tests/charts/golden`, the rendered chart and its notes with the values of the
+//! folder. `UPDATE_GOLDEN=1 cargo test --test with_api_server charts::golden` writes them again; read the difference
+//! before you commit it.
 
 use std::path::Path;
 use std::{env, fs};
@@ -8,9 +9,9 @@ use vaultwall::api::VaultNetworkPolicy;
 use vaultwall::limits::Limits;
 use vaultwall::policy::validate_policy;
 
-use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, helm_prints, rendered};
+use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, helm_prints, rendered};
 
-/// What Helm says after the release of the operator's chart is installed.
+/// Notes that Helm prints after the operator's chart is installed.
 pub(crate) fn notes(arguments: &[&str]) -> String {
     let folder = chart(OPERATOR);
     let first = [
@@ -68,7 +69,7 @@ fn golden() {
     assert_eq!(names, ["default", "everything"]);
     assert!(
         wrong.is_empty(),
-        "not as it was: {wrong:#?}\nIf this is what you meant: UPDATE_GOLDEN=1 cargo test --test charts golden"
+        "not as it was: {wrong:#?}\nIf this is intended: UPDATE_GOLDEN=1 cargo test --test with_api_server charts::golden"
     );
 }
 
@@ -83,7 +84,7 @@ fn lint() {
     }
 }
 
-/// What the notes tell people to apply is valid.
+/// The objects in the notes are valid.
 #[test]
 fn the_policy_in_the_notes_is_valid() {
     let notes = notes(&[]);

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::tool::tool;
+use testkit::tool;
 
 /// The charts.
 pub(crate) const OPERATOR: &str = "vaultwall";
@@ -21,7 +21,7 @@ pub(crate) fn chart(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Runs Helm; nothing of whoever runs the tests is read or written.
+/// Runs Helm with a home of its own; no file of the user who runs the tests is read or written.
 pub(crate) fn helm(arguments: &[&str]) -> Output {
     let home: TempDir = tempfile::tempdir().unwrap();
     Command::new(tool("helm"))
@@ -36,7 +36,7 @@ pub(crate) fn helm(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What Helm prints; it has to succeed.
+/// Runs Helm, which has to succeed, and returns its output.
 pub(crate) fn helm_prints(arguments: &[&str]) -> String {
     let output = helm(arguments);
     assert!(

@@ -1,13 +1,13 @@
-//! What the charts render, in a real API server: every object by the letter, pods in a namespace that enforces Pod
-//! Security's `restricted`, limits in force.
+//! Rendered charts in a real API server: every object as rendered, pods in a namespace that enforces `restricted` of
+//! Pod Security, limits in force.
 
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, find, objects, rendered};
-use crate::kubernetes::ApiServer;
+use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, find, objects, rendered};
+use testkit::ApiServer;
 
 /// Longer than what was applied takes to come into force; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -58,7 +58,7 @@ pub(crate) fn service_monitors() -> Value {
 }
 
 #[test]
-fn every_object_is_taken() {
+fn every_object_is_accepted() {
     let server = ApiServer::start();
     server.apply(&service_monitors().to_string());
     server.kubectl_prints(&[

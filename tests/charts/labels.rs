@@ -1,4 +1,4 @@
-//! Who asks the API server to write labels, and how a table of that is checked. The operator does not run.
+//! Users who ask the API server to write labels, and the check of a table of that. The operator does not run.
 
 use std::process::Output;
 use std::sync::Once;
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::installed::with_charts;
-use crate::kubernetes::ApiServer;
+use crate::charts::installed::with_charts;
+use testkit::ApiServer;
 
 /// Longer than what was applied takes to come into force; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,7 +23,7 @@ pub(crate) const NETWORK: &str = "network";
 /// The operator, by the chart's roles.
 pub(crate) const OPERATOR: &str = "system:serviceaccount:vaultwall-system:vaultwall";
 
-/// Who tries, a kubectl command, its standard input, and what is to happen: [`WRITTEN`], or a refusal with these words.
+/// User, kubectl command, standard input, and the expected result: [`WRITTEN`], or a refusal with this text.
 pub(crate) type Row<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 /// Expected: it is written.
@@ -84,14 +84,14 @@ fn users() -> Vec<Value> {
 fn tries(server: &ApiServer, user: &str, command: &str, stdin: &str) -> Output {
     let mut arguments: Vec<&str> = command.split(' ').collect();
     arguments.extend(["--as", user]);
-    // What `--raw` sends is not said to be tried only, so its path says it.
+    // `--raw` cannot be combined with `--dry-run`, so the path has the parameter.
     if !command.contains("--raw") {
         arguments.push("--dry-run=server");
     }
     server.kubectl(&arguments, stdin)
 }
 
-/// What is wrong with a row: it is to be written, or to be refused with these words.
+/// Returns the difference between the expected and the actual result of a row, if any.
 fn differs(server: &ApiServer, (user, command, stdin, expected): Row<'_>) -> Option<String> {
     let output = tries(server, user, command, stdin);
     let said = String::from_utf8_lossy(&output.stderr);

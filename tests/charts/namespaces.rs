@@ -1,9 +1,12 @@
-//! Who may label a namespace in: network admins and cluster admins, and nobody who merely may write the namespace.
+//! Users who may opt a namespace in by its label: network admins and cluster admins, and no user who merely may write
+//! the namespace.
 
 use serde_json::{Value, json};
 
-use crate::kubernetes::ApiServer;
-use crate::labels::{ADMIN, NETWORK, OPERATOR, TENANT, WRITER, WRITTEN, check, server, until};
+use crate::charts::labels::{
+    ADMIN, NETWORK, OPERATOR, TENANT, WRITER, WRITTEN, check, server, until,
+};
+use testkit::ApiServer;
 
 const ENDPOINT: &str = "to set, change or remove it needs the right to set serviceendpoints in the API group vaultwall.dev";
 const SUBSCRIPTION: &str = "to set, change or remove it needs the right to set subscriptions in the API group vaultwall.dev";
@@ -41,7 +44,7 @@ fn new(labels: &Value) -> String {
 }
 
 #[test]
-fn who_may_label_namespaces() {
+fn only_network_admins_and_cluster_admins_opt_namespaces_in() {
     let server = prepared();
     let new_open = new(&json!({"vaultwall.dev/service-endpoint": "enabled"}));
     let new_sold = new(&json!({"vaultwall.dev/subscription": "one"}));
@@ -127,7 +130,7 @@ fn by_way_of_subresources() {
 }
 
 #[test]
-fn what_leaves_the_labels_is_free() {
+fn changes_that_keep_the_labels_are_allowed() {
     let server = prepared();
     let plain = new(&json!({"team": "a"}));
     let again = "label --overwrite namespace open vaultwall.dev/service-endpoint=enabled";

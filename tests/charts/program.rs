@@ -1,4 +1,4 @@
-//! The charts say what the program says: definitions, admission policies, limits, images, ports and versions.
+//! The charts agree with the program: definitions, admission policies, limits, images, ports and versions.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use vaultwall::api;
 use vaultwall::compile::kubernetes::fleet::{ENVOY_IMAGE, OPERATOR as PLACE};
 use vaultwall::limits::Limits;
 
-use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, objects};
+use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, objects};
 
 #[test]
 fn definitions() {
@@ -64,7 +64,7 @@ fn admission_policies_with_several_limits() {
 }
 
 #[test]
-fn arguments_are_what_the_program_would_take_by_itself() {
+fn arguments_are_the_defaults_of_the_program() {
     let rendered = objects(OPERATOR, &[]);
     let expected = [
         "controller".to_owned(),

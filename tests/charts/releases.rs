@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, helm, helm_prints};
-use crate::installed::service_monitors;
-use crate::kubernetes::ApiServer;
+use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, helm, helm_prints};
+use crate::charts::installed::service_monitors;
+use testkit::ApiServer;
 
 /// Runs Helm on the server; it has to succeed.
 fn release(server: &ApiServer, arguments: &[&str]) -> String {
@@ -38,7 +38,7 @@ const STAYING: &str =
     "customresourcedefinitions,validatingadmissionpolicies,validatingadmissionpolicybindings";
 
 #[test]
-fn a_release_goes_and_what_protects_stays() {
+fn an_uninstalled_release_leaves_the_objects_that_protect() {
     let server = ApiServer::start();
     let without = release(
         &server,
@@ -117,9 +117,9 @@ fn a_release_goes_and_what_protects_stays() {
     server.kubectl_prints(&["get", "vaultnetworkpolicy", "openbao"]);
 }
 
-/// Who applied what `vaultwall crds` prints can go on with the charts, as their pages say.
+/// A user who has applied the output of `vaultwall crds` can install the charts over it, as their pages describe.
 #[test]
-fn what_kubectl_applied_is_taken_over() {
+fn helm_takes_over_objects_that_kubectl_applied() {
     let server = ApiServer::start();
     server.install_crds();
     for name in [DEFINITIONS, OPERATOR] {
@@ -151,7 +151,7 @@ fn what_kubectl_applied_is_taken_over() {
     assert_eq!(present(&server, STAYING).len(), 8);
 }
 
-/// Without the kind, there can be no monitor; Helm says so and leaves no release.
+/// Without the kind, there can be no monitor; Helm reports that and leaves no release.
 #[test]
 fn a_service_monitor_needs_its_kind() {
     let server = ApiServer::start();

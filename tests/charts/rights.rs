@@ -1,4 +1,4 @@
-//! What the operator may do by the chart's roles: the table of what it needs, and nothing else that an API server knows.
+//! Permissions of the operator by the roles of the chart: those in its table, and no others that an API server knows.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use vaultwall::runtime::permissions::{PERMISSIONS, Scope};
 
-use crate::helm::{NAMESPACE, OPERATOR, find, objects};
-use crate::installed::with_charts;
+use crate::charts::helm::{NAMESPACE, OPERATOR, find, objects};
+use crate::charts::installed::with_charts;
 
 /// Verb, group, resource with its subresource; namespace, or everywhere.
 type Allowed = BTreeSet<(String, String, String, Option<String>)>;
@@ -39,7 +39,7 @@ const VERBS: [&str; 19] = [
     "label",
     "*",
 ];
-/// What discovery does not name.
+/// Resources that discovery does not list.
 const OTHERS: [(&str, &str); 12] = [
     ("", "users"),
     ("", "groups"),
@@ -93,9 +93,10 @@ fn the_roles_are_the_table() {
     }
 }
 
-/// Who writes policies opens the vault, so no role is part of `edit`; the network's admin's is part of nothing.
+/// A user who may write policies can open the vault, so no role is part of `edit`; the role of network admins is part
+/// of none.
 #[test]
-fn what_becomes_part_of_other_roles() {
+fn roles_that_are_aggregated_into_others() {
     let prefix = "rbac.authorization.k8s.io/";
     let parts = |arguments: &[&str]| {
         let mut parts = Vec::new();
@@ -141,7 +142,7 @@ async fn the_operator_may_do_that_and_nothing_else() {
         .iter()
         .flat_map(|right| {
             let places: &[Option<&str>] = match right.scope {
-                // What is allowed everywhere is so in each namespace.
+                // A permission in all namespaces holds in each.
                 Scope::Cluster => &[None, Some(NAMESPACE), Some("default")],
                 Scope::OwnNamespace => &[Some(NAMESPACE)],
             };
@@ -157,10 +158,10 @@ async fn the_operator_may_do_that_and_nothing_else() {
             })
         })
         .collect();
-    // The authorizer hears of the roles a moment after they are stored.
+    // The authorizer sees the roles a moment after they are stored.
     let mut allowed = Allowed::new();
     for _ in 0..20 {
-        // What every service account may, so that what is left is by the chart's roles.
+        // Permissions of every service account, so that the rest is from the roles of the chart.
         let anybody = allowed_to(&client, "default", &things).await;
         allowed = allowed_to(&client, "vaultwall", &things).await;
         allowed.retain(|one| !anybody.contains(one));
@@ -214,7 +215,7 @@ async fn things(client: &Client) -> BTreeSet<(String, String)> {
     things
 }
 
-/// What a service account of the operator's namespace may do with these.
+/// Returns the permissions of a service account of the operator's namespace with these roles.
 async fn allowed_to(
     client: &Client,
     account: &str,

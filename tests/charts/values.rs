@@ -1,8 +1,8 @@
 //! A value that is not what it should be: one clear line, and nothing is rendered.
 
-use crate::helm::{DEFINITIONS, OPERATOR, chart, helm, objects};
+use crate::charts::helm::{DEFINITIONS, OPERATOR, chart, helm, objects};
 
-/// What Helm says about a chart with this value.
+/// Returns Helm's message about a chart with this value.
 fn refusal(name: &str, value: &str) -> Vec<String> {
     let folder = chart(name);
     let output = helm(&[
@@ -20,7 +20,7 @@ fn refusal(name: &str, value: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_refused() {
+fn bad_values_are_refused() {
     for (value, expected) in [
         ("replicas=0", "'/replicas': minimum: got 0, want 1"),
         ("replicas=11", "'/replicas': maximum: got 11, want 10"),
@@ -118,7 +118,7 @@ fn what_is_refused() {
 }
 
 #[test]
-fn what_is_taken() {
+fn good_values_are_accepted() {
     for value in [
         "global={\"anything\": 1}",
         "resources={\"requests\": {\"cpu\": 1, \"memory\": \"0.5Gi\"}}",
@@ -137,7 +137,7 @@ fn what_is_taken() {
 
 /// Each switch takes its objects away, and no others.
 #[test]
-fn what_can_be_left_out() {
+fn optional_values_can_be_left_out() {
     let all = objects(OPERATOR, &[]);
     let without = |value: &str| {
         let rest = objects(OPERATOR, &["--set", value]);

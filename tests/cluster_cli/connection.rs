@@ -1,17 +1,17 @@
-//! What stands between the program and an API server is named, with what to do; exit code 2, and nothing on stdout.
+//! Each reason why an API server cannot be used is named, with the remedy; exit code 2, and nothing on stdout.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::kubernetes::ApiServer;
-use crate::loopback::own_address;
-use crate::scene::{explain, scene, vaultwall};
+use crate::cluster_cli::cluster::{cluster, explain, vaultwall};
+use testkit::ApiServer;
+use testkit::own_address;
 
 /// The scene's kubeconfig, edited.
 fn edited(folder: &TempDir, name: &str, edit: impl FnOnce(&mut Value)) -> PathBuf {
-    let text = std::fs::read_to_string(scene().kubeconfig()).unwrap();
+    let text = std::fs::read_to_string(cluster().kubeconfig()).unwrap();
     let mut config: Value = serde_json::from_str(&text).unwrap();
     edit(&mut config);
     let file = folder.path().join(name);
@@ -19,7 +19,7 @@ fn edited(folder: &TempDir, name: &str, edit: impl FnOnce(&mut Value)) -> PathBu
     file
 }
 
-/// All three subcommands say the same.
+/// All three subcommands print the same error.
 fn refuses(kubeconfig: &Path, more: &[&str], part: &str) {
     let who = ["--pod", "build/runner-1"];
     for question in [
@@ -42,7 +42,7 @@ fn refuses(kubeconfig: &Path, more: &[&str], part: &str) {
 }
 
 #[test]
-fn what_is_wrong_with_a_kubeconfig_is_said() {
+fn an_error_in_a_kubeconfig_is_named() {
     let folder = tempfile::tempdir().unwrap();
     refuses(
         "/nonexistent/config".as_ref(),
@@ -55,12 +55,12 @@ fn what_is_wrong_with_a_kubeconfig_is_said() {
         "there is no kubeconfig: KUBECONFIG is not set, and there is no /nonexistent/.kube/config",
     );
     refuses(
-        &scene().kubeconfig(),
+        &cluster().kubeconfig(),
         &["--kubeconfig", "/nonexistent/config"],
         "the kubeconfig /nonexistent/config cannot be read: No such file",
     );
     refuses(
-        &scene().kubeconfig(),
+        &cluster().kubeconfig(),
         &["--context", "other"],
         "there is no context \"other\" in the kubeconfig ",
     );
@@ -96,7 +96,7 @@ fn what_is_wrong_with_a_kubeconfig_is_said() {
 }
 
 #[test]
-fn without_the_definitions_it_says_how_to_install_them() {
+fn without_the_definitions_the_error_names_the_command_that_installs_them() {
     let server = ApiServer::start();
     refuses(
         &server.kubeconfig(),
@@ -128,7 +128,7 @@ fn kubeconfigs_are_merged() {
     let list = std::env::join_paths([
         Path::new("/nonexistent/config"),
         &elsewhere,
-        &scene().kubeconfig(),
+        &cluster().kubeconfig(),
     ])
     .unwrap();
     let list = Path::new(&list);

@@ -3,11 +3,11 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use crate::scene::{explain, said, scene, vaultwall};
-use crate::tool::tool;
+use crate::cluster_cli::cluster::{cluster, explain, run, vaultwall};
+use testkit::tool;
 
 #[test]
-fn kubectl_finds_it_under_the_plugin_name() {
+fn kubectl_finds_the_program_under_the_plugin_name() {
     let folder = tempfile::tempdir().unwrap();
     symlink(
         env!("CARGO_BIN_EXE_vaultwall"),
@@ -15,13 +15,11 @@ fn kubectl_finds_it_under_the_plugin_name() {
     )
     .unwrap();
     let kubectl = |arguments: &[&str]| {
-        said(
-            Command::new(tool("kubectl"))
-                .arg("vaultwall")
-                .args(arguments)
-                .env("PATH", folder.path())
-                .env("KUBECONFIG", scene().kubeconfig()),
-        )
+        run(Command::new(tool("kubectl"))
+            .arg("vaultwall")
+            .args(arguments)
+            .env("PATH", folder.path())
+            .env("KUBECONFIG", cluster().kubeconfig()))
     };
     for question in [
         explain("vault/openbao", ["--pod", "build/runner-1"]),
@@ -32,7 +30,7 @@ fn kubectl_finds_it_under_the_plugin_name() {
         // kubectl hands the exit code on, too.
         assert_eq!(
             kubectl(&question),
-            vaultwall(&scene().kubeconfig(), &question)
+            vaultwall(&cluster().kubeconfig(), &question)
         );
     }
     let help = kubectl(&["explain", "--help"]).stdout;

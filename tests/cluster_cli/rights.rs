@@ -1,9 +1,9 @@
-//! Who may read little gets no verdict that rests on what was not read: which right lacks is said instead.
+//! A user who may read only a part gets no verdict that depends on the rest; the missing permission is named instead.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::scene::{Said, explain, scene, vaultwall};
+use crate::cluster_cli::cluster::{Ran, cluster, explain, vaultwall};
 
 /// A right: namespace (`-` the cluster), verb, resource.
 type Grant = (&'static str, &'static str, &'static str);
@@ -32,9 +32,9 @@ fn grant(user: &str, (namespace, verb, resource): Grant) {
     let name = format!("{user}-{verb}-{}", resource.replace('.', "-"));
     let (verb, resource) = (format!("--verb={verb}"), format!("--resource={resource}"));
     let (user, role) = (format!("--user={user}"), format!("--clusterrole={name}"));
-    scene().kubectl_prints(&["create", "clusterrole", &name, &verb, &resource]);
+    cluster().kubectl_prints(&["create", "clusterrole", &name, &verb, &resource]);
     if namespace == "-" {
-        scene().kubectl_prints(&["create", "clusterrolebinding", &name, &user, &role]);
+        cluster().kubectl_prints(&["create", "clusterrolebinding", &name, &user, &role]);
     } else {
         let arguments = [
             "create",
@@ -45,18 +45,18 @@ fn grant(user: &str, (namespace, verb, resource): Grant) {
             "-n",
             namespace,
         ];
-        scene().kubectl_prints(&arguments);
+        cluster().kubectl_prints(&arguments);
     }
 }
 
-/// Rights reach the server's authorizer a moment after they are written: asks until the answer is as wanted. Whatever is
-/// said before must satisfy `always`.
+/// Permissions are in force a moment after they are written: repeats until the answer is as wanted. Every earlier
+/// answer must satisfy `always`.
 fn ask_until(
     kubeconfig: &Path,
     arguments: &[&str],
-    wanted: impl Fn(&Said) -> bool,
-    always: impl Fn(&Said) -> bool,
-) -> Said {
+    wanted: impl Fn(&Ran) -> bool,
+    always: impl Fn(&Ran) -> bool,
+) -> Ran {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let said = vaultwall(kubeconfig, arguments);
@@ -71,14 +71,14 @@ fn ask_until(
 
 /// Until a right is missing in these words; never a verdict.
 fn refused_until(kubeconfig: &Path, arguments: &[&str], part: &str) {
-    let refused = |said: &Said| said.code == Some(2) && said.stdout.is_empty();
-    let wanted = |said: &Said| refused(said) && said.stderr.contains(part);
+    let refused = |said: &Ran| said.code == Some(2) && said.stdout.is_empty();
+    let wanted = |said: &Ran| refused(said) && said.stderr.contains(part);
     ask_until(kubeconfig, arguments, wanted, refused);
 }
 
 #[test]
-fn a_verdict_needs_what_it_rests_on() {
-    let kubeconfig = scene().kubeconfig_for("stepwise", &["system:authenticated"]);
+fn a_verdict_needs_permission_to_read_its_facts() {
+    let kubeconfig = cluster().kubeconfig_for("stepwise", &["system:authenticated"]);
     let question = explain("vault/openbao", ["--pod", "build/runner-1"]);
     refused_until(
         &kubeconfig,
@@ -91,14 +91,14 @@ fn a_verdict_needs_what_it_rests_on() {
         refused_until(&kubeconfig, &question, part);
     }
     grant("stepwise", ("-", "list", "pods"));
-    let refused = |said: &Said| said.code == Some(2) && said.stdout.is_empty();
-    let answered = |said: &Said| said.code == Some(0);
+    let refused = |said: &Ran| said.code == Some(2) && said.stdout.is_empty();
+    let answered = |said: &Ran| said.code == Some(0);
     let said = ask_until(&kubeconfig, &question, answered, refused);
     assert!(
         said.stdout.contains("virtualNetworkRules/build"),
         "{said:?}"
     );
-    // What the other commands need beyond that.
+    // Permissions that the other commands need in addition.
     refused_until(
         &kubeconfig,
         &["render", "--vault", "vault/openbao"],
@@ -113,10 +113,10 @@ fn a_verdict_needs_what_it_rests_on() {
 
 #[test]
 fn addresses_alone_need_the_policies_alone() {
-    let kubeconfig = scene().kubeconfig_for("frugal", &["system:authenticated"]);
+    let kubeconfig = cluster().kubeconfig_for("frugal", &["system:authenticated"]);
     grant("frugal", ("plain", "list", POLICIES));
     let question = explain("plain/openbao", ["--source-ip", "203.0.113.7"]);
-    let refused = |said: &Said| said.code == Some(2) && said.stdout.is_empty();
+    let refused = |said: &Ran| said.code == Some(2) && said.stdout.is_empty();
     let said = ask_until(&kubeconfig, &question, |said| said.code == Some(0), refused);
     assert!(said.stdout.contains("addresses/ipRules/hq"), "{said:?}");
     assert!(
@@ -152,9 +152,9 @@ const UNANSWERABLE: &[(&str, [&str; 2], &str)] = &[
 ];
 
 #[test]
-fn what_is_not_there_is_said() {
+fn a_missing_object_is_named() {
     for (vault, who, part) in UNANSWERABLE {
-        let said = vaultwall(&scene().kubeconfig(), &explain(vault, *who));
+        let said = vaultwall(&cluster().kubeconfig(), &explain(vault, *who));
         assert_eq!(
             (said.code, said.stdout.as_str()),
             (Some(2), ""),

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::scene::{Said, explain, scene, vaultwall};
+use crate::cluster_cli::cluster::{Ran, cluster, explain, vaultwall};
 
 const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
 
-/// What kubectl prints of the kinds that matter, in a folder; the policies of one namespace, or of all.
+/// Writes the output of kubectl for the kinds that matter to a folder; the policies of one namespace, or of all.
 fn files(namespace: Option<&str>) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let get = |arguments: &[&str]| {
-        scene().kubectl_prints(&[&["get", "--output=yaml"], arguments].concat())
+        cluster().kubectl_prints(&[&["get", "--output=yaml"], arguments].concat())
     };
     let facts = get(&["namespaces,pods,services", "--all-namespaces"]);
     let policies = match namespace {
@@ -33,8 +33,8 @@ fn files(namespace: Option<&str>) -> (TempDir, PathBuf) {
 }
 
 /// The same question to the cluster and to files.
-fn both(arguments: &[&str], files: &std::path::Path) -> (Said, Said) {
-    let of_cluster = vaultwall(&scene().kubeconfig(), arguments);
+fn both(arguments: &[&str], files: &std::path::Path) -> (Ran, Ran) {
+    let of_cluster = vaultwall(&cluster().kubeconfig(), arguments);
     let with_files = [arguments, &["-f", files.to_str().unwrap()]].concat();
     let of_files = vaultwall("/nonexistent".as_ref(), &with_files);
     (of_cluster, of_files)
@@ -64,7 +64,7 @@ const QUESTIONS: &[Question] = &[
 ];
 
 #[test]
-fn explain_says_the_same() {
+fn explain_prints_the_same() {
     for (vault, who, code, part) in QUESTIONS {
         let namespace = vault.split('/').next();
         let (_folder, files) = files(namespace);
@@ -101,7 +101,7 @@ fn render_prints_the_same() {
         );
         assert_eq!(of_cluster, of_files);
     }
-    let kubeconfig = scene().kubeconfig();
+    let kubeconfig = cluster().kubeconfig();
     let of_namespace = vaultwall(&kubeconfig, &["render", "--namespace", "vault"]);
     let of_vault = vaultwall(&kubeconfig, &["render", "--vault", "vault/openbao"]);
     assert_eq!(of_namespace, of_vault);
@@ -129,7 +129,7 @@ fn validate_finds_the_same() {
     let (of_cluster, of_files) = both(&["validate", "--output", "json"], &files);
     assert_eq!(of_cluster.code, Some(1), "{of_cluster:?}");
     assert_eq!(of_files.code, Some(1), "{of_files:?}");
-    let parse = |said: &Said| -> Vec<Value> { serde_json::from_str(&said.stdout).unwrap() };
+    let parse = |said: &Ran| -> Vec<Value> { serde_json::from_str(&said.stdout).unwrap() };
     let mut found = parse(&of_cluster);
     for violation in &mut found {
         let violation = violation.as_object_mut().unwrap();
@@ -146,7 +146,7 @@ fn validate_finds_the_same() {
     assert_eq!(found, of_files);
     assert_eq!(found.len(), 1, "{found:?}");
 
-    let kubeconfig = scene().kubeconfig();
+    let kubeconfig = cluster().kubeconfig();
     let text = vaultwall(&kubeconfig, &["validate"]).stdout;
     assert!(
         text.starts_with("VaultNetworkPolicy broken/twins\n  spec.ipRules[1].name  Duplicate "),
@@ -171,7 +171,7 @@ fn validate_finds_the_same() {
 /// More than a page of the API server's.
 #[test]
 fn all_pages_are_read() {
-    let server = scene();
+    let server = cluster();
     let policy = |n: usize| {
         format!(
             "---\napiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\n\

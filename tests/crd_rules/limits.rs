@@ -1,4 +1,4 @@
-//! R5: how many rules a policy may have.
+//! The number of rules that a policy may have.
 
 use kube_cel::{AdmissionRequest, VapEvaluator, VapExpression};
 use serde_json::{Value, json};
@@ -7,9 +7,9 @@ use vaultwall::limits::Limits;
 use vaultwall::policy::validate_policy;
 
 use super::schemas;
-use super::tables::{ACCEPTED, with_rules};
+use crate::crd_tables::{ACCEPTED, with_rules};
 
-/// R5: the schema holds the ceilings.
+/// The schema has the ceilings.
 #[test]
 fn ceilings() {
     let schemas = schemas();
@@ -21,7 +21,7 @@ fn ceilings() {
     assert_eq!(spec["ipRules"]["maxItems"], Limits::IP_RULES_CEILING);
 }
 
-/// R5: the admission policy holds the limits of the installation.
+/// The admission policy has the limits of the installation.
 #[test]
 fn limits() {
     let default = Limits::default();

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::Schemas;
-use super::tables::policy;
+use crate::crd_tables::policy;
 
 /// They are near the edges of the special ranges. The seed is fixed, so a failure comes again.
 #[test]

@@ -2,8 +2,8 @@
 
 use vaultwall::vault_api::{Request, classify};
 
-use crate::firewall::firewall;
-use crate::table::{optional, request, rows};
+use crate::decisions::firewall::firewall;
+use crate::decisions::table::{optional, request, rows};
 
 /// Request, namespace header, plane, operations (`+` between them: all are needed; `,`: any one is enough). The plane
 /// `400` is a bad request; its last column is a part of the message.
@@ -23,7 +23,7 @@ const FILES: [&str; 9] = [
 ];
 
 #[test]
-fn requests_are_what_the_tables_say() {
+fn requests_are_classified_as_in_the_tables() {
     let firewall = firewall("deny");
     let table = firewall.table();
     let mut wrong = Vec::new();

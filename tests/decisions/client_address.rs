@@ -1,16 +1,16 @@
-//! Who the client is (R29): the table of `client_address.txt`.
+//! The address of the client: the table of `client_address.txt`.
 
 use std::net::IpAddr;
 
 use vaultwall::policy::{ClientAddressSource, client_address};
 
-use crate::table::{optional, rows};
+use crate::decisions::table::{optional, rows};
 
 /// Source, peer, lines of `X-Forwarded-For` (`/` between lines), client.
 const COLUMNS: usize = 4;
 
 #[test]
-fn clients_are_who_the_table_says() {
+fn client_addresses_are_as_in_the_table() {
     let mut wrong = Vec::new();
     for row in rows("client_address.txt", COLUMNS) {
         let [source, peer, lines, client] = row.cells.as_slice() else {

@@ -7,7 +7,7 @@ use vaultwall::policy::{
     VaultId,
 };
 
-/// Who is let in, by which rule. `10.20.5.0/24` is part of `10.20.0.0/16`, `198.51.100.9/32` of `198.51.100.0/24`.
+/// Allowed sources by rule. `10.20.5.0/24` is part of `10.20.0.0/16`, `198.51.100.9/32` of `198.51.100.0/24`.
 const VIRTUAL_NETWORKS: &[(&str, &str)] = &[
     ("10.1.0.5/32", "web/virtualNetworkRules/build"),
     ("10.1.0.6/32", "web/virtualNetworkRules/1"),

@@ -3,8 +3,8 @@
 use vaultwall::policy::{Caller, Listener, Reason, Verdict, decide};
 use vaultwall::vault_api::Request;
 
-use crate::firewall::firewall;
-use crate::table::{optional, request, rows};
+use crate::decisions::firewall::firewall;
+use crate::decisions::table::{optional, request, rows};
 
 const COLUMNS: usize = 9;
 

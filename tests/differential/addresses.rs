@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{ClientAddressSource, Firewall};
 
-/// What every peer of a test's connection is in.
+/// Network of every peer of a test's connections.
 pub const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
 /// A random address in a prefix.
@@ -42,7 +42,7 @@ pub fn near_a_rule(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
     }
 }
 
-/// An address that a connection of a test can come from. Listed proxies are likely, as only they are believed.
+/// An address that a connection of a test can come from. Listed proxies are likely, as only they are trusted.
 pub fn peer(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
     if let ClientAddressSource::XForwardedFor { trusted_proxies } = &firewall.client_address {
         let proxies: Vec<Ipv4Net> = trusted_proxies

@@ -1,14 +1,14 @@
-//! `X-Forwarded-For` from a proxy whose own address is in an office's range: nobody may pass as the proxy.
+//! `X-Forwarded-For` from a proxy whose own address is in an office's range: no client may pass as the proxy.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use vaultwall::policy::{ClientAddressSource, Firewall, Listener};
 
-use crate::firewalls::vault;
-use crate::hostile::sent;
-use crate::run::Case;
-use crate::wire::Sent;
+use crate::differential::firewalls::vault;
+use crate::differential::hostile::sent;
+use crate::differential::run::Case;
+use crate::differential::wire::Sent;
 
 /// An address in a rule, one in none, and ones of listed proxies.
 const INSIDE: &str = "203.0.113.7";

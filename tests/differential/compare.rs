@@ -4,11 +4,11 @@ use serde_json::Value;
 use vaultwall::policy::{Decision, Reason, Verdict};
 use vaultwall::vault_api::{HEADER_NAMESPACE, Plane, path};
 
-use crate::headers::SPOOFED;
-use crate::hop::Arrived;
-use crate::wire::{Answer, Sent};
+use crate::differential::headers::SPOOFED;
+use crate::differential::hop::Arrived;
+use crate::differential::wire::{Answer, Sent};
 
-/// What Envoy decided.
+/// Decision of Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     status: Option<u16>,
@@ -18,8 +18,8 @@ pub struct Observed {
     operations: String,
 }
 
-/// What Envoy writes when it refuses a request while it reads it, so that no filter sees it. `low_version` is a request
-/// whose first line ends early.
+/// Response flags of requests that Envoy refuses while it parses them, so that no filter sees them. `low_version` is a
+/// request whose first line ends early.
 const UNREADABLE: &[&str] = &[
     "http1.codec_error",
     "absolute_path_rejected",
@@ -97,7 +97,7 @@ pub fn decisions(decision: &Decision, observed: &Observed) -> Vec<String> {
     differences
 }
 
-/// What is wrong with what arrived at the hop.
+/// Returns the differences in the request that arrived at the hop.
 pub fn arrivals(sent: &Sent, decision: &Decision, arrived: &[Arrived]) -> Vec<String> {
     let expected = usize::from(decision.verdict() == Verdict::Allow);
     if arrived.len() != expected {

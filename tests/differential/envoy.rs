@@ -3,23 +3,20 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use vaultwall::compile::envoy::{Proxy, Tls, Upstream, static_bootstrap};
 use vaultwall::policy::{Firewall, Listener};
 
-use crate::loopback::own_address;
-use crate::tool::tool;
-use crate::wire::{MARK, exchange};
+use crate::differential::wire::{MARK, exchange};
+use testkit::{Process, own_address};
 
 /// A running Envoy; it ends with this value.
 pub struct Envoy {
-    process: Child,
+    process: Process,
     folder: TempDir,
     data: SocketAddrV4,
     management: SocketAddrV4,
@@ -27,7 +24,7 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts one in front of `upstream` and waits until it listens.
-    pub async fn start(firewall: &Firewall, upstream: SocketAddrV4) -> Self {
+    pub fn start(firewall: &Firewall, upstream: SocketAddrV4) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = own_address();
         let data = SocketAddrV4::new(address, 8300);
@@ -53,33 +50,18 @@ impl Envoy {
             static_bootstrap(firewall, &firewall.table(), &proxy).encode_to_vec(),
         )
         .unwrap();
-        let process = Command::new(tool("envoy"))
-            .args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"])
-            .args(["--file-flush-interval-msec", "50", "-c"])
-            .arg(&bootstrap)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut envoy = Self {
+        let arguments = ["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"];
+        let arguments = [&arguments[..], &["--file-flush-interval-msec", "50"]].concat();
+        let mut process = testkit::envoy::start(&bootstrap, &arguments, folder.path());
+        for address in [data, management] {
+            process.wait_until_ready(|| std::net::TcpStream::connect(address).map(drop));
+        }
+        Self {
             process,
             folder,
             data,
             management,
-        };
-        let deadline = Instant::now() + Duration::from_mins(1);
-        for address in [data, management] {
-            while TcpStream::connect(address).await.is_err() {
-                let ended = envoy.process.try_wait().unwrap();
-                assert!(
-                    ended.is_none() && Instant::now() < deadline,
-                    "Envoy does not listen: {}",
-                    envoy.said()
-                );
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
         }
-        envoy
     }
 
     /// The address of a listener.
@@ -88,11 +70,6 @@ impl Envoy {
             Listener::Data => self.data,
             Listener::Management => self.management,
         }
-    }
-
-    /// What it wrote to its standard error.
-    pub fn said(&self) -> String {
-        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
     }
 
     /// Its access log so far, by the mark of the request. There is one worker, which writes in order, so when the last
@@ -120,16 +97,9 @@ impl Envoy {
             assert!(
                 Instant::now() < deadline,
                 "the access log ends early: {}",
-                self.said()
+                self.process.log()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

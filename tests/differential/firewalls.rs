@@ -12,7 +12,7 @@ use vaultwall::policy::{
     Firewall, ManagementAccess, VaultId,
 };
 
-use crate::addresses::within;
+use crate::differential::addresses::within;
 
 /// Mounts with beginnings in common, with each other and with the vault's own paths.
 const MOUNTS: &[&str] = &[

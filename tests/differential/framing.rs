@@ -1,5 +1,6 @@
-//! Requests that HTTP itself can read in two ways: two lengths, no host, an upgrade, a second request hidden in a body.
-//! `decide` is told nothing of these, so they are held to less: what is denied stays denied, and nothing passes unjudged.
+//! Requests that HTTP itself can read in two ways: two lengths, no host, an upgrade, a second request hidden in a
+//! body. `decide` does not see these, so they are held to less: what is denied stays denied, and nothing passes
+//! without a decision.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -9,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use vaultwall::policy::{Firewall, Listener, ManagementAccess};
 
-use crate::envoy::Envoy;
-use crate::firewalls::vault;
-use crate::hop::Hop;
+use crate::differential::envoy::Envoy;
+use crate::differential::firewalls::vault;
+use crate::differential::hop::Hop;
 
 /// Head and body after the first line; `SECRET` is a request that must not arrive.
 const SMUGGLED: &[&str] = &[
@@ -42,11 +43,11 @@ const SMUGGLED: &[&str] = &[
     "\r\n\r\nGET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\n\r\nSECRET",
     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nSECRET",
 ];
-/// What the hidden request asks for: denied on the management listener.
+/// Path of the hidden request: denied on the management listener.
 const SECRET: &str =
     "GET /v1/secret/data/a HTTP/1.1\r\nHost: v\r\nuser-agent: hidden\r\nConnection: close\r\n\r\n";
 
-/// Nothing that hides in another request passes, and whatever arrives was judged under the name it arrives with.
+/// No hidden request passes, and every request that arrives was decided under the path that it arrives with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_hides_in_another() {
     let firewall = Firewall {
@@ -56,7 +57,7 @@ async fn no_request_hides_in_another() {
         ..Firewall::deny_all(vault(), 8200)
     };
     let hop = Hop::start().await;
-    let envoy = Envoy::start(&firewall, hop.address).await;
+    let envoy = Envoy::start(&firewall, hop.address);
     let mut conversations = JoinSet::new();
     for listener in [Listener::Management, Listener::Data] {
         for shape in SMUGGLED {
@@ -84,7 +85,7 @@ async fn no_request_hides_in_another() {
     assert!(!arrived.contains_key("hidden"));
 }
 
-/// Sends everything at once, as an attacker would, and waits until the other side has nothing more to say. Some shapes
+/// Sends everything at once, as an attacker would, and reads until the other side sends nothing more. Some shapes
 /// leave Envoy waiting for the rest of a body; so this ends after a while.
 async fn converse(to: SocketAddrV4, bytes: String) {
     let mut stream = TcpStream::connect(to).await.unwrap();

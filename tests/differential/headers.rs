@@ -1,16 +1,16 @@
-//! Headers that a client may send to pass as somebody else.
+//! Headers that a client may send to pass as another client.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::Firewall;
 
-use crate::addresses::near_a_rule;
+use crate::differential::addresses::near_a_rule;
 
 /// A part of every value that must not get through.
 pub const SPOOFED: &str = "spoofed";
 
-/// Names whose headers are Envoy's, Vaultwall's or `OpenBao`'s own, and ones that other proxies believe.
+/// Names of headers of Envoy, Vaultwall or `OpenBao`, and those that other proxies trust.
 const NAMES: &[&str] = &[
     "X-Envoy-External-Address",
     "x-envoy-original-path",
@@ -43,7 +43,7 @@ const NAMES: &[&str] = &[
     "X-Request-Id",
     "Via",
 ];
-/// What is in chains beside addresses. `@` stands for an address.
+/// Entries of chains other than addresses. `@` stands for an address.
 const NOTATIONS: &[&str] = &[
     "@",
     "@",
@@ -187,7 +187,7 @@ fn chain(rng: &mut ChaCha8Rng, firewall: &Firewall) -> String {
     entries.join(if rng.random_bool(0.5) { ", " } else { "," })
 }
 
-/// Namespace headers as nobody's client sends them.
+/// Namespace headers that no usual client sends.
 pub fn odd_namespaces(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Vec<(String, Vec<u8>)> {
     let count = *[1, 1, 1, 2, 2, 3].choose(rng).unwrap();
     (0..count)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::wire::MARK;
+use crate::differential::wire::MARK;
 
 /// A request that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]

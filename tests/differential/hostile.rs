@@ -9,11 +9,11 @@ use vaultwall::policy::{
     DefaultAction, Engine, EngineNamespace, EngineType, Firewall, Listener, ManagementAccess,
 };
 
-use crate::firewalls::vault;
-use crate::run::Case;
-use crate::wire::Sent;
+use crate::differential::firewalls::vault;
+use crate::differential::run::Case;
+use crate::differential::wire::Sent;
 
-/// What may be put anywhere into a target.
+/// Fragments that may be inserted anywhere into a target.
 const INSERTED: &[&[u8]] = &[
     b"/",
     b"//",
@@ -130,7 +130,7 @@ fn plausible(rng: &mut ChaCha8Rng) -> u8 {
     }
 }
 
-/// Cases in which nothing but the reading of the request matters: networks let everybody in.
+/// Cases in which only the parsing of the request matters: all networks are allowed.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, firewall, requests| Case {
         name: name.into(),

@@ -5,11 +5,11 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{EngineNamespace, Firewall, Listener};
 
-use crate::addresses::peer;
-use crate::headers::{headers, odd_namespaces};
-use crate::hostile::mutate;
-use crate::profile::{OPEN_BAO, word};
-use crate::wire::Sent;
+use crate::differential::addresses::peer;
+use crate::differential::headers::{headers, odd_namespaces};
+use crate::differential::hostile::mutate;
+use crate::differential::profile::{OPEN_BAO, word};
+use crate::differential::wire::Sent;
 
 const METHODS: &[&str] = &[
     "GET", "GET", "POST", "PUT", "LIST", "SCAN", "DELETE", "PATCH", "HEAD", "OPTIONS", "HELP",

@@ -6,14 +6,14 @@ use std::io::Write as _;
 use vaultwall::policy::{Firewall, Reason, Verdict};
 use vaultwall::vault_api::Plane;
 
-use crate::compare::{self, Observed};
-use crate::envoy::Envoy;
-use crate::hop::Hop;
-use crate::wire::{Sent, exchange};
+use crate::differential::compare::{self, Observed};
+use crate::differential::envoy::Envoy;
+use crate::differential::hop::Hop;
+use crate::differential::wire::{Sent, exchange};
 
 /// A firewall and the requests sent to it.
 pub struct Case {
-    /// Says how to make it again.
+    /// Title for messages; a seed, so that it can be repeated.
     pub name: String,
     /// The firewall.
     pub firewall: Firewall,
@@ -21,7 +21,7 @@ pub struct Case {
     pub requests: Vec<Sent>,
 }
 
-/// What was seen.
+/// Counts of decisions.
 #[derive(Default)]
 pub struct Tally {
     /// Firewalls.
@@ -70,7 +70,7 @@ impl Tally {
     }
 }
 
-/// Says something also when the test passes: the runner keeps to itself what is printed by macros.
+/// Prints a line also when the test passes: the runner captures what macros print.
 pub fn announce(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -83,7 +83,7 @@ pub async fn run(case: &Case) -> Tally {
 /// Runs a case with another firewall in Envoy than in `decide`.
 pub async fn run_against(case: &Case, enforced: &Firewall) -> Tally {
     let hop = Hop::start().await;
-    let envoy = Envoy::start(enforced, hop.address).await;
+    let envoy = Envoy::start(enforced, hop.address);
     let mut answers = Vec::new();
     for (index, sent) in case.requests.iter().enumerate() {
         let address = envoy.address(sent.listener);

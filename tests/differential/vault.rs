@@ -3,8 +3,6 @@
 //! secret never comes back.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,57 +10,33 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use vaultwall::policy::{DefaultAction, Firewall, Listener};
 
-use crate::envoy::Envoy;
-use crate::hostile::{self, NAMESPACES, TARGETS};
-use crate::loopback::own_address;
-use crate::requests;
-use crate::run::announce;
-use crate::tool::tool;
-use crate::wire::{Answer, Sent, exchange};
+use crate::differential::envoy::Envoy;
+use crate::differential::hostile::{self, NAMESPACES, TARGETS};
+use crate::differential::requests;
+use crate::differential::run::announce;
+use crate::differential::wire::{Answer, Sent, exchange};
+use testkit::client::TOKEN;
+use testkit::{OpenBao, own_address};
 
-/// What must not come back.
+/// Text of the secret, which must not be in a response.
 const CANARY: &str = "canary-5f1e9b7c";
-const ROOT: &str = "root-token-of-the-test";
-/// Random requests beside the listed shapes.
+/// Number of random requests, in addition to the listed shapes.
 const RANDOM: usize = 1_500;
 
-/// A development server; it ends with this value.
-struct OpenBao {
-    process: Child,
+/// A development server with more engines and namespaces.
+struct Vault {
+    server: OpenBao,
     _home: TempDir,
-    address: SocketAddrV4,
 }
 
-impl OpenBao {
-    async fn start() -> Self {
+impl Vault {
+    fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
         let address = SocketAddrV4::new(own_address(), 8200);
-        let process = Command::new(tool("bao"))
-            .args(["server", "-dev", "-dev-no-store-token"])
-            .arg(format!("-dev-root-token-id={ROOT}"))
-            .arg(format!("-dev-listen-address={address}"))
-            .env("HOME", home.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut bao = Self {
-            process,
+        Self {
+            server: OpenBao::start(address, home.path()),
             _home: home,
-            address,
-        };
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while tokio::net::TcpStream::connect(address).await.is_err()
-            || bao.ask("GET", "sys/health", None, &json!({})).await.status != Some(200)
-        {
-            let ended = bao.process.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "OpenBao does not start"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        bao
     }
 
     /// Asks the vault itself, past the firewall.
@@ -72,10 +46,15 @@ impl OpenBao {
             .map(|name| format!("X-Vault-Namespace: {name}\r\n"))
             .unwrap_or_default();
         let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {ROOT}\r\n{namespace}Content-Length: {}\r\n\r\n{body}",
+            "{method} /v1/{path} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {TOKEN}\r\n{namespace}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        exchange(Ipv4Addr::LOCALHOST, self.address, request.as_bytes()).await
+        exchange(
+            Ipv4Addr::LOCALHOST,
+            self.server.address(),
+            request.as_bytes(),
+        )
+        .await
     }
 
     /// The same, and it has to work.
@@ -120,7 +99,7 @@ impl OpenBao {
             }
         }
         self.must("POST", "cubbyhole/a", None, secret.clone()).await;
-        // An engine under the name of the vault's own paths, and one that nobody listed.
+        // An engine under the name of the vault's own paths, and one that is not listed.
         self.must(
             "POST",
             "sys/mounts/sysx",
@@ -129,13 +108,6 @@ impl OpenBao {
         )
         .await;
         self.must("POST", "sysx/mounts", None, secret).await;
-    }
-}
-
-impl Drop for OpenBao {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -221,7 +193,7 @@ fn hostile_requests(firewall: &Firewall) -> Vec<Sent> {
         request
             .headers
             .retain(|(name, _)| !name.eq_ignore_ascii_case("x-vault-token"));
-        request.headers.push(("X-Vault-Token".into(), ROOT.into()));
+        request.headers.push(("X-Vault-Token".into(), TOKEN.into()));
         request.from = Ipv4Addr::LOCALHOST;
     }
     requests
@@ -238,11 +210,11 @@ fn changes_the_vault(sent: &Sent) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_secret_stays_where_it_is() {
-    let bao = OpenBao::start().await;
+    let bao = Vault::start();
     bao.fill().await;
     let mut firewall = hostile::open_firewall();
-    // What a client inside sees, to know that there is something to see.
-    let envoy = Envoy::start(&firewall, bao.address).await;
+    // An allowed client sees the secret, so there is something to protect.
+    let envoy = Envoy::start(&firewall, bao.server.address());
     let places = [
         "secret/data/a",
         "kv/a",
@@ -257,7 +229,7 @@ async fn the_secret_stays_where_it_is() {
 
     // From outside, on both listeners.
     firewall.default_action = DefaultAction::Deny;
-    let outside = Envoy::start(&firewall, bao.address).await;
+    let outside = Envoy::start(&firewall, bao.server.address());
     let mut sent_to = [0_usize; 2];
     let mut answered = 0_usize;
     for request in hostile_requests(&firewall)
@@ -304,7 +276,7 @@ async fn check_places(envoy: &Envoy, places: &[&str]) {
             format!("/v1/{place}").as_bytes(),
             &[],
         );
-        read.headers.push(("X-Vault-Token".into(), ROOT.into()));
+        read.headers.push(("X-Vault-Token".into(), TOKEN.into()));
         let answer = exchange(
             read.from,
             envoy.address(Listener::Data),

@@ -1,4 +1,4 @@
-//! A request as bytes on a connection, what `decide` has to be told about it, and the answer.
+//! A request as bytes on a connection, the input of `decide`, and the response.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -26,7 +26,7 @@ pub struct Sent {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
-/// The name of the header that tells requests apart, in Envoy's log and at the hop.
+/// Name of the header that identifies a request, in Envoy's log and at the hop.
 pub const MARK: &str = "user-agent";
 
 impl Sent {
@@ -76,7 +76,7 @@ impl Sent {
             .to_owned()
     }
 
-    /// What `decide` says.
+    /// Returns the decision of `decide`.
     pub fn decided(&self, firewall: &Firewall, table: &Table) -> Decision {
         let peer = IpAddr::V4(self.from);
         let forwarded_for = self.values("x-forwarded-for");
@@ -110,7 +110,7 @@ impl fmt::Display for Sent {
     }
 }
 
-/// What came back.
+/// Response that was received.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     /// Status code; none when the connection ended without an answer.
@@ -149,7 +149,8 @@ pub async fn exchange(from: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> Answer 
     }
 }
 
-/// Whether an answer has ended. Envoy keeps a connection open for a second after the last answer, so its end tells late.
+/// Whether a response has ended. Envoy keeps a connection open for a second after the last response, so its end comes
+/// late.
 fn is_complete(answer: &[u8], has_body: bool) -> bool {
     let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return false;

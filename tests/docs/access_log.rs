@@ -6,8 +6,8 @@ use std::fs;
 use serde_json::Value;
 use vaultwall::policy::{Reason, Verdict};
 
-use crate::command::Folder;
-use crate::page::Page;
+use crate::docs::command::Folder;
+use crate::docs::page::Page;
 
 fn page(path: &str) -> Page {
     let found = Page::all()

@@ -1,5 +1,5 @@
-//! What the pages say to Helm fits the charts: values keep to the schema, charts are where a command names them, and
-//! what a page removes is all that there is.
+//! Helm commands of the pages fit the charts: values match the schema, charts exist at the named path, and a page that
+//! uninstalls removes everything.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value};
 
-use crate::page::{Kind, Page, root};
+use crate::docs::page::{Kind, Page, root};
 
 /// Whether a text is values: a mapping that is no object of Kubernetes, and for a chart of ours what its schema allows.
 pub(crate) fn check_values(text: &str, chart: Option<&str>) -> Result<(), String> {
@@ -50,7 +50,7 @@ fn commands(page: &Page) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// What is wrong with a command, if it is Helm's and names a chart of ours.
+/// Returns the error in a command, if it is Helm's and names a chart of ours.
 fn wrong(command: &str) -> Result<(), String> {
     let words: Vec<&str> = command.split_whitespace().collect();
     if words.first() != Some(&"helm") {
@@ -95,7 +95,7 @@ fn commands_of_helm_fit_the_charts() {
 }
 
 #[test]
-fn what_does_not_fit_is_found() {
+fn commands_that_do_not_fit_are_found() {
     // command | fits
     for (command, fits) in [
         ("helm template vaultwall charts/vaultwall", true),
@@ -123,7 +123,7 @@ fn what_does_not_fit_is_found() {
     }
 }
 
-/// Who follows docs/install.md to its end has removed everything that `vaultwall crds` and the charts leave.
+/// A reader who follows docs/install.md to its end has removed everything that `vaultwall crds` and the charts leave.
 #[test]
 fn everything_is_uninstalled() {
     let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::page::root;
+use crate::docs::page::root;
 
 /// The folder that a page's commands run in: a copy of what a reader has at the root of a clone.
 pub(crate) struct Folder(TempDir);
@@ -25,7 +25,7 @@ impl Folder {
         self.0.path()
     }
 
-    /// A shell command with the tools that the pages speak of.
+    /// Returns a shell command with the tools that the pages use.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_vaultwall"));
         let mut path = vec![

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use crate::charts;
-use crate::command::Folder;
-use crate::page::{Block, Kind, Page};
-use crate::shown::{Shown, commands, fits};
+use crate::docs::charts;
+use crate::docs::command::Folder;
+use crate::docs::page::{Block, Kind, Page};
+use crate::docs::shown::{Shown, commands, fits};
 
-/// What stands around the fields of a spec.
+/// Object around the fields of a spec.
 const AROUND_FIELDS: &str = "\
 apiVersion: vaultwall.dev/v1alpha1
 kind: VaultNetworkPolicy
@@ -17,7 +17,7 @@ spec:
 ";
 
 #[test]
-fn examples_do_what_the_pages_say() {
+fn examples_have_the_results_in_the_pages() {
     let mut problems = Vec::new();
     let mut counts = (0, 0, 0);
     for page in Page::all() {
@@ -76,7 +76,7 @@ fn validated(folder: &Folder, text: &str, refused: bool, file: Option<&str>) -> 
     fs::write(folder.path().join(name), text).unwrap();
     let (code, output) = folder.run(&format!("vaultwall validate -f {name}"));
     let expected = i32::from(refused);
-    // Objects of Kubernetes alone are facts; to say `valid` of them is right as well.
+    // Objects of Kubernetes alone are facts; `valid` is right for them, too.
     if code == Some(expected) {
         Ok(())
     } else {

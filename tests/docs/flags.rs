@@ -5,8 +5,8 @@ use std::process::Command;
 
 use regex::Regex;
 
-use crate::page::{Kind, Page};
-use crate::shown::commands;
+use crate::docs::page::{Kind, Page};
+use crate::docs::shown::commands;
 
 /// Subcommand → its flags, as its help lists them. The program's own are in every one.
 fn flags() -> BTreeMap<String, BTreeSet<String>> {
@@ -46,7 +46,7 @@ fn flags() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// Subcommands that a page may name although a later version brings them; they are told apart in its text.
+/// Subcommands that a page may name although only a later version has them; the text marks them.
 const LATER: [&str; 6] = ["controller", "diff", "suggest", "denials", "tags", "import"];
 
 #[test]
@@ -61,7 +61,7 @@ fn subcommands_and_flags_exist() {
     let lone_flag = Regex::new(r"^--[a-z-]+").unwrap();
     let mut problems = Vec::new();
     for page in Page::all() {
-        // What was once so, and what was decided, is not about the program of today.
+        // The changelog and the decisions are not about the current program.
         let of_today = !page.path.ends_with("CHANGELOG.md");
         let mut said: Vec<(usize, String)> = Vec::new();
         for (line, text) in &page.prose {
@@ -105,7 +105,7 @@ fn subcommands_and_flags_exist() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// What in a command line is no subcommand or flag of ours.
+/// Returns the words of a command line that are no subcommand or flag of ours.
 fn unknown(known: &BTreeMap<String, BTreeSet<String>>, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let words: Vec<&str> = text
@@ -143,7 +143,7 @@ fn unknown(known: &BTreeMap<String, BTreeSet<String>>, text: &str) -> Vec<String
 }
 
 #[test]
-fn what_does_not_exist_is_found() {
+fn unknown_subcommands_and_flags_are_found() {
     let known = flags();
     // text | problems
     for (text, problems) in [

@@ -4,7 +4,7 @@ use std::fs;
 
 use regex::Regex;
 
-use crate::page::root;
+use crate::docs::page::root;
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -89,10 +89,10 @@ fn the_dockerfile_makes_the_image_of_dev_image() {
     assert_eq!(copies, 1, "{last}");
 }
 
-/// What Docker is not sent, the build must not read: Cargo looks for every target of the manifest, and the program's
-/// sources take in files of the repository.
+/// The build must not read files that Docker does not receive: Cargo looks for every target of the manifest, and the
+/// sources of the program include files of the repository.
 #[test]
-fn docker_is_sent_what_the_build_reads() {
+fn docker_receives_the_files_that_the_build_reads() {
     let ignored: Vec<String> = read(".dockerignore")
         .lines()
         .filter_map(|line| line.strip_prefix('/').map(str::to_owned))

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
 
-use crate::page::{Page, root};
+use crate::docs::page::{Page, root};
 
 #[test]
 fn links_lead_somewhere() {

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use regex::{Captures, Regex};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::command::Folder;
-use crate::page::{Kind, Page, root};
-use crate::shown::{Shown, commands, fits};
+use crate::docs::command::Folder;
+use crate::docs::page::{Kind, Page, root};
+use crate::docs::shown::{Shown, commands, fits};
 
 /// Longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use regex::Regex;
 
-use crate::page::{Page, root};
+use crate::docs::page::{Page, root};
 
 /// Pages whose tables are about messages, and the headings under which they are.
 const PAGES: [&str; 2] = ["docs/troubleshooting.md", "docs/denied.md"];

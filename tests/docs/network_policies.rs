@@ -1,12 +1,12 @@
-//! `NetworkPolicies` that the pages show are whole: a misspelt field is one that the API server forgets, and what it was to
+//! `NetworkPolicies` in the pages are complete: the API server drops a misspelt field, and the port that it was to
 //! close stays open.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::Value;
 
-use crate::page::{Kind, Page};
+use crate::docs::page::{Kind, Page};
 
-/// What is wrong with the `NetworkPolicy` of a text; none if it is of another kind.
+/// Returns the error in the `NetworkPolicy` of a text; none if it is of another kind.
 fn wrong(text: &str) -> Option<String> {
     let shown: Value = serde_saphyr::from_str(text).ok()?;
     if shown["kind"] != "NetworkPolicy" {
@@ -40,7 +40,7 @@ fn network_policies_are_whole() {
 }
 
 #[test]
-fn what_is_not_whole_is_found() {
+fn an_incomplete_policy_is_found() {
     let policy = |spec: &str| {
         format!(
             "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: a}}, spec: {spec}}}"

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a block is, by the words after its fence.
+/// Kind of a block, by the words after its fence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `yaml`: objects, or with `spec` some fields of a policy's spec. Valid, or with `refused` invalid. `file=NAME`

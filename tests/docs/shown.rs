@@ -1,4 +1,4 @@
-//! What a page shows after a command, and whether real output fits it.
+//! The output that a page shows after a command, and the comparison with real output.
 
 use regex::Regex;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vaultwall::controller::firewall::status::{MEANINGS, WARNINGS};
 
-use crate::page::Page;
+use crate::docs::page::Page;
 
 /// Of the rows under the page's headings: the heading, and the names in backticks in each of the first two cells.
 fn rows() -> Vec<(String, [Vec<String>; 2])> {

@@ -1,7 +1,7 @@
 //! The cluster's network enforces `NetworkPolicy`, by cyclonus' own cases: the other tests rely on it when they expect
 //! dropped packets.
 
-use crate::cluster_fixtures::run;
+use testkit::cluster::run;
 
 /// Tags of the cases with changes, and of those whose policies contradict each other. All 230 cases take 15 minutes;
 /// `tests/enforcer` runs each of them without a cluster.

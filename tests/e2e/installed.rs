@@ -1,7 +1,7 @@
 //! The installed charts: permissions, Pod Security, values and limits.
 
-use crate::cluster_fixtures::{get_object, helm, kubectl, operator, path, run, try_apply};
 use crate::shared;
+use testkit::cluster::{get_object, helm, kubectl, operator, path, run, try_apply};
 
 /// Option of kubectl: acts as the service account of the operator.
 const ACCOUNT: &str = "--as=system:serviceaccount:vaultwall-system:vaultwall";

@@ -17,9 +17,6 @@
     clippy::indexing_slicing
 )]
 
-#[path = "../../dev/cluster_fixtures/mod.rs"]
-#[allow(dead_code, reason = "the demo uses other parts")]
-mod cluster_fixtures;
 mod enforced;
 mod installed;
 mod pages;
@@ -31,7 +28,7 @@ mod tls;
 
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use cluster_fixtures::operator::Release;
+use testkit::cluster::operator::Release;
 
 static INSTALLED: Once = Once::new();
 static OPERATOR: RwLock<()> = RwLock::new(());

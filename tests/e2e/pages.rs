@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cluster_fixtures::client::{Answer, Clients};
-use crate::cluster_fixtures::vault::{SECRET_PATH, SECRET_VALUE, Vault};
-use crate::cluster_fixtures::{Namespace, apply, eventually, get_object, kubectl, path};
 use crate::shared;
+use testkit::cluster::client::{Answer, Clients};
+use testkit::cluster::vault::{SECRET_PATH, SECRET_VALUE, Vault};
+use testkit::cluster::{Namespace, apply, eventually, get_object, kubectl, path};
 
 /// The code block of a page that contains `text`, without the indentation of the list around it.
 fn block(page: &str, text: &str) -> String {

@@ -5,12 +5,12 @@
 
 use serde_json::json;
 
-use crate::cluster_fixtures::operator::Release;
-use crate::cluster_fixtures::{
-    eventually, get_object, helm, image_name, images_of_pods, kubectl, operator,
-};
 use crate::scene::Scene;
 use crate::{alone, shared};
+use testkit::cluster::operator::Release;
+use testkit::cluster::{
+    eventually, get_object, helm, image_name, images_of_pods, kubectl, operator,
+};
 
 /// Installs the current release if the test fails, because other tests need it.
 struct Restore;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::cluster_fixtures::client::Answer;
-use crate::cluster_fixtures::vault::{SECRET_PATH, SECRET_VALUE};
-use crate::cluster_fixtures::{eventually, get_object, kubectl};
 use crate::scene::Scene;
 use crate::shared;
+use testkit::cluster::client::Answer;
+use testkit::cluster::vault::{SECRET_PATH, SECRET_VALUE};
+use testkit::cluster::{eventually, get_object, kubectl};
 
 #[test]
 fn the_firewall_follows_pods_labels_and_edits() {

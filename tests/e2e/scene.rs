@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::cluster_fixtures::client::{Answer, Clients, Counts, OPTED_IN};
-use crate::cluster_fixtures::vault::{SECRET_PATH, Vault};
-use crate::cluster_fixtures::{eventually, kubectl};
+use testkit::cluster::client::{Answer, Clients, Counts, OPTED_IN};
+use testkit::cluster::vault::{SECRET_PATH, Vault};
+use testkit::cluster::{eventually, kubectl};
 
 /// A vault and two kinds of clients. Their namespaces have opted in, and each has a pod `client`.
 pub struct Scene {

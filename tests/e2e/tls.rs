@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::cluster_fixtures::client::{Answer, Load};
-use crate::cluster_fixtures::vault::{FIREWALL_TLS, SECRET_PATH, proxy};
-use crate::cluster_fixtures::{apply, eventually, kubectl};
 use crate::scene::Scene;
 use crate::shared;
+use testkit::cluster::client::{Answer, Load};
+use testkit::cluster::vault::{FIREWALL_TLS, SECRET_PATH, proxy};
+use testkit::cluster::{apply, eventually, kubectl};
 
 #[test]
 fn tls_is_disabled_and_enabled() {

@@ -1,5 +1,5 @@
-//! What of the charts is generated: definitions, admission policies and rights from the program's own, values and their
-//! page from the schema of the values.
+//! Generated parts of the charts: definitions, admission policies and permissions from the program's own, values and
+//! their page from the schema of the values.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! The reference of the command line: what the program's own help says, of every subcommand.
+//! The reference of the command line: the help of the program, for every subcommand.
 
 use std::process::Command;
 

@@ -7,10 +7,11 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use crate::loopback::own_address;
-use crate::operator::Operator;
-use crate::proxy::{Proxy, secret};
-use crate::{authority, publish, until, vault};
+use crate::mtls::operator::Operator;
+use crate::mtls::proxy::{Proxy, secret};
+use crate::mtls::{authority, publish, vault};
+use testkit::own_address;
+use testkit::wait::becomes_true;
 
 /// A pod of the vault, which answers everything with its name.
 fn pod(name: &'static str) -> SocketAddrV4 {
@@ -44,7 +45,7 @@ async fn requests_follow_the_vaults_pods() {
     let operator = Operator::start(address, &authority);
     let (first, second) = (pod("first"), pod("second"));
     let answered_by = |name: &str| {
-        let answer = proxy.hears(8200, "GET", "/v1/secret/data/app");
+        let answer = proxy.response(8200, "GET", "/v1/secret/data/app");
         answer.is_some_and(|answer| answer.contains(" 200 ") && answer.ends_with(name))
     };
 
@@ -53,32 +54,32 @@ async fn requests_follow_the_vaults_pods() {
         proxy.open_snapshot(&own, &pods)
     };
     publish(&operator, &own, of(&[first])).await.unwrap();
-    until("the first pod answers", || answered_by("first")).await;
+    becomes_true("the first pod answers", || answered_by("first")).await;
     publish(&operator, &own, of(&[first, second]))
         .await
         .unwrap();
-    until("the second pod answers as well", || answered_by("second")).await;
+    becomes_true("the second pod answers as well", || answered_by("second")).await;
     assert!(
         (0..20).any(|_| answered_by("first")),
         "and so does the first"
     );
     publish(&operator, &own, of(&[second])).await.unwrap();
-    until("only the second pod answers", || {
+    becomes_true("only the second pod answers", || {
         (0..20).all(|_| answered_by("second"))
     })
     .await;
     publish(&operator, &own, of(&[])).await.unwrap();
-    until("without a pod nobody answers", || {
-        proxy.asks(8200, "GET", "/v1/secret/data/app") == Some(503)
+    becomes_true("without a pod nobody answers", || {
+        proxy.status_of(8200, "GET", "/v1/secret/data/app") == Some(503)
     })
     .await;
     assert_eq!(proxy.ready(), Some(200), "which is the vault's matter");
     publish(&operator, &own, of(&[first])).await.unwrap();
-    until("the first pod answers again", || answered_by("first")).await;
+    becomes_true("the first pod answers again", || answered_by("first")).await;
 
     // Without the operator, the pods stay those that it named last.
     operator.stop().await;
-    until("the operator is gone", || {
+    becomes_true("the operator is gone", || {
         proxy.figure("control_plane.connected_state") == 0
     })
     .await;

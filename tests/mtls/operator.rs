@@ -12,7 +12,7 @@ use vaultwall::transport::certificates::{Authority, Issued, node_of};
 use vaultwall::transport::{Credentials, TlsServer, serve_tls};
 use vaultwall::xds::{ServeError, SnapshotStore};
 
-use crate::soon;
+use testkit::wait::in_time;
 
 pub(crate) const PORT: u16 = 8500;
 
@@ -87,7 +87,7 @@ impl Operator {
     /// Ends it, with its connections.
     pub(crate) async fn stop(self) -> Arc<SnapshotStore> {
         self.stop.send(()).unwrap();
-        soon("the server stops", self.served)
+        in_time("the server stops", self.served)
             .await
             .unwrap()
             .unwrap();

@@ -2,13 +2,10 @@
 //! writes.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -20,13 +17,12 @@ use vaultwall::policy::{DefaultAction, Firewall, VaultId};
 use vaultwall::transport::certificates::Issued;
 use vaultwall::xds::{Resource, Snapshot};
 
-use crate::loopback::own_address;
-use crate::operator::PORT;
-use crate::real_envoy;
-use crate::tool::tool;
+use crate::mtls::operator::PORT;
+use testkit::mounted_files::mount;
+use testkit::{Process, own_address};
 
 pub(crate) struct Proxy {
-    process: Child,
+    _process: Process,
     folder: TempDir,
     address: Ipv4Addr,
 }
@@ -60,18 +56,10 @@ impl Proxy {
         mount(&folder.path().join("secret"), secret);
         let file = folder.path().join("config/bootstrap.json");
         fs::write(&file, to_json(&bootstrap.message()).unwrap().to_string()).unwrap();
-        let process = Command::new(tool("envoy"))
-            .arg("-c")
-            .arg(file)
-            .args(["--concurrency", "1"])
-            .args(ARGUMENTS)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(at("envoy.log")).unwrap())
-            .spawn()
-            .unwrap();
+        let arguments = [&["--concurrency", "1"], &ARGUMENTS[..]].concat();
+        let process = testkit::envoy::start(&file, &arguments, folder.path());
         Self {
-            process,
+            _process: process,
             folder,
             address,
         }
@@ -82,7 +70,7 @@ impl Proxy {
         mount(&self.folder.path().join("secret"), secret);
     }
 
-    /// The snapshot of a firewall that denies everybody, and listens where this proxy does.
+    /// Returns the snapshot of a firewall that denies every client, and listens where this proxy does.
     pub(crate) fn snapshot(&self, vault: &VaultId) -> Snapshot {
         Snapshot::new(self.resources(vault))
     }
@@ -96,7 +84,7 @@ impl Proxy {
         Snapshot::new(resources(&configuration))
     }
 
-    /// The snapshot of a firewall that lets everybody in, and of a vault with these pods.
+    /// Returns the snapshot of a firewall that allows every client, and of a vault with these pods.
     pub(crate) fn open_snapshot(&self, vault: &VaultId, pods: &BTreeSet<SocketAddrV4>) -> Snapshot {
         let firewall = Firewall {
             default_action: DefaultAction::Allow,
@@ -121,7 +109,7 @@ impl Proxy {
         envoy::configuration(&firewall, &firewall.table(), &self.listening())
     }
 
-    /// Listens where this one does, in front of nobody.
+    /// Returns the listeners of this proxy, with a vault that does not exist.
     fn listening(&self) -> envoy::Proxy {
         envoy::Proxy {
             data: SocketAddrV4::new(self.address, 8200),
@@ -135,13 +123,13 @@ impl Proxy {
         }
     }
 
-    /// The status code of a request to one of its ports; `None` when nobody answers.
-    pub(crate) fn asks(&self, port: u16, method: &str, path: &str) -> Option<u16> {
-        let answer = self.hears(port, method, path)?;
+    /// Returns the status code of a request to one of its ports; `None` without a response.
+    pub(crate) fn status_of(&self, port: u16, method: &str, path: &str) -> Option<u16> {
+        let answer = self.response(port, method, path)?;
         answer.split(' ').nth(1)?.parse().ok()
     }
 
-    pub(crate) fn hears(&self, port: u16, method: &str, path: &str) -> Option<String> {
+    pub(crate) fn response(&self, port: u16, method: &str, path: &str) -> Option<String> {
         let address = SocketAddrV4::new(self.address, port);
         let stream = TcpStream::connect(address).ok()?;
         stream
@@ -150,8 +138,8 @@ impl Proxy {
         exchange(stream, method, path)
     }
 
-    /// Whether a client of the data port is told to come back by another connection.
-    pub(crate) fn sends_away(&self) -> bool {
+    /// Whether the response to a client of the data port closes the connection.
+    pub(crate) fn closes_connections(&self) -> bool {
         let mut stream = TcpStream::connect(SocketAddrV4::new(self.address, 8200)).unwrap();
         stream
             .write_all(b"GET / HTTP/1.1\r\nHost: proxy\r\n\r\n")
@@ -163,16 +151,16 @@ impl Proxy {
             .any(|line| line.eq_ignore_ascii_case("connection: close"))
     }
 
-    /// Tells it that it will be stopped; the answer comes through the stream when that has been long enough.
-    pub(crate) fn leave(&self) -> TcpStream {
+    /// Sends the request to drain; the response arrives on the stream when the drain time has passed.
+    pub(crate) fn drain(&self) -> TcpStream {
         let mut stream = TcpStream::connect(SocketAddrV4::new(self.address, 8600)).unwrap();
         write!(stream, "GET {LEAVE} HTTP/1.1\r\nHost: proxy\r\n\r\n").unwrap();
         stream
     }
 
-    /// What a probe is told.
+    /// Returns the status code of the readiness probe.
     pub(crate) fn ready(&self) -> Option<u16> {
-        self.asks(8400, "GET", "/ready")
+        self.status_of(8400, "GET", "/ready")
     }
 
     /// One figure of its own; 0 as long as there is none.
@@ -214,8 +202,11 @@ fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> Option<S
     Some(answer)
 }
 
-/// What Envoy finds wrong with the bootstrap of a proxy in a cluster, which looks the operator up by name.
-pub(crate) fn objection_to_a_name(vault: &VaultId, files: &[(&str, &str)]) -> Option<String> {
+/// Returns Envoy's error about the bootstrap of a proxy in a cluster, which looks up the operator by name.
+pub(crate) fn validation_error_with_a_name(
+    vault: &VaultId,
+    files: &[(&str, &str)],
+) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let bootstrap = Bootstrap {
@@ -235,46 +226,14 @@ pub(crate) fn objection_to_a_name(vault: &VaultId, files: &[(&str, &str)]) -> Op
     }
     let file = folder.path().join("bootstrap.json");
     fs::write(&file, to_json(&bootstrap.message()).unwrap().to_string()).unwrap();
-    real_envoy::objection(&file)
+    testkit::envoy::validation_error(&file)
 }
 
-/// What the Secret of a proxy holds.
+/// Returns the files in the Secret of a proxy.
 pub(crate) fn secret<'a>(issued: &'a Issued, authorities: &'a str) -> [(&'a str, &'a str); 3] {
     [
         ("tls.crt", &issued.certificate_pem),
         ("tls.key", &issued.key_pem),
         ("ca.crt", authorities),
     ]
-}
-
-/// Files are links to `..data`, which is a link to a folder, and that link is replaced: so all files change at once.
-fn mount(folder: &Path, files: &[(&str, &str)]) {
-    fs::create_dir_all(folder).unwrap();
-    let number = fs::read_dir(folder).unwrap().count();
-    let versions: PathBuf = format!("..version-{number}").into();
-    fs::create_dir(folder.join(&versions)).unwrap();
-    for (name, text) in files {
-        fs::write(folder.join(&versions).join(name), text).unwrap();
-        let link = folder.join(name);
-        if !link.is_symlink() {
-            symlink(Path::new("..data").join(name), link).unwrap();
-        }
-    }
-    symlink(&versions, folder.join("..data_tmp")).unwrap();
-    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("envoy.log")).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(8).collect();
-            eprintln!(
-                "--- the end of Envoy's log, last line first\n{}\n---",
-                lines.join("\n")
-            );
-        }
-    }
 }

@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use vaultwall::runtime::replicas::{MergedChanges, Replicas, report};
 use vaultwall::xds::{NotProgrammed, State, Status};
 
-use crate::loopback::own_address;
-use crate::operator::{Operator, PORT, credentials};
-use crate::proxy::{Proxy, secret};
-use crate::{authority, publish, soon, until, vault};
+use crate::mtls::operator::{Operator, PORT, credentials};
+use crate::mtls::proxy::{Proxy, secret};
+use crate::mtls::{authority, publish, vault};
+use testkit::own_address;
+use testkit::wait::{becomes_true, in_time};
 
 async fn comes_to(
     replicas: &Replicas,
@@ -23,7 +24,7 @@ async fn comes_to(
             changes.next().await;
         }
     };
-    if tokio::time::timeout(crate::PATIENCE, reached)
+    if tokio::time::timeout(testkit::wait::TIMEOUT, reached)
         .await
         .is_err()
     {
@@ -115,22 +116,22 @@ async fn the_leader_knows_of_every_proxy() {
         leading.subscribe(),
         again,
     ));
-    until("the honest one reports", || {
+    becomes_true("the honest one reports", || {
         leader.replicas.reporting().contains("honest")
     })
     .await;
     assert!(!leader.replicas.reporting().contains("impostor"));
 
-    // The leader starts again: everything is told anew.
-    let store = soon("the leader stops", leader.stop()).await;
+    // The leader restarts: everything is reported again.
+    let store = in_time("the leader stops", leader.stop()).await;
     let leader = Operator::start_with(leader_at, &authority, store);
-    until("the follower comes again", || {
+    becomes_true("the follower comes again", || {
         leader.replicas.reporting().contains("honest")
     })
     .await;
     drop(credentials_of);
     leading.send_replace(None);
-    until("who leads itself reports to nobody", || {
+    becomes_true("who leads itself reports to nobody", || {
         leader.replicas.reporting().is_empty()
     })
     .await;

@@ -12,8 +12,8 @@ use vaultwall::runtime::leader::{
     Leadership, LeaseOptions, Lost, State, Term, Timing, campaign, is_alive,
 };
 
-use crate::forwarder::Forwarder;
-use crate::kubernetes::ApiServer;
+use crate::operations::forwarder::Forwarder;
+use testkit::ApiServer;
 
 /// Longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -168,7 +168,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_begins() {
     assert_eq!(one.lost().await, Lost::Expired(Duration::from_secs(2)));
     assert!(one.lost().await.to_string().contains("2 s"));
 
-    // What it sent and never had an answer to arrives now, and changes nothing.
+    // The request without a response arrives now, and changes nothing.
     way.open();
     tokio::time::timeout(PATIENCE, one.leadership.ended())
         .await
@@ -186,7 +186,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_to_the_lease() {
+async fn changes_of_the_lease_by_others() {
     let server = ApiServer::shared();
     let one = start(server.client().await, "meddled", "one", short());
     let term = one.leads().await;
@@ -194,7 +194,7 @@ async fn what_others_do_to_the_lease() {
     two.follows("one").await;
     let leases = leases(server).await;
 
-    // A label of somebody else stays, and costs no term.
+    // A label of another user stays, and ends no term.
     let label = Patch::Merge(json!({"metadata": {"labels": {"theirs": "yes"}}}));
     leases
         .patch("meddled", &PatchParams::default(), &label)
@@ -206,7 +206,7 @@ async fn what_others_do_to_the_lease() {
     assert_eq!(renewed.metadata.labels.unwrap()["theirs"], "yes");
     assert_eq!(term.still_valid(), Ok(()));
 
-    // Deleted: its leader makes it again, and nobody else takes it.
+    // Deleted: its leader creates it again, and no other replica takes it.
     leases
         .delete("meddled", &DeleteParams::default())
         .await
@@ -215,7 +215,7 @@ async fn what_others_do_to_the_lease() {
     assert_eq!(again.spec.unwrap().holder_identity.as_deref(), Some("one"));
     assert_eq!(term.still_valid(), Ok(()));
 
-    // Given to somebody else: the term is over at the next look.
+    // Given to another holder: the term ends at the next renewal.
     let given = Patch::Merge(json!({"spec": {"holderIdentity": "three"}}));
     leases
         .patch("meddled", &PatchParams::default(), &given)
@@ -259,7 +259,7 @@ async fn a_restart_of_the_api_server_costs_no_term() {
     one.stop().await;
 }
 
-/// With the rights that the table says, and no others.
+/// With the permissions in the table, and no others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_at_rest_writes_the_lease_alone_and_a_follower_nothing() {
     let server = ApiServer::shared();
@@ -268,7 +268,7 @@ async fn a_replica_at_rest_writes_the_lease_alone_and_a_follower_nothing() {
         "system:serviceaccount:default:second",
     ];
     for user in users {
-        crate::rights::allow_lease(server, user);
+        crate::operations::rights::allow_lease(server, user);
     }
     let one = start(
         server.client_for(users[0], &[]).await,

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::kubernetes::ApiServer;
-use crate::loopback::own_address;
+use testkit::ApiServer;
+use testkit::own_address;
 
 /// Forwards connections to an API server, unless it is blocked.
 pub struct Forwarder {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use vaultwall::runtime::permissions::{PERMISSIONS, PermissionsError, Scope, check};
 
-use crate::kubernetes::ApiServer;
-use crate::kubernetes::roles::rules;
+use crate::roles::{allow_operator, rules};
+use testkit::ApiServer;
 
 const NAMESPACE: &str = "default";
 
@@ -68,7 +68,7 @@ async fn every_missing_permission_and_crd_is_listed() {
     assert_eq!(named, all);
 
     server.install_crds();
-    server.allow_operator(user, NAMESPACE);
+    allow_operator(&server, user, NAMESPACE);
     check_until(&client, Result::is_ok).await;
 
     let but_one = rules(Scope::Cluster, |permission, verb| {

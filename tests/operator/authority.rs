@@ -1,4 +1,4 @@
-//! The operator's certificate authority, replaced step by step, and deleted while nobody watches.
+//! The operator's certificate authority, replaced step by step, and deleted while no watch runs.
 
 use std::net::SocketAddrV4;
 
@@ -9,12 +9,13 @@ use vaultwall::policy::VaultId;
 use vaultwall::runtime::permissions::Scope;
 use vaultwall::transport::certificates::{Authority, Identity};
 
-use crate::client::Client;
-use crate::client::Verdict::{Allowed, Denied};
-use crate::enforcement::policy;
-use crate::kubernetes::roles::rules;
-use crate::sandbox::{OPERATOR, OTHER_POD, POD, Sandbox, soon};
-use crate::watches::{compact, store};
+use crate::operator::enforcement::policy;
+use crate::operator::sandbox::{OPERATOR, OTHER_POD, POD, Sandbox};
+use crate::operator::watches::{compact, store};
+use crate::roles::{allow_operator, rules};
+use testkit::client::Client;
+use testkit::client::Verdict::{Allowed, Denied};
+use testkit::wait::wait_for;
 
 const NAMESPACE: &str = "vaultwall-system";
 
@@ -33,7 +34,7 @@ fn of_authority(sandbox: &Sandbox, key: &str) -> Option<String> {
 
 /// Waits until the proxies' Secret has this in it.
 fn proxies_are_given(sandbox: &Sandbox, key: &str, wanted: impl Fn(&str) -> bool) {
-    soon(&format!("{key} of the proxies"), || {
+    wait_for(&format!("{key} of the proxies"), || {
         let found = entry(sandbox, "vault", "openbao-firewall", key)?;
         wanted(&found).then_some(())
     });
@@ -42,7 +43,7 @@ fn proxies_are_given(sandbox: &Sandbox, key: &str, wanted: impl Fn(&str) -> bool
 fn replace(sandbox: &Sandbox, key: &str, text: &str) {
     let patch = json!({"stringData": {key: text}}).to_string();
     let place = ["patch", "secret", "-n", NAMESPACE, "vaultwall-ca"];
-    sandbox.must(&[&place[..], &["--type", "merge", "-p", &patch]].concat());
+    sandbox.kubectl(&[&place[..], &["--type", "merge", "-p", &patch]].concat());
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn an_authority_is_replaced_without_a_gap() {
     let sandbox = Sandbox::new();
     let operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
-    let old = soon("the authority", || of_authority(&sandbox, "ca.crt"));
+    let old = wait_for("the authority", || of_authority(&sandbox, "ca.crt"));
     proxies_are_given(&sandbox, "ca.crt", |found| found == old);
     let next = Authority::generate(Timestamp::now()).unwrap();
     let next_key = String::from_utf8(next.secret_data()["ca.key"].0.clone()).unwrap();
@@ -64,20 +65,20 @@ fn an_authority_is_replaced_without_a_gap() {
         lifetime.is_some()
     };
 
-    // First the new certificate beside the old one; then everybody trusts both.
+    // First the new certificate next to the old one; then every peer trusts both.
     let both = format!("{old}{}", next.ca_pem());
     replace(&sandbox, "ca.crt", &both);
     proxies_are_given(&sandbox, "ca.crt", |found| found == both);
     proxies_are_given(&sandbox, "tls.crt", |found| !is_of_next(found));
     let proxy = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
 
-    // Then the new key: everybody is given a certificate of the new authority, and nobody has to go.
+    // Then the new key: every peer gets a certificate of the new authority, and none is disconnected.
     replace(&sandbox, "ca.key", &next_key);
     proxies_are_given(&sandbox, "tls.crt", is_of_next);
     sandbox.server.apply(&policy("web", "batch"));
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed)]);
-    let said = operator.said();
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed)]);
+    let said = operator.log();
     assert_eq!(said.matches("a proxy is connected").count(), 1, "{said}");
     assert!(!said.contains("a proxy is refused"), "{said}");
     drop(proxy);
@@ -87,9 +88,9 @@ fn an_authority_is_replaced_without_a_gap() {
     proxies_are_given(&sandbox, "ca.crt", |found| found == next.ca_pem());
     let _proxy = sandbox.proxy();
     sandbox.server.apply(&policy("web", "web"));
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
 
-    // Another operator knows when the certificate ends that it did not issue, until the vault is nobody's business.
+    // Another operator reports the end of a certificate that it did not issue, until the vault has no policy.
     let certificate = entry(&sandbox, "vault", "openbao-firewall", "tls.crt");
     operator.stop();
     let operator = sandbox.operator_at("second", sandbox.operators);
@@ -98,32 +99,32 @@ fn an_authority_is_replaced_without_a_gap() {
         let answer = client.send("GET", "/metrics", "").ok()?;
         Some(answer.body.contains("{certificate=\"proxy\"} "))
     };
-    soon("the end of the proxies' certificate", || {
+    wait_for("the end of the proxies' certificate", || {
         shows_the_end()?.then_some(())
     });
     let found = entry(&sandbox, "vault", "openbao-firewall", "tls.crt");
     assert_eq!(found, certificate, "it was good and stays");
-    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
-    soon("nothing about the proxies' certificate", || {
+    sandbox.kubectl(&["delete", "vnp", "-n", "vault", "web"]);
+    wait_for("nothing about the proxies' certificate", || {
         (!shows_the_end()?).then_some(())
     });
 }
 
 #[test]
-fn an_authority_that_was_deleted_unseen_is_made_anew() {
+fn an_authority_that_was_deleted_without_an_event_is_created_again() {
     let sandbox = Sandbox::new();
     let mut operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
-    let old = soon("the authority", || of_authority(&sandbox, "ca.crt"));
+    let old = wait_for("the authority", || of_authority(&sandbox, "ca.crt"));
     proxies_are_given(&sandbox, "ca.crt", |found| found == old);
-    operator.says("this replica leads");
+    operator.wait_for_log("this replica leads");
 
-    // It may not make a new one, so that what it says then is heard.
+    // It may not create a new one, so that its error is in the log.
     let without = rules(Scope::Cluster, |right, verb| {
         (right.resource, verb) != ("secrets", "create")
     });
     sandbox.server.bind(OPERATOR, None, OPERATOR, &without);
-    // Deleted behind the API server's back, and forgotten: nobody is told of it.
+    // Deleted in etcd, past the API server, and compacted: no watch sees it.
     sandbox.server.stop();
     let key = ByteString(format!("/registry/secrets/{NAMESPACE}/vaultwall-ca").into_bytes());
     let deleted = store(&sandbox, "/v3/kv/deleterange", &json!({"key": key}));
@@ -131,18 +132,18 @@ fn an_authority_that_was_deleted_unseen_is_made_anew() {
     compact(&sandbox);
     sandbox.server.restart();
     // Where the API server takes long to start, the lease is lost, and a Deployment would start the operator again.
-    soon("what lacks, or the end", || {
-        let said = operator.said();
+    wait_for("what lacks, or the end", || {
+        let said = operator.log();
         let lacks = said.contains(
             "vaultwall-ca, which holds the operator's certificate authority, cannot be created",
         ) && said.contains("grant the operator its permissions for Secrets");
         (lacks || operator.has_ended()).then_some(())
     });
-    sandbox.server.allow_operator(OPERATOR, NAMESPACE);
+    allow_operator(&sandbox.server, OPERATOR, NAMESPACE);
     if operator.has_ended() {
         operator = sandbox.operator_at("again", sandbox.operators);
     }
-    let new = soon("another authority", || of_authority(&sandbox, "ca.crt"));
+    let new = wait_for("another authority", || of_authority(&sandbox, "ca.crt"));
     assert_ne!(new, old);
     proxies_are_given(&sandbox, "ca.crt", |found| found == new);
     drop(operator);

@@ -1,7 +1,7 @@
-//! What is applied with kubectl changes what a real Envoy answers.
+//! Objects that are applied with kubectl change the responses of a real Envoy.
 
-use crate::client::Verdict::{Allowed, Denied, Refused};
-use crate::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox};
+use crate::operator::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox};
+use testkit::client::Verdict::{Allowed, Denied, Refused};
 
 /// Lets one app of the namespace `shop` in.
 pub(crate) fn policy(name: &str, app: &str) -> String {
@@ -14,36 +14,36 @@ pub(crate) fn policy(name: &str, app: &str) -> String {
 }
 
 #[test]
-fn what_kubectl_applies_is_enforced() {
+fn objects_that_kubectl_applies_are_enforced() {
     let sandbox = Sandbox::new();
     let operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
     let proxy = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied), (OUTSIDER, Denied)]);
     sandbox.condition("web", "Accepted", "True", "Accepted");
     sandbox.condition("web", "ResolvedRefs", "True", "ResolvedRefs");
     sandbox.condition("web", "Programmed", "True", "Programmed");
 
     // Several policies on one Service add up.
     sandbox.server.apply(&policy("batch", "batch"));
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
     sandbox.condition("batch", "Programmed", "True", "Programmed");
-    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.kubectl(&["delete", "vnp", "-n", "vault", "web"]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
 
     // The namespace's owner takes the service endpoint away, and gives it back.
-    sandbox.must(&["label", "ns", "shop", "vaultwall.dev/service-endpoint-"]);
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Denied)]);
-    sandbox.must(&[
+    sandbox.kubectl(&["label", "ns", "shop", "vaultwall.dev/service-endpoint-"]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Denied)]);
+    sandbox.kubectl(&[
         "label",
         "ns",
         "shop",
         "vaultwall.dev/service-endpoint=enabled",
     ]);
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed)]);
 
     // A pod gets another label, another address, and ends.
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "label",
         "pod",
         "-n",
@@ -52,10 +52,10 @@ fn what_kubectl_applies_is_enforced() {
         "app=batch",
         "--overwrite",
     ]);
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
-    sandbox.runs("shop", "web", OUTSIDER);
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Allowed)]);
-    sandbox.must(&[
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.server.set_running("shop", "web", OUTSIDER);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Allowed)]);
+    sandbox.kubectl(&[
         "delete",
         "pod",
         "-n",
@@ -64,14 +64,14 @@ fn what_kubectl_applies_is_enforced() {
         "--force",
         "--grace-period=0",
     ]);
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
 
     // Without the operator, everything goes on; without both, a new proxy refuses everything.
     operator.kill();
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
     drop(proxy);
     let _cold = sandbox.proxy();
-    sandbox.comes_to(&[(OTHER_POD, Refused), (OUTSIDER, Refused)]);
+    sandbox.wait_for_verdicts(&[(OTHER_POD, Refused), (OUTSIDER, Refused)]);
     let _operator = sandbox.operator();
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
 }

@@ -11,9 +11,10 @@ use vaultwall::limits::Limits;
 use vaultwall::policy::VaultId;
 use vaultwall::runtime::leader::Timing;
 
-use crate::enforcement::policy;
-use crate::kubernetes::AuditRecord;
-use crate::sandbox::{OPERATOR, Sandbox, soon};
+use crate::operator::enforcement::policy;
+use crate::operator::sandbox::{OPERATOR, Sandbox};
+use testkit::AuditRecord;
+use testkit::wait::wait_for;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -62,7 +63,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     sandbox.server.apply(&policy("web", "web"));
     sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
     // The last thing that is written.
-    let before = soon("its event", || {
+    let before = wait_for("its event", || {
         let before = writes(&sandbox);
         let is_event = |record: &AuditRecord| record.resource == "events";
         before.1.last().is_some_and(is_event).then_some(before)
@@ -72,7 +73,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     // Time goes on when the lease was renewed at the moment before.
     for _ in 0..HOUR.as_secs() / timing.retry().as_secs() {
         control.advance(timing.retry());
-        renewed = soon("the lease is renewed", || {
+        renewed = wait_for("the lease is renewed", || {
             assert!(!operator.is_finished(), "the operator ended");
             let count = writes(&sandbox).0;
             (count > renewed).then_some(count)

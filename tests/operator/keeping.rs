@@ -1,12 +1,14 @@
-//! What the operator leaves as it is when it starts again or meets what is not its own, and what it takes away.
+//! Objects that the operator leaves unchanged when it restarts or when they are not its own, and those that it
+//! deletes.
 
 use serde_json::{Value, json};
 use vaultwall::limits::Limits;
 
-use crate::client::Verdict::{Allowed, Denied};
-use crate::enforcement::policy;
-use crate::objects::{CHILDREN, get, patches, writes};
-use crate::sandbox::{OTHER_POD, POD, Sandbox, soon};
+use crate::operator::enforcement::policy;
+use crate::operator::objects::{CHILDREN, get, patches, writes};
+use crate::operator::sandbox::{OTHER_POD, POD, Sandbox};
+use testkit::client::Verdict::{Allowed, Denied};
+use testkit::wait::wait_for;
 
 /// A policy that admission takes and the operator does not.
 fn too_wide(name: &str, target: &str) -> String {
@@ -25,10 +27,7 @@ fn too_wide(name: &str, target: &str) -> String {
 /// A sandbox with admission that takes more than the operator.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.server.install_crds_with(&Limits {
-        ip_rules: 200,
-        ..Limits::default()
-    });
+    sandbox.server.install_crds_with(Limits::DEFAULT, 200);
     sandbox
 }
 
@@ -56,7 +55,7 @@ fn an_operator_that_starts_again_writes_nothing() {
     let before = writes(&sandbox).len();
 
     let operator = sandbox.operator_at("again", sandbox.operators);
-    operator.hears_a_proxy();
+    operator.wait_for_programmed_proxy();
     // It is busy with a third policy, after everything else was looked at: of that come each object's third owner and the
     // third status, and nothing else.
     sandbox.server.apply(&policy("third", "third"));
@@ -72,7 +71,7 @@ fn an_operator_that_starts_again_writes_nothing() {
 }
 
 #[test]
-fn what_a_policy_no_longer_says_is_taken_away() {
+fn fields_that_a_policy_no_longer_sets_are_removed() {
     let sandbox = Sandbox::new();
     let _operator = sandbox.operator();
     let mut web: Value = serde_saphyr::from_str(&policy("web", "web")).unwrap();
@@ -87,14 +86,14 @@ fn what_a_policy_no_longer_says_is_taken_away() {
     let limits = |deployment: &Value| {
         deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"].clone()
     };
-    soon("what it says", || {
+    wait_for("what it says", || {
         let service = get(&sandbox, "service/openbao-firewall")?;
         let deployment = get(&sandbox, "deployment/openbao-firewall")?;
         (annotation(&service) == "true" && limits(&deployment)["cpu"] == "1").then_some(())
     });
     web["spec"]["proxy"] = json!({"replicas": 3, "resources": {"limits": {"memory": "512Mi"}}});
     sandbox.server.apply(&web.to_string());
-    soon("what it still says", || {
+    wait_for("what it still says", || {
         let service = get(&sandbox, "service/openbao-firewall")?;
         let deployment = get(&sandbox, "deployment/openbao-firewall")?;
         let is_so = annotation(&service).is_null()
@@ -105,7 +104,7 @@ fn what_a_policy_no_longer_says_is_taken_away() {
 }
 
 #[test]
-fn what_somebody_else_made_is_left_alone() {
+fn objects_of_other_owners_are_left_alone() {
     let sandbox = Sandbox::new();
     let _operator = sandbox.operator();
     let theirs = json!({
@@ -124,7 +123,7 @@ fn what_somebody_else_made_is_left_alone() {
         "{message}"
     );
     assert_eq!(before, get(&sandbox, "secret/openbao-firewall").unwrap());
-    sandbox.must(&["delete", "secret", "-n", "vault", "openbao-firewall"]);
+    sandbox.kubectl(&["delete", "secret", "-n", "vault", "openbao-firewall"]);
     let _proxy = sandbox.proxy();
     sandbox.condition("web", "Programmed", "True", "Programmed");
 }
@@ -135,12 +134,12 @@ fn a_deleted_policy_takes_its_rules_along_although_an_invalid_one_stays() {
     let _operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
     let _proxy = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
     sandbox.server.apply(&too_wide("wide", "openbao"));
     sandbox.condition("wide", "Accepted", "False", "Invalid");
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
-    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.kubectl(&["delete", "vnp", "-n", "vault", "web"]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Denied)]);
 }
 
 #[test]
@@ -154,7 +153,7 @@ fn a_refused_edit_and_a_restart_keep_tls() {
     });
     sandbox.server.apply(&web.to_string());
     sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
-    // What proxies are started with, and which Secrets they mount.
+    // Arguments of the proxies, and the Secrets that they mount.
     let now = || {
         ["configmap/openbao-firewall", "deployment/openbao-firewall"].map(|object| {
             let object = get(&sandbox, object).unwrap();
@@ -181,7 +180,7 @@ fn a_refused_edit_and_a_restart_change_nothing() {
     web["spec"]["proxy"] = json!({"replicas": 3});
     sandbox.server.apply(&web.to_string());
     let proxy = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
     operator.stop();
     sandbox.server.apply(&too_wide("web", "openbao"));
     let operator = sandbox.operator_at("second", sandbox.operators);
@@ -190,13 +189,13 @@ fn a_refused_edit_and_a_restart_change_nothing() {
         message.contains("proxies keep their previous rules"),
         "{message}"
     );
-    // Nobody knows the rules and settings of before any more, but those who have them.
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    // The earlier rules and settings are only in the running proxies now.
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
     let deployment = get(&sandbox, "deployment/openbao-firewall").unwrap();
     assert_eq!(deployment["spec"]["replicas"], 3);
     drop(proxy);
     let _cold = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Denied)]);
 
     // Refused, it may be aimed where it will: the wall stays where it stood.
     operator.stop();
@@ -205,10 +204,10 @@ fn a_refused_edit_and_a_restart_change_nothing() {
     let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: other}\n  \
                  ports: [{port: 8200}]\n";
     sandbox.server.apply(other);
-    // A look at the vault of before comes first.
+    // The earlier vault is reconciled first.
     let policy = policy("of-other", "web").replace("openbao", "other");
     sandbox.server.apply(&policy);
-    soon("the other vault's firewall", || {
+    wait_for("the other vault's firewall", || {
         get(&sandbox, "poddisruptionbudget/other-firewall")
     });
     for object in CHILDREN {
@@ -219,6 +218,6 @@ fn a_refused_edit_and_a_restart_change_nothing() {
         .server
         .apply(&web.to_string().replace("openbao", "other"));
     for object in CHILDREN {
-        soon(object, || get(&sandbox, object).is_none().then_some(()));
+        wait_for(object, || get(&sandbox, object).is_none().then_some(()));
     }
 }

@@ -1,10 +1,11 @@
-//! What the operator keeps in the cluster for a vault: all of it, as it should be, and without a write too many.
+//! Objects that the operator keeps in the cluster for a vault: all of them, as desired, and without a needless write.
 
 use serde_json::{Value, json};
 use vaultwall::limits::Limits;
 
-use crate::enforcement::policy;
-use crate::sandbox::{OPERATOR, Sandbox, soon};
+use crate::operator::enforcement::policy;
+use crate::operator::sandbox::{OPERATOR, Sandbox};
+use testkit::wait::wait_for;
 
 /// Everything that belongs to a vault's firewall, as kubectl names it.
 pub(crate) const CHILDREN: [&str; 8] = [
@@ -27,11 +28,11 @@ pub(crate) fn get(sandbox: &Sandbox, object: &str) -> Option<Value> {
 
 /// The objects without what changes by itself.
 fn all_there(sandbox: &Sandbox) -> Vec<Value> {
-    let child = |object: &&str| soon(object, || get(sandbox, object));
+    let child = |object: &&str| wait_for(object, || get(sandbox, object));
     CHILDREN.iter().map(child).collect()
 }
 
-/// What the operator wrote beside the lease, each as verb, kind and name.
+/// Returns the writes of the operator other than those of the lease, each as verb, kind and name.
 pub(crate) fn writes(sandbox: &Sandbox) -> Vec<String> {
     let writes = sandbox.server.writes(OPERATOR).into_iter();
     let writes = writes.filter(|record| record.resource != "leases");
@@ -71,15 +72,15 @@ fn all_objects_are_made_once_and_come_back() {
     // Deleted objects come back.
     for object in CHILDREN {
         let uid = get(&sandbox, object).unwrap()["metadata"]["uid"].clone();
-        sandbox.must(&["delete", object, "-n", "vault", "--wait=false"]);
-        soon(object, || {
+        sandbox.kubectl(&["delete", object, "-n", "vault", "--wait=false"]);
+        wait_for(object, || {
             get(&sandbox, object).filter(|object| object["metadata"]["uid"] != uid)
         });
     }
-    // So does what they say: a way around the wall is closed again.
+    // So are their fields: a way around the vault's NetworkPolicy is closed again.
     let wall = get(&sandbox, "networkpolicy/openbao-vault").unwrap()["spec"].clone();
     let patch = r#"[{"op": "add", "path": "/spec/ingress/-", "value": {}}]"#;
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "patch",
         "networkpolicy/openbao-vault",
         "-n",
@@ -88,30 +89,27 @@ fn all_objects_are_made_once_and_come_back() {
         "-p",
         patch,
     ]);
-    soon("the wall stands again", || {
+    wait_for("the wall stands again", || {
         get(&sandbox, "networkpolicy/openbao-vault").filter(|object| object["spec"] == wall)
     });
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "scale",
         "deployment/openbao-firewall",
         "-n",
         "vault",
         "--replicas=0",
     ]);
-    soon("the proxies are back", || {
+    wait_for("the proxies are back", || {
         get(&sandbox, "deployment/openbao-firewall")
             .filter(|object| object["spec"]["replicas"] == 2)
     });
 }
 
 #[test]
-fn a_policy_that_got_past_admission_opens_nothing_and_says_why() {
+fn a_policy_that_passed_admission_by_mistake_opens_nothing_and_has_the_reason() {
     let sandbox = Sandbox::new();
-    // More than the operator is told to take.
-    sandbox.server.install_crds_with(&Limits {
-        ip_rules: 200,
-        ..Limits::default()
-    });
+    // More rules than the operator accepts.
+    sandbox.server.install_crds_with(Limits::DEFAULT, 200);
     let _operator = sandbox.operator();
     let rules: Vec<String> = (0..128)
         .map(|n| format!("{{value: 203.0.113.{n}}}"))
@@ -127,9 +125,15 @@ fn a_policy_that_got_past_admission_opens_nothing_and_says_why() {
         "{message}"
     );
     let _proxy = sandbox.proxy();
-    sandbox.comes_to(&[
-        (crate::sandbox::POD, crate::client::Verdict::Denied),
-        (crate::sandbox::OUTSIDER, crate::client::Verdict::Denied),
+    sandbox.wait_for_verdicts(&[
+        (
+            crate::operator::sandbox::POD,
+            testkit::client::Verdict::Denied,
+        ),
+        (
+            crate::operator::sandbox::OUTSIDER,
+            testkit::client::Verdict::Denied,
+        ),
     ]);
 }
 
@@ -157,11 +161,11 @@ fn a_service_that_cannot_be_protected_is_named() {
                  ports: [{port: 8200}]\n";
     sandbox.server.apply(other);
     to("other", 8200);
-    soon("the other vault's firewall", || {
+    wait_for("the other vault's firewall", || {
         get(&sandbox, "deployment/other-firewall")
     });
     for object in CHILDREN {
-        soon(object, || get(&sandbox, object).is_none().then_some(()));
+        wait_for(object, || get(&sandbox, object).is_none().then_some(()));
     }
 }
 
@@ -197,13 +201,13 @@ fn a_deployment_that_does_not_get_on_is_warned_of() {
     };
     progressing("True", "ReplicaSet is progressing.");
     progressing("False", "ReplicaSet has timed out progressing.");
-    let words = soon("the warning", warned);
+    let words = wait_for("the warning", warned);
     assert!(
         words.ends_with("says: ReplicaSet has timed out progressing."),
         "{words}"
     );
     progressing("True", "ReplicaSet has successfully progressed.");
-    soon("no warning", || warned().is_none().then_some(()));
-    // Nothing of it is the operator's to mend.
+    wait_for("no warning", || warned().is_none().then_some(()));
+    // None of it is the operator's to repair.
     assert_eq!(patches(&writes(&sandbox)), [1; CHILDREN.len()]);
 }

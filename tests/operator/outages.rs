@@ -3,28 +3,29 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crate::client::Verdict::{Allowed, Denied};
-use crate::enforcement::policy;
-use crate::loopback::own_address;
-use crate::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox};
+use crate::operator::enforcement::policy;
+use crate::operator::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox};
+use testkit::client::Verdict::{Allowed, Denied};
+use testkit::own_address;
 
 #[test]
 fn the_leader_dies_and_another_replica_goes_on() {
     let sandbox = Sandbox::new();
     let first = sandbox.operator();
-    first.says("this replica leads");
+    first.wait_for_log("this replica leads");
     let second = sandbox.operator_at("second", own_address());
-    second.says("leads");
+    second.wait_for_log("leads");
     sandbox.server.apply(&policy("web", "web"));
-    // The proxy asks the replica that does not lead; the leader hears of it, and says so in status.
+    // The proxy connects to the replica that does not lead; the leader receives its report and writes it to the
+    // status.
     let proxy = sandbox.proxy_of(&second);
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
     sandbox.condition("web", "Programmed", "True", "Programmed");
     first.kill();
     let killed = Instant::now();
     // Rules go on without a gap.
     sandbox.server.apply(&policy("web", "batch"));
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
     let served = killed.elapsed();
     sandbox.condition("web", "Programmed", "True", "Programmed");
     println!(
@@ -41,19 +42,19 @@ fn the_api_server_goes_away_and_comes_back() {
     let _operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
     let _proxy = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
     sandbox.server.stop();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied), (OUTSIDER, Denied)]);
     sandbox.server.restart();
     sandbox.server.apply(&policy("web", "batch"));
-    sandbox.comes_to(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)]);
 }
 
 #[test]
-fn what_a_proxy_refuses_is_in_its_own_words() {
+fn a_refusal_by_a_proxy_is_shown_in_its_own_words() {
     let sandbox = Sandbox::new();
     let _operator = sandbox.operator();
-    // Somebody else has the proxy's port.
+    // Another process has the port of the proxy.
     let taken = TcpListener::bind((sandbox.proxies, 8200)).unwrap();
     sandbox.server.apply(&policy("web", "web"));
     let proxy = sandbox.proxy();

@@ -1,10 +1,12 @@
-//! What policies refer to, comes and goes; policies differ; and the operator tells those who ask it.
+//! Objects that policies refer to are created and deleted; policies differ; and the operator answers requests for
+//! health and metrics.
 
 use std::net::SocketAddrV4;
 
-use crate::client::Client;
-use crate::client::Verdict::{Allowed, Denied};
-use crate::sandbox::{Operator, POD, Sandbox, soon};
+use crate::operator::sandbox::{Operator, POD, Sandbox};
+use testkit::client::Client;
+use testkit::client::Verdict::{Allowed, Denied};
+use testkit::wait::wait_for;
 
 /// The subnet `network/corp`, without or with the vault's service endpoint.
 fn network(subnet: &str, endpoints: &str) -> String {
@@ -23,7 +25,7 @@ fn policy(name: &str, management: &str) -> String {
     )
 }
 
-/// What the operator answers.
+/// Returns the response of the operator.
 fn ask(operator: &Operator, path: &str) -> (u16, String) {
     let server = SocketAddrV4::new(operator.address, 8080);
     match Client::new(operator.address, server).send("GET", path, "") {
@@ -39,7 +41,7 @@ fn counts(operator: &Operator, expected: &[(&str, u32)]) {
         .iter()
         .map(|(name, count)| format!("\nvaultwall_{name} {count}\n"));
     let all: Vec<String> = all.collect();
-    soon(&format!("{expected:?}"), || {
+    wait_for(&format!("{expected:?}"), || {
         last = ask(operator, "/metrics").1;
         all.iter().all(|line| last.contains(line)).then_some(())
     });
@@ -49,7 +51,7 @@ fn counts(operator: &Operator, expected: &[(&str, u32)]) {
 fn a_network_comes_changes_and_goes() {
     let sandbox = Sandbox::new();
     let operator = sandbox.operator();
-    soon("ready", || {
+    wait_for("ready", || {
         (ask(&operator, "/readyz") == (200, "ok\n".into())).then_some(())
     });
     assert_eq!(ask(&operator, "/healthz"), (200, "ok\n".into()));
@@ -65,10 +67,10 @@ fn a_network_comes_changes_and_goes() {
         message.contains("spec.virtualNetworkRules[0].subnet"),
         "{message}"
     );
-    // What is missing opens nothing, and what is there is enforced.
+    // A missing object opens nothing, and the existing ones are enforced.
     sandbox.condition("older", "Accepted", "True", "Accepted");
     sandbox.condition("older", "Programmed", "True", "Programmed");
-    sandbox.comes_to(&[(POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied)]);
     for (subnet, endpoints, status, reason, verdict) in [
         ("dc", "", "False", "ServiceEndpointMissing", Denied),
         ("dc", "Vault", "True", "ResolvedRefs", Allowed),
@@ -79,10 +81,10 @@ fn a_network_comes_changes_and_goes() {
     ] {
         sandbox.server.apply(&network(subnet, endpoints));
         sandbox.condition("older", "ResolvedRefs", status, reason);
-        sandbox.comes_to(&[(POD, verdict)]);
+        sandbox.wait_for_verdicts(&[(POD, verdict)]);
     }
 
-    // A younger policy says otherwise. Its name comes first, and does not count.
+    // A younger policy has another value. Its name sorts first, and does not count.
     sandbox.server.apply(&policy("a-younger", "Disabled"));
     let message = sandbox.condition("a-younger", "Conflicted", "True", "SettingsDiffer");
     assert!(
@@ -103,17 +105,17 @@ fn a_network_comes_changes_and_goes() {
             ("leader", 1),
         ],
     );
-    sandbox.must(&["delete", "vnp", "-n", "vault", "older"]);
+    sandbox.kubectl(&["delete", "vnp", "-n", "vault", "older"]);
     sandbox.condition("a-younger", "Conflicted", "False", "NoConflicts");
 
-    sandbox.must(&["delete", "vnet", "corp"]);
+    sandbox.kubectl(&["delete", "vnet", "corp"]);
     sandbox.condition(
         "a-younger",
         "ResolvedRefs",
         "False",
         "VirtualNetworkNotFound",
     );
-    sandbox.comes_to(&[(POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Denied)]);
     drop(proxy);
     sandbox.condition("a-younger", "Programmed", "Unknown", "NoProxies");
     counts(

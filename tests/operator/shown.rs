@@ -1,19 +1,21 @@
-//! What `examples/` shows, applied as a reader would: what the operator says of it, makes for it and enforces.
+//! The files of `examples/`, applied as a reader would: their status, the generated objects, and the verdicts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::client::Verdict::{self, Allowed, Denied};
-use crate::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox, soon};
+use crate::operator::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox};
+use testkit::client::Verdict::{self, Allowed, Denied};
+use testkit::wait::wait_for;
 
 /// A file, what becomes of it, and who gets in then.
 struct Shown {
     file: &'static str,
     /// Its policies, each with the reasons of Accepted, `ResolvedRefs`, Programmed and Conflicted.
     policies: &'static [(&'static str, [(&'static str, &'static str); 4])],
-    /// Addresses that the proxies' `NetworkPolicy` names. Without `Drop` it names none, because the proxies answer everybody.
+    /// Returns the addresses in the `NetworkPolicy` of the proxies. Without `Drop` it has none, because the proxies
+    /// answer every client.
     blocks: &'static [&'static str],
     clients: &'static [([u8; 4], Verdict)],
 }
@@ -91,7 +93,7 @@ fn apply_facts(sandbox: &Sandbox) {
                 status["podIPs"] = json!([{"ip": status["podIP"]}]);
                 let metadata = &object["metadata"];
                 let (namespace, name) = (&metadata["namespace"], &metadata["name"]);
-                sandbox.must(&[
+                sandbox.kubectl(&[
                     "patch",
                     "pod",
                     "-n",
@@ -115,7 +117,7 @@ fn apply(sandbox: &Sandbox, file: &str) {
         sandbox.server.apply(&document.to_string());
         let created = jiff::Timestamp::now().as_second();
         if file == "several-policies.yaml" {
-            soon("the next second", || {
+            wait_for("the next second", || {
                 (jiff::Timestamp::now().as_second() > created).then_some(())
             });
         }
@@ -127,7 +129,7 @@ fn get(sandbox: &Sandbox, object: &str) -> Option<Value> {
     serde_json::from_slice(&sandbox.server.kubectl(&arguments, "").stdout).ok()
 }
 
-/// Who owns an object.
+/// Returns the owners of an object.
 fn owners(object: &Value) -> Vec<&str> {
     let owners = object["metadata"]["ownerReferences"].as_array();
     let mut names: Vec<&str> = owners
@@ -155,7 +157,7 @@ fn blocks(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn examples_do_what_they_say() {
+fn examples_have_the_effects_that_they_describe() {
     let mut files: Vec<String> = fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -176,10 +178,10 @@ fn examples_do_what_they_say() {
         ],
         ["label", "ns", "shop", "vaultwall.dev/service-endpoint-"],
     ] {
-        sandbox.must(&label);
+        sandbox.kubectl(&label);
     }
-    sandbox.must(&["create", "ns", "payments"]);
-    sandbox.must(&[
+    sandbox.kubectl(&["create", "ns", "payments"]);
+    sandbox.kubectl(&[
         "label",
         "ns",
         "payments",
@@ -193,7 +195,7 @@ fn examples_do_what_they_say() {
         "spec": {"containers": [{"name": "till", "image": "till"}]},
     });
     sandbox.server.apply(&pod.to_string());
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "delete",
         "pod",
         "-n",
@@ -202,7 +204,7 @@ fn examples_do_what_they_say() {
         "--force",
         "--grace-period=0",
     ]);
-    sandbox.runs("payments", "till", OTHER_POD);
+    sandbox.server.set_running("payments", "till", OTHER_POD);
 
     let mut proxy = None;
     for shown in &SHOWN {
@@ -216,24 +218,24 @@ fn examples_do_what_they_say() {
             }
         }
         let clients = shown.clients.iter();
-        sandbox.comes_to(
+        sandbox.wait_for_verdicts(
             &clients
                 .map(|(address, verdict)| ((*address).into(), verdict.clone()))
                 .collect::<Vec<_>>(),
         );
         let mut names: Vec<&str> = shown.policies.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
-        for object in crate::objects::CHILDREN {
+        for object in crate::operator::objects::CHILDREN {
             // The second policy's name comes with the next write.
-            soon(&format!("{}: {object} of {names:?}", shown.file), || {
+            wait_for(&format!("{}: {object} of {names:?}", shown.file), || {
                 get(&sandbox, object).filter(|object| owners(object) == names)
             });
         }
-        soon(&format!("{}: {:?}", shown.file, shown.blocks), || {
+        wait_for(&format!("{}: {:?}", shown.file, shown.blocks), || {
             let wall = get(&sandbox, "networkpolicy/openbao-firewall")?;
             (blocks(&wall["spec"]["ingress"]) == shown.blocks).then_some(())
         });
-        sandbox.must(&["delete", "vnp", "-n", "vault", "--all"]);
-        sandbox.must(&["delete", "vnet", "--all"]);
+        sandbox.kubectl(&["delete", "vnp", "-n", "vault", "--all"]);
+        sandbox.kubectl(&["delete", "vnet", "--all"]);
     }
 }

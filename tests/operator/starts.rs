@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use vaultwall::runtime::permissions::{PERMISSIONS, Permission, Scope};
 
-use crate::kubernetes::ApiServer;
-use crate::kubernetes::roles::rules;
-use crate::loopback::own_address;
+use crate::roles::rules;
+use testkit::ApiServer;
+use testkit::own_address;
 
 /// Longest wait for a start to fail; a connection alone may take five seconds.
 const SECONDS: Duration = Duration::from_secs(20);
 
-/// What a start that fails says, without the log's lines.
+/// Returns the error of a start that fails, without the lines of the log.
 fn fails(kubeconfig: &Path, address: Ipv4Addr) -> String {
     let started = Instant::now();
     let mut process = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
@@ -43,7 +43,7 @@ fn fails(kubeconfig: &Path, address: Ipv4Addr) -> String {
     error.trim_end().to_owned()
 }
 
-/// Says each of these, on one line.
+/// Checks that an error is one line and contains each of these.
 fn says(error: &str, words: &[&str]) {
     for words in words {
         assert!(error.contains(words), "{words} is not in: {error}");
@@ -60,7 +60,7 @@ fn allow_all_but(server: &ApiServer, user: &str, verb: &str, resource: &str) {
 }
 
 #[test]
-fn what_is_wrong_at_the_start_is_said_and_ends_it() {
+fn an_error_at_the_start_is_reported_and_ends_the_operator() {
     let server = ApiServer::start();
     let address = own_address();
     let folder = tempfile::tempdir().unwrap();
@@ -109,7 +109,7 @@ fn what_is_wrong_at_the_start_is_said_and_ends_it() {
     );
     server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: vaultwall-system}}");
 
-    // Somebody else has a port.
+    // Another process has a port.
     for (port, what, flag) in [
         (8080, "health and metrics", "--operations-listen"),
         (8500, "proxies", "--xds-listen"),

@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
-use crate::client::Verdict::{self, Allowed, Denied};
-use crate::enforcement::policy;
-use crate::objects::CHILDREN;
-use crate::sandbox::{OTHER_POD, OUTSIDER, Operator, POD, Sandbox, soon};
+use crate::operator::enforcement::policy;
+use crate::operator::objects::CHILDREN;
+use crate::operator::sandbox::{OTHER_POD, OUTSIDER, Operator, POD, Sandbox};
+use testkit::client::Client;
+use testkit::client::Verdict::{self, Allowed, Denied};
+use testkit::wait::wait_for;
 
 /// Asks etcd, past the API server.
 pub(crate) fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
@@ -22,7 +23,7 @@ pub(crate) fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
     serde_json::from_str(&answer.body).unwrap()
 }
 
-/// Forgets everything that was, but for what is now.
+/// Compacts etcd: removes every earlier version of all objects.
 pub(crate) fn compact(sandbox: &Sandbox) {
     let now = store(sandbox, "/v3/kv/range", &json!({"key": "AA=="}));
     let revision = &now["header"]["revision"];
@@ -32,7 +33,7 @@ pub(crate) fn compact(sandbox: &Sandbox) {
 
 /// The version of the last snapshot.
 fn version(operator: &Operator) -> String {
-    let said = operator.said();
+    let said = operator.log();
     let changed = said
         .lines()
         .rev()
@@ -41,11 +42,11 @@ fn version(operator: &Operator) -> String {
     version.unwrap().split(' ').next().unwrap().to_owned()
 }
 
-/// What is in the cluster, without what changes by itself.
+/// Returns the objects of the cluster without the fields that change by themselves.
 fn objects(sandbox: &Sandbox) -> Vec<Value> {
     let get = |object: &str| -> Value {
         let mut object: Value =
-            serde_json::from_str(&sandbox.must(&["get", object, "-n", "vault", "-o", "json"]))
+            serde_json::from_str(&sandbox.kubectl(&["get", object, "-n", "vault", "-o", "json"]))
                 .unwrap();
         for field in ["managedFields", "resourceVersion"] {
             object["metadata"].as_object_mut().unwrap().remove(field);
@@ -68,15 +69,15 @@ fn objects(sandbox: &Sandbox) -> Vec<Value> {
 }
 
 fn settled(sandbox: &Sandbox, policies: &[&str], verdicts: &[(Ipv4Addr, Verdict)]) {
-    sandbox.comes_to(verdicts);
+    sandbox.wait_for_verdicts(verdicts);
     for policy in policies {
         sandbox.condition(policy, "Programmed", "True", "Programmed");
     }
     // Owners come with the last write.
-    soon("objects of these policies", || {
+    wait_for("objects of these policies", || {
         let names = "jsonpath={.metadata.ownerReferences[*].name}";
         let last = CHILDREN.iter().all(|child| {
-            let owners = sandbox.must(&["get", child, "-n", "vault", "-o", names]);
+            let owners = sandbox.kubectl(&["get", child, "-n", "vault", "-o", names]);
             let mut owners: Vec<&str> = owners.split(' ').collect();
             owners.sort_unstable();
             owners == policies
@@ -95,9 +96,9 @@ fn is_what_another_comes_to(
     let (version_before, before) = (version(&operator), objects(sandbox));
     operator.stop();
     let other = sandbox.operator_at(name, sandbox.operators);
-    other.says("this replica leads");
-    other.hears_a_proxy();
-    sandbox.comes_to(verdicts);
+    other.wait_for_log("this replica leads");
+    other.wait_for_programmed_proxy();
+    sandbox.wait_for_verdicts(verdicts);
     assert_eq!(version_before, version(&other), "{name}");
     // Until the proxy was there again, it was not known what it enforces.
     let mut after = Vec::new();
@@ -117,15 +118,15 @@ fn interrupted_watches_lose_nothing() {
     let operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
     let _proxy = sandbox.proxy();
-    sandbox.comes_to(&[(POD, Allowed), (OTHER_POD, Denied)]);
+    sandbox.wait_for_verdicts(&[(POD, Allowed), (OTHER_POD, Denied)]);
 
     // The API server dies and comes back, and everything is changed before the watches are there again.
     sandbox.server.stop();
     sandbox.server.restart();
     sandbox.server.apply(&policy("batch", "batch"));
-    sandbox.must(&["delete", "vnp", "-n", "vault", "web"]);
+    sandbox.kubectl(&["delete", "vnp", "-n", "vault", "web"]);
     sandbox.server.apply(&policy("third", "third"));
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "label",
         "pod",
         "-n",
@@ -134,16 +135,16 @@ fn interrupted_watches_lose_nothing() {
         "app=third",
         "--overwrite",
     ]);
-    sandbox.runs("shop", "batch", OUTSIDER);
+    sandbox.server.set_running("shop", "batch", OUTSIDER);
     let verdicts = [(POD, Allowed), (OTHER_POD, Denied), (OUTSIDER, Allowed)];
     settled(&sandbox, &["batch", "third"], &verdicts);
     let mut operator = is_what_another_comes_to(&sandbox, operator, "second", &verdicts);
 
-    // The operator sees nothing while everything is changed and the past is forgotten: its watches begin anew (410).
+    // The operator is paused while everything is changed and the history is compacted: its watches start again (410).
     operator.pause();
-    sandbox.must(&["delete", "vnp", "-n", "vault", "third"]);
+    sandbox.kubectl(&["delete", "vnp", "-n", "vault", "third"]);
     sandbox.server.apply(&policy("fourth", "fourth"));
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "delete",
         "pod",
         "-n",
@@ -152,7 +153,7 @@ fn interrupted_watches_lose_nothing() {
         "--force",
         "--grace-period=0",
     ]);
-    sandbox.must(&[
+    sandbox.kubectl(&[
         "label",
         "pod",
         "-n",
@@ -161,14 +162,14 @@ fn interrupted_watches_lose_nothing() {
         "app=fourth",
         "--overwrite",
     ]);
-    sandbox.runs("shop", "batch", OTHER_POD);
-    sandbox.must(&["delete", "service/openbao-firewall", "-n", "vault"]);
+    sandbox.server.set_running("shop", "batch", OTHER_POD);
+    sandbox.kubectl(&["delete", "service/openbao-firewall", "-n", "vault"]);
     compact(&sandbox);
     sandbox.server.stop();
     sandbox.server.restart();
     let renewed = || {
         let time = "jsonpath={.spec.renewTime}";
-        sandbox.must(&[
+        sandbox.kubectl(&[
             "get",
             "lease",
             "-n",
@@ -181,10 +182,10 @@ fn interrupted_watches_lose_nothing() {
     let before = renewed();
     operator.resume();
     let verdicts = [(POD, Denied), (OTHER_POD, Allowed), (OUTSIDER, Denied)];
-    sandbox.comes_to(&verdicts);
-    operator.says("too old resource version");
+    sandbox.wait_for_verdicts(&verdicts);
+    operator.wait_for_log("too old resource version");
     // Where the API server takes long to start, the lease is lost, and a Deployment would start the operator again.
-    let lost = soon("the lease is renewed or lost", || {
+    let lost = wait_for("the lease is renewed or lost", || {
         let lost = operator.has_ended();
         (lost || renewed() != before).then_some(lost)
     });

@@ -1,5 +1,5 @@
-//! Every path that a Rust source names, as far as names alone tell: `use` trees are written out, comments, strings and
-//! modules under `#[cfg(test)]` are left out.
+//! Every path in a Rust source, as far as names alone show: `use` trees are expanded; comments, strings and modules
+//! under `#[cfg(test)]` are left out.
 
 /// `std::fs::read`, `crate::policy::Firewall`, and single identifiers.
 pub fn paths_of(source: &str) -> Vec<String> {

@@ -9,8 +9,7 @@ use vaultwall::compile::envoy::{Proxy, Tls, configuration, static_bootstrap};
 use vaultwall::objects::LoadedObjects;
 use vaultwall::policy::Firewall;
 
-use crate::cases::Case;
-use crate::{firewalls, load};
+use crate::cases::{Case, firewalls, load};
 
 /// Each map of the standard library has an order of its own, so a few repetitions meet a different one.
 const REPETITIONS: u64 = 4;

@@ -1,4 +1,4 @@
-//! What cannot work is said at once: what, why, and what to do. Exit code 2.
+//! Arguments that cannot work are refused at the start, with the reason and the remedy. Exit code 2.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,12 +8,12 @@ use std::process::Output;
 
 use rustix::process::Signal;
 
-use crate::client::Verdict;
-use crate::objects::{ALLOWED, allowing, policy_of};
-use crate::sandbox::Sandbox;
-use crate::serve::Serve;
+use crate::standalone::objects::{ALLOWED, allowing, policy_of};
+use crate::standalone::sandbox::Sandbox;
+use crate::standalone::serve::Serve;
+use testkit::client::Verdict;
 
-/// Runs to its end with these options, which must be an error that says all of these.
+/// Runs with these options until it ends, which must be with an error that contains all of these.
 fn refused(sandbox: &Sandbox, other: &[(&str, &OsStr)], expected: &[&str]) {
     let output = Serve::command_with(sandbox, other).output().unwrap();
     let Output { status, stderr, .. } = output;
@@ -86,7 +86,7 @@ fn an_envoy_that_ends_at_once_is_tried_again() {
     let other = [("--envoy", OsStr::new("/bin/false"))];
     let mut serve = Serve::run(&mut Serve::command_with(&sandbox, &other));
     for _ in 0..3 {
-        let (_, line) = serve.hears(0, "Envoy ended");
+        let (_, line) = serve.wait_for_line(0, "Envoy ended");
         assert!(line.contains("exit code 1"), "{line}");
     }
     assert_eq!(sandbox.verdict(ALLOWED), Verdict::Refused);
@@ -196,6 +196,6 @@ fn several_vaults() {
         &sandbox,
         &[("--vault", OsStr::new("vault/openbao"))],
     ));
-    serve.says(0, &["policies of vault/other are passed over"]);
-    serve.hears(0, "in force at vault/openbao");
+    serve.wait_for_line_with(0, &["policies of vault/other are passed over"]);
+    serve.wait_for_line(0, "in force at vault/openbao");
 }

@@ -21,11 +21,12 @@ use vaultwall::xds::{
     NotProgrammed, Resource, Snapshot, SnapshotStore, State, bind_unix, serve_unix,
 };
 
-use crate::client::Verdict;
-use crate::objects::{ALLOWED, DENIED, allowing};
-use crate::sandbox::{PATIENCE, Sandbox, soon};
-use crate::tool::tool;
-use crate::vault::Vault;
+use crate::standalone::objects::{ALLOWED, DENIED, allowing};
+use crate::standalone::sandbox::Sandbox;
+use testkit::OpenBao;
+use testkit::client::Verdict;
+use testkit::tool;
+use testkit::wait::{TIMEOUT, wait_for};
 
 const NODE: &str = "by-hand";
 
@@ -61,10 +62,10 @@ fn start_envoy(sandbox: &Sandbox) -> Envoy {
     Envoy(process)
 }
 
-/// What Envoy's admin socket answers.
+/// Returns the response of Envoy's admin socket.
 fn admin(sandbox: &Sandbox, path: &str) -> Option<String> {
     let mut stream = UnixStream::connect(sandbox.state().join("admin.sock")).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n"
@@ -102,12 +103,12 @@ impl Server {
         let version = self.store.publish(NODE, snapshot);
         let answered = self.store.wait_programmed(NODE, &version);
         self.runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, answered).await })
+            .block_on(async { tokio::time::timeout(TIMEOUT, answered).await })
             .expect("Envoy answers")
     }
 }
 
-/// What Vaultwall makes of objects.
+/// Compiles objects as Vaultwall does.
 fn compiled(sandbox: &Sandbox, objects: &str) -> Configuration {
     let limits = Limits::default();
     let contents = parse_file(Path::new("main.yaml"), objects, &limits).unwrap();
@@ -149,7 +150,7 @@ fn snapshot(configuration: &Configuration, keep: impl Fn(&str) -> bool) -> Snaps
 fn without_a_server_nothing_listens() {
     let sandbox = Sandbox::new();
     let _envoy = start_envoy(&sandbox);
-    soon("Envoy has tried to ask", || {
+    wait_for("Envoy has tried to ask", || {
         let stats = admin(
             &sandbox,
             "/stats?filter=vaultwall-xds.upstream_cx_connect_fail",
@@ -161,7 +162,7 @@ fn without_a_server_nothing_listens() {
     assert_eq!(sandbox.verdict(ALLOWED), Verdict::Refused);
     // A server that knows nothing of this node is no better.
     let server = Server::start(&sandbox);
-    soon("Envoy is connected", || {
+    wait_for("Envoy is connected", || {
         (server.store.status(NODE).connected > 0).then_some(())
     });
     assert_eq!(sandbox.verdict(ALLOWED), Verdict::Refused);
@@ -170,12 +171,12 @@ fn without_a_server_nothing_listens() {
 #[test]
 fn without_its_filters_a_listener_denies() {
     let sandbox = Sandbox::new();
-    let _vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+    let _vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
     let server = Server::start(&sandbox);
     let _envoy = start_envoy(&sandbox);
     let whole = compiled(&sandbox, &allowing(&[]));
     server.store.publish(NODE, snapshot(&whole, |_| false));
-    sandbox.comes_to(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
     let answer = sandbox
         .client(ALLOWED)
         .send("GET", "/v1/sys/health", "")
@@ -190,24 +191,24 @@ fn without_its_filters_a_listener_denies() {
     assert!(names.len() > 3, "{names:?}");
     for missing in names.iter().filter(|name| !name.ends_with(".management")) {
         server.publish(snapshot(&whole, |_| true)).unwrap();
-        sandbox.comes_to(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+        sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
         server
             .publish(snapshot(&whole, |name| name != *missing))
             .unwrap();
-        sandbox.comes_to(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
+        sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
     }
 }
 
 #[test]
-fn what_envoy_refuses_changes_nothing_and_what_came_with_it_does() {
+fn a_resource_that_envoy_refuses_changes_nothing_and_the_others_do() {
     const HOSTS: &str = "vaultwall.virtual-network-hosts";
     let sandbox = Sandbox::new();
-    let _vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+    let _vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
     let server = Server::start(&sandbox);
     let _envoy = start_envoy(&sandbox);
     let before = compiled(&sandbox, &allowing(&[]));
     server.publish(snapshot(&before, |_| true)).unwrap();
-    sandbox.comes_to(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
 
     // The hosts' filter is not a filter of that kind at all, and a prefix is new.
     let mut bad = compiled(&sandbox, &allowing(&["127.20.0.0/16"]));
@@ -227,8 +228,8 @@ fn what_envoy_refuses_changes_nothing_and_what_came_with_it_does() {
     let refusal = server.publish(snapshot(&bad, |_| true)).unwrap_err();
     assert!(refusal.to_string().contains(HOSTS), "{refusal}");
     assert_eq!(server.store.status(NODE).state(), State::Rejected);
-    sandbox.comes_to(&[(DENIED, Verdict::Allowed)]);
-    sandbox.is_at(&[(ALLOWED, Verdict::Allowed)]);
+    sandbox.wait_for_verdicts(&[(DENIED, Verdict::Allowed)]);
+    sandbox.assert_verdicts(&[(ALLOWED, Verdict::Allowed)]);
 
     // Listeners without anything to do.
     let mut bad = compiled(&sandbox, &allowing(&[]));
@@ -237,9 +238,9 @@ fn what_envoy_refuses_changes_nothing_and_what_came_with_it_does() {
     }
     let refusal = server.publish(snapshot(&bad, |_| true)).unwrap_err();
     assert!(refusal.to_string().contains("data"), "{refusal}");
-    sandbox.comes_to(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
 
     server.publish(snapshot(&before, |_| true)).unwrap();
     assert_eq!(server.store.status(NODE).state(), State::Programmed);
-    sandbox.is_at(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    sandbox.assert_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
 }

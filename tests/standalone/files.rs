@@ -9,13 +9,13 @@ use std::path::Path;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::client::{Client, Verdict};
-use crate::objects::{ALLOWED, DENIED, allowing, network, policy, policy_of, subnet};
-use crate::sandbox::Sandbox;
-use crate::serve::{IN_FORCE, Serve};
-use crate::vault::Vault;
+use crate::standalone::objects::{ALLOWED, DENIED, allowing, network, policy, policy_of, subnet};
+use crate::standalone::sandbox::Sandbox;
+use crate::standalone::serve::{IN_FORCE, Serve};
+use testkit::OpenBao;
+use testkit::client::{Client, Verdict};
 
-/// Two more clients, each allowed by what some file says.
+/// Two more clients, each allowed by one of the files.
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 36, 0, 1);
 const TWO: Ipv4Addr = Ipv4Addr::new(127, 37, 0, 1);
 const ONE_PREFIX: &str = "127.36.0.0/16";
@@ -24,7 +24,7 @@ const TWO_PREFIX: &str = "127.37.0.0/16";
 /// The processes end before their folder goes.
 struct Protected {
     serve: Serve,
-    _vault: Vault,
+    _vault: OpenBao,
     sandbox: Sandbox,
 }
 
@@ -39,9 +39,9 @@ impl Protected {
     }
 
     fn started(sandbox: Sandbox, command: &mut std::process::Command) -> Self {
-        let vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+        let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
         let serve = Serve::run(command);
-        serve.hears(0, IN_FORCE);
+        serve.wait_for_line(0, IN_FORCE);
         Self {
             sandbox,
             _vault: vault,
@@ -62,22 +62,23 @@ impl Protected {
 
     /// These clients come to be allowed, and no other.
     fn opens(&self, open: &[Ipv4Addr]) {
-        self.sandbox.comes_to(&Self::of(open));
+        self.sandbox.wait_for_verdicts(&Self::of(open));
     }
 
-    /// Something is done, all of this is said of it, and exactly these clients are allowed as before.
-    fn only_says(&self, open: &[Ipv4Addr], act: impl FnOnce(&Sandbox), texts: &[&str]) {
-        self.sandbox.is_at(&Self::of(open));
+    /// Performs an action, waits for the messages about it, and checks that exactly these clients are allowed as
+    /// before.
+    fn only_reports(&self, open: &[Ipv4Addr], act: impl FnOnce(&Sandbox), texts: &[&str]) {
+        self.sandbox.assert_verdicts(&Self::of(open));
         let said = self.serve.lines();
         act(&self.sandbox);
-        self.serve.says(said, texts);
-        self.sandbox.is_at(&Self::of(open));
+        self.serve.wait_for_line_with(said, texts);
+        self.sandbox.assert_verdicts(&Self::of(open));
         assert!(!self.serve.log().contains("panicked"));
     }
 }
 
 #[test]
-fn what_is_broken_changes_nothing_and_is_named() {
+fn broken_files_change_nothing_and_are_named() {
     let protected = Protected::with(&[("main.yaml", &allowing(&[ONE_PREFIX]))]);
     let open = [ALLOWED, ONE];
     protected.opens(&open);
@@ -126,16 +127,16 @@ fn what_is_broken_changes_nothing_and_is_named() {
         ),
     ];
     for (text, expected) in cases {
-        protected.only_says(&open, |sandbox| sandbox.put("main.yaml", text), expected);
+        protected.only_reports(&open, |sandbox| sandbox.put("main.yaml", text), expected);
         let path = protected.sandbox.path_of("main.yaml");
-        protected.only_says(&open, |_| fs::write(path, text).unwrap(), expected);
+        protected.only_reports(&open, |_| fs::write(path, text).unwrap(), expected);
     }
     // Plain HTTP in place of TLS would be silent.
     let tls = good.replace(
         "  targetRef",
         "  proxy: {tls: {secretName: a}}\n  targetRef",
     );
-    protected.only_says(
+    protected.only_reports(
         &open,
         |sandbox| sandbox.put("main.yaml", &tls),
         &[
@@ -149,14 +150,14 @@ fn what_is_broken_changes_nothing_and_is_named() {
 }
 
 #[test]
-fn what_is_being_written_changes_nothing_until_it_is_closed() {
+fn a_file_that_is_being_written_changes_nothing_until_it_is_closed() {
     let protected = Protected::with(&[("main.yaml", &allowing(&[ONE_PREFIX]))]);
     protected.opens(&[ALLOWED, ONE]);
     let new = allowing(&[TWO_PREFIX]);
     // The first part alone is a policy without a network.
     let middle = new.rfind("---").unwrap();
     let mut file = None;
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, ONE],
         |sandbox| {
             let mut half = File::create(sandbox.path_of("main.yaml")).unwrap();
@@ -171,7 +172,9 @@ fn what_is_being_written_changes_nothing_until_it_is_closed() {
     );
     let mut file = file.unwrap();
     file.write_all(&new.as_bytes()[middle..]).unwrap();
-    protected.sandbox.is_at(&Protected::of(&[ALLOWED, ONE]));
+    protected
+        .sandbox
+        .assert_verdicts(&Protected::of(&[ALLOWED, ONE]));
     drop(file);
     protected.opens(&[ALLOWED, TWO]);
 }
@@ -195,7 +198,7 @@ fn of_several_files_one_goes_one_is_broken_and_one_is_a_copy() {
     ]);
     protected.opens(&[ALLOWED, ONE, TWO]);
 
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, ONE, TWO],
         |sandbox| sandbox.put("copy.yaml", &two.replace("127.37", "127.20")),
         &[
@@ -206,7 +209,7 @@ fn of_several_files_one_goes_one_is_broken_and_one_is_a_copy() {
             "none of it is in force",
         ],
     );
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, ONE, TWO],
         |sandbox| symlink("nowhere", sandbox.path_of("three.yaml")).unwrap(),
         &["three.yaml", "cannot be read", "none of it is in force"],
@@ -216,7 +219,7 @@ fn of_several_files_one_goes_one_is_broken_and_one_is_a_copy() {
     protected.opens(&[ALLOWED, TWO]);
     protected
         .serve
-        .says(0, &["one.yaml", "is gone, and its rules with it"]);
+        .wait_for_line_with(0, &["one.yaml", "is gone, and its rules with it"]);
     fs::remove_file(path("copy.yaml")).unwrap();
     // The link leads somewhere now.
     fs::write(path("nowhere"), &one).unwrap();
@@ -233,7 +236,7 @@ fn of_several_files_one_goes_one_is_broken_and_one_is_a_copy() {
 fn an_empty_folder_denies_and_an_emptied_one_keeps() {
     let protected = Protected::with(&[]);
     protected.opens(&[]);
-    protected.serve.says(
+    protected.serve.wait_for_line_with(
         0,
         &[
             "no policy was found",
@@ -247,7 +250,7 @@ fn an_empty_folder_denies_and_an_emptied_one_keeps() {
 
     protected.sandbox.put("main.yaml", &allowing(&[ONE_PREFIX]));
     protected.opens(&[ALLOWED, ONE]);
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, ONE],
         |sandbox| fs::remove_file(sandbox.path_of("main.yaml")).unwrap(),
         &[
@@ -257,7 +260,7 @@ fn an_empty_folder_denies_and_an_emptied_one_keeps() {
             "Stop Vaultwall",
         ],
     );
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, ONE],
         |sandbox| sandbox.put("other.yaml", &policy_of("other", "other", &[], "")),
         &["policies of vault/other are passed over"],
@@ -312,14 +315,14 @@ fn one_file_by_a_relative_path() {
     let path = protected.sandbox.path_of("only.conf");
     fs::write(&path, allowing(&[ONE_PREFIX])).unwrap();
     protected.opens(&[ALLOWED, ONE]);
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, ONE],
         |_| fs::remove_file(&path).unwrap(),
         &["only.conf", "cannot be read", "stays in force"],
     );
     fs::write(&path, allowing(&[TWO_PREFIX])).unwrap();
     protected.opens(&[ALLOWED, TWO]);
-    // A file beside it is none of its business.
+    // Another file in the folder is left alone.
     protected
         .sandbox
         .put("beside.yaml", &allowing(&[ONE_PREFIX]));
@@ -362,7 +365,7 @@ fn folders_that_are_linked_replaced_and_new() {
     fs::remove_dir_all(current.join("new")).unwrap();
     protected.opens(&[ALLOWED, TWO]);
     // The whole folder is gone, as a volume that is not mounted, and comes back.
-    protected.only_says(
+    protected.only_reports(
         &[ALLOWED, TWO],
         |sandbox| fs::rename(sandbox.at("release-2"), sandbox.at("aside")).unwrap(),
         &["current", "cannot be read", "stays in force"],
@@ -386,7 +389,7 @@ fn a_storm_of_writes_ends_with_the_last_content() {
         });
         while !writer.is_finished() {
             let touched_by_none = [(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)];
-            protected.sandbox.is_at(&touched_by_none);
+            protected.sandbox.assert_verdicts(&touched_by_none);
         }
     });
     fs::write(&path, allowing(&[TWO_PREFIX])).unwrap();
@@ -420,7 +423,9 @@ fn events_that_were_lost_are_made_up_for() {
         }
     }
     fs::write(path("main.yaml"), allowing(&[TWO_PREFIX])).unwrap();
-    protected.sandbox.is_at(&Protected::of(&[ALLOWED, ONE]));
+    protected
+        .sandbox
+        .assert_verdicts(&Protected::of(&[ALLOWED, ONE]));
     kill_process(protected.serve.pid(), Signal::CONT).unwrap();
     protected.opens(&[ALLOWED, TWO]);
     assert!(!protected.serve.log().contains("ERROR"));

@@ -17,11 +17,12 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Verdict};
-use crate::objects::{ALLOWED, DENIED, PODS, namespace, network, pod, policy, subnet};
-use crate::sandbox::{PATIENCE, Sandbox};
-use crate::serve::{IN_FORCE, Serve};
-use crate::vault::Vault;
+use crate::standalone::objects::{ALLOWED, DENIED, PODS, namespace, network, pod, policy, subnet};
+use crate::standalone::sandbox::Sandbox;
+use crate::standalone::serve::{IN_FORCE, Serve};
+use testkit::OpenBao;
+use testkit::client::{Client, Verdict};
+use testkit::wait::TIMEOUT;
 
 const EDITS: usize = 200;
 /// Connections of each client; Envoy spreads them over its workers.
@@ -119,7 +120,7 @@ fn verdict(allows: bool) -> Verdict {
     }
 }
 
-/// Asks until told to stop; every answer is the same.
+/// Sends requests until it is stopped; every response is the same.
 fn stays(client: &mut Client, expected: &Verdict, pause: Duration, stop: &AtomicBool) -> u64 {
     let mut asked = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -146,7 +147,7 @@ struct Flip {
 
 /// Asks until the verdict is the new one, and a little longer.
 fn flips(client: &mut Client, old: &Verdict, new: &Verdict) -> Flip {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     let (mut last_old, mut asked) = (None, 0);
     let answered = loop {
         let sent = Instant::now();
@@ -221,7 +222,7 @@ impl Measured {
 #[test]
 fn no_change_disturbs_a_client_that_it_is_not_about() {
     let sandbox = Sandbox::alone();
-    let _vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+    let _vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
     fs::write(sandbox.path_of("namespace.yaml"), namespace("web", true)).unwrap();
     let mut allows = [false; 3];
     for edited in Edited::ALL {
@@ -239,7 +240,7 @@ fn no_change_disturbs_a_client_that_it_is_not_about() {
         })
         .collect();
     let mut edited_clients = Edited::ALL.map(|edited| connections(edited.source()));
-    sandbox.comes_to(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
 
     let (finished, asked) = (AtomicBool::new(false), AtomicU64::new(0));
     let (started, mut measured) = (Instant::now(), Measured::default());
@@ -309,7 +310,7 @@ fn one_edit(
         }
         let before = edit(sandbox, Edited::ALL[which], style, allows[which]);
         let flips: Vec<Flip> = polls.into_iter().map(|poll| poll.join().unwrap()).collect();
-        let (in_force, _) = serve.hears(said, IN_FORCE);
+        let (in_force, _) = serve.wait_for_line(said, IN_FORCE);
         done.store(true, Ordering::Relaxed);
         let answered = flips
             .iter()

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::client::Verdict;
-use crate::objects::{ALLOWED, DENIED, allowing};
-use crate::sandbox::{Sandbox, runs, soon};
-use crate::serve::{IN_FORCE, Serve};
-use crate::vault::Vault;
+use crate::standalone::objects::{ALLOWED, DENIED, allowing};
+use crate::standalone::sandbox::{Sandbox, runs};
+use crate::standalone::serve::{IN_FORCE, Serve};
+use testkit::OpenBao;
+use testkit::client::Verdict;
+use testkit::wait::wait_for;
 
 /// Allowed by a rule that comes later.
 const LATER: Ipv4Addr = Ipv4Addr::new(127, 33, 0, 1);
@@ -26,12 +27,12 @@ const CHANGED: [(Ipv4Addr, Verdict); 3] = [
     (LATER, Verdict::Allowed),
 ];
 
-fn protected() -> (Sandbox, Vault, Serve) {
+fn protected() -> (Sandbox, OpenBao, Serve) {
     let sandbox = Sandbox::new();
-    let vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
+    let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
     sandbox.put("main.yaml", &allowing(&[]));
     let serve = Serve::start(&sandbox);
-    sandbox.comes_to(&AS_EVER);
+    sandbox.wait_for_verdicts(&AS_EVER);
     (sandbox, vault, serve)
 }
 
@@ -47,7 +48,7 @@ fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
         for (client, verdict) in &mut open {
             assert_eq!(client.verdict(), **verdict, "{} {when}", client.source);
         }
-        sandbox.is_at(&AS_EVER);
+        sandbox.assert_verdicts(&AS_EVER);
         assert_eq!(sandbox.envoy(), Some(envoy), "{when}");
     };
     still_answered("before");
@@ -55,10 +56,10 @@ fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
     still_answered("without Vaultwall");
 
     let serve = Serve::start(&sandbox);
-    serve.says(0, &["the Envoy of an earlier run is still enforcing"]);
+    serve.wait_for_line_with(0, &["the Envoy of an earlier run is still enforcing"]);
     still_answered("with the next Vaultwall");
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-    sandbox.comes_to(&CHANGED);
+    sandbox.wait_for_verdicts(&CHANGED);
     assert_eq!(sandbox.envoy(), Some(envoy));
     // The connections that were open all the time see it, too.
     for ((client, _), (source, verdict)) in open.iter_mut().zip(&CHANGED) {
@@ -68,17 +69,17 @@ fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
 }
 
 #[test]
-fn what_changed_meanwhile_is_in_force_with_the_next_vaultwall() {
+fn changes_while_it_was_stopped_are_in_force_with_the_next_vaultwall() {
     let (sandbox, _vault, mut serve) = protected();
     serve.kill();
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-    sandbox.is_at(&AS_EVER);
+    sandbox.assert_verdicts(&AS_EVER);
     let _serve = Serve::start(&sandbox);
-    sandbox.comes_to(&CHANGED);
+    sandbox.wait_for_verdicts(&CHANGED);
 }
 
 #[test]
-fn what_broke_meanwhile_changes_nothing_with_the_next_vaultwall() {
+fn files_that_broke_while_it_was_stopped_change_nothing_with_the_next_vaultwall() {
     for broken in [Some("{"), Some("kind: VaultNetworkPolicy\n"), None] {
         let (sandbox, _vault, mut serve) = protected();
         let envoy = sandbox.envoy().unwrap();
@@ -88,12 +89,12 @@ fn what_broke_meanwhile_changes_nothing_with_the_next_vaultwall() {
             None => fs::remove_file(sandbox.path_of("main.yaml")).unwrap(),
         }
         let serve = Serve::run(&mut Serve::command(&sandbox));
-        serve.hears(0, "in force until");
-        serve.hears(0, "a proxy is connected");
-        sandbox.is_at(&AS_EVER);
+        serve.wait_for_line(0, "in force until");
+        serve.wait_for_line(0, "a proxy is connected");
+        sandbox.assert_verdicts(&AS_EVER);
         sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-        serve.hears(0, IN_FORCE);
-        sandbox.comes_to(&CHANGED);
+        serve.wait_for_line(0, IN_FORCE);
+        sandbox.wait_for_verdicts(&CHANGED);
         assert_eq!(sandbox.envoy(), Some(envoy), "{broken:?}");
     }
 }
@@ -104,10 +105,10 @@ fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
     for _ in 0..2 {
         let (said, envoy) = (serve.lines(), sandbox.envoy().unwrap());
         kill_process(envoy, Signal::KILL).unwrap();
-        serve.says(said, &["Envoy ended", "signal 9", "until it runs again"]);
-        // Nobody is let in on the way there.
+        serve.wait_for_line_with(said, &["Envoy ended", "signal 9", "until it runs again"]);
+        // No client is allowed in between.
         let expected = AS_EVER.map(|(_, verdict)| verdict);
-        soon("the verdicts are those of before", || {
+        wait_for("the verdicts are those of before", || {
             let verdicts = AS_EVER.map(|(source, _)| sandbox.verdict(source));
             for (verdict, (source, expected)) in verdicts.iter().zip(&AS_EVER) {
                 let closed = [Verdict::Refused, Verdict::Denied].contains(verdict);
@@ -118,22 +119,22 @@ fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
         assert_ne!(sandbox.envoy().unwrap(), envoy);
     }
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-    sandbox.comes_to(&CHANGED);
+    sandbox.wait_for_verdicts(&CHANGED);
 }
 
 #[test]
 fn envoy_waits_until_its_port_is_free_again() {
     let (sandbox, _vault, serve) = protected();
-    // Nobody else can listen there while Envoy does. Should the next one be quicker than this test, it ends as well.
-    let taken = soon("the port is taken", || {
+    // No other process can listen there while Envoy does. If the next one is quicker than this test, it ends as well.
+    let taken = wait_for("the port is taken", || {
         sandbox
             .envoy()
             .map(|envoy| kill_process(envoy, Signal::KILL));
         TcpListener::bind(sandbox.data()).ok()
     });
-    serve.says(0, &["cannot listen on", "--data-listen", "trying again"]);
+    serve.wait_for_line_with(0, &["cannot listen on", "--data-listen", "trying again"]);
     drop(taken);
-    sandbox.comes_to(&AS_EVER);
+    sandbox.wait_for_verdicts(&AS_EVER);
 }
 
 #[test]
@@ -143,14 +144,14 @@ fn an_envoy_that_was_found_and_ends_is_started_again_too() {
     serve.kill();
     sandbox.put("main.yaml", "{");
     let serve = Serve::run(&mut Serve::command(&sandbox));
-    serve.hears(0, "in force until");
+    serve.wait_for_line(0, "in force until");
     kill_process(envoy, Signal::KILL).unwrap();
-    serve.says(0, &["Envoy ended", "started by an earlier run"]);
+    serve.wait_for_line_with(0, &["Envoy ended", "started by an earlier run"]);
     // The new one has nothing to keep, and what the file means is not known.
-    serve.hears(0, IN_FORCE);
-    sandbox.comes_to(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
+    serve.wait_for_line(0, IN_FORCE);
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
     sandbox.put("main.yaml", &allowing(&[]));
-    sandbox.comes_to(&AS_EVER);
+    sandbox.wait_for_verdicts(&AS_EVER);
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn stopping_ends_envoy_as_well() {
         assert!(asked.elapsed() < Duration::from_secs(5), "{signal:?}");
         assert_eq!(status.code(), Some(0), "{signal:?}");
         assert!(!runs(envoy), "Envoy still runs");
-        sandbox.is_at(&[(ALLOWED, Verdict::Refused)]);
+        sandbox.assert_verdicts(&[(ALLOWED, Verdict::Refused)]);
         let state = fs::read_dir(sandbox.state()).unwrap();
         let left = state.map(|entry| entry.unwrap().file_name());
         assert!(left.into_iter().all(|name| name != "envoy.pid"));
@@ -183,14 +184,14 @@ fn stopping_ends_envoy_as_well() {
 }
 
 #[test]
-fn without_the_vault_the_answer_says_so_until_it_is_there() {
+fn without_the_vault_the_response_names_that_until_it_runs() {
     let sandbox = Sandbox::new();
     sandbox.put("main.yaml", &allowing(&[]));
     let serve = Serve::start(&sandbox);
     let upstream = sandbox.upstream().to_string();
-    serve.says(0, &[&upstream, "--upstream", "does not answer", "503"]);
-    let path = crate::client::SECRET;
-    let answer = soon("Envoy answers", || {
+    serve.wait_for_line_with(0, &[&upstream, "--upstream", "does not answer", "503"]);
+    let path = testkit::client::SECRET;
+    let answer = wait_for("Envoy answers", || {
         sandbox.client(ALLOWED).send("GET", path, "").ok()
     });
     assert_eq!(answer.status, 503, "{answer}");
@@ -200,10 +201,10 @@ fn without_the_vault_the_answer_says_so_until_it_is_there() {
         assert!(error.contains(text), "{text} is not in: {error}");
     }
     assert_eq!(sandbox.verdict(DENIED), Verdict::Denied);
-    let vault = Vault::start(sandbox.upstream(), &sandbox.at(""));
-    sandbox.comes_to(&AS_EVER);
+    let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
+    sandbox.wait_for_verdicts(&AS_EVER);
     drop(vault);
-    soon("the vault is gone", || {
+    wait_for("the vault is gone", || {
         let answer = sandbox.client(ALLOWED).send("GET", path, "").ok()?;
         (answer.status == 503).then_some(())
     });

@@ -5,18 +5,14 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::client::{Client, Verdict};
-use crate::loopback::own_address;
+use testkit::client::{Client, Verdict, wait_for_verdicts};
+use testkit::own_address;
 
-/// Longer than anything here takes; only a test that fails waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Who measures is alone.
+/// Held for writing by a test that measures, and for reading by all others.
 static MEASURING: RwLock<()> = RwLock::new(());
 
 enum Turn {
@@ -28,26 +24,15 @@ enum Turn {
     },
 }
 
-/// Asks again and again until there is an answer.
-pub(crate) fn soon<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < end, "{what}: did not happen");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 pub(crate) struct Sandbox {
     folder: TempDir,
-    /// No other test, of this run or another, listens here.
+    /// Address of this test alone.
     address: Ipv4Addr,
     _turn: Turn,
 }
 
 impl Sandbox {
+    /// Creates one for a test that others may run next to.
     pub(crate) fn new() -> Self {
         let turn = MEASURING
             .read()
@@ -55,7 +40,7 @@ impl Sandbox {
         Self::with(Turn::Shared { _guard: turn })
     }
 
-    /// No other test runs meanwhile.
+    /// The same for a test that measures: no other test of this module runs at the same time.
     pub(crate) fn alone() -> Self {
         let turn = MEASURING
             .write()
@@ -81,7 +66,7 @@ impl Sandbox {
         self.folder.path().join(name)
     }
 
-    /// The folder of the objects.
+    /// Returns the folder of the object files.
     pub(crate) fn objects(&self) -> PathBuf {
         self.at("objects")
     }
@@ -106,51 +91,36 @@ impl Sandbox {
         self.objects().join(name)
     }
 
-    /// Puts an object file in place at once, as a careful tool does.
+    /// Writes an object file with a rename, so that no reader sees a part of it.
     pub(crate) fn put(&self, name: &str, text: &str) {
         let aside = self.path_of(&format!(".{name}.new"));
         fs::write(&aside, text).unwrap();
         fs::rename(aside, self.path_of(name)).unwrap();
     }
 
-    /// A client of the data endpoint.
+    /// Returns a client of the data endpoint.
     pub(crate) fn client(&self, source: Ipv4Addr) -> Client {
         Client::new(source, self.data())
     }
 
-    /// The verdict on a new connection.
+    /// Returns the verdict on a new connection.
     pub(crate) fn verdict(&self, source: Ipv4Addr) -> Verdict {
         self.client(source).verdict()
     }
 
-    /// Waits until clients, each on a new connection, get these verdicts; several times in a row, because each of Envoy's
-    /// workers begins with a new rule at a moment of its own, and a new connection may be any worker's.
-    pub(crate) fn comes_to(&self, expected: &[(Ipv4Addr, Verdict)]) {
-        let mut last = Vec::new();
-        let mut in_a_row = 0;
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            last = expected
-                .iter()
-                .map(|(source, _)| (*source, self.verdict(*source)))
-                .collect();
-            in_a_row = if last == expected { in_a_row + 1 } else { 0 };
-            if in_a_row == 8 {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        panic!("the verdicts should be {expected:?} and are {last:?}");
+    /// Waits until clients of the data endpoint, each on new connections, get these verdicts.
+    pub(crate) fn wait_for_verdicts(&self, expected: &[(Ipv4Addr, Verdict)]) {
+        wait_for_verdicts(self.data(), expected);
     }
 
-    /// The verdicts, each on a new connection, are these now.
-    pub(crate) fn is_at(&self, expected: &[(Ipv4Addr, Verdict)]) {
+    /// Checks the verdicts, each on a new connection.
+    pub(crate) fn assert_verdicts(&self, expected: &[(Ipv4Addr, Verdict)]) {
         for (source, verdict) in expected {
             assert_eq!(self.verdict(*source), *verdict, "{source}");
         }
     }
 
-    /// The process id of the Envoy that Vaultwall runs, if it runs.
+    /// Returns the process id of the Envoy that Vaultwall runs, if it runs.
     pub(crate) fn envoy(&self) -> Option<Pid> {
         let noted = fs::read_to_string(self.state().join("envoy.pid")).ok()?;
         let pid = Pid::from_raw(noted.trim().parse().ok()?)?;
@@ -163,7 +133,7 @@ impl Sandbox {
     }
 }
 
-/// Whether a process runs; one that ended and that nobody asked about does not.
+/// Whether a process runs; a zombie does not.
 pub(crate) fn runs(pid: Pid) -> bool {
     let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid()));
     command.is_ok_and(|words| !words.is_empty())

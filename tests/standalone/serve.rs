@@ -1,4 +1,4 @@
-//! A running `vaultwall serve` and what it says.
+//! A running `vaultwall serve` and its log.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
@@ -8,22 +8,23 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{PATIENCE, Sandbox, soon};
-use crate::tool::tool;
+use crate::standalone::sandbox::Sandbox;
+use testkit::tool;
+use testkit::wait::{TIMEOUT, wait_for};
 
-/// What serve says when a change is in force.
+/// Log message of a change that is in force.
 pub(crate) const IN_FORCE: &str = "in force at";
 
-/// Lines, and when each was said.
+/// Lines, each with its time.
 type Lines = Vec<(Instant, String)>;
 
 #[derive(Default)]
-struct Said {
+struct Log {
     lines: Mutex<Lines>,
     more: Condvar,
 }
 
-impl Said {
+impl Log {
     /// A test that failed elsewhere still wants to see them.
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
@@ -32,7 +33,7 @@ impl Said {
 
 pub(crate) struct Serve {
     process: Child,
-    said: Arc<Said>,
+    shared: Arc<Log>,
 }
 
 impl Serve {
@@ -75,13 +76,13 @@ impl Serve {
     /// Starts it and waits until the first configuration is in force.
     pub(crate) fn start(sandbox: &Sandbox) -> Self {
         let serve = Self::run(&mut Self::command(sandbox));
-        serve.hears(0, IN_FORCE);
+        serve.wait_for_line(0, IN_FORCE);
         serve
     }
 
     pub(crate) fn run(command: &mut Command) -> Self {
         let mut process = command.spawn().unwrap();
-        let said = Arc::new(Said::default());
+        let said = Arc::new(Log::default());
         let (stderr, writer) = (process.stderr.take().unwrap(), Arc::clone(&said));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -90,28 +91,31 @@ impl Serve {
                 writer.more.notify_all();
             }
         });
-        Self { process, said }
+        Self {
+            process,
+            shared: said,
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
     }
 
-    /// How many lines it has said.
+    /// Returns the number of lines so far.
     pub(crate) fn lines(&self) -> usize {
-        self.said.lines().len()
+        self.shared.lines().len()
     }
 
     pub(crate) fn log(&self) -> String {
-        let lines = self.said.lines();
+        let lines = self.shared.lines();
         let lines: Vec<_> = lines.iter().map(|(_, line)| line.as_str()).collect();
         lines.join("\n")
     }
 
-    /// Waits for a line with this text among those after the first `from`. The answer is when it was said, and the line.
-    pub(crate) fn hears(&self, from: usize, text: &str) -> (Instant, String) {
-        let end = Instant::now() + PATIENCE;
-        let mut lines = self.said.lines();
+    /// Waits for a line with this text after the first `from` lines. Returns its time and the line.
+    pub(crate) fn wait_for_line(&self, from: usize, text: &str) -> (Instant, String) {
+        let end = Instant::now() + TIMEOUT;
+        let mut lines = self.shared.lines();
         let mut looked_at = from;
         loop {
             while let Some((at, line)) = lines.get(looked_at) {
@@ -122,13 +126,13 @@ impl Serve {
             }
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "Vaultwall should say: {text}");
-            lines = self.said.more.wait_timeout(lines, left).unwrap().0;
+            lines = self.shared.more.wait_timeout(lines, left).unwrap().0;
         }
     }
 
     /// Waits for a line that has all of these.
-    pub(crate) fn says(&self, from: usize, texts: &[&str]) {
-        let (_, line) = self.hears(from, texts[0]);
+    pub(crate) fn wait_for_line_with(&self, from: usize, texts: &[&str]) {
+        let (_, line) = self.wait_for_line(from, texts[0]);
         for text in texts {
             assert!(line.contains(text), "{text} is not in: {line}");
         }
@@ -141,7 +145,7 @@ impl Serve {
 
     /// Waits for its end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        soon("Vaultwall ends", || self.process.try_wait().unwrap())
+        wait_for("Vaultwall ends", || self.process.try_wait().unwrap())
     }
 
     /// Stops it as a person or an init system does.

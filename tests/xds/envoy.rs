@@ -1,34 +1,22 @@
 //! A real Envoy with a folder, an xDS socket and a listener port of its own; it ends with the test.
 
-use std::fs::File;
-use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 use vaultwall::xds::{Resource, Snapshot};
 
-use crate::loopback::own_address;
-use crate::resources::{cluster, listener, routes};
-use crate::tool::tool;
+use crate::xds::resources::{cluster, listener, routes};
+use testkit::wait::TIMEOUT;
+use testkit::{Process, own_address};
 
 /// The node as which it connects.
 pub(crate) const NODE: &str = "team-a/openbao";
-/// Longer than anything here takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: did not happen"))
-}
-
 pub(crate) struct Envoy {
-    process: Child,
+    _process: Process,
     folder: TempDir,
     address: SocketAddrV4,
 }
@@ -38,24 +26,16 @@ impl Envoy {
         let folder = tempfile::tempdir().unwrap();
         let bootstrap = folder.path().join("bootstrap.json");
         std::fs::write(&bootstrap, Self::bootstrap(folder.path())).unwrap();
-        let log = File::create(folder.path().join("envoy.log")).unwrap();
-        let process = Command::new(tool("envoy"))
-            .arg("--config-path")
-            .arg(bootstrap)
-            .args([
-                "--disable-hot-restart",
-                "--concurrency",
-                "1",
-                "--log-level",
-                "warning",
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let arguments = [
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warning",
+        ];
+        let process = testkit::envoy::start(&bootstrap, &arguments, folder.path());
         Self {
-            process,
+            _process: process,
             folder,
             address: SocketAddrV4::new(own_address(), 8300),
         }
@@ -111,8 +91,8 @@ impl Envoy {
 
     /// The status code of a request; `None` when nothing answers.
     fn asks(&self, path: &str) -> Option<u16> {
-        let mut stream = TcpStream::connect_timeout(&self.address.into(), PATIENCE).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let mut stream = TcpStream::connect_timeout(&self.address.into(), TIMEOUT).ok()?;
+        stream.set_read_timeout(Some(TIMEOUT)).ok()?;
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: vault\r\nConnection: close\r\n\r\n"
@@ -130,7 +110,7 @@ impl Envoy {
     }
 
     /// Envoy acknowledges before its workers have taken a change over; that takes a moment more.
-    pub(crate) async fn comes_to_answer(&self, expected: [Option<u16>; 2]) {
+    pub(crate) async fn wait_for_answers(&self, expected: [Option<u16>; 2]) {
         let mut last = self.verdicts();
         let answered = async {
             while last != expected {
@@ -138,22 +118,10 @@ impl Envoy {
                 last = self.verdicts();
             }
         };
-        let in_time = tokio::time::timeout(PATIENCE, answered).await.is_ok();
+        let in_time = tokio::time::timeout(TIMEOUT, answered).await.is_ok();
         assert!(
             in_time,
             "/a and /b should be answered with {expected:?} and are with {last:?}"
         );
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            let log =
-                std::fs::read_to_string(self.folder.path().join("envoy.log")).unwrap_or_default();
-            eprintln!("--- Envoy's log\n{log}---");
-        }
     }
 }

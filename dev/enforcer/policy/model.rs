@@ -1,4 +1,4 @@
-//! The model: which addresses are isolated, and what they may exchange with whom.
+//! The model: isolated addresses, and the packets that each may receive and send.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -8,8 +8,11 @@ use super::ranges::Ranges;
 /// The protocols of networking.k8s.io/v1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
+    /// `TCP`, the default.
     Tcp,
+    /// `UDP`.
     Udp,
+    /// `SCTP`, which few kernels of test machines support.
     Sctp,
 }
 
@@ -18,47 +21,49 @@ pub enum Protocol {
 pub enum Ports {
     /// Every port of every protocol, and protocols without ports.
     All,
+    /// Port numbers of each protocol in the map, and nothing else.
     Only(BTreeMap<Protocol, Ranges>),
 }
 
-/// One thing that is allowed.
+/// Peers and ports that are allowed together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
-    /// Who is at the other end.
+    /// Addresses of the other end, as numbers.
     pub peers: Ranges,
+    /// Ports of the connection's destination.
     pub ports: Ports,
 }
 
-/// Isolated pods by address, and all that is allowed to each. An empty set allows nothing.
+/// Isolated pods by address, with the rules of each. An empty set allows nothing.
 pub type Isolated = BTreeMap<Ipv4Addr, BTreeSet<Rule>>;
 
-/// All that is enforced. An address that is not in here is not isolated.
+/// Isolated pods of both directions. An address that is not listed is not isolated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
-    /// What may enter a pod.
+    /// Packets that may enter a pod.
     pub ingress: Isolated,
-    /// What may leave a pod.
+    /// Packets that may leave a pod.
     pub egress: Isolated,
 }
 
 /// The first packet of a connection, after a Service's address has become a pod's.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
+    /// Address of the sender.
     pub source: Ipv4Addr,
+    /// Address of the receiver.
     pub destination: Ipv4Addr,
-    /// Protocol and port at the destination; none for what has no ports, as ICMP.
+    /// Protocol and port at the destination; none for a protocol without ports, such as ICMP.
     pub transport: Option<(Protocol, u16)>,
 }
 
 impl Model {
     /// Whether the packet passes. A pod always reaches itself: "a Pod cannot block access to itself".
-    #[allow(dead_code, reason = "the agent leaves verdicts to the kernel")]
     pub fn allows(&self, packet: &Packet) -> bool {
         packet.source == packet.destination || (self.may_leave(packet) && self.may_enter(packet))
     }
 
     /// Whether the source's policies let it out.
-    #[allow(dead_code, reason = "the agent leaves verdicts to the kernel")]
     pub fn may_leave(&self, packet: &Packet) -> bool {
         admits(
             self.egress.get(&packet.source),
@@ -68,7 +73,6 @@ impl Model {
     }
 
     /// Whether the destination's policies let it in.
-    #[allow(dead_code, reason = "the agent leaves verdicts to the kernel")]
     pub fn may_enter(&self, packet: &Packet) -> bool {
         admits(
             self.ingress.get(&packet.destination),

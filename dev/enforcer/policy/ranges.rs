@@ -5,15 +5,17 @@
 pub struct Ranges(Vec<(u32, u32)>);
 
 impl Ranges {
-    /// All addresses.
+    /// Returns the set of all IPv4 addresses.
     pub fn everything() -> Self {
         Self(vec![(0, u32::MAX)])
     }
 
+    /// Whether no number is in the set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Whether a number is in the set.
     pub fn contains(&self, number: u32) -> bool {
         let after = self.0.partition_point(|(first, _)| *first <= number);
         after
@@ -22,16 +24,17 @@ impl Ranges {
             .is_some_and(|(_, last)| number <= *last)
     }
 
-    /// The first and last number of each range.
+    /// Returns the first and last number of each range.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.0.iter().copied()
     }
 
-    /// What is in this set and not in the other.
+    /// Returns the numbers of this set that are not in the other.
+    #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let mut left = Vec::new();
         for (first, last) in self.iter() {
-            // Where the part begins that is not looked at yet, if any is left.
+            // First number of the part that is not checked yet, if any is left.
             let mut rest = Some(first);
             for (from, to) in other.iter() {
                 let Some(start) = rest.filter(|_| from <= last) else {

@@ -1,12 +1,12 @@
-//! From the model to a ruleset for `nft -f -`: the whole table, in one transaction.
+//! Renders the model as a ruleset for `nft -f -`: the whole table, in one transaction.
 //!
-//! The chains stay and only their rules are replaced: a packet that comes in that moment is judged by the old rules or by
-//! the new ones. If the table were deleted and made again, it could meet the new chain before the change and the old one
-//! after it, both empty, and pass.
+//! The chains stay and only their rules are replaced: a packet in that moment meets the old rules or the new ones. If
+//! the table were deleted and created again, it could meet the new chain before the change and the old one after it,
+//! both empty, and pass.
 //!
-//! Established connections go on whatever becomes of the policies, as with kind's own network: a test that passes here
-//! does not rest on connections being cut. The egress of a source and the ingress of a destination are judged one after
-//! the other: `return` passes what is allowed on to the next question, and at the end of a chain is `drop`.
+//! Established connections go on after a policy changes, as with kind's own network: a test that passes here does not
+//! depend on closed connections. The egress of a source and the ingress of a destination are checked one after the
+//! other: `return` leads from the first check to the second, and `drop` is at the end of a chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};

@@ -24,7 +24,7 @@ const LAST_PORT: u32 = 65_535;
 
 type Labels = BTreeMap<String, String>;
 
-/// What policies mean for the pods that are there.
+/// Resolves policies for the existing pods.
 pub fn resolve(
     policies: &[Arc<NetworkPolicy>],
     pods: &[Arc<Pod>],
@@ -162,7 +162,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// Whom a rule means; everyone if it names nobody.
+    /// Returns the peers of a rule; every address if it names none.
     fn peers(&self, namespace: &str, peers: Option<&[NetworkPolicyPeer]>) -> Ranges {
         let Some(peers) = peers.filter(|peers| !peers.is_empty()) else {
             return Ranges::everything();

@@ -1,0 +1,75 @@
+//! The audit log of the API server: each write, and its user.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// A write request that was answered. Its line is in the log before the client has received the whole response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// User of the request; the impersonated one, if any.
+    pub user: String,
+    /// `User-Agent` of the client, such as `kubectl/v1.36.3`.
+    pub user_agent: String,
+    /// One of create, update, patch, delete, deletecollection.
+    pub verb: String,
+    /// Plural name, with the subresource after a slash: `vaultnetworkpolicies/status`.
+    pub resource: String,
+    /// Namespace of the object; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Name of the object; empty where the server generated it.
+    pub name: String,
+    /// Path with its query: field manager, dry run.
+    pub uri: String,
+    /// HTTP status of the response.
+    pub status: u64,
+}
+
+/// Audit policy: writes alone, without those of the server itself.
+pub(super) fn policy() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": [
+            {"level": "None", "users": ["system:apiserver"]},
+            {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+        ],
+    })
+}
+
+pub(super) fn records(log: &Path) -> Vec<AuditRecord> {
+    let content = fs::read_to_string(log).unwrap_or_default();
+    // A line without its end is still being written: its client has no response yet.
+    content
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .map(|line| record(&serde_json::from_str(line).unwrap()))
+        .collect()
+}
+
+fn record(event: &Value) -> AuditRecord {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let object = &event["objectRef"];
+    let (resource, subresource) = (text(&object["resource"]), text(&object["subresource"]));
+    let acting = &event["impersonatedUser"]["username"];
+    AuditRecord {
+        user: text(if acting.is_string() {
+            acting
+        } else {
+            &event["user"]["username"]
+        }),
+        user_agent: text(&event["userAgent"]),
+        verb: text(&event["verb"]),
+        resource: if subresource.is_empty() {
+            resource
+        } else {
+            format!("{resource}/{subresource}")
+        },
+        namespace: text(&object["namespace"]),
+        name: text(&object["name"]),
+        uri: text(&event["requestURI"]),
+        status: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,139 @@
+//! The objects that the tests ask about, in one API server for all of them, and a way to ask.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use testkit::ApiServer;
+
+/// Policies in addition to those of `examples/quickstart`: one without pods in its rules, and one that the API server
+/// accepts and validation refuses, because only validation compares the names of rules.
+const POLICIES: &str = "
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: addresses, namespace: plain}
+spec:
+  targetRef: {name: openbao, port: 8200}
+  ipRules: [{name: hq, value: 203.0.113.7}]
+---
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: twins, namespace: broken}
+spec:
+  targetRef: {name: openbao, port: 8200}
+  ipRules: [{name: hq, value: 203.0.113.7}, {name: hq, value: 203.0.113.8}]
+";
+
+/// Namespace, name, label `app`, address; without one it has no status yet.
+const PODS: [(&str, &str, &str, &str); 6] = [
+    ("build", "runner-1", "runner", "127.0.30.1"),
+    ("build", "debug", "debug", "127.0.30.3"),
+    ("build", "starting", "runner", ""),
+    ("web", "shop-1", "shop", "127.0.31.1"),
+    ("web-staging", "shop-1", "shop", "127.0.32.1"),
+    ("vault", "openbao-0", "openbao", "127.0.40.1"),
+];
+
+/// The server with the objects in it.
+pub fn cluster() -> &'static ApiServer {
+    static CLUSTER: OnceLock<ApiServer> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let server = ApiServer::start();
+        server.install_crds();
+        server.apply(&facts());
+        for (namespace, name, _, address) in PODS.iter().filter(|pod| !pod.3.is_empty()) {
+            server.set_running(namespace, name, address.parse().unwrap());
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let policy = std::fs::read_to_string(root.join("examples/quickstart/policy.yaml"));
+        server.apply(&policy.unwrap());
+        server.apply(POLICIES);
+        server
+    })
+}
+
+fn facts() -> String {
+    let mut objects = Vec::new();
+    let labels: [(&str, Value); 6] = [
+        ("vault", json!({})),
+        ("build", json!({"team": "build"})),
+        (
+            "web",
+            json!({"team": "web", "vaultwall.dev/service-endpoint": "enabled"}),
+        ),
+        ("web-staging", json!({"team": "web"})),
+        ("plain", json!({})),
+        ("broken", json!({})),
+    ];
+    for (name, labels) in labels {
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
+        }));
+    }
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "openbao", "namespace": "vault"},
+        "spec": {"selector": {"app": "openbao"}, "ports": [{"name": "api", "port": 8200}]},
+    }));
+    for (namespace, name, app, _) in PODS {
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}},
+            "spec": {"containers": [{"name": "main", "image": "none"}]},
+        }));
+    }
+    let mut text = String::new();
+    for object in objects {
+        let _ = writeln!(text, "---\n{object}");
+    }
+    text
+}
+
+/// Exit code and output of the program.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the program; `kubeconfig` is the only one that it can find.
+pub fn vaultwall(kubeconfig: &Path, arguments: &[&str]) -> Ran {
+    run(Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+        .args(arguments)
+        .env("KUBECONFIG", kubeconfig))
+}
+
+/// Runs a command without what this machine may have of clusters and proxies.
+pub fn run(command: &mut Command) -> Ran {
+    let output = command
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .env_remove("RUST_LOG")
+        .env("HOME", "/nonexistent")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// Arguments of a question about one request.
+pub fn explain<'a>(vault: &'a str, who: [&'a str; 2]) -> Vec<&'a str> {
+    let [flag, value] = who;
+    vec![
+        "explain",
+        "--vault",
+        vault,
+        flag,
+        value,
+        "--method",
+        "GET",
+        "--path",
+        "/v1/secret/data/app",
+    ]
+}

@@ -1,0 +1,8 @@
+//! `explain`, `validate` and `render` of a cluster: the same output as with files of the same objects, and messages
+//! when the API server does not answer.
+
+mod cluster;
+mod connection;
+mod plugin;
+mod rights;
+mod same_answers;

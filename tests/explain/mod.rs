@@ -1,0 +1,280 @@
+//! `vaultwall explain` as people and scripts meet it: exit codes, the keys of its JSON, what to do about a denial.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Files, who, request (listener before `:`, method, path), exit code, reason, rule (`-` none), a part of the trace.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    i32,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const QUICKSTART: &str = "examples/quickstart";
+const DIRECT: &str = "tests/explain/direct.yaml";
+const REFUSED: &str = "tests/explain/only-refused.yaml";
+const ALLOW: &str = "tests/explain/allow.yaml";
+const READ: &str = "data: GET /v1/secret/data/app";
+
+#[rustfmt::skip] // read by eye
+const ANSWERS: &[Row] = &[
+    // --- allowed
+    (QUICKSTART, "--pod build/runner-1", READ, 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/build", "127.0.30.1, the address of pod build/runner-1"),
+    (QUICKSTART, "--source-ip 127.0.30.2", READ, 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/build", "the address of pod build/runner-2"),
+    (QUICKSTART, "--source-ip 127.0.10.200", READ, 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/dc", "127.0.10.200, the address of no known pod"),
+    (QUICKSTART, "--source-ip 10.20.1.1", READ, 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/dc", "10.20.0.0/16"),
+    (QUICKSTART, "--pod web/shop-1", READ, 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/2", "127.0.31.1"),
+    (QUICKSTART, "--source-ip 203.0.113.7", READ, 0, "IpRule", "quickstart/ipRules/hq", "no trusted proxy, so it is the client"),
+    (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 203.0.113.7", READ, 0, "IpRule", "quickstart/ipRules/hq", "is a trusted proxy, the client is 203.0.113.7"),
+    (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 198.51.100.9 --token", READ, 0, "IpRule", "quickstart/ipRules/office", "a vault token is sent"),
+    (QUICKSTART, "--source-ip 192.0.2.1", "data: GET /v1/sys/health", 0, "Infrastructure", "-", "infrastructure plane"),
+    (QUICKSTART, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 0, "ControlPlane", "-", "management endpoint, access Unrestricted"),
+    (QUICKSTART, "--pod web-staging/shop-1", "management: POST /v1/auth/kubernetes/login", 0, "ControlPlane", "-", "session plane"),
+    (ALLOW, "--source-ip 192.0.2.1", READ, 0, "DefaultAction", "-", "defaultAction Allow"),
+    (ALLOW, "--source-ip 2001:db8::1", READ, 0, "DefaultAction", "-", "is IPv6"),
+    // --- denied, with the nearest rule and what to do
+    (QUICKSTART, "--pod build/debug", READ, 1, "ForbiddenByFirewall", "-", "quickstart/virtualNetworkRules/build, but in namespace build it selects pods with app=runner; this one has app=debug"),
+    (QUICKSTART, "--pod build/debug", READ, 1, "ForbiddenByFirewall", "-", "Ask the owner of policy vault/quickstart to add an entry to spec.virtualNetworkRules that selects pod build/debug"),
+    (QUICKSTART, "--pod web-staging/shop-1", READ, 1, "ForbiddenByFirewall", "-", "Ask a cluster admin to label namespace web-staging vaultwall.dev/service-endpoint=enabled"),
+    (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 203.0.113.9", READ, 1, "ForbiddenByFirewall", "-", "quickstart/ipRules/hq, but 203.0.113.9 is not in 203.0.113.7/32"),
+    (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 192.0.2.9", READ, 1, "ForbiddenByFirewall", "-", "add an entry to spec.ipRules with the value 192.0.2.9"),
+    (QUICKSTART, "--source-ip 127.0.20.1", READ, 1, "ForbiddenByFirewall", "-", "without --client-ip it is taken for the client"),
+    (QUICKSTART, "--source-ip 192.0.2.1 --client-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "--client-ip 203.0.113.7 is ignored, because the peer 192.0.2.1 is no trusted proxy"),
+    (QUICKSTART, "--source-ip 127.0.11.1", READ, 1, "ForbiddenByFirewall", "-", "VirtualNetwork subnet whose addressPrefixes hold 127.0.11.1"),
+    (QUICKSTART, "--source-ip 127.0.30.3", READ, 1, "ForbiddenByFirewall", "-", "the address of no known pod"),
+    (QUICKSTART, "--source-ip ::ffff:127.0.30.1", READ, 1, "ForbiddenByFirewall", "-", "an IPv6 caller matches no rule"),
+    (QUICKSTART, "--source-ip 192.0.2.1", "data: GET /v1/sys/mounts", 1, "ForbiddenByFirewall", "-", "Send it to the management endpoint"),
+    (QUICKSTART, "--pod build/runner-1", "management: LIST /v1/secret/metadata", 1, "ForbiddenByPlane", "-", "send the request to the data endpoint"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET /v1/sys/metrics", 1, "ForbiddenByPlane", "-", "Only the vault's own peers"),
+    (QUICKSTART, "--pod build/runner-1", "data: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "in one of the vault's own pods"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET /v1/secret/data/a;b", 1, "BadRequest", "-", "only one meaning"),
+    (QUICKSTART, "--pod build/runner-1", "data: BREW /v1/secret/data/a", 1, "BadRequest", "-", "method BREW"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET secret/data/a", 1, "BadRequest", "-", "does not start with /v1"),
+    (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
+    // --- an invalid policy opens nothing, and its vault's default action is Deny
+    (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
+    (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),
+    (DIRECT, "--source-ip 10.20.3.4", READ, 1, "ForbiddenByFirewall", "-", "the owner of VirtualNetwork corp to add Vault to the serviceEndpoints of its subnet closed"),
+    (REFUSED, "--source-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "correct what `vaultwall validate` finds"),
+    (REFUSED, "--source-ip 203.0.113.7", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "no accepted policy"),
+    (REFUSED, "--source-ip 203.0.113.7", "data: GET /v1/sys/health", 0, "Infrastructure", "-", "no accepted policy"),
+];
+
+/// Arguments, a part of the message; all exit with 2.
+#[rustfmt::skip] // read by eye
+const CANNOT_TELL: &[(&str, &str)] = &[
+    ("--kubeconfig nowhere/config --vault vault/openbao --source-ip 10.0.0.1", "the kubeconfig nowhere/config cannot be read: No such file"),
+    ("-f examples/quickstart --context here --vault vault/openbao --source-ip 10.0.0.1", "cannot be used with"),
+    ("-f examples/quickstart --vault vault/nothing --source-ip 10.0.0.1", "no policy in the files of -f is for the vault vault/nothing; there are policies for vault/openbao"),
+    ("-f examples/quickstart/facts.yaml --vault vault/openbao --source-ip 10.0.0.1", "there are no policies at all"),
+    ("-f examples/quickstart --vault vault/openbao --pod build/nobody", "there is no pod build/nobody in the files of -f"),
+    ("-f examples/quickstart --vault vault/openbao --pod build/runner-0", "its phase is Succeeded"),
+    ("-f tests/explain/direct.yaml --vault vault/openbao --pod kube-system/node-agent", "give the node's address with --source-ip"),
+    ("-f tests/explain/direct.yaml --vault vault/openbao --pod build/starting", "it has no IPv4 address"),
+    ("-f tests/explain/direct.yaml --vault vault/openbao --source-ip 10.0.0.1 --client-ip 203.0.113.7", "source is Direct"),
+    ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0.1 --claims c.json", "--claims is not supported yet"),
+    ("-f tests/explain/none.yaml --vault vault/openbao --source-ip 10.0.0.1", "tests/explain/none.yaml"),
+    ("-f examples/quickstart --vault openbao --source-ip 10.0.0.1", "write NAMESPACE/SERVICE"),
+    ("-f examples/quickstart --vault vault/openbao --pod runner-1", "write NAMESPACE/NAME"),
+    ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0", "invalid"),
+    ("-f examples/quickstart --vault vault/openbao", "--source-ip"),
+    ("-f examples/quickstart --vault vault/openbao --pod build/runner-1 --source-ip 10.0.0.1", "cannot be used with"),
+];
+
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn explain(arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+        .arg("explain")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+fn ask(files: &str, who: &str, request: &str, more: &[&str]) -> Run {
+    let (listener, request) = request.split_once(": ").unwrap();
+    let (method, path) = request.split_once(' ').unwrap();
+    let mut arguments = vec!["-f", files, "--vault", "vault/openbao"];
+    arguments.extend(who.split(' '));
+    arguments.extend(["--listener", listener, "--method", method, "--path", path]);
+    arguments.extend(more);
+    explain(&arguments)
+}
+
+#[test]
+fn answers() {
+    for (files, who, request, code, reason, rule, part) in ANSWERS {
+        let place = format!("{files} {who} {request}");
+        let run = ask(files, who, request, &["-o", "json"]);
+        assert_eq!(
+            run.code,
+            Some(*code),
+            "{place}\n{}{}",
+            run.stdout,
+            run.stderr
+        );
+        let answer: Value = serde_json::from_str(&run.stdout).unwrap();
+        let keys: Vec<&str> = answer
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            keys,
+            ["verdict", "reason", "rule", "plane", "operations", "trace"]
+        );
+        assert_eq!(
+            answer["verdict"],
+            if *code == 0 { "Allow" } else { "Deny" },
+            "{place}"
+        );
+        assert_eq!(answer["reason"], *reason, "{place}");
+        assert_eq!(answer["rule"].as_str().unwrap_or("-"), *rule, "{place}");
+        assert_eq!(
+            answer["plane"].is_null(),
+            *reason == "BadRequest",
+            "{place}"
+        );
+        assert!(answer["operations"].is_array(), "{place}");
+        let trace = answer["trace"].as_array().unwrap();
+        for step in trace {
+            let keys: Vec<&str> = step
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
+            assert_eq!(keys, ["step", "found"], "{place}");
+        }
+        let found = |step: &Value| {
+            part.split('|')
+                .any(|part| step["found"].as_str().unwrap().contains(part))
+        };
+        assert!(
+            trace.iter().any(found),
+            "{place}: no step says {part}\n{}",
+            run.stdout
+        );
+        let advises = trace.iter().any(|step| step["step"] == "remedy");
+        assert_eq!(advises, *code == 1, "{place}: advice exactly for denials");
+    }
+}
+
+#[test]
+fn without_a_verdict_it_exits_2_with_the_reason() {
+    for (arguments, part) in CANNOT_TELL {
+        let mut arguments: Vec<&str> = arguments.split(' ').collect();
+        arguments.extend(["--method", "GET", "--path", "/v1/secret/data/app"]);
+        let run = explain(&arguments);
+        assert_eq!(
+            run.code,
+            Some(2),
+            "{arguments:?}\n{}{}",
+            run.stdout,
+            run.stderr
+        );
+        assert!(run.stderr.contains(part), "{arguments:?}\n{}", run.stderr);
+        assert_eq!(run.stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_text_names_verdict_reason_rule_trace_and_remedy() {
+    let run = ask(QUICKSTART, "--pod build/runner-1", READ, &[]);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(
+        lines[..7],
+        [
+            "verdict     Allow",
+            "reason      VirtualNetworkRule",
+            "rule        quickstart/virtualNetworkRules/build",
+            "vault       vault/openbao",
+            "request     GET /v1/secret/data/app",
+            "plane       data",
+            "operations  secrets/get",
+        ]
+    );
+    assert!(run.stdout.contains("  1. vault "), "{}", run.stdout);
+    assert!(!run.stdout.contains("What to do"), "{}", run.stdout);
+    let run = ask(QUICKSTART, "--pod build/debug", READ, &[]);
+    assert!(
+        run.stdout
+            .contains("\nNearest rule: quickstart/virtualNetworkRules/build, but ")
+    );
+    assert!(
+        run.stdout
+            .contains("\nWhat to do: Ask the owner of policy vault/quickstart ")
+    );
+}
+
+#[test]
+fn operations_are_a_list_and_the_namespace_counts() {
+    let operations = |path: &str, more: &[&str]| -> (String, Value) {
+        let arguments = [&["-o", "json"], more].concat();
+        let run = ask(
+            ALLOW,
+            "--source-ip 192.0.2.1",
+            &format!("data: POST {path}"),
+            &arguments,
+        );
+        let answer: Value = serde_json::from_str(&run.stdout).unwrap();
+        (
+            answer["plane"].as_str().unwrap_or("-").to_owned(),
+            answer["operations"].clone(),
+        )
+    };
+    let both = serde_json::json!(["keys/encrypt", "keys/wrapKey"]);
+    assert_eq!(
+        operations("/v1/transit/encrypt/k", &[]),
+        ("data".into(), both)
+    );
+    let none = serde_json::json!([]);
+    let unknown = serde_json::json!(["unknown"]);
+    let mounts = "/v1/sys/mounts/kv";
+    assert_eq!(
+        operations(mounts, &["--namespace", "ns1"]),
+        ("control".into(), none.clone())
+    );
+    assert_eq!(
+        operations(mounts, &["--namespace", "ns9"]),
+        ("data".into(), unknown)
+    );
+    assert_eq!(
+        operations(mounts, &["--namespace", "ns1/.."]),
+        ("-".into(), none)
+    );
+}
+
+#[test]
+fn violations_are_printed_to_stderr() {
+    let run = ask(DIRECT, "--source-ip 203.0.113.7", READ, &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    for part in [
+        "direct.yaml",
+        "typo",
+        "spec.ipRules[0].value",
+        "These objects let nobody in",
+    ] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    let run = ask(QUICKSTART, "--source-ip 203.0.113.7", READ, &[]);
+    assert_eq!(run.stderr, "");
+}

@@ -1,0 +1,5 @@
+//! Replicas of the operator on a real Kubernetes API server: who leads, and what they are allowed.
+
+mod election;
+mod forwarder;
+mod rights;

@@ -1,0 +1,14 @@
+//! The operator as it is used: a real API server, the real program, a real Envoy that asks it over mutual TLS, and a real
+//! `OpenBao` behind that.
+
+mod authority;
+mod enforcement;
+mod idle;
+mod keeping;
+mod objects;
+mod outages;
+mod references;
+mod sandbox;
+mod shown;
+mod starts;
+mod watches;

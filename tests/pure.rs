@@ -1,0 +1,24 @@
+//! Tests that need nothing but what Cargo has built: no root, no network, no other program. `make check` runs them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure fails the test"
+)]
+
+mod cases;
+mod compact_json;
+mod crd_rules;
+mod crd_tables;
+mod decisions;
+mod descriptors;
+mod docs;
+mod examples;
+mod explain;
+mod generated;
+mod golden;
+mod purity;
+mod render;
+mod same_bytes;
+mod validate;

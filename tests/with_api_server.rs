@@ -1,0 +1,16 @@
+//! Tests with a real Kubernetes API server, and with the programs of `tests/with_tools.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure fails the test"
+)]
+
+mod api_server;
+mod charts;
+mod cluster_cli;
+mod crd_tables;
+mod operations;
+mod operator;
+mod roles;

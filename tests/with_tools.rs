@@ -1,0 +1,28 @@
+//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, cyclonus. `VAULTWALL_ENVOY`,
+//! `VAULTWALL_BAO` and so on name others.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure fails the test"
+)]
+
+mod cases;
+mod cyclonus;
+mod differential;
+mod docs {
+    #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
+    mod command;
+    mod live;
+    #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
+    mod page;
+    #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
+    mod shown;
+}
+mod envoy_process;
+mod golden_in_envoy;
+mod mtls;
+mod standalone;
+mod tls;
+mod xds;

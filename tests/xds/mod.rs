@@ -1,0 +1,235 @@
+//! The xDS server and a real Envoy: what Envoy acknowledges, refuses, keeps and asks for again.
+//!
+//! `VAULTWALL_ENVOY` names another binary than the one that `dev/tools install` puts in place.
+
+mod envoy;
+mod resources;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use testkit::wait::in_time;
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::JoinHandle;
+use vaultwall::xds::{
+    Event, NotProgrammed, Outcome, Report, ResourceType, ServeError, Snapshot, SnapshotStore,
+    State, bind_unix, serve_unix,
+};
+
+use envoy::{Envoy, NODE};
+use resources::{allowing, bad_rules};
+
+struct Server {
+    store: Arc<SnapshotStore>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Server {
+    fn start(socket: &Path) -> Self {
+        let store = Arc::new(SnapshotStore::new());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve_unix(
+            bind_unix(socket).unwrap(),
+            Arc::clone(&store),
+            async {
+                let _ = stopped.await;
+            },
+        ));
+        Self {
+            store,
+            stop,
+            served,
+        }
+    }
+
+    async fn publish(&self, snapshot: Snapshot) -> Result<(), NotProgrammed> {
+        let version = self.store.publish(NODE, snapshot);
+        in_time(
+            "Envoy answers to the snapshot",
+            self.store.wait_programmed(NODE, &version),
+        )
+        .await
+    }
+
+    async fn is_connected(&self) {
+        let mut seen = self.store.status(NODE);
+        while seen.connected == 0 {
+            seen = in_time("Envoy connects", self.store.status_changed(NODE, &seen)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        in_time("the server stops", self.served)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+/// Returns the resources that Envoy acknowledged since the last call, sorted.
+fn acknowledged(reports: &mut broadcast::Receiver<Report>) -> Vec<(ResourceType, String)> {
+    let mut names: Vec<_> = std::iter::from_fn(|| reports.try_recv().ok())
+        .filter_map(|report| match report.event {
+            Event::Answered {
+                kind,
+                name,
+                outcome: Outcome::Acknowledged,
+                ..
+            } => Some((kind, name)),
+            _ => None,
+        })
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+fn rules_alone() -> Vec<(ResourceType, String)> {
+    vec![(ResourceType::ExtensionConfig, "rules".to_owned())]
+}
+
+#[tokio::test]
+async fn changes_arrive_one_by_one_and_a_bad_one_is_refused() {
+    let envoy = Envoy::start();
+    let server = Server::start(&envoy.socket());
+    let mut reports = server.store.reports();
+
+    server
+        .publish(envoy.snapshot(Some(allowing("/a"))))
+        .await
+        .unwrap();
+    envoy.wait_for_answers([Some(200), Some(403)]).await;
+    let everything = [
+        (ResourceType::Cluster, "vault".to_owned()),
+        (ResourceType::Listener, "data".to_owned()),
+        (ResourceType::RouteConfiguration, "routes".to_owned()),
+        (ResourceType::ExtensionConfig, "rules".to_owned()),
+    ];
+    assert_eq!(
+        acknowledged(&mut reports),
+        everything,
+        "each resource is sent once"
+    );
+
+    server
+        .publish(envoy.snapshot(Some(allowing("/b"))))
+        .await
+        .unwrap();
+    envoy.wait_for_answers([Some(403), Some(200)]).await;
+    assert_eq!(
+        acknowledged(&mut reports),
+        rules_alone(),
+        "only what changed is sent"
+    );
+
+    let refusal = server
+        .publish(envoy.snapshot(Some(bad_rules())))
+        .await
+        .unwrap_err();
+    let NotProgrammed::Rejected { rejections, .. } = &refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(rejections.len(), 1);
+    assert_eq!(rejections[0].name, "rules");
+    assert!(
+        rejections[0]
+            .message
+            .contains("Permissions: value must contain at least 1 item"),
+        "{refusal}"
+    );
+    assert_eq!(server.store.status(NODE).state(), State::Rejected);
+    assert_eq!(
+        envoy.verdicts(),
+        [Some(403), Some(200)],
+        "what was in force stays in force"
+    );
+
+    server
+        .publish(envoy.snapshot(Some(allowing("/a"))))
+        .await
+        .unwrap();
+    envoy.wait_for_answers([Some(200), Some(403)]).await;
+    assert_eq!(acknowledged(&mut reports), rules_alone());
+    assert_eq!(server.store.status(NODE).state(), State::Programmed);
+}
+
+#[tokio::test]
+async fn without_the_server_everything_stays_and_after_it_only_changes_are_sent() {
+    let envoy = Envoy::start();
+    let server = Server::start(&envoy.socket());
+    server
+        .publish(envoy.snapshot(Some(allowing("/a"))))
+        .await
+        .unwrap();
+    envoy.wait_for_answers([Some(200), Some(403)]).await;
+
+    server.stop().await;
+    assert_eq!(
+        envoy.verdicts(),
+        [Some(200), Some(403)],
+        "the server is gone"
+    );
+
+    let server = Server::start(&envoy.socket());
+    let mut reports = server.store.reports();
+    server.is_connected().await;
+    assert_eq!(
+        envoy.verdicts(),
+        [Some(200), Some(403)],
+        "the server is back and has nothing to say yet"
+    );
+
+    server
+        .publish(envoy.snapshot(Some(allowing("/a"))))
+        .await
+        .unwrap();
+    assert_eq!(
+        acknowledged(&mut reports),
+        [],
+        "Envoy said what it has, and nothing is sent again"
+    );
+    assert_eq!(envoy.verdicts(), [Some(200), Some(403)]);
+
+    server
+        .publish(envoy.snapshot(Some(allowing("/b"))))
+        .await
+        .unwrap();
+    assert_eq!(acknowledged(&mut reports), rules_alone());
+    envoy.wait_for_answers([Some(403), Some(200)]).await;
+}
+
+#[tokio::test]
+async fn a_missing_resource_closes() {
+    let envoy = Envoy::start();
+    let server = Server::start(&envoy.socket());
+    server
+        .store
+        .publish("another/node", envoy.snapshot(Some(allowing("/a"))));
+    server.is_connected().await;
+    assert_eq!(
+        envoy.verdicts(),
+        [None, None],
+        "nothing was published for this node"
+    );
+
+    server.store.publish(NODE, envoy.snapshot(None));
+    envoy.wait_for_answers([Some(403), Some(403)]).await;
+    assert_eq!(
+        server.store.status(NODE).state(),
+        State::Pending,
+        "Envoy asked for rules and there are none"
+    );
+
+    server
+        .publish(envoy.snapshot(Some(allowing("/a"))))
+        .await
+        .unwrap();
+    envoy.wait_for_answers([Some(200), Some(403)]).await;
+
+    server.publish(envoy.snapshot(None)).await.unwrap();
+    envoy.wait_for_answers([Some(403), Some(403)]).await;
+
+    server.publish(Snapshot::default()).await.unwrap();
+    envoy.wait_for_answers([None, None]).await;
+}
