@@ -7,6 +7,7 @@ mod labels;
 mod management;
 mod proxy;
 mod rules;
+mod status;
 mod vault_network_policy;
 mod virtual_network;
 
@@ -16,6 +17,7 @@ pub use group::{GROUP, VERSION};
 pub use labels::*;
 pub use management::*;
 pub use proxy::*;
+pub use status::{PolicyWarning, VaultNetworkPolicyStatus};
 pub use vault_network_policy::*;
 pub use virtual_network::*;
 

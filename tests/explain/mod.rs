@@ -46,7 +46,7 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 192.0.2.9", READ, 1, "ForbiddenByFirewall", "-", "add an entry to spec.ipRules with the value 192.0.2.9"),
     (QUICKSTART, "--source-ip 127.0.20.1", READ, 1, "ForbiddenByFirewall", "-", "without --client-ip it is taken for the client"),
     (QUICKSTART, "--source-ip 192.0.2.1 --client-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "--client-ip 203.0.113.7 is ignored, because the peer 192.0.2.1 is no trusted proxy"),
-    (QUICKSTART, "--source-ip 127.0.11.1", READ, 1, "ForbiddenByFirewall", "-", "VirtualNetwork subnet whose addressPrefixes hold 127.0.11.1"),
+    (QUICKSTART, "--source-ip 127.0.11.1", READ, 1, "ForbiddenByFirewall", "-", "VirtualNetwork subnet whose addressPrefixes contain 127.0.11.1"),
     (QUICKSTART, "--source-ip 127.0.30.3", READ, 1, "ForbiddenByFirewall", "-", "the address of no known pod"),
     (QUICKSTART, "--source-ip ::ffff:127.0.30.1", READ, 1, "ForbiddenByFirewall", "-", "an IPv6 caller matches no rule"),
     (QUICKSTART, "--source-ip 192.0.2.1", "data: GET /v1/sys/mounts", 1, "ForbiddenByFirewall", "-", "Send it to the management endpoint"),
@@ -61,7 +61,7 @@ const ANSWERS: &[Row] = &[
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
     (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),
     (DIRECT, "--source-ip 10.20.3.4", READ, 1, "ForbiddenByFirewall", "-", "the owner of VirtualNetwork corp to add Vault to the serviceEndpoints of its subnet closed"),
-    (REFUSED, "--source-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "correct what `vaultwall validate` finds"),
+    (REFUSED, "--source-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "correct the errors that `vaultwall validate` reports"),
     (REFUSED, "--source-ip 203.0.113.7", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "no accepted policy"),
     (REFUSED, "--source-ip 203.0.113.7", "data: GET /v1/sys/health", 0, "Infrastructure", "-", "no accepted policy"),
 ];

@@ -1,0 +1,60 @@
+//! Status of a `VaultNetworkPolicy`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::borrowed;
+
+/// Observed state. Only the operator writes it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultNetworkPolicyStatus {
+    /// Generation of the policy that the conditions describe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions `Accepted`, `ResolvedRefs`, `Programmed` and `Conflicted`.
+    #[serde(default)]
+    #[schemars(length(max = 16), transform = borrowed::conditions)]
+    pub conditions: Vec<Condition>,
+    /// Current address of the vault for clients, `HOST:PORT`, for `VAULT_ADDR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub endpoint: Option<String>,
+    /// Address of the vault's management endpoint, `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub management_endpoint: Option<String>,
+    /// Number of the vault's proxies that enforce the current rules, of those that are connected: `2/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub proxies: Option<String>,
+    /// Number of the policy's virtual-network rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_network_rules: Option<i64>,
+    /// Number of the policy's IP rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_rules: Option<i64>,
+    /// Number of addresses and ranges that the vault's firewall allows, by the rules of all its policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<i64>,
+    /// Problems for which the policy is not refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub warnings: Vec<PolicyWarning>,
+}
+
+/// A problem for which the policy is not refused.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyWarning {
+    /// Class of the problem, in `CamelCase`.
+    #[schemars(length(min = 1, max = 63))]
+    pub reason: String,
+    /// Path of the field, such as `spec.defaultAction`.
+    #[schemars(length(max = 253))]
+    pub field: String,
+    /// Cause and correction, for people.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
