@@ -1,4 +1,18 @@
-//! Parts that any operator needs: watches, leader election, apply, permissions, health, metrics and replicas.
+//! Parts that any operator needs. They depend on no reconciler: a reconciler passes in what is specific to its kind.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`apply`] | server-side apply, pruning and cache of generated objects |
+//! | [`authority`] | the operator's certificate authority, in its Secret |
+//! | [`events`] | events about objects |
+//! | [`leader`] | leader election, and the term that every write checks |
+//! | [`operations`] | health, readiness and metrics over HTTP |
+//! | [`permissions`] | permissions of the operator, and their check at start |
+//! | [`queue`] | requeue queue and debounce of a reconciler |
+//! | [`reflector`] | watch of one kind, as changes |
+//! | [`replicas`] | reports of the replicas to the leader |
+//! | [`status`] | writes of status, and conditions |
+//! | [`watch`] | watches of all kinds that the index holds |
 
 pub(crate) mod apply;
 pub(crate) mod authority;

@@ -431,7 +431,10 @@ mod tests {
             .flat_map(|rule| rule.resources.unwrap_or_default())
             .filter(|resource| !resource.contains('/'))
             .collect();
-        let mut generated: Vec<String> = GeneratedKind::ALL.map(|kind| plural(kind.name())).into();
+        let mut generated: Vec<String> = GeneratedKind::ALL
+            .iter()
+            .map(|kind| plural(kind.name()))
+            .collect();
         generated.sort();
         guarded.sort();
         assert_eq!(generated, guarded);
@@ -442,14 +445,14 @@ mod tests {
         let watched = infos()
             .filter(|info| info.watched)
             .map(|info| info.kind.name());
-        for kind in watched.chain(GeneratedKind::ALL.into_iter().map(GeneratedKind::name)) {
+        for kind in watched.chain(GeneratedKind::ALL.iter().copied().map(GeneratedKind::name)) {
             let permission = everywhere(kind);
             assert!(
                 READ.iter().all(|verb| permission.verbs.contains(verb)),
                 "{kind}"
             );
         }
-        for kind in GeneratedKind::ALL.into_iter().map(GeneratedKind::name) {
+        for kind in GeneratedKind::ALL.iter().copied().map(GeneratedKind::name) {
             assert_eq!(everywhere(kind).verbs, KEEP, "{kind}");
         }
     }

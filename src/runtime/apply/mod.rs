@@ -95,9 +95,9 @@ impl GeneratedObjects {
             on_change,
             metrics,
             cache: Cache::default(),
-            not_listed: watch::Sender::new(GeneratedKind::ALL.into_iter().collect()),
+            not_listed: watch::Sender::new(GeneratedKind::ALL.iter().copied().collect()),
         });
-        for kind in GeneratedKind::ALL {
+        for kind in GeneratedKind::ALL.iter().copied() {
             tokio::spawn(Arc::clone(&objects).follow(kind));
         }
         objects
