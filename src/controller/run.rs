@@ -46,15 +46,7 @@ pub async fn run(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ControllerError> {
-    let stopping = watch::Sender::new(false);
-    let stopped = stopping.subscribe();
-    tokio::spawn({
-        let stopping = stopping.clone();
-        async move {
-            stop.await;
-            stopping.send_replace(true);
-        }
-    });
+    let (stopping, stopped) = stop_signal(stop);
     let (metrics, registry) = Metrics::new();
     let metrics = Arc::new(metrics);
     let health = Health::new();
@@ -151,6 +143,20 @@ pub async fn run(
     shut_down(leadership, proxies).await;
     // A requested stop is a success, whichever part ended first.
     if was_requested { Ok(()) } else { result }
+}
+
+/// Turns true when `stop` completes, or earlier when the sender sets it.
+fn stop_signal(
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> (watch::Sender<bool>, watch::Receiver<bool>) {
+    let stopping = watch::Sender::new(false);
+    let stopped = stopping.subscribe();
+    let sender = stopping.clone();
+    tokio::spawn(async move {
+        stop.await;
+        sender.send_replace(true);
+    });
+    (stopping, stopped)
 }
 
 /// Waits until the lease is released and the server for proxies has ended, each for at most [`GRACE_PERIOD`].

@@ -264,7 +264,7 @@ impl Trace {
         self.note(
             step,
             match (&found, address) {
-                (Some((prefix, rule)), _) => format!("{role} {address} is in {prefix} of {rule}"),
+                (Some((prefix, name)), _) => format!("{role} {address} is in {prefix} of {name}"),
                 (None, IpAddr::V6(_)) => format!("{role} {address} is IPv6, which matches no rule"),
                 (None, IpAddr::V4(_)) => {
                     format!("{role} {address} is in none of {} prefixes", rules.len())
