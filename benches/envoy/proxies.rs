@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use testkit::Process;
 use tokio::task::JoinHandle;
 use vaultwall::compile::envoy::{ARGUMENTS, Bootstrap, XdsServer};
-use vaultwall::xds::{ServeError, SnapshotStore, bind_unix, serve_unix};
+use vaultwall::transport::{ServeError, bind_unix, serve_unix};
+use vaultwall::xds::SnapshotStore;
 
 use crate::configurations::Filters;
 

@@ -7,12 +7,10 @@
 //! | module | content |
 //! |---|---|
 //! | `run` | start and end of all parts |
-//! | `engine` | facts → firewalls → snapshots, on every replica |
 //! | [`firewall`] | the reconcile of a vault's firewall, by the leader |
 //! | `options` | options of the operator, and the errors of its start |
 //! | `role` | role of this replica: leader or follower |
 
-mod engine;
 pub mod firewall;
 mod options;
 mod role;

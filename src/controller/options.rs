@@ -13,7 +13,7 @@ use crate::runtime::authority::AuthorityError;
 use crate::runtime::leader::{Lost, Timing};
 use crate::runtime::operations::ListenError;
 use crate::runtime::permissions::PermissionsError;
-use crate::xds::ServeError;
+use crate::transport::ServeError;
 
 /// Options of the operator.
 #[derive(Clone)]

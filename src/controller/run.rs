@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
+use tonic::service::Routes;
 
-use super::engine::Engine;
 use super::firewall::desired::DesiredObjects;
+use super::firewall::engine::Engine;
 use super::firewall::state::{FirewallState, Scope};
 use super::firewall::{self, Reconciler};
 use super::options::{ControllerError, Options};
 use super::role::Role;
+use crate::publish::report_rejections;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
@@ -26,11 +27,11 @@ use crate::runtime::leader::{self, Leadership, LeaseOptions};
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{self, Health, Metrics};
 use crate::runtime::permissions;
-use crate::runtime::replicas::{self, Replicas};
+use crate::runtime::replicas::{self, PROTOCOL, Replicas};
 use crate::runtime::status::StatusWriter;
 use crate::transport::certificates::{self, Authority};
-use crate::transport::{Credentials, TlsServer, serve_tls};
-use crate::xds::{Event, Outcome, Report, ServeError, SnapshotStore};
+use crate::transport::{Credentials, Peer, Protocols, ServeError, TlsServer, serve_tls};
+use crate::xds::{self, SnapshotStore};
 
 /// Name of the lease in the operator's namespace.
 const LEASE: &str = "vaultwall";
@@ -94,8 +95,7 @@ pub async fn run(
     )
     .await?;
     serving.met();
-    let rejections = count_rejections(store.reports(), Arc::clone(&metrics));
-    tasks.add(&tokio::spawn(rejections));
+    tasks.add(&count_rejections(&store, &metrics));
     tasks.add(&tokio::spawn(enqueue_changes(
         Arc::clone(&replicas),
         Arc::clone(&firewall_state),
@@ -256,6 +256,7 @@ fn engine(
         Arc::clone(store),
         Arc::clone(firewall_state),
         Arc::clone(metrics),
+        options.clock.clone(),
     );
     let synced = engine.synced();
     let events = crate::runtime::watch::start(&options.client, options.limits, metrics);
@@ -274,7 +275,7 @@ async fn serve(
     stopped: &watch::Receiver<bool>,
     tasks: &mut Tasks,
 ) -> Result<JoinHandle<Result<(), ServeError>>, ControllerError> {
-    let (others, connections) = mpsc::channel(WAITING_REPLICAS);
+    let (sender, connections) = mpsc::channel(WAITING_REPLICAS);
     tasks.add(&tokio::spawn(Arc::clone(replicas).listen(connections)));
     let listener = TcpListener::bind(options.xds_listen).await;
     let server = TlsServer {
@@ -284,13 +285,10 @@ async fn serve(
         })?,
         credentials: certificates.credentials.clone(),
         authorize: Arc::new(certificates::node_of),
-        others: Some(others),
+        services: Routes::new(xds::service::<Peer>(Arc::clone(store), stopped.clone())),
+        protocols: Protocols::from([(PROTOCOL, sender)]),
     };
-    Ok(tokio::spawn(serve_tls(
-        server,
-        Arc::clone(store),
-        done(stopped.clone()),
-    )))
+    Ok(tokio::spawn(serve_tls(server, stopped.clone())))
 }
 
 fn campaign(options: &Options, identity: &str, stopped: &watch::Receiver<bool>) -> Leadership {
@@ -340,22 +338,11 @@ fn reconciler(
 }
 
 /// Counts the resources that proxies reject. Log and status have Envoy's messages.
-async fn count_rejections(mut reports: broadcast::Receiver<Report>, metrics: Arc<Metrics>) {
-    loop {
-        match reports.recv().await {
-            Ok(report) => {
-                if let Event::Answered {
-                    outcome: Outcome::Rejected { .. },
-                    ..
-                } = report.event
-                {
-                    metrics.xds_rejections.inc();
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
+fn count_rejections(store: &Arc<SnapshotStore>, metrics: &Arc<Metrics>) -> JoinHandle<()> {
+    let metrics = Arc::clone(metrics);
+    tokio::spawn(report_rejections(Arc::clone(store), move |_| {
+        metrics.xds_rejections.inc();
+    }))
 }
 
 /// Enqueues a vault for its status after every acknowledgement, rejection and disconnect of a proxy of any replica.

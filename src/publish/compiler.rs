@@ -1,18 +1,19 @@
-//! From a firewall to the snapshot of its proxies, compiling again only what a change touches.
+//! Compiles a firewall to the snapshot of its proxies. Resources that rules do not affect are compiled once and kept.
 
 use crate::compile::envoy::{self, Configuration, Proxy};
 use crate::policy::Firewall;
 use crate::xds::{Resource, Snapshot};
 
-/// Compiles the firewall of one vault, again and again.
+/// Compiles successive firewalls of one node.
 #[derive(Debug, Default)]
 pub struct Compiler {
-    /// The part that rules do not touch, and what it was compiled from.
+    /// The resources that rules do not affect, and the inputs that they were compiled from.
     fixed: Option<(Firewall, Proxy, Vec<Resource>)>,
 }
 
 impl Compiler {
-    /// The snapshot of a firewall. `more` are resources that are not compiled from it, such as the vault's addresses.
+    /// Returns the snapshot of a firewall. `more` are resources that are not compiled from it, such as the vault's
+    /// endpoints.
     pub fn snapshot(
         &mut self,
         firewall: &Firewall,
@@ -32,7 +33,7 @@ impl Compiler {
     }
 }
 
-/// A firewall without what only its rules say. Every field is named, so that a new one has to be given a side.
+/// A firewall without its rules. The pattern names every field, so that a new field has to be assigned to one side.
 fn shape(firewall: &Firewall) -> Firewall {
     let Firewall {
         vault,

@@ -1,40 +1,38 @@
-//! From the index to the proxy: resolves, compiles and publishes the one firewall, and says what came of it.
+//! Decides which firewall the local proxy enforces, passes it to the [`Publisher`] and logs the result. Fails closed:
+//! as long as something that counts is unknown, it is treated as the strictest that it could be.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::broadcast::error::RecvError;
-
-use super::StandaloneError;
+use super::error::StandaloneError;
 use super::files::Files;
+use crate::clock::Clock;
 use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
-use crate::policy::{DefaultAction, Denial, Firewall, Resolution, VaultId};
-use crate::publish::Compiler;
-use crate::xds::{Event, NotProgrammed, Outcome, SnapshotStore};
+use crate::policy::{DefaultAction, Denial, Firewall, ProxySettings, Resolution, VaultId};
+use crate::publish::{Confirmation, Desired, Outcome, Publisher};
+use crate::xds::{Rejection, SnapshotStore};
 
-/// How long a proxy may take before its silence is worth a word.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Keeps the proxies of the one vault at the firewall of now.
+/// Keeps the proxy of the one vault up to date with the files.
 pub(super) struct Enforcer {
-    /// Name under which the proxies ask.
+    /// The node that the proxy asks for.
     node: String,
-    /// The vault; none until a policy says which.
+    /// The vault; `None` until a policy names it.
     vault: Option<VaultId>,
     proxy: Proxy,
-    store: Arc<SnapshotStore>,
-    /// An Envoy of an earlier run enforces what this run does not know whole: nothing is published until it does.
+    publisher: Publisher,
+    /// Whether an Envoy of an earlier run enforces rules that this run has not read completely: nothing is published
+    /// until it has.
     holding: bool,
-    /// The vaults of which it was said that they are too many.
+    /// The vaults of the last error about too many vaults.
     several: Vec<VaultId>,
-    compiler: Compiler,
-    published: Option<Published>,
+    enforced: Option<Enforced>,
 }
 
-struct Published {
-    firewall: Firewall,
-    /// Whether something that is not known counted as the strictest that it could be.
+/// The last decision.
+struct Enforced {
+    vault: VaultId,
+    /// Whether something was unknown and treated as the strictest that it could be.
     strict: bool,
 }
 
@@ -49,17 +47,16 @@ impl Enforcer {
             node,
             vault,
             proxy,
-            store,
+            publisher: Publisher::new(store, Clock::system(), log_confirmation),
             holding: false,
             several: Vec::new(),
-            compiler: Compiler::default(),
-            published: None,
+            enforced: None,
         }
     }
 
-    /// An Envoy of an earlier run is enforcing. What is not known whole must not take its place: what was in force stays
-    /// in force.
-    pub(super) fn found_running(&mut self, files: &Files) {
+    /// Handles an Envoy of an earlier run. As long as the files are not read completely, what it enforces stays in
+    /// force.
+    pub(super) fn keep_running_envoy(&mut self, files: &Files) {
         if is_whole(files) {
             return;
         }
@@ -78,12 +75,12 @@ impl Enforcer {
         }
     }
 
-    /// Envoy was started anew and has nothing, so there is nothing to keep.
+    /// Handles a restart of Envoy: it has no configuration, so there is nothing to keep in force.
     pub(super) fn restarted(&mut self) {
         self.holding = false;
     }
 
-    /// Publishes the firewall if it changed. `seen` is when the change was seen.
+    /// Publishes the firewall if it changed. `seen` is the time when the change was seen.
     pub(super) fn enforce(&mut self, files: &mut Files, seen: Instant) {
         self.holding = self.holding && !is_whole(files);
         if self.holding {
@@ -94,47 +91,46 @@ impl Enforcer {
         let strict = !files.unknown().is_empty();
         if let Some(vault) = &self.vault {
             for other in changed.iter().filter(|changed| *changed != vault) {
-                tracing::warn!(
-                    "policies of {other} are passed over: this Vaultwall protects {vault}"
-                );
+                tracing::warn!("policies of {other} are ignored: this Vaultwall protects {vault}");
             }
-            let same = |published: &Published| {
-                published.strict == strict && published.firewall.vault == *vault
-            };
-            if self.published.as_ref().is_some_and(same) && !changed.contains(vault) {
+            let is_same =
+                |enforced: &Enforced| enforced.strict == strict && enforced.vault == *vault;
+            if self.enforced.as_ref().is_some_and(is_same) && !changed.contains(vault) {
                 return;
             }
         }
+        let deny_all = || deny_all(self.vault.clone().unwrap_or_else(unnamed_vault));
         let resolved = self
             .vault
             .as_ref()
             .and_then(|vault| files.index_mut().resolve(vault));
-        let mut firewall = match resolved {
+        let mut resolution = match resolved {
             Some(resolved) => {
-                say(&resolved);
-                match (without_tls(resolved.resolution), &self.published) {
-                    (Ok(firewall), _) => firewall,
-                    (Err(why), Some(_)) => {
-                        tracing::error!("{why}; what was in force stays in force");
+                log_diagnostics(&resolved);
+                match (check_plain_http(&resolved.resolution), &self.enforced) {
+                    (Ok(()), _) => resolved,
+                    (Err(problem), Some(_)) => {
+                        tracing::error!("{problem}; what was in force stays in force");
                         return;
                     }
-                    (Err(why), None) => {
-                        tracing::error!("{why}; until then everything is denied");
-                        Firewall::deny_all(self.vault.clone().unwrap_or_else(nameless), 0)
+                    (Err(problem), None) => {
+                        tracing::error!("{problem}; until then everything is denied");
+                        deny_all()
                     }
                 }
             }
-            None if self.published.is_some() => {
+            None if self.enforced.is_some() => {
                 if let Some(vault) = &self.vault {
                     tracing::error!(
-                        "no policy of {vault} is left; what was in force stays in force. Stop Vaultwall to take the \
-                         firewall away"
+                        "no policy of {vault} is left; what was in force stays in force. Stop Vaultwall to remove \
+                         the firewall"
                     );
                 }
                 return;
             }
-            None => Firewall::deny_all(self.vault.clone().unwrap_or_else(nameless), 0),
+            None => deny_all(),
         };
+        let firewall = &mut resolution.resolution.firewall;
         if strict && firewall.default_action == DefaultAction::Allow {
             tracing::warn!(
                 "the default action is Deny until every path of -f can be used: {:?}",
@@ -142,44 +138,26 @@ impl Enforcer {
             );
             firewall.default_action = DefaultAction::Deny;
         }
-        let is_new = self
-            .published
-            .as_ref()
-            .is_none_or(|published| published.firewall != firewall);
-        if is_new {
-            self.publish(&firewall, seen);
-        }
-        self.published = Some(Published { firewall, strict });
-    }
-
-    fn publish(&mut self, firewall: &Firewall, seen: Instant) {
-        let started = Instant::now();
-        let snapshot = self.compiler.snapshot(firewall, &self.proxy, Vec::new());
-        let version = self.store.publish(&self.node, snapshot);
-        tracing::info!(
-            policies = ?firewall.policies,
-            virtual_network_prefixes = firewall.virtual_networks.len(),
-            ip_prefixes = firewall.ip_rules.len(),
-            default_action = ?firewall.default_action,
-            compiled_in = ?started.elapsed(),
-            "firewall of {} changed",
-            firewall.vault
-        );
-        if firewall.denial == Denial::Drop {
+        let is_drop = firewall.denial == Denial::Drop;
+        self.enforced = Some(Enforced {
+            vault: firewall.vault.clone(),
+            strict,
+        });
+        let desired = Desired {
+            resolution: Arc::new(resolution),
+            proxy: self.proxy.clone(),
+            endpoints: None,
+            cold_start: false,
+        };
+        let published = self.publisher.publish(&self.node, desired, seen);
+        if is_drop && published.compiled_in.is_some() {
             tracing::warn!(
-                "spec.denial: Drop is the work of a NetworkPolicy; here, without a cluster, denied callers get 403"
+                "spec.denial: Drop needs a NetworkPolicy; here, without a cluster, denied callers receive 403"
             );
         }
-        tokio::spawn(confirm(
-            self.store.clone(),
-            self.node.clone(),
-            firewall.vault.clone(),
-            version,
-            seen,
-        ));
     }
 
-    /// The vault that the policies name, where nobody has said which is behind `--upstream`.
+    /// Takes the vault that the policies name, if `--vault` does not say which one is behind `--upstream`.
     fn choose_vault(&mut self, files: &Files) {
         if self.vault.is_some() {
             return;
@@ -200,38 +178,54 @@ impl Enforcer {
     }
 }
 
-/// Whether everything that counts is known.
+/// Whether every path could be used and there is a policy.
 fn is_whole(files: &Files) -> bool {
     files.unknown().is_empty() && files.has_policy()
 }
 
-/// The firewall, unless it is to speak TLS: plain HTTP in its place would be silent.
-fn without_tls(resolution: Resolution) -> Result<Firewall, String> {
+/// Refuses a firewall whose policies ask for TLS: serving plain HTTP instead would go unnoticed.
+fn check_plain_http(resolution: &Resolution) -> Result<(), String> {
     let Resolution {
         firewall, proxy, ..
     } = resolution;
     let field = match (&proxy.tls, &proxy.upstream_tls) {
         (Some(_), _) => "spec.proxy.tls",
         (None, Some(_)) => "spec.proxy.upstreamTls",
-        (None, None) => return Ok(firewall),
+        (None, None) => return Ok(()),
     };
     Err(format!(
-        "{field} of the policies of {} names a Secret, and standalone mode has none: remove it, and keep the endpoints on \
-         loopback or behind a proxy that speaks TLS",
+        "{field} of the policies of {} names a Secret, which standalone mode cannot read: remove it, and keep the \
+         endpoints on loopback or behind a proxy that terminates TLS",
         firewall.vault
     ))
 }
 
-/// Stands for the vault in answers as long as no policy names it.
-fn nameless() -> VaultId {
+/// A firewall that denies everything, for which no policy exists.
+fn deny_all(vault: VaultId) -> VaultResolution {
+    VaultResolution {
+        resolution: Resolution {
+            firewall: Firewall::deny_all(vault, 0),
+            proxy: ProxySettings::default(),
+            accepted: Vec::new(),
+            refused: Vec::new(),
+            unresolved: Vec::new(),
+            conflicts: Vec::new(),
+            warnings: Vec::new(),
+        },
+        kept: false,
+    }
+}
+
+/// Name of the vault in error responses as long as no policy names it.
+fn unnamed_vault() -> VaultId {
     VaultId {
         namespace: "default".into(),
         service: "vault".into(),
     }
 }
 
-/// Says what the resolution found, for the owner of the policies.
-fn say(resolved: &VaultResolution) {
+/// Logs what the owner of the policies should know.
+fn log_diagnostics(resolved: &VaultResolution) {
     let resolution = &resolved.resolution;
     for refused in &resolution.refused {
         let violation = &refused.violation;
@@ -250,8 +244,8 @@ fn say(resolved: &VaultResolution) {
     }
     if !resolution.proxy.is_empty() {
         tracing::warn!(
-            "spec.proxy of the policies of {} says nothing here: it is about proxies in a cluster, and this is the one \
-             proxy of standalone mode",
+            "spec.proxy of the policies of {} is ignored: it applies to proxies in a cluster, not to the local one of \
+             standalone mode",
             resolution.firewall.vault
         );
     }
@@ -270,45 +264,30 @@ fn say(resolved: &VaultResolution) {
     }
 }
 
-/// Says when a version is in force, or why it is not.
-async fn confirm(
-    store: Arc<SnapshotStore>,
-    node: String,
-    vault: VaultId,
-    version: String,
-    seen: Instant,
-) {
-    let waiting = store.wait_programmed(&node, &version);
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(Ok(())) => tracing::info!(after = ?seen.elapsed(), "in force at {vault}"),
-        // A newer version took its place, and speaks for itself; a rejection is reported in Envoy's words.
-        Ok(Err(NotProgrammed::NotNewest { .. } | NotProgrammed::Rejected { .. })) => {}
-        Err(_) => tracing::warn!(
-            "Envoy has not confirmed the newest rules of {vault} in {PATIENCE:?}; what was in force stays in force"
+/// Logs when a version is in force, or that no confirmation arrived.
+fn log_confirmation(confirmation: &Confirmation) {
+    let Confirmation {
+        vault,
+        seen,
+        outcome,
+    } = confirmation;
+    match outcome {
+        Outcome::InForce => tracing::info!(after = ?seen.elapsed(), "in force at {vault}"),
+        // A newer version has a confirmation of its own, and rejections are logged with Envoy's reason.
+        Outcome::NotInForce(_) => {}
+        Outcome::TimedOut => tracing::warn!(
+            "Envoy has not confirmed the newest rules of {vault} in time; what was in force stays in force"
         ),
     }
 }
 
-/// Says what Envoy refuses, in Envoy's words.
-pub(super) async fn report_rejections(store: Arc<SnapshotStore>) {
-    let mut reports = store.reports();
-    loop {
-        match reports.recv().await {
-            Ok(report) => {
-                if let Event::Answered {
-                    kind,
-                    name,
-                    outcome: Outcome::Rejected { message },
-                    ..
-                } = report.event
-                {
-                    tracing::error!(
-                        "Envoy refuses {kind} {name}: {message}; what was in force stays in force"
-                    );
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
+/// Logs what Envoy refuses, with Envoy's reason.
+pub(super) fn log_rejection(rejection: &Rejection) {
+    let Rejection {
+        kind,
+        name,
+        message,
+        ..
+    } = rejection;
+    tracing::error!("Envoy refuses {kind} {name}: {message}; what was in force stays in force");
 }

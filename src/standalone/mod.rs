@@ -1,127 +1,50 @@
-//! Standalone mode: the objects as files, one binary, a local Envoy; no cluster.
+//! Standalone mode: objects from files and a local Envoy, without a cluster.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`watch`] | which files may be read now, and which are being written |
-//! | [`places`] | what the paths of `-f` mean on disk, and where that could change |
-//! | [`files`] | what was last good of every file |
-//! | [`contents`] | which object stands in which file, and what of that the index gets |
-//! | [`enforce`] | compiles and publishes the one firewall |
+//! | [`watch`] | which files can be read now, and which are being written |
+//! | [`paths`] | resolves the paths of `-f` to files, folders and symbolic links |
+//! | [`files`] | reads changed files; the last valid contents of each stay in force |
+//! | [`file_set`] | the objects of each file; commits changed files to the index |
+//! | [`enforce`] | decides which firewall is published, and logs the result |
 //! | [`proxy`] | runs Envoy |
+//! | [`options`], [`error`] | options, and why standalone mode ends |
 //!
 //! [`run`] connects them and holds no rule.
 
-mod contents;
 mod enforce;
+mod error;
+mod file_set;
 mod files;
-mod places;
+mod options;
+mod paths;
 mod proxy;
 mod watch;
 
-use std::net::SocketAddrV4;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch as signal;
 
 use crate::compile::envoy::{Bootstrap, Proxy, Tls, Upstream, XdsServer};
-use crate::limits::Limits;
 use crate::policy::VaultId;
-use crate::xds::{self, SnapshotStore};
+use crate::publish::report_rejections;
+use crate::transport::{bind_unix, serve_unix};
+use crate::xds::SnapshotStore;
+
+pub use error::StandaloneError;
+pub use options::Options;
 
 use enforce::Enforcer;
 use files::Files;
-use proxy::{Envoy, ProxyError};
-use watch::{WatchError, Watcher};
+use proxy::Envoy;
+use watch::{WatchError, Watcher, wait_until};
 
-/// What standalone mode is told.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Files and folders of objects.
-    pub paths: Vec<PathBuf>,
-    /// The vault to protect; none: the one that the policies name.
-    pub vault: Option<VaultId>,
-    /// The vault's address.
-    pub upstream: Upstream,
-    /// Where the data listener listens.
-    pub data: SocketAddrV4,
-    /// Where the management listener listens.
-    pub management: SocketAddrV4,
-    /// File that the access log is appended to.
-    pub access_log: String,
-    /// The Envoy binary.
-    pub envoy: PathBuf,
-    /// Folder for sockets, bootstrap and Envoy's process id. An Envoy that outlived an earlier run is found by it.
-    pub state: PathBuf,
-    /// Limits of rules.
-    pub limits: Limits,
-}
-
-/// Why standalone mode could not start, or ended.
-#[derive(thiserror::Error, Debug)]
-pub enum StandaloneError {
-    /// The files name several vaults.
-    #[error(
-        "the files protect several vaults ({0}); say which one is behind --upstream with --vault NAMESPACE/SERVICE"
-    )]
-    SeveralVaults(String),
-    /// The state folder cannot be used.
-    #[error("{path}: {problem}; give another folder with --state-dir", path = path.display())]
-    State {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A listener's address cannot be used.
-    #[error(
-        "cannot listen on {address}: {source}; choose another address with {option}, or stop what uses it"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddrV4,
-        /// The option that chooses it.
-        option: &'static str,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// Envoy cannot be run.
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
-    /// The xDS server.
-    #[error(transparent)]
-    Serve(#[from] xds::ServeError),
-    /// A path of `-f` cannot be read at all.
-    #[error("{0}")]
-    Unreadable(String),
-    /// The files cannot be watched.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
-    /// The access log cannot be written.
-    #[error(
-        "{path}: cannot be opened for the access log: {source}; give another file with --access-log"
-    )]
-    AccessLog {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// Signals cannot be received.
-    #[error("cannot wait for signals: {0}")]
-    Signals(std::io::Error),
-}
-
-impl StandaloneError {
-    fn several_vaults(vaults: &[VaultId]) -> Self {
-        let names: Vec<String> = vaults.iter().map(ToString::to_string).collect();
-        Self::SeveralVaults(names.join(", "))
-    }
-}
-
-/// Runs until the process is told to stop. Envoy is then stopped as well; were this process killed instead, Envoy would
-/// go on with what it has, and the next run would find it.
+/// Runs until the process receives `SIGTERM` or `SIGINT`, then stops Envoy. If this process is killed, Envoy keeps its
+/// configuration, and the next run finds it.
+///
+/// # Errors
+/// It cannot start, or cannot watch the files any longer.
 pub async fn run(options: Options) -> Result<(), StandaloneError> {
     let mut signals = Signals::new().map_err(StandaloneError::Signals)?;
     prepare_state(&options.state)?;
@@ -141,7 +64,7 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
         access_log: options.access_log.clone(),
         tls: Tls::default(),
     };
-    // The vault behind an address stays the same, whatever the policies call it.
+    // The node is the vault's address, which stays the same if policies change the vault's name.
     let node = format!("{}:{}", options.upstream.host, options.upstream.port);
     let socket = options.state.join("xds.sock");
     let bootstrap = Bootstrap {
@@ -150,29 +73,30 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
         admin_socket: options.state.join("admin.sock").display().to_string(),
         metrics: None,
     };
-    // Who has the socket has the state folder, and its Envoy.
-    let listener = xds::bind_unix(&socket)?;
+    // The socket also locks the state folder and its Envoy against another process.
+    let listener = bind_unix(&socket)?;
     let store = Arc::new(SnapshotStore::new());
     let mut enforcer = Enforcer::new(node, vault, proxy, store.clone());
     let found = Envoy::find(&options, &bootstrap).await;
     if found.is_some() {
-        enforcer.found_running(&files);
+        enforcer.keep_running_envoy(&files);
     }
     enforcer.enforce(&mut files, Instant::now());
 
     let (stop, stopped) = signal::channel(false);
     let mut stop_server = stopped.clone();
-    let server = tokio::spawn(xds::serve_unix(listener, store.clone(), async move {
+    let server = tokio::spawn(serve_unix(listener, store.clone(), async move {
         let _ = stop_server.wait_for(|stop| *stop).await;
     }));
-    let reports = tokio::spawn(enforce::report_rejections(store.clone()));
+    let reports = tokio::spawn(report_rejections(store.clone(), enforce::log_rejection));
     let silent = tokio::spawn(warn_of_silent_vault(options.upstream.clone()));
     let envoy = match found {
         Some(envoy) => envoy,
         None => Envoy::start(&options, &bootstrap)?,
     };
     tracing::warn!(
-        "{} and {} speak plain HTTP, and so does the vault's side: keep all three on loopback or on links you trust",
+        "{} and {} serve plain HTTP, and the connection to the vault is plain HTTP too: keep all three on loopback or \
+         on trusted links",
         options.data,
         options.management
     );
@@ -188,10 +112,10 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
                 Instant::now()
             }
             seen = watcher.changed() => seen.map_err(WatchError::from)?,
-            () = until(deadline) => Instant::now(),
+            () = wait_until(deadline) => Instant::now(),
         };
-        let noticed = watcher.take();
-        if let Err(error) = files.update(&mut watcher, noticed) {
+        let changes = watcher.take();
+        if let Err(error) = files.update(&mut watcher, changes) {
             tracing::error!("{error}; what was in force stays in force");
         }
         enforcer.enforce(&mut files, seen);
@@ -207,15 +131,7 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
     }
 }
 
-/// Waits for a moment, or for ever.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The vault behind `--upstream`; none until a policy says which.
+/// The vault behind `--upstream`; `None` until a policy names it.
 fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, StandaloneError> {
     if let Some(vault) = &options.vault {
         return Ok(Some(vault.clone()));
@@ -233,7 +149,7 @@ fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, 
     }
 }
 
-/// Envoy would only refuse the listeners, later.
+/// Checks that the access log can be opened: otherwise Envoy would refuse the listeners later.
 fn check_access_log(path: &str) -> Result<(), StandaloneError> {
     let opened = std::fs::OpenOptions::new()
         .append(true)
@@ -247,7 +163,7 @@ fn check_access_log(path: &str) -> Result<(), StandaloneError> {
         })
 }
 
-/// A folder that only this user can use: whoever could write there could replace the configuration.
+/// Creates the state folder, which only this user may write: another user could replace the configuration.
 fn prepare_state(path: &std::path::Path) -> Result<(), StandaloneError> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let failed = |problem: String| StandaloneError::State {

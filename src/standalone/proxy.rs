@@ -1,4 +1,4 @@
-//! Runs the local Envoy: starts it, finds the one that an earlier run left behind, starts it again when it ends.
+//! Runs the local Envoy: starts it, finds one of an earlier run, and restarts it when it ends.
 
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
@@ -14,39 +14,54 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{Options, StandaloneError};
+use super::options::Options;
 use crate::compile::envoy::{ARGUMENTS, Bootstrap};
 
-/// Shortest and longest wait before Envoy is started again.
+/// Shortest and longest delay before Envoy is restarted.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// An Envoy that ran this long was well; the next wait is the shortest again.
-const WELL: Duration = Duration::from_secs(30);
-/// How long Envoy may take to end before it is killed.
-const STOPPING: Duration = Duration::from_secs(5);
+/// Uptime after which the delay is the shortest again.
+const STABLE: Duration = Duration::from_secs(30);
+/// Grace period between `SIGTERM` and `SIGKILL`.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
 /// Why Envoy cannot be run.
 #[derive(thiserror::Error, Debug)]
 pub enum ProxyError {
-    /// There is no such program.
-    #[error("{path}: Envoy was not found; install Envoy 1.40 or later, or give its path with --envoy", path = path.display())]
-    NotFound {
-        /// The path that was tried.
-        path: PathBuf,
-    },
-    /// The system refuses to run it.
-    #[error("{path}: cannot be run: {source}; give another Envoy with --envoy", path = path.display())]
-    Run {
-        /// The path that was tried.
-        path: PathBuf,
-        /// The system's reason.
+    /// A listener's address cannot be used.
+    #[error(
+        "cannot listen on {address}: {source}; choose another address with {option}, or stop what uses it"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddrV4,
+        /// The command-line option that sets it.
+        option: &'static str,
+        /// The error of the system call.
         source: std::io::Error,
     },
-    /// Its bootstrap cannot be written.
+    /// The program does not exist.
+    #[error(
+        "{path}: Envoy was not found; install Envoy 1.40 or later, or give its path with --envoy",
+        path = path.display()
+    )]
+    NotFound {
+        /// Path of the program.
+        path: PathBuf,
+    },
+    /// The system refuses to run the program.
+    #[error("{path}: cannot be run: {source}; give another Envoy with --envoy", path = path.display())]
+    Run {
+        /// Path of the program.
+        path: PathBuf,
+        /// The error of the system call.
+        source: std::io::Error,
+    },
+    /// Envoy's bootstrap cannot be written.
     #[error("{path}: cannot be written: {source}; give another folder with --state-dir", path = path.display())]
     Bootstrap {
-        /// The file.
+        /// Path of the bootstrap.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         source: std::io::Error,
     },
 }
@@ -61,12 +76,12 @@ pub(super) struct Envoy {
 
 enum Running {
     Child(Child),
-    /// An Envoy of an earlier run. It has no parent here, so its process descriptor tells when it ends.
+    /// An Envoy of an earlier run. It is not a child of this process, so its process descriptor signals its end.
     Found(AsyncFd<OwnedFd>),
 }
 
 impl Envoy {
-    /// The Envoy of an earlier run, if it asks here for the same vault; another one is stopped.
+    /// Finds the Envoy of an earlier run. Stops it if its bootstrap differs.
     pub(super) async fn find(options: &Options, bootstrap: &Bootstrap) -> Option<Self> {
         let (path, process_id) = files(options);
         let running = find(&process_id, &path)?;
@@ -78,7 +93,7 @@ impl Envoy {
             stop(running).await;
             return None;
         }
-        tracing::info!("the Envoy of an earlier run is still enforcing; going on with it");
+        tracing::info!("the Envoy of an earlier run is still enforcing; it is kept");
         Some(Self {
             options: options.clone(),
             bootstrap: path,
@@ -87,8 +102,8 @@ impl Envoy {
         })
     }
 
-    /// Starts one.
-    pub(super) fn start(options: &Options, bootstrap: &Bootstrap) -> Result<Self, StandaloneError> {
+    /// Starts Envoy.
+    pub(super) fn start(options: &Options, bootstrap: &Bootstrap) -> Result<Self, ProxyError> {
         let (path, process_id) = files(options);
         check_free(options)?;
         std::fs::write(&path, bootstrap.message().encode_to_vec()).map_err(|source| {
@@ -106,7 +121,7 @@ impl Envoy {
         })
     }
 
-    /// Keeps Envoy running until told to stop, then stops it. `restarts` hears of every new one.
+    /// Restarts Envoy whenever it ends, until `stopped` is true, then stops it. Notifies `restarts` of each restart.
     pub(super) async fn supervise(
         mut self,
         mut stopped: watch::Receiver<bool>,
@@ -117,21 +132,23 @@ impl Envoy {
             let started = tokio::time::Instant::now();
             tokio::select! {
                 ended = self.running.ended() => {
-                    tracing::error!("Envoy ended ({ended}); nothing reaches the vault until it runs again, in {wait:?}");
+                    tracing::error!(
+                        "Envoy ended ({ended}); nothing reaches the vault until it runs again, in {wait:?}"
+                    );
                 }
-                () = told_to_stop(&mut stopped) => {
+                () = is_stopped(&mut stopped) => {
                     stop(self.running).await;
                     let _ = std::fs::remove_file(&self.process_id);
                     return;
                 }
             }
-            if started.elapsed() > WELL {
+            if started.elapsed() > STABLE {
                 wait = BACKOFF.0;
             }
             self.running = loop {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    () = told_to_stop(&mut stopped) => return,
+                    () = is_stopped(&mut stopped) => return,
                 }
                 wait = (wait * 2).min(BACKOFF.1);
                 match self.start_again() {
@@ -145,24 +162,20 @@ impl Envoy {
         }
     }
 
-    /// Not while something else has its ports: Envoy would give that listener up for good.
-    fn start_again(&self) -> Result<Child, StandaloneError> {
+    /// Starts Envoy again, unless another program uses its ports: Envoy would never retry such a listener.
+    fn start_again(&self) -> Result<Child, ProxyError> {
         check_free(&self.options)?;
-        Ok(spawn(
-            &self.options.envoy,
-            &self.bootstrap,
-            &self.process_id,
-        )?)
+        spawn(&self.options.envoy, &self.bootstrap, &self.process_id)
     }
 }
 
-async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
-    // An error means that whoever would tell is gone, which is the same.
+async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender is dropped, which stops Envoy as well.
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
 impl Running {
-    /// Waits for the end, and says how it ended.
+    /// Waits for the end of the process, and describes it.
     async fn ended(&mut self) -> String {
         match self {
             Self::Child(child) => match child.wait().await {
@@ -170,7 +183,7 @@ impl Running {
                 Err(error) => error.to_string(),
             },
             Self::Found(descriptor) => {
-                // Readable means ended; that it cannot be waited for, too.
+                // The descriptor is readable when the process has ended; an error means the same.
                 let _ = descriptor.readable().await;
                 "started by an earlier run".into()
             }
@@ -192,7 +205,7 @@ fn spawn(binary: &Path, bootstrap: &Path, process_id: &Path) -> Result<Child, Pr
         .arg(bootstrap)
         .args(ARGUMENTS)
         .stdin(Stdio::null())
-        // A group of its own: a signal to this process's group must not end what enforces.
+        // A separate process group: a signal to this process's group must not end Envoy.
         .process_group(0)
         .spawn()
         .map_err(|source| match source.kind() {
@@ -216,7 +229,7 @@ fn spawn(binary: &Path, bootstrap: &Path, process_id: &Path) -> Result<Child, Pr
     Ok(child)
 }
 
-/// The Envoy of an earlier run: the process whose id was noted, if it still runs with our bootstrap.
+/// Finds the process with the stored id, if it runs with this bootstrap.
 #[expect(
     deprecated,
     reason = "an `OwnedFd` owns its descriptor for as long as it lives; what replaces `with_interest` needs unsafe code"
@@ -228,7 +241,7 @@ fn find(process_id: &Path, bootstrap: &Path) -> Option<Running> {
         .parse()
         .ok()?;
     let descriptor = pidfd_open(Pid::from_raw(id)?, PidfdFlags::NONBLOCK).ok()?;
-    // Asked after the descriptor is open, so that it is about that very process.
+    // Read after the descriptor is open, so that it belongs to the same process.
     let command = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
     let named = command
         .split(|byte| *byte == 0)
@@ -253,7 +266,7 @@ async fn stop(mut running: Running) {
                 let _ = pidfd_send_signal(descriptor, signal);
             }
         }
-        if tokio::time::timeout(STOPPING, running.ended())
+        if tokio::time::timeout(GRACE_PERIOD, running.ended())
             .await
             .is_ok()
         {
@@ -262,22 +275,22 @@ async fn stop(mut running: Running) {
     }
 }
 
-/// Its bootstrap, and the file that holds its process id.
+/// Paths of Envoy's bootstrap and of the file with its process id.
 fn files(options: &Options) -> (PathBuf, PathBuf) {
     let state = &options.state;
     (state.join("bootstrap.pb"), state.join("envoy.pid"))
 }
 
-/// Envoy would only say so in its log, later.
-fn check_free(options: &Options) -> Result<(), StandaloneError> {
+/// Checks that the ports are free: otherwise Envoy would report it later, in its log only.
+fn check_free(options: &Options) -> Result<(), ProxyError> {
     let listen = |address: SocketAddrV4, option| {
-        std::net::TcpListener::bind(address).map_err(|source| StandaloneError::Listen {
+        std::net::TcpListener::bind(address).map_err(|source| ProxyError::Listen {
             address,
             option,
             source,
         })
     };
-    // Both at once, so that they are not the same.
+    // Both at once, so that equal addresses are refused.
     let _data = listen(options.data, "--data-listen")?;
     let _management = listen(options.management, "--management-listen")?;
     Ok(())

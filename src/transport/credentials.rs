@@ -1,7 +1,7 @@
-//! What one side of a connection proves itself with, and whom it believes: a certificate, its key and the trusted authorities.
+//! Credentials of one side of a connection: a certificate, its key and the authorities that it trusts.
 //!
-//! Both sides show a certificate, TLS 1.3 only. Sessions are not resumed: a resumed one would skip the check of the
-//! client's certificate.
+//! Both sides present a certificate, over TLS 1.3 only. Sessions are not resumed, because a resumed session would skip
+//! the check of the client's certificate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 /// Why credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// A part of them is not readable as PEM.
+    /// A part is not readable as PEM.
     #[error("{part}: not readable as PEM: {problem}")]
     Pem {
-        /// The part.
+        /// Name of the part, as it stands in the message.
         part: &'static str,
-        /// What is wrong.
+        /// The error of the PEM reader.
         problem: rustls::pki_types::pem::Error,
     },
-    /// The TLS library refuses them.
+    /// The TLS library refuses the combination.
     #[error("certificate, key and authorities cannot be used together: {0}")]
     Refused(#[from] rustls::Error),
-    /// The authorities cannot be used to check others.
+    /// The authorities cannot be used to verify certificates of clients.
     #[error("the trusted authorities cannot be used: {0}")]
     Authorities(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// A certificate, its key, and the authorities that are believed.
+/// A certificate, its key, and the trusted authorities.
 pub struct Credentials {
     provider: Arc<CryptoProvider>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
     verifier: Arc<dyn ClientCertVerifier>,
-    server: Arc<ServerConfig>,
+    server: ServerConfig,
 }
 
 impl fmt::Debug for Credentials {
@@ -53,12 +53,15 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Credentials from PEM. `protocols` are those that a server of these credentials speaks (ALPN), best first.
+    /// Reads credentials from PEM: a certificate chain, its private key, and the certificates of the trusted
+    /// authorities.
+    ///
+    /// # Errors
+    /// A part is not readable, or the parts do not fit together.
     pub fn from_pem(
         certificate: &str,
         key: &str,
         authorities: &str,
-        protocols: &[&[u8]],
     ) -> Result<Self, CredentialsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates("the certificate", certificate)?;
@@ -80,7 +83,6 @@ impl Credentials {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::clone(&verifier))
             .with_single_cert(chain.clone(), key.clone_key())?;
-        server.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         Ok(Self {
@@ -89,16 +91,22 @@ impl Credentials {
             key,
             roots,
             verifier,
-            server: Arc::new(server),
+            server,
         })
     }
 
-    /// For the side that accepts connections.
-    pub fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
+    /// Configuration of the side that accepts connections. `protocols` are the ALPN names that it serves, preferred
+    /// first.
+    pub fn server<'a>(&self, protocols: impl IntoIterator<Item = &'a [u8]>) -> ServerConfig {
+        let mut server = self.server.clone();
+        server.alpn_protocols = protocols.into_iter().map(<[u8]>::to_vec).collect();
+        server
     }
 
-    /// For the side that opens connections, to speak `protocol`.
+    /// Configuration of the side that opens connections of one protocol (ALPN name).
+    ///
+    /// # Errors
+    /// The TLS library refuses the certificate or its key.
     pub fn client(&self, protocol: &[u8]) -> Result<ClientConfig, CredentialsError> {
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
@@ -109,7 +117,7 @@ impl Credentials {
         Ok(client)
     }
 
-    /// Whether a client that came with these certificates would be let in now.
+    /// Checks whether a client's certificate chain is trusted and valid now.
     pub(crate) fn check_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
         let (own, intermediates) = chain
             .split_first()

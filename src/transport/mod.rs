@@ -1,8 +1,28 @@
-//! TLS between the operator, its replicas and the proxies: server, credentials and certificates.
+//! Connections to the operator and to standalone mode: sockets, TLS, peers, credentials, and certificates of a name.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`tls`] | the TCP listener with mutual TLS; routes each connection by its protocol |
+//! | [`unix`] | the Unix socket of standalone mode |
+//! | `grpc` | serves gRPC services on either |
+//! | [`peer`] | the client of a TLS connection, bound to its own node |
+//! | `connection` | a TLS connection that can be closed when its peer is refused |
+//! | [`credentials`] | certificate, key and trusted authorities of one side |
+//! | [`certificates`] | the certificate authority, and the identities in certificates |
+//!
+//! Another gRPC service on the same port is one more entry in [`TlsServer::services`]; another protocol is one more
+//! entry in [`TlsServer::protocols`]. This room may not know what a service does.
 
 pub mod certificates;
+mod connection;
 pub mod credentials;
-pub mod server;
+mod grpc;
+pub mod peer;
+pub mod tls;
+pub mod unix;
 
 pub use credentials::{Credentials, CredentialsError};
-pub use server::{Authorize, HTTP2, OtherConnection, TlsServer, serve_tls};
+pub use grpc::ServeError;
+pub use peer::Peer;
+pub use tls::{Authorize, HTTP2, ProtocolConnection, Protocols, TlsServer, serve_tls};
+pub use unix::{bind_unix, serve_unix};

@@ -1,43 +1,45 @@
-//! Which nodes there is news of: each node once, however much happened to it, and none is ever lost.
+//! Names of nodes whose status changed. A reader receives each name once, however often the status changed, and misses
+//! none.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-/// Tells any number of readers.
+/// Sends the names of changed nodes to any number of readers.
 #[derive(Debug, Default)]
 pub struct Announcer {
     readers: Mutex<Vec<Weak<Unread>>>,
 }
 
-/// One reader's view: the nodes that it has not heard of yet. No larger than the number of nodes.
+/// Receiver of one reader. Its queue is never longer than the number of nodes.
 #[derive(Debug)]
 pub struct Changes(Arc<Unread>);
 
 #[derive(Debug, Default)]
 struct Unread {
     nodes: Mutex<BTreeSet<Arc<str>>>,
-    news: Notify,
+    added: Notify,
 }
 
 impl Announcer {
-    /// There is news of a node.
+    /// Adds a node to the queue of each reader.
     pub fn announce(&self, node: &Arc<str>) {
-        let mut gone = false;
+        let mut has_dropped = false;
         let mut readers = lock(&self.readers);
         for reader in readers.iter() {
             match reader.upgrade() {
                 Some(reader) => reader.add([Arc::clone(node)]),
-                None => gone = true,
+                None => has_dropped = true,
             }
         }
-        if gone {
+        if has_dropped {
             readers.retain(|reader| reader.strong_count() > 0);
         }
     }
 
-    /// A new reader, who hears of all these nodes first. `known` is called when nothing can be announced unheard.
+    /// Adds a reader, which receives the nodes of `known` first. `known` is called after the reader was added, so that
+    /// no change is missed.
     pub fn subscribe<I: IntoIterator<Item = Arc<str>>>(
         &self,
         known: impl FnOnce() -> I,
@@ -52,24 +54,24 @@ impl Announcer {
 impl Unread {
     fn add(&self, nodes: impl IntoIterator<Item = Arc<str>>) {
         lock(&self.nodes).extend(nodes);
-        self.news.notify_one();
+        self.added.notify_one();
     }
 }
 
 impl Changes {
-    /// Waits for news, and returns the nodes that it is of, at least one.
+    /// Waits for changed nodes, and returns at least one.
     pub async fn next(&mut self) -> BTreeSet<Arc<str>> {
         loop {
             let nodes = std::mem::take(&mut *lock(&self.0.nodes));
             if !nodes.is_empty() {
                 return nodes;
             }
-            self.0.news.notified().await;
+            self.0.added.notified().await;
         }
     }
 }
 
-/// What is behind these locks is whole at every moment, so a panic elsewhere while one was held does no harm.
+/// The values behind these locks are consistent at every moment, so a lock remains usable after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_node_is_heard_of_once_however_late_the_reader_is() {
+    async fn a_late_reader_receives_every_node_once() {
         let announcer = Announcer::default();
         let mut early = announcer.subscribe(Vec::new);
         for _ in 0..5000 {
@@ -99,12 +101,12 @@ mod tests {
         assert_eq!(
             lock(&announcer.readers).len(),
             1,
-            "who is gone is forgotten"
+            "a dropped reader is removed"
         );
     }
 
     #[tokio::test]
-    async fn news_wakes_a_reader_that_waits() {
+    async fn a_change_wakes_a_waiting_reader() {
         let announcer = Arc::new(Announcer::default());
         let mut changes = announcer.subscribe(Vec::new);
         let waiting = tokio::spawn(async move { changes.next().await });

@@ -1,6 +1,4 @@
-//! One xDS resource: what it is, what it is called, which content it has.
-//!
-//! Knows the xDS types and nothing of what is in them.
+//! One xDS resource: type, name, version and encoded content. Does not look inside the content.
 
 use std::fmt::{self, Write as _};
 
@@ -14,19 +12,19 @@ use prost::{Message, Name};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The kinds of resources that are served. Their order is the sending order of the xDS protocol's make-before-break
-/// rule: what is referred to comes before what refers to it. Removals go the other way round.
+/// The types of resources that are served. They are sorted by the make-before-break rule of the xDS protocol: a
+/// resource is sent before the resources that refer to it. Removals are sent in reverse order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ResourceType {
-    /// CDS: where requests go.
+    /// CDS: the upstream to which requests are sent.
     Cluster,
     /// EDS: the addresses of a cluster.
     Endpoint,
-    /// LDS: where requests come in.
+    /// LDS: a port that accepts requests.
     Listener,
-    /// RDS: which request goes where.
+    /// RDS: the table from requests to clusters.
     RouteConfiguration,
-    /// ECDS: one filter's configuration; a rule change is a change of these.
+    /// ECDS: the configuration of one filter; a changed rule changes only these.
     ExtensionConfig,
 }
 
@@ -57,7 +55,7 @@ impl ResourceType {
         }
     }
 
-    /// The URL that names the type in requests, responses and bodies.
+    /// Type URL in requests, responses and bodies.
     pub const fn type_url(self) -> &'static str {
         match self {
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
@@ -72,7 +70,7 @@ impl ResourceType {
         }
     }
 
-    /// The type of a URL; `None` for a type that is not served.
+    /// Type of a type URL; `None` for a type that is not served.
     pub fn from_type_url(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.type_url() == url)
     }
@@ -80,23 +78,23 @@ impl ResourceType {
     /// Whether several changed resources share one response.
     ///
     /// Envoy ends its initialisation of clusters and of listeners with the first response of that type, so the first
-    /// one has to be whole. The other types are subscribed to by name and go one by one: Envoy stops at the first
-    /// resource of a response that it refuses, and the good ones behind it would be lost with it.
+    /// one must be complete. The other types are subscribed to by name and sent one by one: Envoy stops at the first
+    /// resource of a response that it refuses, and would not apply the valid ones after it.
     pub(crate) const fn is_batched(self) -> bool {
         matches!(self, Self::Cluster | Self::Listener)
     }
 
-    /// Whether Envoy holds a listener back until its first resource of this type has come, or was waited for in vain.
+    /// Whether Envoy delays a listener until its first resource of this type has arrived or timed out.
     pub(crate) const fn is_waited_for(self) -> bool {
         matches!(self, Self::RouteConfiguration | Self::ExtensionConfig)
     }
 }
 
-/// A message that Envoy discovers under a name of its own.
+/// A message that Envoy subscribes to by type and name.
 pub trait Discoverable: Message + Name {
-    /// What it is discovered as.
+    /// Its type in discovery.
     const TYPE: ResourceType;
-    /// The field that is its name.
+    /// Its name, from the field that holds it.
     fn resource_name(&self) -> &str;
 }
 
@@ -119,29 +117,29 @@ discoverable!(TypedExtensionConfig, ExtensionConfig, name);
 /// One resource, encoded once however many proxies it is sent to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
-    /// Its type.
+    /// Type of the resource.
     pub kind: ResourceType,
-    /// Its name, unique among the resources of its type.
+    /// Name, unique among the resources of its type.
     pub name: String,
-    /// Stands for the content: equal versions are equal resources, also across processes and restarts.
+    /// Hash of the content: resources with equal versions are equal, also across processes and restarts.
     pub version: String,
-    /// The encoded message.
+    /// The encoded message with its type URL.
     pub body: Any,
 }
 
 impl Resource {
     /// Encodes a message; its version is a hash of the encoding.
     ///
-    /// A message with a map of more than one entry (`google.protobuf.Struct`, `typed_per_filter_config`, …) has no
-    /// one encoding: its entries come out in a different order each time, and the resource would be sent again for
-    /// nothing. Give those a version from what they were made of, with [`Resource::with_version`].
+    /// A map field with more than one entry (`google.protobuf.Struct`, `typed_per_filter_config`, …) has no canonical
+    /// encoding: the order of its entries varies, and the unchanged resource would be sent again. Use
+    /// [`Resource::with_version`] for such messages, with a hash of their inputs.
     pub fn new<M: Discoverable>(message: &M) -> Self {
         let encoded = message.encode_to_vec();
         let version = content_version(&[&encoded]);
         Self::assemble(message, encoded, version)
     }
 
-    /// Encodes a message whose content is determined by `content`, from which its version is hashed.
+    /// Encodes a message; its version is a hash of `content`, which must determine the message.
     pub fn with_version<M: Discoverable>(message: &M, content: &[u8]) -> Self {
         Self::assemble(
             message,
@@ -164,8 +162,8 @@ impl Resource {
     }
 }
 
-/// The first 128 bits of a SHA-256, in hex: a collision would leave an old rule in force, so it must not be possible
-/// to make one. Parts are told apart by their lengths.
+/// Returns the first 128 bits of a SHA-256 in hex. A collision would leave an old rule in force, so the hash must be
+/// collision-resistant. Each part is hashed with its length, so that parts cannot run into each other.
 pub(crate) fn content_version(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -217,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn sending_order_is_make_before_break() {
+    fn the_order_of_types_is_make_before_break() {
         let mut sorted = ResourceType::ALL;
         sorted.sort_unstable();
         assert_eq!(sorted, ResourceType::ALL);
     }
 
     #[test]
-    fn a_version_stands_for_the_content() {
+    fn a_version_depends_on_the_content() {
         let cluster = |name: &str| Cluster {
             name: name.to_owned(),
             ..Cluster::default()
@@ -241,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_content_decides_the_version() {
+    fn a_given_content_determines_the_version() {
         let cluster = Cluster {
             name: "vault".to_owned(),
             ..Cluster::default()

@@ -1,14 +1,14 @@
-//! All resources of one firewall at one moment: immutable, cheap to share, comparable.
+//! All resources of one firewall at one moment: immutable, cheap to share, comparable by version.
 //!
-//! A snapshot holds what its listeners refer to and nothing else: a resource that no proxy ever asks for counts as
-//! not yet in force.
+//! A snapshot contains only resources that its listeners refer to: one that no proxy asks for would count as not yet in
+//! force.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::resource::{Resource, ResourceType, content_version};
 
-/// The resources of one firewall. An empty one is a statement, too: nothing listens.
+/// The resources of one firewall. An empty snapshot removes everything from proxies; no snapshot changes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     version: String,
@@ -17,8 +17,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of these resources. Of two with the same type and name the later one counts: the compiler gives
-    /// every resource a name of its own.
+    /// A snapshot of these resources. If two have the same type and name, the later one counts; the compiler gives
+    /// every resource of a type a unique name.
     pub fn new(resources: Vec<Resource>) -> Self {
         let mut by_type: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for resource in resources {
@@ -42,7 +42,8 @@ impl Snapshot {
         }
     }
 
-    /// The same, for proxies that have nothing: one that kept something from an earlier server keeps that.
+    /// Makes it a cold-start snapshot: only proxies without configuration receive it. A proxy that has configuration,
+    /// for example from an earlier server, keeps that.
     #[must_use]
     pub fn as_cold_start(self) -> Self {
         Self {
@@ -51,22 +52,22 @@ impl Snapshot {
         }
     }
 
-    /// Whether it is only for proxies that have nothing.
+    /// Whether only proxies without configuration receive it.
     pub fn is_cold_start(&self) -> bool {
         self.cold_start
     }
 
-    /// Stands for the content of the whole: equal versions are equal snapshots, also across processes.
+    /// Hash of the content: snapshots with equal versions are equal, also across processes.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// One resource.
+    /// The resource of this type and name, if there is one.
     pub fn get(&self, kind: ResourceType, name: &str) -> Option<&Arc<Resource>> {
         self.resources.get(&kind)?.get(name)
     }
 
-    /// The resources of one type, by name.
+    /// The resources of one type, sorted by name.
     pub fn of(&self, kind: ResourceType) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources
             .get(&kind)
@@ -79,12 +80,12 @@ impl Snapshot {
         self.resources.values().flat_map(BTreeMap::values)
     }
 
-    /// How many resources there are.
+    /// Number of resources.
     pub fn len(&self) -> usize {
         self.resources.values().map(BTreeMap::len).sum()
     }
 
-    /// Whether there is no resource at all.
+    /// Whether there are no resources.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,7 +1,5 @@
-//! One type's half of a [`Session`](super::session::Session): what the client wants of that type, what it has, and
-//! what is on its way.
-//!
-//! Knows nothing of other types; the order among them is the session's.
+//! State of one resource type in a [`Session`](super::session::Session): what the client subscribes to, what it has,
+//! and what is in flight. Does not know other types; the session decides the order among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,28 +8,28 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::rpc::Status;
 
+use super::event::{Event, Nonces, Outcome, Output, Progress, ProtocolError, Rejection};
 use super::resource::ResourceType;
-use super::session::{Event, Nonces, Outcome, Output, Progress, ProtocolError, Rejection};
 use super::snapshot::Snapshot;
 
-/// The name that stands for all resources of a type.
+/// Name of the subscription to all resources of a type.
 const WILDCARD: &str = "*";
-/// Names of one type on one stream; a firewall has some tens.
+/// Most names of one type on one stream; a firewall has some tens.
 const MAX_NAMES: usize = 4096;
-/// Responses of one type without an answer. More than one for each resource come about only when the client subscribes
-/// anew while an answer is on its way.
+/// Most responses of one type without an answer. There is more than one for a resource only if the client subscribes
+/// again while a response is in flight.
 const MAX_UNACKNOWLEDGED: usize = 2 * MAX_NAMES;
 
-/// What the client has under a name.
+/// The client's copy of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Copy {
-    /// It asked, and waits for an answer.
+    /// The client subscribed and waits for a response.
     Unknown,
-    /// It asked, there is nothing to give, and it is better not told so.
+    /// The client subscribed, the resource does not exist, and no response was sent on purpose.
     Missing,
-    /// Nothing, and it knows that there is nothing.
+    /// The client has acknowledged that the resource does not exist.
     Absent,
-    /// This version.
+    /// The client has this version.
     Version(String),
 }
 
@@ -43,7 +41,7 @@ impl From<Option<String>> for Copy {
 
 /// A version, or a removal (`None`), that was sent and not answered yet.
 #[derive(Debug)]
-struct OnItsWay {
+struct InFlight {
     nonce: u64,
     version: Option<String>,
 }
@@ -58,9 +56,10 @@ struct Refused {
 #[derive(Debug)]
 struct Entry {
     copy: Copy,
-    on_its_way: Option<OnItsWay>,
+    in_flight: Option<InFlight>,
     refused: Option<Refused>,
-    /// It was in a response that was refused as a whole: to be sent by itself, so that it is known which one is meant.
+    /// Whether it has to be sent alone: a response with several resources was refused, and only then it is known which
+    /// one the client refuses.
     alone: bool,
 }
 
@@ -68,26 +67,26 @@ impl Entry {
     fn new(copy: Copy) -> Self {
         Self {
             copy,
-            on_its_way: None,
+            in_flight: None,
             refused: None,
             alone: false,
         }
     }
 
-    /// What there is to do, so that the client has `wanted` (`None`: nothing).
+    /// Returns the next step towards the version `wanted` (`None`: removed).
     fn step(&self, wanted: Option<&str>) -> Step {
         let was_refused = self
             .refused
             .as_ref()
             .is_some_and(|refused| refused.version.as_deref() == wanted);
-        if self.on_its_way.is_some() || was_refused {
+        if self.in_flight.is_some() || was_refused {
             return Step::Nothing;
         }
         match (&self.copy, wanted) {
             (Copy::Version(has), Some(wanted)) if has == wanted => Step::Nothing,
             (Copy::Absent | Copy::Missing, None) => Step::Nothing,
             (_, Some(_)) => Step::Send,
-            (Copy::Unknown, None) => Step::SayMissing,
+            (Copy::Unknown, None) => Step::ReportMissing,
             (Copy::Version(_), None) => Step::Remove,
         }
     }
@@ -97,7 +96,7 @@ impl Entry {
 enum Step {
     Nothing,
     Send,
-    SayMissing,
+    ReportMissing,
     Remove,
 }
 
@@ -105,17 +104,18 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct Subscription {
     kind: ResourceType,
-    /// Whether the client has mentioned this type.
+    /// Whether the client has sent a request of this type.
     started: bool,
     wildcard: bool,
-    /// Subscribed by name.
+    /// Names that are subscribed to explicitly.
     names: BTreeSet<String>,
-    /// What the client has or waits for: every name that is subscribed, and under a wildcard every one that was sent.
+    /// The client's copies: of every subscribed name, and with a wildcard of every name that was sent.
     entries: BTreeMap<String, Entry>,
-    /// The names in each response that was not answered yet, by nonce.
+    /// Names in each response that is not answered yet, by nonce.
     unacknowledged: BTreeMap<u64, Vec<String>>,
-    /// A wildcard's first request gets an answer even when there is nothing: Envoy's start waits for it.
-    owes_first_answer: bool,
+    /// Whether the first request of a wildcard is not answered yet. It gets a response even without resources, because
+    /// Envoy's start waits for it.
+    owes_first_response: bool,
 }
 
 impl Subscription {
@@ -127,7 +127,7 @@ impl Subscription {
             names: BTreeSet::new(),
             entries: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
-            owes_first_answer: false,
+            owes_first_response: false,
         }
     }
 
@@ -135,7 +135,7 @@ impl Subscription {
         self.kind
     }
 
-    /// Takes in a request: first the answer in it, then the change of the subscription.
+    /// Handles a request: first the answer in it, then the change of the subscription.
     pub(super) fn request(
         &mut self,
         request: &DeltaDiscoveryRequest,
@@ -152,7 +152,7 @@ impl Subscription {
             && request.resource_names_subscribe.is_empty()
             && request.resource_names_unsubscribe.is_empty()
         {
-            // The wildcard as it was before it had a name; Envoy still starts this way.
+            // The form of the wildcard before it had a name; Envoy still starts with it.
             self.subscribe(WILDCARD);
         }
         for name in &request.resource_names_subscribe {
@@ -164,11 +164,11 @@ impl Subscription {
         self.check_limits()
     }
 
-    /// A subscription, new or repeated, is always answered: the client may have forgotten what it had.
+    /// A subscription, new or repeated, always gets a response: the client may have dropped its copy.
     fn subscribe(&mut self, name: &str) {
         if name == WILDCARD {
             self.wildcard = true;
-            self.owes_first_answer = true;
+            self.owes_first_response = true;
             for entry in self.entries.values_mut() {
                 *entry = Entry::new(Copy::Unknown);
             }
@@ -182,11 +182,11 @@ impl Subscription {
     fn unsubscribe(&mut self, name: &str) {
         if name == WILDCARD {
             self.wildcard = false;
-            self.owes_first_answer = false;
+            self.owes_first_response = false;
             self.entries.retain(|name, _| self.names.contains(name));
         } else if self.names.remove(name) {
             if self.wildcard {
-                // The client cannot know whether the wildcard still covers it and has to be told.
+                // The client does not know whether the wildcard still covers the name, so it needs a response.
                 self.entries
                     .insert(name.to_owned(), Entry::new(Copy::Unknown));
             } else {
@@ -195,15 +195,15 @@ impl Subscription {
         }
     }
 
-    /// The client kept these over a lost connection.
+    /// Records the versions that the client kept when its connection was lost.
     fn reconnect<'a>(&mut self, versions: impl IntoIterator<Item = (&'a String, &'a String)>) {
         if self.kind == ResourceType::Endpoint {
-            // A cluster that is warming waits for endpoints to be sent, also for those that it has (envoy issue 22418).
+            // A warming cluster waits for its endpoints to be sent, even if Envoy already has them (envoy issue 22418).
             return;
         }
         for (name, version) in versions {
             if self.wildcard || self.names.contains(name) {
-                self.owes_first_answer = false;
+                self.owes_first_response = false;
                 self.entries
                     .insert(name.clone(), Entry::new(Copy::Version(version.clone())));
             }
@@ -227,8 +227,8 @@ impl Subscription {
         Ok(())
     }
 
-    /// An ACK or a NACK. An unknown nonce says nothing, and a name that was unsubscribed or subscribed anew in the
-    /// meantime is no longer meant.
+    /// Handles an ACK or a NACK. It ignores an unknown nonce, and names that were unsubscribed or subscribed again in
+    /// the meantime.
     fn answer(&mut self, nonce: u64, error: Option<&Status>, events: &mut Vec<Event>) {
         let Some(names) = self.unacknowledged.remove(&nonce) else {
             return;
@@ -238,7 +238,7 @@ impl Subscription {
             let Some(entry) = self.entries.get_mut(&name) else {
                 continue;
             };
-            let Some(sent) = entry.on_its_way.take_if(|sent| sent.nonce == nonce) else {
+            let Some(sent) = entry.in_flight.take_if(|sent| sent.nonce == nonce) else {
                 continue;
             };
             let outcome = match error {
@@ -268,7 +268,7 @@ impl Subscription {
         }
     }
 
-    /// Under a wildcard the snapshot says which names there are.
+    /// With a wildcard, takes the names from the snapshot.
     pub(super) fn adopt(&mut self, snapshot: &Snapshot) {
         if !self.wildcard {
             return;
@@ -280,12 +280,12 @@ impl Subscription {
             }
         }
         self.entries.retain(|name, entry| {
-            let is_gone = entry.copy == Copy::Absent && entry.on_its_way.is_none();
-            !is_gone || self.names.contains(name) || snapshot.get(self.kind, name).is_some()
+            let is_unused = entry.copy == Copy::Absent && entry.in_flight.is_none();
+            !is_unused || self.names.contains(name) || snapshot.get(self.kind, name).is_some()
         });
     }
 
-    /// Sends what is new or changed, and says what does not exist.
+    /// Sends new and changed resources, and reports names that do not exist.
     pub(super) fn send_additions(
         &mut self,
         snapshot: &Snapshot,
@@ -303,17 +303,22 @@ impl Subscription {
         if !together.is_empty() {
             self.send(together, snapshot, nonces, output);
         }
-        self.answer_missing(snapshot, nonces, output);
-        if std::mem::take(&mut self.owes_first_answer) && self.unacknowledged.is_empty() {
+        self.respond_to_missing(snapshot, nonces, output);
+        if std::mem::take(&mut self.owes_first_response) && self.unacknowledged.is_empty() {
             self.send(Vec::new(), snapshot, nonces, output);
         }
     }
 
-    /// The protocol answers a name that does not exist with its removal. Envoy 1.40 takes that as the end of its
-    /// patience for a filter's or a listener's first configuration without being ready to go on, and the listener
-    /// never opens; without an answer it goes on with the default configuration after `initial_fetch_timeout`.
-    fn answer_missing(&mut self, snapshot: &Snapshot, nonces: &mut Nonces, output: &mut Output) {
-        let missing = self.names_with(snapshot, Step::SayMissing);
+    /// In the protocol, the response for a name that does not exist is its removal. With such a response, Envoy 1.40
+    /// stops waiting for the first configuration of a filter or route, but the listener never opens. Without a
+    /// response, it continues with the default configuration after `initial_fetch_timeout`.
+    fn respond_to_missing(
+        &mut self,
+        snapshot: &Snapshot,
+        nonces: &mut Nonces,
+        output: &mut Output,
+    ) {
+        let missing = self.names_with(snapshot, Step::ReportMissing);
         for (name, _) in &missing {
             output.events.push(Event::Missing {
                 kind: self.kind,
@@ -321,7 +326,7 @@ impl Subscription {
             });
         }
         if !self.kind.is_waited_for() {
-            self.send_each_way(missing, snapshot, nonces, output);
+            self.send_grouped(missing, snapshot, nonces, output);
             return;
         }
         for (name, _) in missing {
@@ -329,7 +334,7 @@ impl Subscription {
         }
     }
 
-    /// Takes away what the snapshot no longer has.
+    /// Sends removals of resources that the snapshot no longer contains.
     pub(super) fn send_removals(
         &mut self,
         snapshot: &Snapshot,
@@ -337,11 +342,11 @@ impl Subscription {
         output: &mut Output,
     ) {
         let removed = self.names_with(snapshot, Step::Remove);
-        self.send_each_way(removed, snapshot, nonces, output);
+        self.send_grouped(removed, snapshot, nonces, output);
     }
 
-    /// Those that have to go alone by themselves, the others in one response.
-    fn send_each_way(
+    /// Sends names that must be alone in responses of their own, and the others in one response.
+    fn send_grouped(
         &mut self,
         names: Vec<(String, bool)>,
         snapshot: &Snapshot,
@@ -363,7 +368,7 @@ impl Subscription {
         }
     }
 
-    /// The names that need this step, and whether each has to go alone.
+    /// Names whose next step is this one, and whether each must be sent alone.
     fn names_with(&self, snapshot: &Snapshot, step: Step) -> Vec<(String, bool)> {
         self.entries
             .iter()
@@ -405,7 +410,7 @@ impl Subscription {
                 response.removed_resources.push(name.clone());
             }
             if let Some(entry) = self.entries.get_mut(name) {
-                entry.on_its_way = Some(OnItsWay {
+                entry.in_flight = Some(InFlight {
                     nonce,
                     version: resource.map(|resource| resource.version.clone()),
                 });
@@ -415,14 +420,12 @@ impl Subscription {
         output.responses.push(response);
     }
 
-    /// Whether nothing that was sent waits for an answer.
+    /// Whether every response is answered.
     pub(super) fn is_acknowledged(&self) -> bool {
-        self.entries
-            .values()
-            .all(|entry| entry.on_its_way.is_none())
+        self.entries.values().all(|entry| entry.in_flight.is_none())
     }
 
-    /// Whether the client refuses something that this snapshot wants.
+    /// Whether the client refuses a resource of this snapshot, or a removal.
     pub(super) fn is_rejected(&self, snapshot: &Snapshot) -> bool {
         self.rejections(snapshot).next().is_some()
     }
@@ -439,9 +442,9 @@ impl Subscription {
         })
     }
 
-    /// Adds what this type lacks of the snapshot: what was refused, what is not acknowledged, what the client has not
-    /// asked for yet (a filter that a listener on its way will ask for), what it still has and should not, and what
-    /// it waits for in vain.
+    /// Adds the differences of this type from the snapshot: refused and unacknowledged resources, resources that the
+    /// client has not requested yet (for example a filter of a listener in flight), resources to be removed, and
+    /// requested ones that do not exist.
     pub(super) fn add_progress(&self, snapshot: &Snapshot, progress: &mut Progress) {
         progress.rejections.extend(self.rejections(snapshot));
         let refused = |name: &str| {
@@ -450,18 +453,18 @@ impl Subscription {
                 .iter()
                 .any(|r| r.kind == self.kind && r.name == name)
         };
-        let lacks = snapshot.of(self.kind).filter(|resource| {
+        let outdated = snapshot.of(self.kind).filter(|resource| {
             self.entries.get(&resource.name).is_none_or(|entry| {
-                entry.copy != Copy::Version(resource.version.clone()) || entry.on_its_way.is_some()
+                entry.copy != Copy::Version(resource.version.clone()) || entry.in_flight.is_some()
             })
         });
-        let disagrees = self.entries.iter().filter(|(name, entry)| {
+        let superfluous = self.entries.iter().filter(|(name, entry)| {
             matches!(entry.copy, Copy::Version(_) | Copy::Missing)
                 && snapshot.get(self.kind, name).is_none()
         });
-        let names = lacks
+        let names = outdated
             .map(|resource| &resource.name)
-            .chain(disagrees.map(|(name, _)| name));
+            .chain(superfluous.map(|(name, _)| name));
         progress.pending.extend(
             names
                 .filter(|name| !refused(name))

@@ -47,7 +47,7 @@ fn wanted(
     let seen = VaultSeen {
         cold_start: false,
         resolution: resolution.as_ref(),
-        target: target_of(index.service(&vault), 8200),
+        target: target_of(index.service(&vault), 8200).map(drop),
         terminating: false,
         apply_error: None,
         stalled: None,

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tokio::net::TcpSocket;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use vaultwall::runtime::replicas::Replicas;
+use tonic::service::Routes;
+use vaultwall::runtime::replicas::{PROTOCOL, Replicas};
 use vaultwall::transport::certificates::{Authority, Issued, node_of};
-use vaultwall::transport::{Credentials, TlsServer, serve_tls};
-use vaultwall::xds::{ServeError, SnapshotStore};
+use vaultwall::transport::{Credentials, Peer, Protocols, ServeError, TlsServer, serve_tls};
+use vaultwall::xds::{self, SnapshotStore};
 
 use testkit::wait::in_time;
 
@@ -22,7 +23,7 @@ pub(crate) struct Operator {
     pub(crate) credentials: watch::Sender<Arc<Credentials>>,
     /// The certificates of the proxies that connected, in order.
     pub(crate) seen: Arc<Mutex<Vec<Vec<u8>>>>,
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
     served: JoinHandle<Result<(), ServeError>>,
     listening: JoinHandle<()>,
 }
@@ -53,8 +54,8 @@ impl Operator {
             .unwrap();
         let listener = socket.listen(64).unwrap();
         let (sender, receiver) = watch::channel(credentials(authority));
-        let (others, connections) = mpsc::channel(8);
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (sender_of_replicas, connections) = mpsc::channel(8);
+        let (stop, stopped) = watch::channel(false);
         let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let tls = TlsServer {
             listener,
@@ -66,12 +67,11 @@ impl Operator {
                     node_of(certificate)
                 })
             },
-            others: Some(others),
+            services: Routes::new(xds::service::<Peer>(Arc::clone(&store), stopped.clone())),
+            protocols: Protocols::from([(PROTOCOL, sender_of_replicas)]),
         };
         let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
-        let served = tokio::spawn(serve_tls(tls, Arc::clone(&store), async {
-            let _ = stopped.await;
-        }));
+        let served = tokio::spawn(serve_tls(tls, stopped));
         let listening = tokio::spawn(Arc::clone(&replicas).listen(connections));
         Self {
             store,
@@ -86,7 +86,7 @@ impl Operator {
 
     /// Ends it, with its connections.
     pub(crate) async fn stop(self) -> Arc<SnapshotStore> {
-        self.stop.send(()).unwrap();
+        self.stop.send_replace(true);
         in_time("the server stops", self.served)
             .await
             .unwrap()

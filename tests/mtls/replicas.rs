@@ -98,7 +98,6 @@ async fn the_leader_knows_of_every_proxy() {
             &issued.certificate_pem,
             &issued.key_pem,
             authority.ca_pem(),
-            &[],
         )
         .unwrap(),
     );

@@ -114,7 +114,7 @@ async fn a_peer_whose_certificate_expired_on_an_idle_stream_receives_nothing() {
     operator.store.publish(&node, snapshot(1));
     let status = proxy.response().await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");
-    assert!(status.message().contains("no longer good"), "{status}");
+    assert!(status.message().contains("no longer valid"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,10 +34,7 @@ pub(crate) fn compact(sandbox: &Sandbox) {
 /// The version of the last snapshot.
 fn version(operator: &Operator) -> String {
     let said = operator.log();
-    let changed = said
-        .lines()
-        .rev()
-        .find(|line| line.contains("firewall changed"));
+    let changed = said.lines().rev().find(|line| line.contains("firewall of"));
     let version = changed.and_then(|line| line.split("version=").nth(1));
     version.unwrap().split(' ').next().unwrap().to_owned()
 }

@@ -17,9 +17,8 @@ use vaultwall::compile::envoy::{self, Bootstrap, Configuration, Proxy, Tls, Upst
 use vaultwall::limits::Limits;
 use vaultwall::objects::{LoadedObjects, parse_file};
 use vaultwall::policy::{Firewall, VaultId};
-use vaultwall::xds::{
-    NotProgrammed, Resource, Snapshot, SnapshotStore, State, bind_unix, serve_unix,
-};
+use vaultwall::transport::{bind_unix, serve_unix};
+use vaultwall::xds::{NotProgrammed, Resource, Snapshot, SnapshotStore, State};
 
 use crate::standalone::objects::{ALLOWED, DENIED, allowing};
 use crate::standalone::sandbox::Sandbox;

@@ -16,7 +16,8 @@ use vaultwall::compile::envoy::{
     XdsServer,
 };
 use vaultwall::policy::{DefaultAction, Firewall, VaultId};
-use vaultwall::xds::{NotProgrammed, Resource, Snapshot, SnapshotStore, bind_unix, serve_unix};
+use vaultwall::transport::{bind_unix, serve_unix};
+use vaultwall::xds::{NotProgrammed, Resource, Snapshot, SnapshotStore};
 
 use testkit::client::TOKEN;
 use testkit::mounted_files::mount;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use testkit::wait::in_time;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
+use vaultwall::transport::{ServeError, bind_unix, serve_unix};
 use vaultwall::xds::{
-    Event, NotProgrammed, Outcome, Report, ResourceType, ServeError, Snapshot, SnapshotStore,
-    State, bind_unix, serve_unix,
+    Event, NotProgrammed, Outcome, Report, ResourceType, Snapshot, SnapshotStore, State,
 };
 
 use envoy::{Envoy, NODE};

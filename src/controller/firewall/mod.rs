@@ -5,11 +5,13 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | [`engine`] | events → index → published firewalls and state, on every replica |
 //! | [`state`] | current state of every policy and vault |
 //! | [`desired`] | desired objects of a vault |
 //! | [`status`] | desired status of a policy, and its events |
 
 pub(crate) mod desired;
+pub(crate) mod engine;
 pub(crate) mod state;
 pub mod status;
 

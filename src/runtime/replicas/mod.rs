@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, BufReader};
 use tokio::sync::mpsc;
 
-use crate::transport::OtherConnection;
+use crate::transport::ProtocolConnection;
 use crate::transport::certificates::{Identity, identity_of};
 use crate::xds::changes::Announcer;
 use crate::xds::{Changes, SnapshotStore, Status};
@@ -116,7 +116,7 @@ impl Replicas {
     }
 
     /// Receives the reports of every replica that connects, until the channel is closed. Closes other connections.
-    pub async fn listen(self: Arc<Self>, mut connections: mpsc::Receiver<OtherConnection>) {
+    pub async fn listen(self: Arc<Self>, mut connections: mpsc::Receiver<ProtocolConnection>) {
         let mut receivers = tokio::task::JoinSet::new();
         loop {
             let connection = tokio::select! {
@@ -125,11 +125,6 @@ impl Replicas {
             };
             let Some(connection) = connection else { return };
             let address = connection.address;
-            let protocol = connection.stream.get_ref().1.alpn_protocol();
-            if protocol != Some(PROTOCOL) {
-                tracing::warn!(%address, "refused a connection: its protocol is neither xDS nor that of replicas");
-                continue;
-            }
             if identity_of(&connection.certificate) != Some(Identity::Operator) {
                 tracing::warn!(%address, "refused a connection of a replica: its certificate is not the operator's");
                 continue;

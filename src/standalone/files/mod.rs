@@ -1,52 +1,52 @@
-//! What was last good of every file, kept in step with the index.
+//! Reads changed files. The last valid contents of each file stay in force and are kept in step with the index.
 //!
-//! A file that cannot be read, that holds anything invalid, that is being written or is suddenly empty changes nothing:
-//! its objects of before stay in force, and the reason is said. Of a file that never was good, refused policies are known
-//! by name: they open nothing, and keep the default action of their vault at `Deny`, because what they mean is not
-//! known. Only what changed is read again.
+//! A file that cannot be read, that has an invalid object, that is being written or is suddenly empty changes nothing:
+//! its earlier objects stay in force, and the reason is logged. Of a file that was never valid, refused policies count
+//! by name: they allow nothing, and keep the default action of their vault at `Deny`, because their intent is unknown.
+//! Only changed files are read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::contents::{Contents, Ledger, Refusal, places_of};
-use super::places::{Meaning, Places};
-use super::watch::{Noticed, WatchError, Watcher};
+use super::file_set::{Contents, FileSet, Refusal, files_of};
+use super::paths::{Event, PathResolver};
+use super::watch::{FileChanges, WatchError, Watcher};
 use crate::index::Index;
 use crate::limits::Limits;
 use crate::objects::{LoadError, LocatedViolation, list, load_file};
 
-/// How long a file must be gone until its rules go, too: editors and deployment tools take a file away before they put
-/// the new one in its place.
-const GONE: Duration = Duration::from_millis(100);
+/// Delay between the deletion of a file and the removal of its rules: editors and deployment tools delete a file before
+/// they create the new one.
+const DELETION_DELAY: Duration = Duration::from_millis(100);
 
-/// The files of `-f` and the index that is made from them.
+/// The files of `-f`, and the index of their objects.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     limits: Limits,
-    places: Places,
+    resolver: PathResolver,
     /// Every file that was read, by its path as it was named or found.
     read: BTreeMap<PathBuf, Stamp>,
-    /// Files that are gone, and when their rules go.
-    gone: BTreeMap<PathBuf, Instant>,
-    ledger: Ledger,
-    /// Paths that could not be used at the start and still cannot: what they mean is not known.
+    /// Deleted files, and when their rules are removed.
+    deleted: BTreeMap<PathBuf, Instant>,
+    file_set: FileSet,
+    /// Paths that could not be used at the start and still cannot: their contents are unknown.
     unknown: BTreeSet<PathBuf>,
-    /// Paths that cannot be read, and why; said once.
+    /// Paths that cannot be read, with the error; each is logged once.
     errors: BTreeMap<PathBuf, String>,
     started: bool,
     index: Index,
 }
 
-/// Differs when a file's content may.
+/// Device, inode, size and times of a file. It changes whenever the content may have changed.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
-/// What reading a file came to.
+/// Result of reading a file.
 struct Reading {
-    /// What it holds; with problems, the policies that are refused; none if that is not known.
+    /// Its objects; if there are problems, only the refused policies. `None` if the objects are unknown.
     contents: Option<Contents>,
-    /// Why it cannot be used.
+    /// Why the file cannot be used.
     problems: Vec<String>,
 }
 
@@ -66,15 +66,15 @@ fn path_of(error: &LoadError) -> &Path {
 }
 
 impl Files {
-    /// Nothing is read yet.
+    /// Creates an empty set; [`Files::load`] reads the files.
     pub(super) fn new(paths: Vec<PathBuf>, limits: Limits) -> Self {
         Self {
             paths,
             limits,
-            places: Places::default(),
+            resolver: PathResolver::default(),
             read: BTreeMap::new(),
-            gone: BTreeMap::new(),
-            ledger: Ledger::default(),
+            deleted: BTreeMap::new(),
+            file_set: FileSet::default(),
             unknown: BTreeSet::new(),
             errors: BTreeMap::new(),
             started: false,
@@ -82,28 +82,27 @@ impl Files {
         }
     }
 
-    /// The index.
+    /// The index of the committed objects.
     pub(super) fn index(&self) -> &Index {
         &self.index
     }
 
-    /// The index, to resolve from.
+    /// The index, for resolving.
     pub(super) fn index_mut(&mut self) -> &mut Index {
         &mut self.index
     }
 
-    /// Whether a policy is in force.
+    /// Whether a valid policy is committed.
     pub(super) fn has_policy(&self) -> bool {
-        self.ledger.has_policy()
+        self.file_set.has_policy()
     }
 
-    /// Paths that could not be used at the start and still cannot. Whatever they mean may be stricter than what is
-    /// known without them.
+    /// Paths that could not be used at the start and still cannot. Their contents may be stricter than the others.
     pub(super) fn unknown(&self) -> &BTreeSet<PathBuf> {
         &self.unknown
     }
 
-    /// The paths of `-f` that cannot be read, and why.
+    /// Errors of the paths of `-f` that cannot be read.
     pub(super) fn unreadable_paths(&self) -> Vec<&str> {
         let named = self.paths.iter();
         named
@@ -112,48 +111,48 @@ impl Files {
             .collect()
     }
 
-    /// When [`Files::update`] has something to do without an event.
+    /// Time of the next [`Files::update`] that is needed without an event.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.gone.values().min().copied()
+        self.deleted.values().min().copied()
     }
 
     /// Reads everything for the first time.
     pub(super) fn load(&mut self, watcher: &mut Watcher) -> Result<(), WatchError> {
-        let everything = Noticed {
+        let everything = FileChanges {
             lost: true,
-            ..Noticed::default()
+            ..FileChanges::default()
         };
         self.update(watcher, everything)?;
         self.started = true;
         Ok(())
     }
 
-    /// Takes in what was noticed: reads again what changed, but not what is being written.
+    /// Reads files that changed, except those that are being written.
     pub(super) fn update(
         &mut self,
         watcher: &mut Watcher,
-        noticed: Noticed,
+        changes: FileChanges,
     ) -> Result<(), WatchError> {
         let mut wanted = BTreeMap::new();
-        let mut listing = noticed.lost;
-        for path in noticed.paths {
-            match self.places.meaning(&path) {
-                Meaning::Nothing => {}
-                Meaning::Content(file) => {
+        let mut listing = changes.lost;
+        for path in changes.paths {
+            match self.resolver.classify(&path) {
+                Event::Nothing => {}
+                Event::Content(file) => {
                     wanted.insert(file, path);
                 }
-                Meaning::Gone(file) => self.is_gone(&file),
-                Meaning::Listing => listing = true,
+                Event::Deleted(file) => self.file_deleted(&file),
+                Event::Listing => listing = true,
             }
         }
         if listing {
-            let all = noticed.lost;
+            let all = changes.lost;
             self.list(watcher, all, &mut wanted)?;
         }
         let read = self.read(watcher, wanted)?;
         self.accept(read);
         for path in watcher.take_overdue(Instant::now()) {
-            if let Some(file) = self.places.file_at(&path) {
+            if let Some(file) = self.resolver.file_at(&path) {
                 let stays = self.stays(file);
                 tracing::warn!(
                     "{}: somebody is writing it and has not closed it; {stays} until then",
@@ -164,15 +163,15 @@ impl Files {
         Ok(())
     }
 
-    fn is_gone(&mut self, file: &Path) {
+    fn file_deleted(&mut self, file: &Path) {
         if self.read.contains_key(file) || self.unknown.contains(file) {
-            self.gone
+            self.deleted
                 .entry(file.to_owned())
-                .or_insert_with(|| Instant::now() + GONE);
+                .or_insert_with(|| Instant::now() + DELETION_DELAY);
         }
     }
 
-    /// Looks which files there are, and adds those that changed. `all`: those that seem not to have, too.
+    /// Lists the files, and adds those that changed to `wanted`; with `all`, those that seem unchanged too.
     fn list(
         &mut self,
         watcher: &mut Watcher,
@@ -181,9 +180,9 @@ impl Files {
     ) -> Result<(), WatchError> {
         let listing = loop {
             let listing = list(&self.paths);
-            self.places = Places::new(&self.paths, &listing);
-            // A file may have come into a folder between looking and watching.
-            if !watcher.watch(&self.places.watched())? {
+            self.resolver = PathResolver::new(&self.paths, &listing);
+            // A file may have been created between listing and watching.
+            if !watcher.watch(&self.resolver.watched())? {
                 break listing;
             }
         };
@@ -199,22 +198,22 @@ impl Files {
         for error in &listing.errors {
             errors.insert(path_of(error).to_owned(), error.to_string());
         }
-        self.say_errors(errors);
-        // What is beneath a path that cannot be read is not gone, only out of sight.
-        let out_of_sight = |file: &Path| self.errors.keys().any(|path| file.starts_with(path));
-        let gone: Vec<PathBuf> = self
+        self.log_errors(errors);
+        // Files under a path that cannot be read are not deleted, only hidden.
+        let is_hidden = |file: &Path| self.errors.keys().any(|path| file.starts_with(path));
+        let deleted: Vec<PathBuf> = self
             .read
             .keys()
-            .filter(|file| !present.contains(*file) && !out_of_sight(file))
+            .filter(|file| !present.contains(*file) && !is_hidden(file))
             .cloned()
             .collect();
-        for file in gone {
-            self.is_gone(&file);
+        for file in deleted {
+            self.file_deleted(&file);
         }
         Ok(())
     }
 
-    fn say_errors(&mut self, errors: BTreeMap<PathBuf, String>) {
+    fn log_errors(&mut self, errors: BTreeMap<PathBuf, String>) {
         for (path, error) in &errors {
             if self.errors.get(path) != Some(error) {
                 let stays = self.stays(path);
@@ -234,7 +233,7 @@ impl Files {
         self.errors = errors;
     }
 
-    /// Reads files, by path and canonical path. What was written to meanwhile is left for later.
+    /// Reads files, by path and canonical path. Skips files that are written in the meantime.
     fn read(
         &mut self,
         watcher: &mut Watcher,
@@ -244,7 +243,7 @@ impl Files {
         let mut read = Vec::new();
         for (file, canonical) in wanted {
             if watcher.is_writing(&canonical) {
-                self.not_known_yet(&file);
+                self.mark_unknown(&file);
                 continue;
             }
             let before = stamp(&file);
@@ -252,23 +251,23 @@ impl Files {
             if stamp(&file) == before {
                 read.push((file, canonical, before, reading));
             } else {
-                self.not_known_yet(&file);
+                self.mark_unknown(&file);
             }
         }
         watcher.drain()?;
-        // Another one has come in its place and is not finished.
-        let is_coming = |file: &Path| {
+        // A new file in its place is being written.
+        let is_replaced = |file: &Path| {
             let canonical = file.canonicalize();
             canonical.is_ok_and(|canonical| watcher.is_writing(&canonical))
         };
-        self.gone.retain(|file, _| !is_coming(file));
+        self.deleted.retain(|file, _| !is_replaced(file));
         let mut complete = BTreeMap::new();
         for (file, canonical, stamp, reading) in read {
             if watcher.was_modified(&canonical) {
-                self.not_known_yet(&file);
+                self.mark_unknown(&file);
                 continue;
             }
-            self.gone.remove(&file);
+            self.deleted.remove(&file);
             self.read.insert(file.clone(), stamp);
             complete.insert(file, reading);
         }
@@ -294,9 +293,9 @@ impl Files {
                 problems.push(format!("{file}: {key} stands here twice; remove one"));
             }
         }
-        if contents.is_empty() && problems.is_empty() && self.ledger.holds_good(file) {
+        if contents.is_empty() && problems.is_empty() && self.file_set.has_valid_objects(file) {
             problems.push(format!(
-                "{}: it holds nothing now; delete the file to take its rules away",
+                "{}: it is empty; delete the file to remove its rules",
                 file.display()
             ));
         }
@@ -311,18 +310,18 @@ impl Files {
         }
     }
 
-    /// Takes over what is good, and what is gone long enough.
+    /// Commits valid contents, and deletions after their delay.
     fn accept(&mut self, read: BTreeMap<PathBuf, Reading>) {
         let (mut new, mut bad) = (BTreeMap::new(), BTreeSet::new());
         for (file, reading) in read {
             if !reading.problems.is_empty() {
-                self.ledger.forget_waiting(&file);
-                self.not_known_yet(&file);
+                self.file_set.remove_pending(&file);
+                self.mark_unknown(&file);
                 let stays = self.stays(&file);
                 for problem in reading.problems {
                     tracing::error!("{problem}; {stays}");
                 }
-                if self.ledger.holds_good(&file) {
+                if self.file_set.has_valid_objects(&file) {
                     continue;
                 }
                 bad.insert(file.clone());
@@ -332,20 +331,20 @@ impl Files {
             }
         }
         let now = Instant::now();
-        let moved = places_of(&self.ledger, &new);
-        let ends = self.gone.iter();
+        let moved = files_of(&self.file_set, &new);
+        let ends = self.deleted.iter();
         let ends = ends.filter(|(file, end)| **end <= now || moved.contains(file));
         let ends: Vec<PathBuf> = ends.map(|(file, _)| file.clone()).collect();
         for file in &ends {
-            self.gone.remove(file);
+            self.deleted.remove(file);
             self.read.remove(file);
             new.insert(file.clone(), Contents::new());
         }
         if new.is_empty() {
             return;
         }
-        let settled = self.ledger.settle(new, &mut self.index);
-        for (file, refusal) in settled.refused {
+        let committed = self.file_set.commit(new, &mut self.index);
+        for (file, refusal) in committed.refused {
             let stays = self.stays(&file);
             match refusal {
                 Refusal::Repeated { key, other } => tracing::error!(
@@ -354,16 +353,19 @@ impl Files {
                     other.display()
                 ),
                 Refusal::LastPolicy => tracing::error!(
-                    "{}: the last policy is gone from the paths of -f; what was in force stays in force. Stop Vaultwall \
-                     to take the firewall away",
+                    "{}: the last policy is gone from the paths of -f; what was in force stays in force. Stop \
+                     Vaultwall to remove the firewall",
                     file.display()
                 ),
             }
-            self.not_known_yet(&file);
+            self.mark_unknown(&file);
         }
-        for file in settled.taken {
+        for file in committed.files {
             if ends.contains(&file) {
-                tracing::info!("{}: is gone, and its rules with it", file.display());
+                tracing::info!(
+                    "{}: the file is deleted, and its rules are removed",
+                    file.display()
+                );
             }
             if !bad.contains(&file) {
                 self.unknown.remove(&file);
@@ -371,7 +373,7 @@ impl Files {
         }
     }
 
-    fn not_known_yet(&mut self, file: &Path) {
+    fn mark_unknown(&mut self, file: &Path) {
         if !self.started {
             self.unknown.insert(file.to_owned());
         }
@@ -381,7 +383,7 @@ impl Files {
         let beneath = self.read.range(file.to_owned()..);
         let held = beneath
             .take_while(|(read, _)| read.starts_with(file))
-            .any(|(read, _)| self.ledger.holds_good(read));
+            .any(|(read, _)| self.file_set.has_valid_objects(read));
         if held {
             "what it held before stays in force"
         } else {

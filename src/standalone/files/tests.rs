@@ -62,17 +62,17 @@ impl Followed {
         self.follow();
     }
 
-    /// Takes in what has happened.
+    /// Handles all events until now.
     fn follow(&mut self) {
         self.watcher.drain().unwrap();
-        let noticed = self.watcher.take();
-        self.files.update(&mut self.watcher, noticed).unwrap();
+        let changes = self.watcher.take();
+        self.files.update(&mut self.watcher, changes).unwrap();
     }
 
-    /// The same, when files that are gone are gone for good.
+    /// Handles all events, and deletions as if their delay had passed.
     fn follow_after_a_while(&mut self) {
         self.follow();
-        for end in self.files.gone.values_mut() {
+        for end in self.files.deleted.values_mut() {
             *end = Instant::now();
         }
         self.follow();
@@ -118,7 +118,7 @@ impl Followed {
 }
 
 #[tokio::test]
-async fn what_is_bad_changes_nothing_and_what_is_good_again_does() {
+async fn an_invalid_file_changes_nothing_until_it_is_valid_again() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p")), ("a.yaml", &pod("a", "10.0.0.1"))]);
     assert_eq!(folder.known(), ["p", "a=10.0.0.1"]);
     for bad in [
@@ -144,7 +144,7 @@ async fn what_is_bad_changes_nothing_and_what_is_good_again_does() {
 }
 
 #[tokio::test]
-async fn a_file_counts_when_it_is_closed() {
+async fn a_file_is_read_when_it_is_closed() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p")), ("a.yaml", &pod("a", "10.0.0.1"))]);
     let mut old = File::create(folder.at("a.yaml")).unwrap();
     let mut new = File::create(folder.at("b.yaml")).unwrap();
@@ -166,7 +166,7 @@ async fn a_file_counts_when_it_is_closed() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_takes_its_rules_along_after_a_moment() {
+async fn a_deleted_file_loses_its_rules_after_a_delay() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p")), ("a.yaml", &pod("a", "10.0.0.1"))]);
     // As an editor saves: the old file is moved away, the new one takes its name.
     fs::rename(folder.at("a.yaml"), folder.at("a.yaml~")).unwrap();
@@ -188,7 +188,7 @@ async fn a_file_that_is_gone_takes_its_rules_along_after_a_moment() {
 }
 
 #[tokio::test]
-async fn a_renamed_file_is_the_same_objects_at_once() {
+async fn a_renamed_file_keeps_its_objects() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p")), ("a.yaml", &pod("a", "10.0.0.1"))]);
     fs::rename(folder.at("a.yaml"), folder.at("z.yaml")).unwrap();
     folder.follow();
@@ -199,7 +199,7 @@ async fn a_renamed_file_is_the_same_objects_at_once() {
 }
 
 #[tokio::test]
-async fn the_last_policy_stays() {
+async fn the_last_policy_stays_in_force() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p")), ("a.yaml", &pod("a", "10.0.0.1"))]);
     fs::remove_file(folder.at("p.yaml")).unwrap();
     fs::remove_file(folder.at("a.yaml")).unwrap();
@@ -208,7 +208,7 @@ async fn the_last_policy_stays() {
     folder.write("a.yaml", &pod("a", "10.0.0.2"));
     assert_eq!(folder.known(), ["p", "a=10.0.0.2"]);
     folder.write("q.yaml", &policy("q"));
-    assert_eq!(folder.known(), ["q", "a=10.0.0.2"], "its place is taken");
+    assert_eq!(folder.known(), ["q", "a=10.0.0.2"], "another policy exists");
     folder.write("q.yaml", &pod("b", "10.0.0.3"));
     assert_eq!(folder.known(), ["q", "a=10.0.0.2"], "edited away");
     folder.write("q.yaml", &[policy("q"), pod("b", "10.0.0.3")].concat());
@@ -216,7 +216,7 @@ async fn the_last_policy_stays() {
 }
 
 #[tokio::test]
-async fn an_object_in_two_files_changes_nothing_until_it_is_in_one() {
+async fn an_object_in_two_files_changes_nothing() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p")), ("a.yaml", &pod("a", "10.0.0.1"))]);
     folder.write(
         "b.yaml",
@@ -245,7 +245,7 @@ async fn an_object_in_two_files_changes_nothing_until_it_is_in_one() {
 }
 
 #[tokio::test]
-async fn at_the_start_neither_of_two_counts_and_what_is_not_known_is_named() {
+async fn at_the_start_repeated_objects_are_refused_and_their_files_are_unknown() {
     let both = [
         ("a.yaml", pod("a", "10.0.0.1")),
         ("b.yaml", pod("a", "10.0.0.2")),
@@ -272,7 +272,7 @@ async fn at_the_start_neither_of_two_counts_and_what_is_not_known_is_named() {
 }
 
 #[tokio::test]
-async fn folders_and_links_come_and_go() {
+async fn folders_and_links_are_created_and_deleted() {
     let mut folder = Followed::new(&[("p.yaml", &policy("p"))]);
     fs::create_dir_all(folder.at("new/deeper")).unwrap();
     fs::write(folder.at("new/deeper/a.yaml"), pod("a", "10.0.0.1")).unwrap();
@@ -378,7 +378,7 @@ async fn one_change_among_many_files_reads_one() {
         .collect();
     let mut folder = Followed::new(&named);
     for (name, _) in &pods {
-        // The content on disk is no longer what was read, and nobody said so.
+        // Pretends that the file changed without an event.
         let stamp = folder.files.read.get_mut(&folder.folder.path().join(name));
         *stamp.unwrap() = None;
     }
@@ -402,8 +402,8 @@ spec: {targetRef: {name: openbao, port: 8200}, mode: Audit}
 ";
 
 #[tokio::test]
-async fn a_policy_that_never_was_valid_keeps_the_vault_closed() {
-    // b.yaml is refused from the start, then gone; it may have meant `Deny`.
+async fn a_policy_that_was_never_valid_counts_as_deny() {
+    // b.yaml is refused from the start, then deleted; its intent may have been `Deny`.
     let mut folder = Followed::new(&[("a.yaml", ALLOW), ("b.yaml", REFUSED)]);
     assert_eq!(folder.firewall().default_action, DefaultAction::Deny);
     fs::remove_file(folder.at("b.yaml")).unwrap();
@@ -436,7 +436,7 @@ async fn only_refused_policies_deny_everything_and_name_their_vault() {
 }
 
 #[tokio::test]
-async fn the_last_valid_policy_stays_beside_a_refused_one() {
+async fn the_last_valid_policy_stays_in_force_next_to_a_refused_one() {
     let mut folder = Followed::new(&[("a.yaml", ALLOW), ("b.yaml", REFUSED)]);
     fs::remove_file(folder.at("a.yaml")).unwrap();
     folder.follow_after_a_while();

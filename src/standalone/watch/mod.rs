@@ -1,8 +1,9 @@
-//! Says which files may be read now and which are still being written. Reads no file.
+//! Reports which files can be read now, and which are still being written. Reads no file.
 //!
-//! The kernel queues an event before the system call that causes it returns, so whoever drains the queue after reading
-//! a file knows whether somebody had begun to write it: see [`Watcher::start_reading`]. What remains is a
-//! writer's very first call while it is under way; mostly it empties the file, and an empty file is never used.
+//! The kernel queues an event before the system call that causes it returns. So after reading a file, draining the
+//! queue shows whether another program had begun to write it: see [`Watcher::start_reading`]. The only exception is the
+//! very first call of a writer while it is in progress. In most cases that call truncates the file, and an empty file
+//! is never used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,12 +19,12 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-/// A file that is written for longer than this is worth a word.
+/// Time after which an unfinished write is reported.
 const WRITING: Duration = Duration::from_secs(1);
-/// Room for some hundred events.
+/// Size of the buffer for events in bytes; some hundred fit.
 const BUFFER: usize = 16 * 1024;
 
-/// Halves of moves that are remembered until the other half comes.
+/// Most moves of which only the first event has arrived.
 const MOVES_KEPT: usize = 64;
 
 /// Why files cannot be watched.
@@ -36,9 +37,9 @@ pub enum WatchError {
         folder = folder.display()
     )]
     Folder {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         source: io::Error,
     },
     /// No events can be received at all.
@@ -46,33 +47,33 @@ pub enum WatchError {
     Events(#[from] io::Error),
 }
 
-/// What happened since the last time.
+/// Changes since the last call.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Noticed {
-    /// Names, by canonical folder, of what was written to its end, put in place, or taken away.
+pub(super) struct FileChanges {
+    /// Paths, in canonical folders, of files that were closed after writing, moved, linked or deleted.
     pub paths: BTreeSet<PathBuf>,
-    /// Events were lost: anything may have changed.
+    /// Whether events were lost: any file may have changed.
     pub lost: bool,
 }
 
-/// Watches folders.
+/// Watches folders with inotify.
 pub(super) struct Watcher {
     inotify: AsyncFd<OwnedFd>,
     /// The canonical paths of a watched folder; several when it is mounted in several places.
     folders: BTreeMap<i32, BTreeSet<PathBuf>>,
-    noticed: Noticed,
-    /// When the first of it was noticed.
+    changes: FileChanges,
+    /// Time of the first of these changes.
     since: Option<Instant>,
-    /// Files that somebody has begun to write and not yet closed, and since when; none: already told.
+    /// Files that are open for writing, and since when; `None` if that was reported.
     writing: BTreeMap<PathBuf, Option<Instant>>,
-    /// Files that were written to since reading started.
+    /// Files that were written since reading started.
     modified: BTreeSet<PathBuf>,
-    /// Files that were being written when they were moved, by the move's cookie.
+    /// Files that were moved while they were being written, by the cookie of the move.
     moved: BTreeMap<u32, PathBuf>,
 }
 
 impl Watcher {
-    /// Watches nothing yet.
+    /// Creates a watcher without folders.
     #[expect(
         deprecated,
         reason = "an `OwnedFd` owns its descriptor for as long as it lives; what replaces `new` needs unsafe code"
@@ -83,7 +84,7 @@ impl Watcher {
         Ok(Self {
             inotify: AsyncFd::new(inotify)?,
             folders: BTreeMap::new(),
-            noticed: Noticed::default(),
+            changes: FileChanges::default(),
             since: None,
             writing: BTreeMap::new(),
             modified: BTreeSet::new(),
@@ -91,8 +92,9 @@ impl Watcher {
         })
     }
 
-    /// Watches exactly these folders, canonical ones. Whether one of them is new: what happened in it before is not
-    /// known, so it has to be looked into again. A folder that does not exist is no error, the folder around it tells.
+    /// Watches exactly these folders, by canonical path. Returns whether one of them is new: earlier changes in it are
+    /// unknown, so it has to be listed again. A folder that does not exist is no error; its parent reports its
+    /// creation.
     pub(super) fn watch(&mut self, folders: &BTreeSet<PathBuf>) -> Result<bool, WatchError> {
         let events = WatchFlags::CREATE
             | WatchFlags::MODIFY
@@ -106,7 +108,7 @@ impl Watcher {
         let mut watched: BTreeMap<i32, BTreeSet<PathBuf>> = BTreeMap::new();
         let mut is_new = false;
         for folder in folders {
-            // Asked for again each time: another folder may have come under the same name.
+            // Added again each time: another folder may have the same name now.
             match inotify::add_watch(self.inotify.get_ref(), folder, events) {
                 Ok(watch) => {
                     is_new |= !self.folders.contains_key(&watch);
@@ -131,8 +133,8 @@ impl Watcher {
         Ok(is_new)
     }
 
-    /// Waits until something may be read, or a file has been written for remarkably long. The answer is when that was
-    /// seen. Nothing is lost when this is not waited for to its end.
+    /// Waits until a file can be read, or has been open for writing too long. Returns the time when that was seen. It
+    /// is safe to cancel.
     pub(super) async fn changed(&mut self) -> io::Result<Instant> {
         loop {
             if let Some(since) = self.since {
@@ -141,16 +143,16 @@ impl Watcher {
             let overdue = self.next_overdue();
             tokio::select! {
                 ready = self.inotify.readable() => ready?.clear_ready(),
-                () = super::until(overdue) => return Ok(Instant::now()),
+                () = wait_until(overdue) => return Ok(Instant::now()),
             }
             self.drain()?;
         }
     }
 
-    /// What may be read now.
-    pub(super) fn take(&mut self) -> Noticed {
+    /// Returns and clears the changes.
+    pub(super) fn take(&mut self) -> FileChanges {
         self.since = None;
-        std::mem::take(&mut self.noticed)
+        std::mem::take(&mut self.changes)
     }
 
     /// Whether a file, by its canonical path, is being written.
@@ -158,7 +160,7 @@ impl Watcher {
         self.writing.contains_key(file)
     }
 
-    /// From now on it is remembered what is written to.
+    /// Starts recording which files are written, for [`Watcher::was_modified`].
     pub(super) fn start_reading(&mut self) {
         self.modified.clear();
     }
@@ -169,13 +171,13 @@ impl Watcher {
         self.modified.contains(file) || self.is_writing(file)
     }
 
-    /// When the next file will have been written for remarkably long.
+    /// Time at which the next file will have been open for writing too long.
     fn next_overdue(&self) -> Option<Instant> {
         let since = self.writing.values().flatten().min()?;
         Some(*since + WRITING)
     }
 
-    /// Files that are written for remarkably long, each told once.
+    /// Files that have been open for writing too long; each is returned once.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<PathBuf> {
         let overdue = self.writing.iter_mut().filter_map(|(file, since)| {
             since.filter(|since| *since + WRITING <= now)?;
@@ -185,7 +187,7 @@ impl Watcher {
         overdue.collect()
     }
 
-    /// Takes in everything that has happened until now.
+    /// Handles all events that have happened until now.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut happened = Vec::new();
@@ -207,7 +209,7 @@ impl Watcher {
             if events.contains(ReadFlags::QUEUE_OVERFLOW) {
                 // The end of a writing may be among what was lost.
                 self.writing.clear();
-                self.noticed.lost = true;
+                self.changes.lost = true;
                 self.since.get_or_insert_with(Instant::now);
             }
             for folder in self.folders.get(&watch).cloned().unwrap_or_default() {
@@ -220,7 +222,7 @@ impl Watcher {
                 self.folders.remove(&watch);
             }
         }
-        // Those that were moved to where nobody watches never arrive.
+        // Files that were moved to a folder that is not watched never arrive.
         if self.moved.len() > MOVES_KEPT {
             self.moved.clear();
         }
@@ -232,7 +234,7 @@ impl Watcher {
             self.modified.insert(path.clone());
             self.write(path);
         } else if events.contains(ReadFlags::CREATE) {
-            // Who creates an ordinary file has it open, and will close it. A link and a folder are there at once.
+            // A new regular file is open, and will be closed. A link or a folder is complete at once.
             let being_written = path
                 .symlink_metadata()
                 .is_ok_and(|of| of.is_file() && of.nlink() == 1);
@@ -270,7 +272,15 @@ impl Watcher {
 
     fn ready(&mut self, path: PathBuf) {
         self.since.get_or_insert_with(Instant::now);
-        self.noticed.paths.insert(path);
+        self.changes.paths.insert(path);
+    }
+}
+
+/// Waits until the deadline; forever without one.
+pub(super) async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 

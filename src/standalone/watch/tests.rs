@@ -27,7 +27,7 @@ impl Watched {
         let mut watcher = Watcher::start().unwrap();
         let only = BTreeSet::from([folder.path().to_owned()]);
         assert!(watcher.watch(&only).unwrap());
-        assert!(!watcher.watch(&only).unwrap(), "known");
+        assert!(!watcher.watch(&only).unwrap(), "not new");
         Self { folder, watcher }
     }
 
@@ -35,19 +35,19 @@ impl Watched {
         self.folder.path().join(name)
     }
 
-    /// What may be read and what is being written.
-    fn told(&mut self) -> (Vec<String>, Vec<String>) {
+    /// Names that can be read, and names that are being written.
+    fn observe(&mut self) -> (Vec<String>, Vec<String>) {
         self.watcher.drain().unwrap();
         let name = |path: &PathBuf| {
             let name = path.strip_prefix(self.folder.path()).unwrap();
             name.display().to_string()
         };
         let writing = self.watcher.writing.keys().map(name).collect();
-        let noticed = std::mem::take(&mut self.watcher.noticed);
-        (noticed.paths.iter().map(name).collect(), writing)
+        let changes = std::mem::take(&mut self.watcher.changes);
+        (changes.paths.iter().map(name).collect(), writing)
     }
 
-    /// Waits, and takes what may be read.
+    /// Waits for changes and compares their names.
     async fn next_is(&mut self, expected: &[&str]) {
         let soon = tokio::time::timeout(Duration::from_secs(30), self.watcher.changed());
         soon.await.unwrap().unwrap();
@@ -56,9 +56,9 @@ impl Watched {
     }
 
     fn expect(&mut self, ready: &[&str], writing: &[&str]) {
-        let told = self.told();
+        let observed = self.observe();
         assert_eq!(
-            (told.0.as_slice(), told.1.as_slice()),
+            (observed.0.as_slice(), observed.1.as_slice()),
             (
                 ready
                     .iter()
@@ -97,7 +97,7 @@ async fn a_file_is_ready_when_its_writer_closes_it() {
 }
 
 #[tokio::test]
-async fn what_is_there_at_once_is_ready_at_once() {
+async fn moves_links_and_folders_are_ready_at_once() {
     let mut watched = Watched::new(&["a.yaml"]);
     fs::rename(watched.at("a.yaml"), watched.at("b.yaml")).unwrap();
     watched.expect(&["a.yaml", "b.yaml"], &[]);
@@ -122,7 +122,7 @@ async fn a_file_that_is_moved_while_it_is_written_is_still_being_written() {
 }
 
 #[tokio::test]
-async fn what_is_written_to_while_it_is_read_is_known() {
+async fn a_file_that_is_written_while_it_is_read_is_reported() {
     let mut watched = Watched::new(&["a.yaml", "b.yaml"]);
     watched.watcher.start_reading();
     fs::write(watched.at("a.yaml"), "new").unwrap();
@@ -133,7 +133,7 @@ async fn what_is_written_to_while_it_is_read_is_known() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_for_long_is_told_once() {
+async fn a_long_write_is_reported_once() {
     let mut watched = Watched::new(&["a.yaml"]);
     let _open = File::create(watched.at("a.yaml")).unwrap();
     watched.watcher.drain().unwrap();
@@ -164,19 +164,19 @@ async fn another_folder_under_the_same_name_is_a_new_one() {
     fs::rename(&sub, watched.at("old")).unwrap();
     fs::create_dir(&sub).unwrap();
     assert!(watched.watcher.watch(&both).unwrap());
-    watched.told();
+    watched.observe();
     fs::write(watched.at("old/x.yaml"), "").unwrap();
     fs::write(sub.join("y.yaml"), "").unwrap();
     watched.expect(&["sub/y.yaml"], &[]);
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_first_thing_that_may_be_read() {
+async fn waiting_ends_with_the_first_file_that_can_be_read() {
     let mut watched = Watched::new(&["a.yaml"]);
     let mut file = File::create(watched.at("b.yaml")).unwrap();
     file.write_all(b"half").unwrap();
     let soon = tokio::time::timeout(Duration::from_millis(20), watched.watcher.changed());
-    assert!(soon.await.is_err(), "half a file is nothing");
+    assert!(soon.await.is_err(), "half a file is not read");
     drop(file);
     watched.next_is(&["b.yaml"]).await;
 

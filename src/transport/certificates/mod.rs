@@ -1,18 +1,20 @@
-//! The operator's certificate authority, and the certificates that it issues to proxies and to replicas of the operator.
+//! The operator's certificate authority, and the certificates that it issues to proxies and to replicas of the
+//! operator.
 //!
-//! Pure but for the randomness of keys: where certificates are kept is the business of others, and the time comes in.
+//! Pure except for the randomness of keys: callers store the certificates and pass the time.
 //!
-//! | certificate | lives | good for | names |
+//! | certificate | lifetime | usage | names |
 //! |---|---|---|---|
 //! | authority | 10 years | signing | |
 //! | proxy | 90 days | client | URI `spiffe://vaultwall.dev/ns/NAMESPACE/vault/SERVICE` |
-//! | replica | 90 days | server and client | DNS `vaultwall` and its addresses' names, URI `spiffe://vaultwall.dev/operator` |
+//! | replica | 90 days | server and client | DNS `vaultwall` and its hosts, URI `spiffe://vaultwall.dev/operator` |
 //!
-//! A certificate is renewed when two thirds of its life are gone. To replace the authority, delete its Secret: a new one
-//! is made and all certificates are issued again; proxies go on enforcing what they have, and are connected again once
-//! their Secret has reached them. To replace it without that gap, put the new certificate beside the old one into `ca.crt`
-//! first, replace `ca.key` when all proxies have it, and take the old certificate out when all proxies have one of the new
-//! authority: all certificates in `ca.crt` are trusted, and the one that belongs to the key signs.
+//! A certificate is renewed after two thirds of its lifetime. To replace the authority, delete its Secret: the operator
+//! creates a new one and issues all certificates again. Proxies keep enforcing what they have, and connect again when
+//! their new Secret has reached them. To replace it without that gap, first add the new certificate to `ca.crt` next to
+//! the old one; replace `ca.key` when all proxies have both; remove the old certificate when all proxies have a
+//! certificate of the new authority. All certificates in `ca.crt` are trusted, and the one that belongs to the key
+//! signs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,26 +37,26 @@ use x509_parser::prelude::FromDer;
 use crate::clock::after;
 use crate::compile::envoy::AUTHORITY_FILE;
 use crate::policy::VaultId;
-use crate::transport::{Credentials, CredentialsError, HTTP2};
+use crate::transport::credentials::{Credentials, CredentialsError};
 
 pub use crate::compile::envoy::SERVER_NAME;
 
-/// Key of the authority's certificates in its Secret, and of what is trusted in a proxy's.
+/// Key of the trusted certificates (PEM) in the authority's Secret and in a proxy's.
 pub const CA_CERTIFICATE: &str = AUTHORITY_FILE;
-/// Key of the authority's private key in its Secret.
+/// Key of the private key (PEM) in the authority's Secret.
 pub const CA_KEY: &str = "ca.key";
 
 const DAY: Duration = Duration::from_hours(24);
-const AUTHORITY_LIFE: Duration = Duration::from_hours(24 * 3652);
-/// How long a certificate of a proxy or a replica is good.
+const AUTHORITY_LIFETIME: Duration = Duration::from_hours(24 * 3652);
+/// Lifetime of a certificate of a proxy or a replica.
 pub const LEAF_LIFE: Duration = DAY.saturating_mul(90);
-/// How far the clock of a peer may be behind.
+/// How far a peer's clock may be behind, in seconds: certificates begin that much earlier.
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
 const OPERATOR: &str = "spiffe://vaultwall.dev/operator";
 const NAMESPACES: &str = "spiffe://vaultwall.dev/ns/";
 
-/// Who a certificate of the authority stands for.
+/// Identity in a certificate of the authority. Its text form is the URI in the subject's alternative names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identity {
     /// A proxy of this vault's firewall.
@@ -75,23 +77,21 @@ impl fmt::Display for Identity {
     }
 }
 
-/// A URI that is no identity of the authority.
+/// A URI that is not exactly in the form that the authority writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is neither {OPERATOR} nor {NAMESPACES}NAMESPACE/vault/SERVICE")]
+#[error("the URI is not one of `{OPERATOR}` and `{NAMESPACES}NAMESPACE/vault/SERVICE`")]
 pub struct UnknownIdentity;
 
 impl FromStr for Identity {
     type Err = UnknownIdentity;
 
-    /// Reads the identity's URI. Both names have to be labels: other names never belong to a namespace or a Service.
     fn from_str(uri: &str) -> Result<Self, UnknownIdentity> {
         if uri == OPERATOR {
             return Ok(Self::Operator);
         }
-        let names = uri
-            .strip_prefix(NAMESPACES)
-            .and_then(|names| names.split_once("/vault/"));
-        match names {
+        let vault = uri.strip_prefix(NAMESPACES);
+        let vault = vault.and_then(|vault| vault.split_once("/vault/"));
+        match vault {
             Some((namespace, service)) if is_label(namespace) && is_label(service) => {
                 Ok(Self::Proxy(VaultId {
                     namespace: namespace.to_owned(),
@@ -103,50 +103,53 @@ impl FromStr for Identity {
     }
 }
 
-/// Why there is no authority or no certificate.
+/// Why an authority or a certificate cannot be used or issued.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The Secret lacks a key.
+    /// The Secret does not have this key.
     #[error(
-        "the authority's Secret has no `{0}`; delete the Secret, and a new authority is made and all certificates are issued again"
+        "the authority's Secret has no `{0}`; delete the Secret: a new authority is then created, and all \
+         certificates are issued again"
     )]
     Missing(&'static str),
-    /// What is there is not what it should be.
+    /// The value of a key cannot be used.
     #[error(
-        "`{key}` of the authority's Secret cannot be read: {problem}; put back what was there, or delete the Secret, and a new authority is made"
+        "`{key}` of the authority's Secret cannot be read: {problem}; restore the earlier value, or delete the \
+         Secret: a new authority is then created"
     )]
     Unreadable {
-        /// The Secret's key.
+        /// The key in the Secret.
         key: &'static str,
-        /// What is wrong.
+        /// The error of the parser.
         problem: String,
     },
     /// No certificate belongs to the private key.
     #[error(
-        "no certificate in `ca.crt` of the authority's Secret is one of an authority and belongs to `ca.key`; put back what was there, or delete the Secret, and a new authority is made"
+        "no certificate in `ca.crt` of the authority's Secret is that of an authority and belongs to `ca.key`; \
+         restore the earlier values, or delete the Secret: a new authority is then created"
     )]
     NoPair,
-    /// A name that no certificate can have.
-    #[error("{name}: cannot stand in a certificate: {problem}")]
+    /// A name that cannot be written in a certificate.
+    #[error("{name}: cannot be written in a certificate: {problem}")]
     Name {
-        /// The name.
+        /// The DNS name or URI.
         name: String,
-        /// What is wrong.
+        /// The error of the parser.
         problem: String,
     },
-    /// A key or a certificate could not be made.
-    #[error("no certificate could be made: {0}")]
+    /// A key or a certificate cannot be generated.
+    #[error("the certificate cannot be generated: {0}")]
     Issue(#[from] rcgen::Error),
 }
 
 /// A certificate with its private key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// The certificate.
+    /// The certificate (PEM).
     pub certificate_pem: String,
-    /// Its private key; secret.
+    /// Its private key (PEM). It is secret and must not be logged.
     pub key_pem: String,
-    /// When it ends.
+    /// End of its validity.
     pub not_after: Timestamp,
 }
 
@@ -164,7 +167,7 @@ impl fmt::Debug for Issued {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    /// All that is trusted; the certificate above is among them.
+    /// All trusted certificates, including the one above.
     trusted_pem: String,
     not_after: Timestamp,
 }
@@ -180,15 +183,18 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// A new one.
+    /// Generates a new authority, valid for ten years.
+    ///
+    /// # Errors
+    /// The key or the certificate cannot be generated.
     pub fn generate(now: Timestamp) -> Result<Self, CertificateError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        // A name of its own, so that old and new are told apart where both are trusted.
+        // A unique name, so that verifiers can distinguish the old and the new authority while both are trusted.
         params.distinguished_name = common_name(&format!("Vaultwall authority of {now:.0}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let not_after = after(now, AUTHORITY_LIFE);
+        let not_after = after(now, AUTHORITY_LIFETIME);
         set_validity(&mut params, now, not_after);
         let certificate = params.self_signed(&key)?;
         Ok(Self {
@@ -199,7 +205,10 @@ impl Authority {
         })
     }
 
-    /// The one that a Secret holds.
+    /// Reads the authority from the data of its Secret.
+    ///
+    /// # Errors
+    /// A key is missing or unreadable, or no certificate belongs to the private key.
     pub fn from_secret_data(data: &BTreeMap<String, ByteString>) -> Result<Self, CertificateError> {
         let text = |key: &'static str| {
             let bytes = data.get(key).ok_or(CertificateError::Missing(key))?;
@@ -211,7 +220,7 @@ impl Authority {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unreadable(CA_CERTIFICATE, error))?;
         let mut signing = None;
-        // All of them, also behind the one that signs: proxies and replicas are given all, and refuse all for one that is bad.
+        // All certificates are checked: proxies and replicas receive all of them, and refuse all if one is invalid.
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
             let (_, parsed) = X509Certificate::from_der(certificate)
@@ -232,12 +241,12 @@ impl Authority {
         })
     }
 
-    /// Whether the other one trusts and signs alike.
+    /// Whether the other authority trusts the same certificates and signs with the same one.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.trusted_pem == other.trusted_pem && self.certificate == other.certificate
     }
 
-    /// What its Secret, of type `Opaque`, has to hold.
+    /// Data of its Secret, of type `Opaque`.
     pub fn secret_data(&self) -> BTreeMap<String, ByteString> {
         let entry = |key: &str, text: String| (key.to_owned(), ByteString(text.into_bytes()));
         BTreeMap::from([
@@ -246,17 +255,20 @@ impl Authority {
         ])
     }
 
-    /// All certificates that are trusted, one after the other.
+    /// All trusted certificates, concatenated (PEM).
     pub fn ca_pem(&self) -> &str {
         &self.trusted_pem
     }
 
-    /// When it ends; what it issues ends no later.
+    /// End of its validity. Certificates that it issues end no later.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// A certificate for the proxies of a vault.
+    /// Issues a certificate for the proxies of a vault.
+    ///
+    /// # Errors
+    /// The certificate cannot be generated.
     pub fn proxy(&self, vault: &VaultId, now: Timestamp) -> Result<Issued, CertificateError> {
         self.issue(
             &Identity::Proxy(vault.clone()),
@@ -266,7 +278,10 @@ impl Authority {
         )
     }
 
-    /// A certificate for a replica of the operator, which is reached by these DNS names and as [`SERVER_NAME`].
+    /// Issues a certificate for a replica of the operator, for these DNS names and [`SERVER_NAME`].
+    ///
+    /// # Errors
+    /// A name is invalid, or the certificate cannot be generated.
     pub fn replica(&self, names: &[String], now: Timestamp) -> Result<Issued, CertificateError> {
         let mut all = vec![SERVER_NAME.to_owned()];
         all.extend(names.iter().filter(|name| *name != SERVER_NAME).cloned());
@@ -281,13 +296,15 @@ impl Authority {
         )
     }
 
-    /// What a replica serves xDS and reports to the leader with.
+    /// Credentials of a replica, which serves proxies and connects to the leader with them.
+    ///
+    /// # Errors
+    /// The TLS library refuses the certificate.
     pub fn credentials(&self, replica: &Issued) -> Result<Credentials, CredentialsError> {
         Credentials::from_pem(
             &replica.certificate_pem,
             &replica.key_pem,
             &self.trusted_pem,
-            &[HTTP2, crate::runtime::replicas::PROTOCOL],
         )
     }
 
@@ -328,8 +345,8 @@ impl Authority {
         })
     }
 
-    /// How long a certificate is good. `None`: it is not good at all, because it is not readable, not issued by this
-    /// authority, not for this identity, does not belong to this private key, or has not begun.
+    /// Renewal and end of a certificate. `None` if the certificate is unusable: it is not readable, not issued by this
+    /// authority, not for this identity, does not belong to this private key, or is not valid yet.
     pub fn lifetime(
         &self,
         certificate_pem: &str,
@@ -359,17 +376,17 @@ impl Authority {
     }
 }
 
-/// How long a certificate is good.
+/// Renewal and end of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// When it is to be issued again: two thirds of its life are gone.
+    /// When to issue it again: after two thirds of its lifetime.
     pub renew_at: Timestamp,
-    /// When it ends.
+    /// End of its validity.
     pub not_after: Timestamp,
 }
 
-/// Who a peer's certificate (DER) stands for. Only what has exactly one URI, of exactly the form that the authority
-/// writes, stands for anybody. Whether the certificate is good has been checked before, in the TLS handshake.
+/// Identity in a peer's certificate (DER). A certificate has one only if it contains exactly one URI, in exactly the
+/// form that the authority writes. The TLS handshake has verified the certificate before.
 pub fn identity_of(certificate: &[u8]) -> Option<Identity> {
     let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;
     if !rest.is_empty() {
@@ -378,7 +395,7 @@ pub fn identity_of(certificate: &[u8]) -> Option<Identity> {
     identity_of_parsed(&parsed)
 }
 
-/// The xDS node as which the owner of a certificate (DER) may ask: a proxy as that of its vault, everybody else as none.
+/// xDS node that the owner of a certificate (DER) may ask for: a proxy for that of its vault, all others for none.
 pub fn node_of(certificate: &[u8]) -> Option<String> {
     match identity_of(certificate)? {
         Identity::Proxy(vault) => Some(vault.to_string()),
@@ -403,7 +420,7 @@ fn identity_of_parsed(certificate: &X509Certificate<'_>) -> Option<Identity> {
     uri.parse().ok()
 }
 
-/// What Kubernetes takes as the name of a namespace or a Service.
+/// Whether Kubernetes accepts the text as the name of a namespace or a Service (RFC 1123 label).
 fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())

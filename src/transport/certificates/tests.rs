@@ -22,7 +22,7 @@ fn lifetime(authority: &Authority, issued: &Issued, identity: &Identity) -> Opti
     authority.lifetime(&issued.certificate_pem, &issued.key_pem, identity, now())
 }
 
-/// The certificate of one with the key of the other.
+/// The certificate of the first with the key of the second.
 fn mixed(issued: &Issued, other: &Issued) -> Issued {
     Issued {
         key_pem: other.key_pem.clone(),
@@ -34,7 +34,7 @@ fn der(issued: &Issued) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()
 }
 
-/// The first part of a certificate's usage and names, as text.
+/// Client usage, server usage and names of a certificate.
 fn described(issued: &Issued) -> (bool, bool, Vec<String>) {
     let der = der(issued);
     let (_, parsed) = X509Certificate::from_der(&der).unwrap();
@@ -46,7 +46,7 @@ fn described(issued: &Issued) -> (bool, bool, Vec<String>) {
 }
 
 #[test]
-fn certificates_say_who_they_are_for() {
+fn certificates_name_their_owner() {
     let authority = Authority::generate(now()).unwrap();
     let proxy = authority.proxy(&vault(), now()).unwrap();
     let uri = "URI(spiffe://vaultwall.dev/ns/team-a/vault/openbao)".to_owned();
@@ -68,7 +68,7 @@ fn certificates_say_who_they_are_for() {
     assert_eq!(identity_of(&der(&replica)), Some(Identity::Operator));
 }
 
-/// A certificate with these URIs, and nothing else that matters.
+/// A self-signed certificate with these URIs.
 fn with_uris(uris: &[&str]) -> CertificateDer<'static> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = uris
@@ -82,7 +82,8 @@ fn with_uris(uris: &[&str]) -> CertificateDer<'static> {
 #[test]
 fn only_one_uri_of_the_exact_form_is_an_identity() {
     let good = "spiffe://vaultwall.dev/ns/a/vault/b";
-    assert!(identity_of(&with_uris(&[good])).is_some());
+    let identity = identity_of(&with_uris(&[good])).unwrap();
+    assert_eq!(identity.to_string(), good);
     for uris in [
         &[][..],
         &[good, good],
@@ -105,12 +106,12 @@ fn only_one_uri_of_the_exact_form_is_an_identity() {
     }
     let mut trailing = with_uris(&[good]).to_vec();
     trailing.push(0);
-    assert_eq!(identity_of(&trailing), None, "bytes behind the certificate");
+    assert_eq!(identity_of(&trailing), None, "bytes after the certificate");
     assert_eq!(identity_of(b"no certificate"), None);
 }
 
 #[test]
-fn an_authority_comes_back_from_its_secret() {
+fn an_authority_is_read_back_from_its_secret() {
     let authority = Authority::generate(now()).unwrap();
     let again = Authority::from_secret_data(&authority.secret_data()).unwrap();
     assert_eq!(again.secret_data(), authority.secret_data());
@@ -122,7 +123,7 @@ fn an_authority_comes_back_from_its_secret() {
     assert_eq!(lifetime.not_after, issued.not_after);
 }
 
-/// The certificates of two, with the key of one.
+/// An authority with the certificates of two, and the key of one.
 fn both(first: &Authority, second: &Authority, key: &Authority) -> Authority {
     let mut data = key.secret_data();
     let text = format!("{}{}", first.ca_pem(), second.ca_pem());
@@ -131,7 +132,7 @@ fn both(first: &Authority, second: &Authority, key: &Authority) -> Authority {
 }
 
 #[test]
-fn the_steps_of_a_rotation_are_told_apart() {
+fn the_steps_of_a_rotation_differ() {
     let old = Authority::generate(now()).unwrap();
     let new = Authority::generate(after(now(), DAY)).unwrap();
     let steps = || {
@@ -152,9 +153,9 @@ fn the_steps_of_a_rotation_are_told_apart() {
 }
 
 #[test]
-fn every_certificate_is_read_before_one_is_believed() {
+fn every_certificate_is_checked_before_one_is_trusted() {
     let authority = Authority::generate(now()).unwrap();
-    // Good PEM, and no certificate.
+    // Valid PEM that contains no certificate.
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for text in [
         format!("{}{broken}", authority.ca_pem()),
@@ -171,7 +172,7 @@ fn every_certificate_is_read_before_one_is_believed() {
 }
 
 #[test]
-fn of_several_certificates_the_one_of_the_key_signs() {
+fn among_several_certificates_the_one_of_the_key_signs() {
     let old = Authority::generate(now()).unwrap();
     let new = Authority::generate(after(now(), DAY)).unwrap();
     let identity = Identity::Proxy(vault());
@@ -194,7 +195,7 @@ fn of_several_certificates_the_one_of_the_key_signs() {
 }
 
 #[test]
-fn a_certificate_is_due_after_two_thirds_of_its_life() {
+fn a_certificate_is_renewed_after_two_thirds_of_its_lifetime() {
     let authority = Authority::generate(now()).unwrap();
     let identity = Identity::Proxy(vault());
     let issued = authority.proxy(&vault(), now()).unwrap();
@@ -226,7 +227,7 @@ fn a_certificate_is_due_after_two_thirds_of_its_life() {
 }
 
 #[test]
-fn a_certificate_that_has_not_begun_is_not_good() {
+fn a_certificate_that_is_not_valid_yet_is_unusable() {
     let authority = Authority::generate(now()).unwrap();
     let identity = Identity::Proxy(vault());
     let begin = after(now(), DAY);
@@ -241,15 +242,15 @@ fn a_certificate_that_has_not_begun_is_not_good() {
 }
 
 #[test]
-fn nothing_outlives_the_authority() {
+fn no_certificate_outlives_its_authority() {
     let authority = Authority::generate(now()).unwrap();
-    let late = after(now(), AUTHORITY_LIFE.saturating_sub(DAY));
+    let late = after(now(), AUTHORITY_LIFETIME.saturating_sub(DAY));
     let issued = authority.proxy(&vault(), late).unwrap();
     assert_eq!(issued.not_after, authority.not_after());
 }
 
 #[test]
-fn a_secret_that_was_tampered_with_is_refused_in_words() {
+fn a_secret_with_invalid_values_is_refused_with_a_remedy() {
     let authority = Authority::generate(now()).unwrap();
     let changed = |key: &str, text: Option<String>| {
         let mut data = authority.secret_data();
@@ -286,7 +287,7 @@ fn a_secret_that_was_tampered_with_is_refused_in_words() {
 }
 
 #[test]
-fn keys_are_never_printed() {
+fn debug_output_never_contains_keys() {
     let authority = Authority::generate(now()).unwrap();
     let issued = authority.proxy(&vault(), now()).unwrap();
     let printed = format!("{authority:?} {issued:?}");

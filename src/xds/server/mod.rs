@@ -1,14 +1,12 @@
-//! Delta ADS over gRPC: moves messages between sockets and [`Session`]s.
+//! Delta ADS as a gRPC service: moves messages between streams and [`Session`]s.
 //!
-//! Every stream is a task of its own with a short queue, so a slow proxy waits for itself alone. What is said is the
-//! session's business; here are only sockets, the node's identity, keepalive and the end.
+//! Each stream is a task with a short queue, so a slow proxy delays no other. The session decides what is sent; this
+//! module checks the node's identity and ends streams. It opens no socket and does not depend on TLS: connections come
+//! from the room `transport`, which attaches a [`Peer`] to each.
 
 use std::future::Future;
-use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
@@ -16,164 +14,62 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
-use tonic::transport::Server;
-use tonic::transport::server::Connected;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::session::{Event, Outcome, Output, ProtocolError, Session};
+use super::event::{Event, Outcome, Output, ProtocolError};
+use super::session::Session;
 use super::store::{Connection, SnapshotStore};
-use crate::transport::server::Peer;
 
-/// Responses that wait for the socket of one stream. When they do not fit, the session is not asked for more: what
-/// changes meanwhile is sent in its newest version later.
+/// Responses that wait for the socket of one stream. When the queue is full, the session is not asked for more; what
+/// changes meanwhile is sent later in its newest version.
 const RESPONSES_QUEUED: usize = 16;
-/// How often a silent peer is asked whether it is still there, and how long it may think.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long streams may take to end once the server was told to stop.
-const STOPPING: Duration = Duration::from_secs(1);
 
-/// Why the server could not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Another process answers on the socket.
-    #[error("{}: another process serves on this socket; stop it, or choose another path", .path.display())]
-    InUse {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// Something that is no socket is in the way.
-    #[error("{}: exists and is not a socket; move it away, or choose another path", .path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system refuses the socket.
-    #[error("{}: no socket can be made here: {source}; the folder must exist, be writable and have a short name", .path.display())]
-    Bind {
-        /// The socket's path.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The transport broke.
-    #[error("the xDS server ended: {0}")]
-    Transport(#[from] tonic::transport::Error),
+/// The client of a connection. The transport attaches it to each request as an extension (tonic's connection info).
+pub trait Peer: Clone + Send + Sync + 'static {
+    /// Checks that the peer may ask for this node's configuration.
+    ///
+    /// # Errors
+    /// The status to end the stream with.
+    fn check_node(&self, node: &str) -> Result<(), Status>;
+
+    /// Checks that the peer's credentials are valid now.
+    ///
+    /// # Errors
+    /// The status to end the stream with.
+    fn check_credentials(&self) -> Result<(), Status>;
+
+    /// Waits until the peer's credentials are no longer valid. Returns the status to end the stream with.
+    fn wait_invalid(&mut self) -> impl Future<Output = Status> + Send;
+
+    /// Closes the connection after the peer was refused, so that it has to present credentials again.
+    fn close(&self);
 }
 
-/// Makes a Unix socket that only this user may open. A socket that a dead process left behind is replaced; one that
-/// answers is not.
-///
-/// Must be called within a tokio runtime.
-pub fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
-    let failed = |source| ServeError::Bind {
-        path: path.to_owned(),
-        source,
-    };
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_socket = std::fs::symlink_metadata(path)
-                .map_err(failed)?
-                .file_type()
-                .is_socket();
-            if !is_socket {
-                return Err(ServeError::NotASocket {
-                    path: path.to_owned(),
-                });
-            }
-            match std::os::unix::net::UnixStream::connect(path) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => return Err(failed(error)),
-                Ok(_) => {
-                    return Err(ServeError::InUse {
-                        path: path.to_owned(),
-                    });
-                }
-            }
-            std::fs::remove_file(path).map_err(failed)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    }
-    .map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
-}
-
-/// Serves on a Unix socket until `stop` is done.
-pub async fn serve_unix(
-    listener: UnixListener,
+/// The gRPC service for peers of one kind. A request without such a peer is refused. Its streams end with status
+/// `UNAVAILABLE` when `stopped` becomes true.
+pub fn service<P: Peer>(
     store: Arc<SnapshotStore>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    serve(
-        UnixListenerStream::new(listener),
-        store,
-        Access::Socket,
-        stop,
-    )
-    .await
-}
-
-/// Who may speak as which node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Whoever can open the socket, as any.
-    Socket,
-    /// The owner of a certificate, as the node that it names.
-    Certificate,
-}
-
-pub(crate) async fn serve<I, S>(
-    incoming: I,
-    store: Arc<SnapshotStore>,
-    access: Access,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ServeError>
-where
-    I: Stream<Item = io::Result<S>>,
-    S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let (stopping, stopped) = watch::channel(false);
-    let mut overdue = stopped.clone();
-    let service = AggregatedDiscoveryServiceServer::new(Discovery {
-        store,
-        access,
-        stopped,
-    });
-    let served = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, async move {
-            stop.await;
-            stopping.send_replace(true);
-        });
-    let overdue = async move {
-        let _ = overdue.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(STOPPING).await;
-    };
-    tokio::select! {
-        served = served => Ok(served?),
-        () = overdue => Ok(()),
-    }
-}
-
-/// The gRPC service.
-#[derive(Debug)]
-struct Discovery {
-    store: Arc<SnapshotStore>,
-    access: Access,
     stopped: watch::Receiver<bool>,
+) -> AggregatedDiscoveryServiceServer<Discovery<P>> {
+    AggregatedDiscoveryServiceServer::new(Discovery {
+        store,
+        stopped,
+        peer: PhantomData,
+    })
+}
+
+/// Implementation of the gRPC service; see [`service`].
+#[derive(Debug)]
+pub struct Discovery<P> {
+    store: Arc<SnapshotStore>,
+    stopped: watch::Receiver<bool>,
+    peer: PhantomData<fn() -> P>,
 }
 
 #[tonic::async_trait]
-impl AggregatedDiscoveryService for Discovery {
+impl<P: Peer> AggregatedDiscoveryService for Discovery<P> {
     type StreamAggregatedResourcesStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
     type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
 
@@ -190,50 +86,34 @@ impl AggregatedDiscoveryService for Discovery {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let peer = match self.access {
-            Access::Socket => None,
-            // Without one nobody is let in, whatever the reason.
-            Access::Certificate => Some(
-                request
-                    .extensions()
-                    .get::<Peer>()
-                    .cloned()
-                    .ok_or_else(|| Status::permission_denied("the peer is not known"))?,
-            ),
-        };
+        // Without a peer, the connection does not come from a transport that checks its clients.
+        let peer = request.extensions().get::<P>().cloned();
+        let peer = peer.ok_or_else(|| Status::permission_denied("the client is not identified"))?;
         let (responses, queue) = mpsc::channel(RESPONSES_QUEUED);
         let mut stopped = self.stopped.clone();
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
-            let conversation = converse(&store, peer.as_ref(), request.into_inner(), &responses);
-            let mut believed = peer.clone();
-            let no_longer_believed = async move {
-                match &mut believed {
-                    Some(peer) => peer.is_no_longer_believed().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let mut checked = peer.clone();
             let stopping = async move {
-                // An error means that the server itself is gone, which is the same to a stream.
+                // An error means that the server has ended, which means the same to a stream.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             };
             let end = tokio::select! {
-                // In this order: who is not believed any more is told nothing, however much there is to tell.
+                // In this order: a peer without valid credentials receives nothing, even if responses are ready.
                 biased;
-                status = no_longer_believed => Err(status),
+                status = checked.wait_invalid() => Err(status),
                 () = stopping => Err(Status::unavailable("the xDS server is stopping")),
-                end = conversation => end,
+                end = run_session(&store, &peer, request.into_inner(), &responses) => end,
             };
             if let Err(status) = end {
-                let is_refused = matches!(
+                if matches!(
                     status.code(),
                     tonic::Code::PermissionDenied | tonic::Code::Unauthenticated
-                );
-                if let Some(peer) = peer.filter(|_| is_refused) {
+                ) {
                     tracing::warn!("a proxy is refused: {}", status.message());
-                    peer.refuse();
+                    peer.close();
                 }
-                // When it cannot be told, the client is gone or does not read: there is nobody to tell.
+                // It fails when the client has disconnected or does not read: then it cannot receive the status.
                 let _ = responses.try_send(Err(status));
             }
         });
@@ -241,9 +121,10 @@ impl AggregatedDiscoveryService for Discovery {
     }
 }
 
-async fn converse(
+/// Runs the session of one stream until the client ends it.
+async fn run_session<P: Peer>(
     store: &Arc<SnapshotStore>,
-    peer: Option<&Peer>,
+    peer: &P,
     mut requests: Streaming<DeltaDiscoveryRequest>,
     responses: &mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
 ) -> Result<(), Status> {
@@ -251,18 +132,16 @@ async fn converse(
         return Ok(());
     };
     let node = node_of(&first)?;
-    if let Some(peer) = peer {
-        peer.check_node(node)?;
-    }
+    peer.check_node(node)?;
     let mut connection = store.connect(node);
     tracing::info!(node = connection.node(), session = %connection.id(), "a proxy is connected");
     if !connection.has_snapshot() {
         tracing::warn!(
             node = connection.node(),
-            "no firewall of this name is known: the proxy is told nothing until there is one"
+            "this node has no snapshot; the proxy receives nothing until one is published"
         );
     }
-    // What an earlier server gave it is still in force there.
+    // A proxy that received configuration from an earlier server still enforces it.
     let mut has_configuration = !first.initial_resource_versions.is_empty();
     let mut session = Session::new();
     let mut output = session
@@ -271,9 +150,9 @@ async fn converse(
     loop {
         log(&connection, &output.events);
         connection.report(session.progress(), output.events);
-        if let Some(peer) = peer.filter(|_| !output.responses.is_empty()) {
-            // Its certificate may have ended since it was last looked at.
-            peer.check_believed()?;
+        if !output.responses.is_empty() {
+            // The certificate may have expired since the last check.
+            peer.check_credentials()?;
         }
         for response in output.responses {
             if responses.send(Ok(response)).await.is_err() {
@@ -303,7 +182,7 @@ fn on_request(
     connection: &Connection,
     request: &DeltaDiscoveryRequest,
 ) -> Result<Output, Status> {
-    // Later requests may leave the node out; one that names another node would be given that one's resources.
+    // Later requests may omit the node. One that names another node would receive that node's resources.
     if request
         .node
         .as_ref()
@@ -347,13 +226,16 @@ fn log(connection: &Connection, events: &[Event]) {
                 version,
                 outcome: Outcome::Rejected { message },
             } => {
-                tracing::warn!(node, %session, ?kind, name, version, message, "refused by the proxy; the old one stays");
+                tracing::warn!(
+                    node, %session, ?kind, name, version, message,
+                    "refused by the proxy; the earlier version stays in force"
+                );
             }
             Event::Missing { kind, name } => {
-                tracing::warn!(node, %session, ?kind, name, "the proxy wants a resource that does not exist");
+                tracing::warn!(node, %session, ?kind, name, "the proxy asks for a resource that does not exist");
             }
             Event::UnservedType { type_url } => {
-                tracing::warn!(node, %session, type_url, "the proxy wants a type that is not served");
+                tracing::warn!(node, %session, type_url, "the proxy asks for a type that is not served");
             }
         }
     }

@@ -6,52 +6,53 @@
 )]
 
 use envoy_types::pb::envoy::config::core::v3::{Node, TypedExtensionConfig};
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client as client;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::Code;
-use tonic::transport::Endpoint;
+use tonic::transport::server::UdsConnectInfo;
+use tonic::transport::{Endpoint, Server};
 
 use super::*;
 use crate::xds::resource::{Resource, ResourceType};
 use crate::xds::snapshot::Snapshot;
 use crate::xds::testing::{filter, snapshot};
 
-/// Longer than anything here takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Upper bound of every wait; only a failing test reaches it.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
+    tokio::time::timeout(TIMEOUT, future)
         .await
         .expect("this should not take long")
 }
 
 struct Running {
     store: Arc<SnapshotStore>,
-    /// As gRPC names it.
+    /// URI for gRPC clients.
     address: String,
-    /// Holds the socket.
+    /// Contains the socket.
     _folder: tempfile::TempDir,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Result<(), ServeError>>,
+    stop: watch::Sender<bool>,
 }
 
 fn running() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("xds.sock");
-    let listener = bind_unix(&socket).unwrap();
+    let listener = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
     let address = format!("unix:{}", socket.display());
     let store = Arc::new(SnapshotStore::new());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(serve_unix(listener, Arc::clone(&store), async {
-        let _ = stopped.await;
-    }));
+    let (stop, stopped) = watch::channel(false);
+    let service = service::<UdsConnectInfo>(Arc::clone(&store), stopped);
+    let served = Server::builder().add_service(service);
+    tokio::spawn(served.serve_with_incoming(listener));
     Running {
         store,
         address,
         _folder: folder,
         stop,
-        served,
     }
 }
 
@@ -81,7 +82,7 @@ impl Client {
             .unwrap();
         let (requests, queue) = mpsc::channel(8);
         requests.send(first).await.unwrap();
-        let responses = AggregatedDiscoveryServiceClient::new(channel)
+        let responses = client::AggregatedDiscoveryServiceClient::new(channel)
             .max_decoding_message_size(usize::MAX)
             .delta_aggregated_resources(ReceiverStream::new(queue))
             .await
@@ -93,12 +94,12 @@ impl Client {
         }
     }
 
-    async fn hears(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
+    async fn receive(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
         soon(self.responses.message()).await
     }
 
-    async fn hears_and_acknowledges(&mut self) -> String {
-        let response = self.hears().await.unwrap().unwrap();
+    async fn receive_and_acknowledge(&mut self) -> String {
+        let response = self.receive().await.unwrap().unwrap();
         let answer = DeltaDiscoveryRequest {
             response_nonce: response.nonce,
             ..request(None, &[])
@@ -117,13 +118,13 @@ async fn a_snapshot_reaches_a_proxy_and_its_acknowledgement_comes_back() {
     let running = running();
     let version = running.store.publish("vault", snapshot([filter("f", 1)]));
     let mut client = Client::connect(&running.address, request(Some("vault"), &["f"])).await;
-    assert_eq!(client.hears_and_acknowledges().await, "f@1");
+    assert_eq!(client.receive_and_acknowledge().await, "f@1");
     soon(running.store.wait_programmed("vault", &version))
         .await
         .unwrap();
 
     let version = running.store.publish("vault", snapshot([filter("f", 2)]));
-    assert_eq!(client.hears_and_acknowledges().await, "f@2");
+    assert_eq!(client.receive_and_acknowledge().await, "f@2");
     soon(running.store.wait_programmed("vault", &version))
         .await
         .unwrap();
@@ -140,7 +141,7 @@ async fn a_snapshot_reaches_a_proxy_and_its_acknowledgement_comes_back() {
 }
 
 #[tokio::test]
-async fn an_unknown_node_is_told_nothing_of_others() {
+async fn an_unknown_node_receives_nothing_of_other_nodes() {
     let running = running();
     running.store.publish("other", snapshot([filter("f", 1)]));
     let mut client = Client::connect(&running.address, request(Some("vault"), &["f"])).await;
@@ -153,18 +154,18 @@ async fn an_unknown_node_is_told_nothing_of_others() {
     running.store.publish("other", snapshot([filter("f", 2)]));
     running.store.publish("vault", snapshot([filter("f", 3)]));
     assert_eq!(
-        client.hears_and_acknowledges().await,
+        client.receive_and_acknowledge().await,
         "f@3",
-        "the first thing it hears is its own"
+        "its first response is of its own node"
     );
 }
 
 #[tokio::test]
-async fn the_node_must_be_named_and_stay() {
+async fn the_node_must_be_named_and_must_not_change() {
     let running = running();
     for nameless in [None, Some("")] {
         let mut client = Client::connect(&running.address, request(nameless, &["f"])).await;
-        let status = client.hears().await.unwrap_err();
+        let status = client.receive().await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains("node.id"), "{status}");
     }
@@ -175,20 +176,20 @@ async fn the_node_must_be_named_and_stay() {
         .await
         .unwrap();
     assert_eq!(
-        client.hears().await.unwrap_err().code(),
+        client.receive().await.unwrap_err().code(),
         Code::InvalidArgument
     );
 }
 
 #[tokio::test]
-async fn the_state_of_the_world_protocol_is_refused_in_words() {
+async fn the_state_of_the_world_protocol_is_refused_with_a_reason() {
     let running = running();
     let channel = Endpoint::from_shared(running.address.clone())
         .unwrap()
         .connect()
         .await
         .unwrap();
-    let status = AggregatedDiscoveryServiceClient::new(channel)
+    let status = client::AggregatedDiscoveryServiceClient::new(channel)
         .stream_aggregated_resources(tokio_stream::iter([DiscoveryRequest::default()]))
         .await
         .unwrap_err();
@@ -197,11 +198,11 @@ async fn the_state_of_the_world_protocol_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_read_holds_up_nobody() {
+async fn a_proxy_that_does_not_read_delays_no_other() {
     let running = running();
     let names: Vec<String> = (0..64).map(|n| n.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    // More than the windows and queues of a stream hold.
+    // Exceeds the flow-control windows and queues of a stream.
     let large = |content: u8| {
         let resources = names.iter().map(|name| {
             let body = vec![content; 100_000];
@@ -217,12 +218,12 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
         Snapshot::new(resources.collect())
     };
     running.store.publish("vault", large(1));
-    let deaf = Client::connect(&running.address, request(Some("vault"), &names)).await;
+    let slow = Client::connect(&running.address, request(Some("vault"), &names)).await;
     let mut reader = Client::connect(&running.address, request(Some("vault"), &names)).await;
     for content in 1..4 {
         running.store.publish("vault", large(content));
         for _ in &names {
-            reader.hears_and_acknowledges().await;
+            reader.receive_and_acknowledge().await;
         }
     }
     let version = running
@@ -232,7 +233,7 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
         .version()
         .to_owned();
     assert_eq!(running.store.status("vault").connected, 2);
-    drop(deaf);
+    drop(slow);
     soon(running.store.wait_programmed("vault", &version))
         .await
         .unwrap();
@@ -242,35 +243,14 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
 async fn stopping_ends_the_streams() {
     let running = running();
     let mut client = Client::connect(&running.address, request(Some("vault"), &["f"])).await;
-    running.stop.send(()).unwrap();
-    assert_eq!(client.hears().await.unwrap_err().code(), Code::Unavailable);
-    soon(running.served).await.unwrap().unwrap();
-    assert_eq!(running.store.status("vault").connected, 0);
-}
-
-#[tokio::test]
-async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("xds.sock");
-    let listener = bind_unix(&path).unwrap();
+    running.stop.send(true).unwrap();
     assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
+        client.receive().await.unwrap_err().code(),
+        Code::Unavailable
     );
-    assert!(matches!(bind_unix(&path), Err(ServeError::InUse { .. })));
-    drop(listener);
-    assert!(path.exists(), "a dead process leaves its socket");
-    drop(bind_unix(&path).unwrap());
-
-    let file = folder.path().join("file");
-    std::fs::write(&file, "precious").unwrap();
-    assert!(matches!(
-        bind_unix(&file),
-        Err(ServeError::NotASocket { .. })
-    ));
-    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
-    let nowhere = bind_unix(&folder.path().join("no/folder/xds.sock"))
-        .unwrap_err()
-        .to_string();
-    assert!(nowhere.contains("the folder must exist"), "{nowhere}");
+    let seen = running.store.status("vault");
+    if seen.connected > 0 {
+        soon(running.store.status_changed("vault", &seen)).await;
+    }
+    assert_eq!(running.store.status("vault").connected, 0);
 }

@@ -1,7 +1,7 @@
-//! The newest snapshot of every node, the sessions that are connected, and what they acknowledged.
+//! The newest snapshot of every node, the connected sessions, and what they acknowledged.
 //!
-//! A node is one firewall; several proxies may be connected as the same node. Publishing touches that node's sessions
-//! and no other. The store neither compiles nor sends: it hands snapshots to sessions and keeps their answers.
+//! A node is one firewall; several proxies may be connected as the same node. Publishing wakes that node's sessions and
+//! no others. The store neither compiles nor sends: sessions take snapshots from it and report their progress to it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
 use super::changes::{Announcer, Changes};
-use super::session::{Event, Progress, Rejection};
+use super::event::{Event, Progress, Rejection};
 use super::snapshot::Snapshot;
 
-/// Reports that a slow reader may be behind; older ones are lost to it. [`SnapshotStore::status`] never is.
+/// Reports that are kept for a slow reader, which loses older ones. [`SnapshotStore::status`] loses nothing.
 const REPORTS_KEPT: usize = 1024;
 
-/// Tells the sessions of all nodes apart, for as long as the process lives.
+/// Number of a session, unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
@@ -27,38 +27,38 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// Something a proxy said.
+/// An event of a proxy's session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The node that it is.
+    /// The node that the proxy is connected as.
     pub node: Arc<str>,
-    /// The session in which it said so.
+    /// The session.
     pub session: SessionId,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
-/// How far a node's proxies have come with its newest snapshot.
+/// Progress of a node's proxies with its newest snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The version of the newest snapshot; `None`: nothing was published.
+    /// Version of the newest snapshot; `None` if nothing was published.
     pub version: Option<String>,
-    /// How many proxies are connected.
+    /// Number of connected proxies.
     pub connected: usize,
-    /// How many of them have the whole newest snapshot in force.
+    /// Number of connected proxies that enforce the whole newest snapshot.
     pub programmed: usize,
-    /// What any of them refuses, in its own words: sorted, each once.
+    /// Resources that any of them refuses, sorted and without duplicates.
     pub rejections: Vec<Rejection>,
-    /// How many resources are not in force yet, over all of them.
+    /// Number of resources that are not in force yet, summed over all connected proxies.
     pub pending: usize,
 }
 
-/// A [`Status`] in one word.
+/// Summary of a [`Status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Nothing was published for the node.
     NoSnapshot,
-    /// No proxy is connected: whether anything is in force is not known.
+    /// No proxy is connected, so it is unknown whether anything is in force.
     NoProxies,
     /// At least one proxy refuses something.
     Rejected,
@@ -69,7 +69,7 @@ pub enum State {
 }
 
 impl Status {
-    /// The status in one word.
+    /// Returns the summary.
     pub fn state(&self) -> State {
         if self.version.is_none() {
             State::NoSnapshot
@@ -85,38 +85,38 @@ impl Status {
     }
 }
 
-/// Why waiting for a snapshot to be in force ended without it.
+/// Why a snapshot is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotProgrammed {
-    /// Another snapshot took its place, or it was withdrawn, or it was never published.
+    /// Another snapshot replaced it, or it was withdrawn, or it was never published.
     #[error("snapshot {version} of {node} is not the newest one; wait for the one that is")]
     NotNewest {
-        /// The node.
+        /// Name of the node.
         node: String,
-        /// The version that was waited for.
+        /// The version to wait for.
         version: String,
     },
     /// At least one proxy refuses a part of it.
-    #[error("a proxy of {node} refuses snapshot {version}: {}", words(.rejections))]
+    #[error("a proxy of {node} refuses snapshot {version}: {}", list(.rejections))]
     Rejected {
-        /// The node.
+        /// Name of the node.
         node: String,
-        /// The version that was waited for.
+        /// The version to wait for.
         version: String,
-        /// What is refused, and why.
+        /// The refused resources, with the proxies' reasons.
         rejections: Vec<Rejection>,
     },
 }
 
-fn words(rejections: &[Rejection]) -> String {
-    let words: Vec<_> = rejections
+fn list(rejections: &[Rejection]) -> String {
+    let list: Vec<_> = rejections
         .iter()
         .map(|r| format!("{} {}: {}", r.kind, r.name, r.message))
         .collect();
-    words.join("; ")
+    list.join("; ")
 }
 
-/// The newest snapshot of every node, and what is known about its proxies.
+/// The newest snapshot of every node, and the progress of its proxies.
 #[derive(Debug)]
 pub struct SnapshotStore {
     nodes: Mutex<HashMap<Arc<str>, Arc<Node>>>,
@@ -158,7 +158,7 @@ impl Node {
         };
         for progress in sessions.values() {
             status.programmed += usize::from(progress.is_programmed(version));
-            // What was said to an older snapshot is no news about this one.
+            // Answers to an older snapshot do not apply to this one.
             if progress.version.as_deref() == Some(version) {
                 status.pending += progress.pending.len();
                 status
@@ -171,7 +171,7 @@ impl Node {
         status
     }
 
-    /// Whether it may be forgotten: nothing published, nobody connected, nobody waiting for news of it.
+    /// Whether it can be removed: nothing is published, no proxy is connected, and no task waits for its status.
     fn is_idle(&self) -> bool {
         self.snapshot.borrow().is_none()
             && self.sessions.borrow().is_empty()
@@ -196,8 +196,8 @@ impl SnapshotStore {
         Self::default()
     }
 
-    /// Makes this the snapshot of a node and wakes that node's sessions; the same snapshot again wakes nobody.
-    /// Returns its version, for [`SnapshotStore::wait_programmed`].
+    /// Replaces the snapshot of a node and wakes that node's sessions, unless it is the same snapshot. Returns its
+    /// version, for [`SnapshotStore::wait_programmed`].
     pub fn publish(&self, node: &str, snapshot: Snapshot) -> String {
         let version = snapshot.version().to_owned();
         self.with_node(node, |node| {
@@ -218,8 +218,8 @@ impl SnapshotStore {
         version
     }
 
-    /// Forgets a node's snapshot. Connected proxies keep what they have, and a proxy that comes is told nothing. To
-    /// take a firewall's resources away, publish an empty snapshot.
+    /// Removes a node's snapshot. Connected proxies keep what they have, and a proxy that connects receives nothing. To
+    /// remove the resources from proxies, publish an empty snapshot.
     pub fn withdraw(&self, node: &str) {
         let mut nodes = self.nodes();
         if let Some(known) = nodes.get(node).cloned() {
@@ -231,19 +231,19 @@ impl SnapshotStore {
         }
     }
 
-    /// A node's newest snapshot.
+    /// Newest snapshot of a node, if one was published.
     pub fn snapshot(&self, node: &str) -> Option<Arc<Snapshot>> {
         self.nodes().get(node)?.snapshot.borrow().clone()
     }
 
-    /// The names of the nodes that have a snapshot or a session, sorted.
+    /// Names of the nodes that have a snapshot or a session, sorted.
     pub fn nodes_known(&self) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self.nodes().keys().cloned().collect();
         names.sort_unstable();
         names
     }
 
-    /// How far a node's proxies have come.
+    /// Progress of a node's proxies.
     pub fn status(&self, node: &str) -> Status {
         self.nodes()
             .get(node)
@@ -252,9 +252,11 @@ impl SnapshotStore {
             .unwrap_or_default()
     }
 
-    /// Waits until at least one proxy of the node is connected and all that are have everything of this snapshot in
-    /// force. Ends at once when one refuses a part of it, or when it is no longer the newest. There is no time limit
-    /// here: the caller knows how patient it is.
+    /// Waits until at least one proxy of the node is connected and all connected ones enforce the whole snapshot. There
+    /// is no timeout; the caller adds one.
+    ///
+    /// # Errors
+    /// A proxy refuses a part of the snapshot, or it is not the newest one.
     pub async fn wait_programmed(&self, node: &str, version: &str) -> Result<(), NotProgrammed> {
         let not_newest = || NotProgrammed::NotNewest {
             node: node.to_owned(),
@@ -291,7 +293,7 @@ impl SnapshotStore {
         }
     }
 
-    /// Waits until a node's status is another one than `seen`, and returns it.
+    /// Waits until a node's status differs from `seen`, and returns it.
     pub async fn status_changed(&self, node: &str, seen: &Status) -> Status {
         let known = self.with_node(node, Arc::clone);
         let mut snapshots = known.snapshot.subscribe();
@@ -310,18 +312,18 @@ impl SnapshotStore {
         }
     }
 
-    /// Everything that proxies say from now on. A reader that falls behind loses the oldest and is told how many.
+    /// Receives the events of all sessions from now on. A reader that falls behind loses the oldest ones.
     pub fn reports(&self) -> broadcast::Receiver<Report> {
         self.reports.subscribe()
     }
 
-    /// Which nodes have another [`Status`] than before; first all that are known. For who looks after all nodes at once,
-    /// where [`SnapshotStore::status_changed`] is about one.
+    /// Receives the names of nodes whose [`Status`] changed, first those of all nodes. To follow a single node, use
+    /// [`SnapshotStore::status_changed`].
     pub fn changes(&self) -> Changes {
         self.changes.subscribe(|| self.nodes_known())
     }
 
-    /// A proxy is there; it is gone when the connection is dropped.
+    /// Registers a session of a node. Dropping the connection ends it.
     pub(super) fn connect(self: &Arc<Self>, node: &str) -> Connection {
         let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
         let node = self.with_node(node, |node| {
@@ -353,13 +355,13 @@ impl SnapshotStore {
         act(node)
     }
 
-    /// The map is whole at every moment, so a panic elsewhere while it was held does no harm.
+    /// The map is consistent at every moment, so the lock remains usable after a panic.
     fn nodes(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Node>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One session's place in the store.
+/// Registration of one session in the store.
 #[derive(Debug)]
 pub(super) struct Connection {
     store: Arc<SnapshotStore>,
@@ -381,24 +383,24 @@ impl Connection {
         self.snapshots.borrow().is_some()
     }
 
-    /// Waits for a snapshot that this session was not given yet. Some may be skipped, the newest never.
+    /// Waits for a snapshot that this session has not received. It may skip some, but never the newest.
     pub(super) async fn next_snapshot(&mut self) -> Option<Arc<Snapshot>> {
         // It cannot fail: `node` holds the sender.
         let _ = self.snapshots.changed().await;
         self.snapshots.borrow_and_update().clone()
     }
 
-    /// What the session has learned. The events come first: who is woken by the progress finds them there.
+    /// Reports events and progress. Events come first, so that a task that is woken by the progress finds them.
     pub(super) fn report(&self, progress: Progress, events: Vec<Event>) {
         for event in events {
-            // No reader is no error.
+            // It fails when there is no reader.
             let _ = self.store.reports.send(Report {
                 node: Arc::clone(&self.node.name),
                 session: self.id,
                 event,
             });
         }
-        let is_news =
+        let has_changed =
             self.node
                 .sessions
                 .send_if_modified(|sessions| match sessions.get_mut(&self.id) {
@@ -408,7 +410,7 @@ impl Connection {
                     }
                     _ => false,
                 });
-        if is_news {
+        if has_changed {
             self.store.changes.announce(&self.node.name);
         }
     }
@@ -416,7 +418,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        tracing::info!(node = &*self.node.name, session = %self.id, "a proxy is gone");
+        tracing::info!(node = &*self.node.name, session = %self.id, "a proxy is disconnected");
         let mut nodes = self.store.nodes();
         self.node.sessions.send_modify(|sessions| {
             sessions.remove(&self.id);

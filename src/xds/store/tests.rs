@@ -36,13 +36,13 @@ fn progress(version: &str, pending: &[&str], refused: &[&str]) -> Progress {
     }
 }
 
-/// What a future says when it is asked once.
+/// Polls a future once.
 fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[test]
-fn state_in_one_word() {
+fn the_state_summarises_the_status() {
     let rejections = || progress("v", &[], &["f"]).rejections;
     for (version, connected, programmed, rejections, expected) in [
         (None, 0, 0, vec![], State::NoSnapshot),
@@ -99,7 +99,7 @@ fn a_snapshot_wakes_its_own_node_alone() {
 }
 
 #[test]
-fn a_snapshot_that_was_there_before_is_given_at_once() {
+fn an_earlier_snapshot_is_received_at_once() {
     let store = store();
     store.publish("one", snapshot([filter("f", 1)]));
     let mut late = store.connect("one");
@@ -111,12 +111,12 @@ fn programmed_means_every_connected_proxy() {
     let store = store();
     let version = store.publish("one", snapshot([filter("f", 1)]));
     let mut wait = Box::pin(store.wait_programmed("one", &version));
-    assert!(poll(&mut wait).is_pending(), "nobody is connected");
+    assert!(poll(&mut wait).is_pending(), "no proxy is connected");
 
     let first = store.connect("one");
     let second = store.connect("one");
     first.report(progress(&version, &[], &[]), Vec::new());
-    assert!(poll(&mut wait).is_pending(), "the second has said nothing");
+    assert!(poll(&mut wait).is_pending(), "the second has not reported");
     assert_eq!(store.status("one").state(), State::Pending);
     second.report(progress("an older one", &[], &[]), Vec::new());
     assert!(
@@ -132,7 +132,7 @@ fn programmed_means_every_connected_proxy() {
 }
 
 #[test]
-fn a_proxy_that_leaves_is_not_waited_for() {
+fn a_disconnected_proxy_is_not_waited_for() {
     let store = store();
     let version = store.publish("one", snapshot([filter("f", 1)]));
     let first = store.connect("one");
@@ -147,7 +147,7 @@ fn a_proxy_that_leaves_is_not_waited_for() {
 }
 
 #[test]
-fn a_refusal_ends_the_wait_with_the_proxys_words() {
+fn a_refusal_ends_the_wait_with_the_proxys_message() {
     let store = store();
     let version = store.publish("one", snapshot([filter("f", 1)]));
     let first = store.connect("one");
@@ -188,7 +188,7 @@ fn a_newer_snapshot_ends_the_wait() {
 }
 
 #[test]
-fn a_changed_status_is_told() {
+fn a_changed_status_ends_the_wait() {
     let store = store();
     let seen = store.status("one");
     let mut change = Box::pin(store.status_changed("one", &seen));
@@ -218,7 +218,7 @@ fn reports_name_node_and_session() {
 }
 
 #[test]
-fn unknown_nodes_leave_nothing_behind() {
+fn unknown_nodes_are_removed() {
     let store = store();
     let connection = store.connect("unknown");
     assert!(!connection.has_snapshot());
@@ -228,7 +228,7 @@ fn unknown_nodes_leave_nothing_behind() {
 
     store.publish("one", Snapshot::default());
     drop(store.connect("one"));
-    assert_eq!(store.nodes_known().len(), 1, "published nodes stay");
+    assert_eq!(store.nodes_known().len(), 1, "published nodes remain");
     store.withdraw("one");
     assert_eq!(store.nodes_known().len(), 0);
 }

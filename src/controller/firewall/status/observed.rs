@@ -76,12 +76,16 @@ pub enum TargetProblem {
     Unusable(ProtectedServiceError),
 }
 
-/// Checks that the Service of a vault, with this port of the vault's API, can be protected.
-pub fn target_of(service: Option<&ServiceFact>, port: u16) -> Result<(), TargetProblem> {
+/// Returns the protected Service of a vault, with this port of the vault's API.
+///
+/// # Errors
+/// The Service does not exist, or cannot be protected.
+pub fn target_of(
+    service: Option<&ServiceFact>,
+    port: u16,
+) -> Result<ProtectedService, TargetProblem> {
     let service = service.ok_or(TargetProblem::NotFound)?;
-    ProtectedService::of(service, port)
-        .map(|_| ())
-        .map_err(TargetProblem::Unusable)
+    ProtectedService::of(service, port).map_err(TargetProblem::Unusable)
 }
 
 /// Returns the diagnostics about one policy.

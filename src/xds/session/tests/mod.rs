@@ -1,14 +1,14 @@
-//! Conversations. Each script is the whole of what is said, by both sides, and must come out word for word.
+//! Conversations. Each script lists all messages of both sides, and must be reproduced exactly.
 //!
 //! | line | meaning |
 //! |---|---|
 //! | `publish CDS a@1, ECDS f@2` | the node's snapshot: resource `a` of CDS with content 1, … |
-//! | `client LDS` | a first request without names: the wildcard as it was before it had a name |
-//! | `client ECDS +f -g known f@1` | subscribes to `f`, unsubscribes from `g`, kept `f` over a lost connection |
-//! | `client ECDS ack 3`, `client ECDS nack 3 words` | its answer to response 3 |
+//! | `client LDS` | a first request without names: the old form of the wildcard |
+//! | `client ECDS +f -g known f@1` | subscribes to `f`, unsubscribes from `g`, kept `f` from an earlier connection |
+//! | `client ECDS ack 3`, `client ECDS nack 3 message` | its answer to response 3 |
 //! | `server 3 ECDS f@2 -g` | response 3: `f` with content 2, `g` removed |
-//! | `report ECDS f@2 …` | what was learned about the client |
-//! | `progress …` | asked for: what is not in force yet, and what was refused |
+//! | `report ECDS f@2 …` | an event about the client |
+//! | `progress …` | the resources that are not in force yet, and the refused ones |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +22,7 @@ mod subscribing;
 use envoy_types::pb::google::rpc;
 
 use super::*;
+use crate::xds::Outcome;
 use crate::xds::resource::Resource;
 use crate::xds::testing::{cluster, endpoint, filter, listener, route};
 
@@ -46,7 +47,7 @@ fn resource(words: &str) -> Resource {
         "LDS" => listener,
         "RDS" => route,
         "ECDS" => filter,
-        _ => panic!("no type is called {kind}"),
+        _ => panic!("unknown type {kind}"),
     };
     make(name, version.parse().unwrap())
 }
@@ -161,10 +162,10 @@ fn conversation(script: &str) {
         .filter(|line| !line.is_empty())
         .collect();
     let mut session = Session::new();
-    let mut heard = Vec::new();
+    let mut actual = Vec::new();
     for line in &script {
-        let (speaker, words) = line.split_once(' ').unwrap_or((line, ""));
-        let output = match speaker {
+        let (sender, words) = line.split_once(' ').unwrap_or((line, ""));
+        let output = match sender {
             "publish" => {
                 let resources = words
                     .split(", ")
@@ -175,17 +176,17 @@ fn conversation(script: &str) {
             }
             "client" => session.on_request(&request(words)).unwrap(),
             "progress:" => {
-                heard.push(progress(&session));
+                actual.push(progress(&session));
                 continue;
             }
             _ => continue,
         };
-        heard.push((*line).to_owned());
-        heard.extend(lines(output));
+        actual.push((*line).to_owned());
+        actual.extend(lines(output));
     }
     assert_eq!(
         script.join("\n"),
-        heard.join("\n"),
-        "\nleft: the script, right: what was said"
+        actual.join("\n"),
+        "\nleft: the script, right: the actual messages"
     );
 }

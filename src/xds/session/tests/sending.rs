@@ -1,4 +1,4 @@
-//! What is sent, when and in which order; and what answers do to it.
+//! Responses: which, when and in which order; and the effect of answers.
 
 use super::conversation;
 
@@ -84,7 +84,7 @@ fn resources_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn a_refused_version_is_remembered_until_the_content_changes() {
+fn a_refused_version_is_not_sent_again_until_the_content_changes() {
     conversation(
         "publish ECDS f@1
          client ECDS +f
@@ -107,7 +107,7 @@ fn a_refused_version_is_remembered_until_the_content_changes() {
 }
 
 #[test]
-fn going_back_to_what_is_in_force_needs_no_message() {
+fn going_back_to_the_version_in_force_needs_no_message() {
     conversation(
         "publish ECDS f@1
          client ECDS +f
@@ -124,7 +124,7 @@ fn going_back_to_what_is_in_force_needs_no_message() {
 }
 
 #[test]
-fn a_refusal_of_several_is_repeated_one_by_one() {
+fn after_a_refusal_of_several_resources_each_is_sent_alone() {
     conversation(
         "publish LDS a@1, LDS b@1, LDS c@1
          client LDS
@@ -164,7 +164,7 @@ fn listeners_and_routes_wait_for_clusters_and_filters_do_not() {
 }
 
 #[test]
-fn a_refused_cluster_does_not_hold_the_rest() {
+fn a_refused_cluster_does_not_delay_the_rest() {
     conversation(
         "client CDS
          client LDS
@@ -234,7 +234,7 @@ fn removals_come_last_and_in_reverse() {
 }
 
 #[test]
-fn nothing_is_taken_away_from_under_a_refused_listener() {
+fn a_resource_of_a_refused_listener_is_not_removed() {
     conversation(
         "client CDS
          client LDS
@@ -264,7 +264,7 @@ fn nothing_is_taken_away_from_under_a_refused_listener() {
 }
 
 #[test]
-fn an_empty_snapshot_takes_everything_away() {
+fn an_empty_snapshot_removes_everything() {
     conversation(
         "client LDS
          publish LDS l@1
@@ -280,7 +280,7 @@ fn an_empty_snapshot_takes_everything_away() {
 }
 
 #[test]
-fn stale_and_foreign_nonces_say_nothing() {
+fn stale_and_foreign_nonces_are_ignored() {
     conversation(
         "publish ECDS f@1
          client ECDS +f

@@ -1,9 +1,9 @@
-//! What a client may want, and how it comes back after a lost connection.
+//! Subscriptions, and clients that reconnect with resources of an earlier connection.
 
 use super::*;
 
 #[test]
-fn without_a_snapshot_there_is_silence() {
+fn without_a_snapshot_nothing_is_sent() {
     conversation(
         "client CDS known c@1
          client LDS known l@1
@@ -14,7 +14,7 @@ fn without_a_snapshot_there_is_silence() {
 }
 
 #[test]
-fn the_first_wildcard_request_is_answered_even_with_nothing() {
+fn the_first_wildcard_request_gets_a_response_even_without_resources() {
     conversation(
         "client CDS
          publish ECDS f@1
@@ -28,7 +28,7 @@ fn the_first_wildcard_request_is_answered_even_with_nothing() {
 }
 
 #[test]
-fn a_reconnected_proxy_gets_what_differs() {
+fn a_reconnected_proxy_receives_only_differences() {
     conversation(
         "publish CDS c@1, LDS l@2, ECDS f@1, ECDS g@2
          client CDS known c@1 old@1
@@ -49,7 +49,7 @@ fn a_reconnected_proxy_gets_what_differs() {
 }
 
 #[test]
-fn a_reconnected_proxy_that_has_everything_hears_nothing() {
+fn a_reconnected_proxy_that_has_everything_receives_nothing() {
     conversation(
         "publish CDS c@1, LDS l@2, RDS r@3, ECDS f@4
          client CDS known c@1
@@ -61,7 +61,7 @@ fn a_reconnected_proxy_that_has_everything_hears_nothing() {
 }
 
 #[test]
-fn endpoints_are_sent_anew_after_a_reconnect() {
+fn endpoints_are_sent_again_after_a_reconnect() {
     conversation(
         "publish EDS c@1
          client EDS +c known c@1
@@ -70,7 +70,7 @@ fn endpoints_are_sent_anew_after_a_reconnect() {
 }
 
 #[test]
-fn a_cluster_that_does_not_exist_is_said_at_once_and_sent_when_it_does() {
+fn a_missing_cluster_is_removed_at_once_and_sent_when_it_exists() {
     conversation(
         "publish CDS c@1
          client CDS +c +d
@@ -87,7 +87,7 @@ fn a_cluster_that_does_not_exist_is_said_at_once_and_sent_when_it_does() {
 }
 
 #[test]
-fn a_filter_that_does_not_exist_is_reported_once_and_sent_when_it_does() {
+fn a_missing_filter_is_reported_once_and_sent_when_it_exists() {
     conversation(
         "publish ECDS f@1
          client ECDS +f +g
@@ -109,7 +109,7 @@ fn a_filter_that_does_not_exist_is_reported_once_and_sent_when_it_does() {
 }
 
 #[test]
-fn a_repeated_subscription_is_answered_again() {
+fn a_repeated_subscription_gets_a_response_again() {
     conversation(
         "publish ECDS f@1
          client ECDS +f
@@ -130,7 +130,7 @@ fn a_repeated_subscription_is_answered_again() {
 }
 
 #[test]
-fn an_unsubscribed_name_is_forgotten() {
+fn an_unsubscribed_name_is_no_longer_sent() {
     conversation(
         "publish ECDS f@1, ECDS g@1
          client ECDS +f +g
@@ -159,7 +159,7 @@ fn an_empty_subscription_is_not_the_wildcard() {
 }
 
 #[test]
-fn a_name_beside_the_wildcard() {
+fn a_name_in_addition_to_the_wildcard() {
     conversation(
         "publish LDS a@1, LDS b@1
          client LDS

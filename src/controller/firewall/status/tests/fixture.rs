@@ -203,7 +203,7 @@ impl Fixture {
         let seen = VaultSeen {
             resolution: resolution.as_ref(),
             cold_start: false,
-            target: target_of(self.service.as_ref(), 8200),
+            target: target_of(self.service.as_ref(), 8200).map(drop),
             terminating: self.terminating,
             apply_error: self.apply_error.as_deref(),
             stalled: self.stalled,

@@ -1,55 +1,55 @@
-//! Which object stands in which file, and what of that is handed to the index.
+//! The objects of each file, and the commit of changed files to the index.
 //!
-//! What a file newly holds is taken as a whole or not at all. It is not taken while one of its objects stands in another
-//! file too, because nobody can tell which is meant, nor when it would take away the last policy: that is more often a
-//! mistake (a volume that is not mounted) than a wish, and there is nothing to put in its place. Work is proportional to
-//! what the changed files hold.
+//! New contents of a file are committed as a whole or not at all. They are refused while one of their objects is in
+//! another file too, because it is unclear which one is meant. They are also refused if they would remove the last
+//! policy: that is more often a mistake (a volume that is not mounted) than intended, and nothing could replace it. The
+//! work is proportional to the contents of the changed files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::index::{Index, Key, Kind, Object, ObjectName, ObservedPolicy};
 
-/// What a file holds.
+/// Objects of a file.
 pub(super) type Contents = BTreeMap<Key, Object>;
 
-/// Why what a file newly holds is not taken.
+/// Why new contents of a file are not committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// An object stands in another file, too.
+    /// One of its objects is in another file too.
     Repeated {
         /// The object.
         key: Key,
         /// The other file.
         other: PathBuf,
     },
-    /// It would take away the last policy.
+    /// The commit would remove the last policy.
     LastPolicy,
 }
 
-/// The contents that are in force, by file, and those that wait.
+/// Committed contents of all files, and pending ones.
 #[derive(Default)]
-pub(super) struct Ledger {
-    taken: BTreeMap<PathBuf, Contents>,
-    /// Where an object stands that is in force.
-    places: BTreeMap<Key, PathBuf>,
-    /// What files newly hold and what is not taken. They are tried again with every change.
-    waiting: BTreeMap<PathBuf, (Contents, Refusal)>,
+pub(super) struct FileSet {
+    files: BTreeMap<PathBuf, Contents>,
+    /// The file of each committed object.
+    locations: BTreeMap<Key, PathBuf>,
+    /// New contents that were refused. Every commit tries them again.
+    pending: BTreeMap<PathBuf, (Contents, Refusal)>,
 }
 
-/// What became of changes.
+/// Result of a commit.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Settled {
-    /// Files whose new contents are in force.
-    pub taken: Vec<PathBuf>,
-    /// Files whose new contents wait, for a reason that was not given before.
+pub(super) struct Committed {
+    /// Files whose new contents are committed.
+    pub files: Vec<PathBuf>,
+    /// Files whose new contents are refused, if the reason is new.
     pub refused: Vec<(PathBuf, Refusal)>,
 }
 
-impl Ledger {
-    /// Whether valid objects of a file are in force.
-    pub(super) fn holds_good(&self, file: &Path) -> bool {
-        let mut objects = self.taken.get(file).into_iter().flat_map(Contents::values);
+impl FileSet {
+    /// Whether valid objects of a file are committed.
+    pub(super) fn has_valid_objects(&self, file: &Path) -> bool {
+        let mut objects = self.files.get(file).into_iter().flat_map(Contents::values);
         objects.any(|object| {
             !matches!(
                 object,
@@ -58,37 +58,37 @@ impl Ledger {
         })
     }
 
-    /// Whether a valid policy is in force.
+    /// Whether a valid policy is committed.
     pub(super) fn has_policy(&self) -> bool {
         self.policies().next().is_some()
     }
 
-    /// The file in which an object stands that is in force.
-    pub(super) fn place_of(&self, key: &Key) -> Option<&PathBuf> {
-        self.places.get(key)
+    /// The file of a committed object.
+    pub(super) fn file_of(&self, key: &Key) -> Option<&PathBuf> {
+        self.locations.get(key)
     }
 
-    /// What waited of a file is no longer what it holds.
-    pub(super) fn forget_waiting(&mut self, file: &Path) {
-        self.waiting.remove(file);
+    /// Removes pending contents of a file, which it no longer has.
+    pub(super) fn remove_pending(&mut self, file: &Path) {
+        self.pending.remove(file);
     }
 
-    /// Takes new contents; empty ones are those of a file that is gone.
-    pub(super) fn settle(
+    /// Commits new contents to the index; empty ones stand for a deleted file.
+    pub(super) fn commit(
         &mut self,
         new: BTreeMap<PathBuf, Contents>,
         index: &mut Index,
-    ) -> Settled {
-        let mut told = BTreeMap::new();
+    ) -> Committed {
+        let mut reported = BTreeMap::new();
         let mut candidates = BTreeMap::new();
-        for (file, (contents, refusal)) in std::mem::take(&mut self.waiting) {
+        for (file, (contents, refusal)) in std::mem::take(&mut self.pending) {
             if !new.contains_key(&file) {
-                told.insert(file.clone(), refusal);
+                reported.insert(file.clone(), refusal);
                 candidates.insert(file, contents);
             }
         }
         candidates.extend(new);
-        let mut settled = Settled::default();
+        let mut committed = Committed::default();
         loop {
             let refused = self.refusals(&candidates);
             if refused.is_empty() {
@@ -98,41 +98,41 @@ impl Ledger {
                 let Some(contents) = candidates.remove(&file) else {
                     continue;
                 };
-                if told.get(&file) != Some(&refusal) {
-                    settled.refused.push((file.clone(), refusal.clone()));
+                if reported.get(&file) != Some(&refusal) {
+                    committed.refused.push((file.clone(), refusal.clone()));
                 }
-                self.waiting.insert(file, (contents, refusal));
+                self.pending.insert(file, (contents, refusal));
             }
         }
-        settled.taken = candidates.keys().cloned().collect();
-        self.take(candidates, index);
-        settled
+        committed.files = candidates.keys().cloned().collect();
+        self.apply(candidates, index);
+        committed
     }
 
-    /// The valid policies and where they stand.
+    /// The valid policies and their files.
     fn policies(&self) -> impl Iterator<Item = (&Key, &PathBuf)> {
         let first = Key::new(Kind::VaultNetworkPolicy, ObjectName::cluster_scoped(""));
-        self.places
+        self.locations
             .range(first..)
             .take_while(|(key, _)| key.kind == Kind::VaultNetworkPolicy)
-            .filter(|(key, place)| {
-                let contents = self.taken.get(*place);
+            .filter(|(key, location)| {
+                let contents = self.files.get(*location);
                 contents.is_some_and(|contents| contents.get(key).is_some_and(is_policy))
             })
     }
 
-    /// The candidates that cannot be taken, if the others were.
+    /// The candidates that cannot be committed together with the others.
     fn refusals(&self, candidates: &BTreeMap<PathBuf, Contents>) -> BTreeMap<PathBuf, Refusal> {
         let mut refused = BTreeMap::new();
         let mut first: BTreeMap<&Key, &PathBuf> = BTreeMap::new();
         for (file, contents) in candidates {
             for key in contents.keys() {
                 let in_force = self
-                    .places
+                    .locations
                     .get(key)
-                    .filter(|place| *place != file && !candidates.contains_key(*place));
+                    .filter(|location| *location != file && !candidates.contains_key(*location));
                 let other = match (in_force, first.insert(key, file)) {
-                    (Some(place), _) => place,
+                    (Some(location), _) => location,
                     (None, Some(earlier)) => {
                         refused
                             .entry(earlier.clone())
@@ -153,35 +153,35 @@ impl Ledger {
             }
         }
         if refused.is_empty() && self.has_policy() {
-            let mut holders = self.policies().map(|(_, place)| place);
-            let stays = holders.any(|place| !candidates.contains_key(place));
+            let mut holders = self.policies().map(|(_, location)| location);
+            let stays = holders.any(|location| !candidates.contains_key(location));
             let mut objects = candidates.values().flat_map(Contents::values);
-            let comes = objects.any(is_policy);
-            if !stays && !comes {
-                let holders = self.policies().map(|(_, place)| place.clone());
-                refused.extend(holders.map(|place| (place, Refusal::LastPolicy)));
+            let has_new = objects.any(is_policy);
+            if !stays && !has_new {
+                let holders = self.policies().map(|(_, location)| location.clone());
+                refused.extend(holders.map(|location| (location, Refusal::LastPolicy)));
             }
         }
         refused
     }
 
-    fn take(&mut self, candidates: BTreeMap<PathBuf, Contents>, index: &mut Index) {
+    fn apply(&mut self, candidates: BTreeMap<PathBuf, Contents>, index: &mut Index) {
         let mut before = Contents::new();
         for file in candidates.keys() {
-            for (key, object) in self.taken.remove(file).unwrap_or_default() {
-                self.places.remove(&key);
+            for (key, object) in self.files.remove(file).unwrap_or_default() {
+                self.locations.remove(&key);
                 before.insert(key, object);
             }
         }
         for (file, contents) in candidates {
             for (key, object) in &contents {
-                self.places.insert(key.clone(), file.clone());
+                self.locations.insert(key.clone(), file.clone());
                 if before.remove(key).as_ref() != Some(object) {
                     index.apply(object.clone());
                 }
             }
             if !contents.is_empty() {
-                self.taken.insert(file, contents);
+                self.files.insert(file, contents);
             }
         }
         for key in before.into_keys() {
@@ -194,11 +194,11 @@ fn is_policy(object: &Object) -> bool {
     object.policy().is_some()
 }
 
-/// The files in which objects of the new contents stand until now.
-pub(super) fn places_of<'a>(
-    ledger: &'a Ledger,
+/// The files from which objects move into the new contents.
+pub(super) fn files_of<'a>(
+    file_set: &'a FileSet,
     new: &'a BTreeMap<PathBuf, Contents>,
 ) -> BTreeSet<&'a PathBuf> {
     let keys = new.values().flat_map(Contents::keys);
-    keys.filter_map(|key| ledger.place_of(key)).collect()
+    keys.filter_map(|key| file_set.file_of(key)).collect()
 }

@@ -6,19 +6,21 @@ use serde_json::{Value, json};
 use super::*;
 use crate::objects::decode;
 
-fn engine() -> Engine {
+fn engine() -> (Engine, Arc<SnapshotStore>) {
     let (metrics, _) = Metrics::new();
+    let store = Arc::new(SnapshotStore::new());
     let mut engine = Engine::new(
         Limits::default(),
         BTreeMap::new(),
-        Arc::new(SnapshotStore::new()),
+        Arc::clone(&store),
         Arc::new(FirewallState::default()),
         Arc::new(metrics),
+        Clock::system(),
     );
     for kind in Kind::ALL {
-        engine.take(Seen::Listed(*kind));
+        engine.handle(Seen::Listed(*kind));
     }
-    engine
+    (engine, store)
 }
 
 fn publish(engine: &mut Engine) {
@@ -33,7 +35,7 @@ fn vault() -> VaultId {
     }
 }
 
-/// A policy that lets these addresses in; `None` makes it invalid.
+/// A policy that allows these addresses; `None` makes it invalid.
 fn policy(uid: &str, version: u64, addresses: Option<&[&str]>) -> Seen {
     let rules: Vec<Value> = addresses.map_or_else(
         || vec![json!({"value": "10.0.0.1"})],
@@ -75,10 +77,10 @@ fn id() -> ObjectName {
     }
 }
 
-/// How many addresses are let in by the newest snapshot's firewall, and whether that is for new proxies alone.
-fn in_force(engine: &Engine) -> (usize, bool) {
+/// Number of IP prefixes in the newest snapshot's firewall, and whether it is a cold-start snapshot.
+fn in_force(engine: &Engine, store: &SnapshotStore) -> (usize, bool) {
     let entry = engine.state.vault(&vault()).unwrap();
-    let snapshot = engine.store.snapshot(&vault().to_string()).unwrap();
+    let snapshot = store.snapshot(&vault().to_string()).unwrap();
     assert_eq!(entry.cold_start, snapshot.is_cold_start());
     assert_eq!(entry.version, snapshot.version());
     let firewall = &entry.resolution.resolution.firewall;
@@ -86,32 +88,36 @@ fn in_force(engine: &Engine) -> (usize, bool) {
 }
 
 #[tokio::test]
-async fn an_earlier_form_outlives_a_mistake_and_nothing_else() {
-    let mut engine = engine();
-    engine.take(policy("a", 1, None));
+async fn an_earlier_form_stays_in_force_only_after_a_mistake() {
+    let (mut engine, store) = engine();
+    engine.handle(policy("a", 1, None));
     publish(&mut engine);
-    assert_eq!(in_force(&engine), (0, true), "never accepted");
-    engine.take(policy("a", 2, Some(&["203.0.113.1"])));
+    assert_eq!(in_force(&engine, &store), (0, true), "never accepted");
+    engine.handle(policy("a", 2, Some(&["203.0.113.1"])));
     publish(&mut engine);
-    assert_eq!(in_force(&engine), (1, false));
-    engine.take(policy("a", 3, None));
+    assert_eq!(in_force(&engine, &store), (1, false));
+    engine.handle(policy("a", 3, None));
     publish(&mut engine);
-    assert_eq!(in_force(&engine), (1, false), "the earlier form");
-    // Deleted and made anew between two lists: it has no earlier form.
-    engine.take(policy("b", 4, None));
+    assert_eq!(in_force(&engine, &store), (1, false), "the earlier form");
+    // Deleted and created again between two lists: it has no earlier form.
+    engine.handle(policy("b", 4, None));
     publish(&mut engine);
-    assert_eq!(in_force(&engine), (0, false), "another policy");
-    engine.take(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
+    assert_eq!(in_force(&engine, &store), (0, false), "another policy");
+    engine.handle(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
     publish(&mut engine);
     assert!(engine.state.vault(&vault()).is_none());
-    engine.take(policy("c", 5, None));
+    engine.handle(policy("c", 5, None));
     publish(&mut engine);
-    assert_eq!(in_force(&engine), (0, false), "this process knows");
+    assert_eq!(
+        in_force(&engine, &store),
+        (0, false),
+        "this process accepted a policy before"
+    );
 }
 
 #[tokio::test]
 async fn a_virtual_network_made_anew_has_no_earlier_form() {
-    let mut engine = engine();
+    let (mut engine, _) = engine();
     let network = |uid: &str, prefix: &str| {
         let object = json!({
             "apiVersion": "vaultwall.dev/v1alpha1",
@@ -131,24 +137,24 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
             "virtualNetworkRules": [{"subnet": {"virtualNetwork": "corp", "name": "dc"}}],
         },
     });
-    engine.take(network("a", "10.1.0.0/16"));
-    engine.take(seen(Kind::VaultNetworkPolicy, id(), "a", 1, object));
+    engine.handle(network("a", "10.1.0.0/16"));
+    engine.handle(seen(Kind::VaultNetworkPolicy, id(), "a", 1, object));
     let subnets = |engine: &mut Engine| {
         publish(engine);
         let entry = engine.state.vault(&vault()).unwrap();
         entry.resolution.resolution.firewall.virtual_networks.len()
     };
     assert_eq!(subnets(&mut engine), 1);
-    engine.take(network("a", "10.1.2.3/16"));
+    engine.handle(network("a", "10.1.2.3/16"));
     assert_eq!(subnets(&mut engine), 1, "refused: the earlier form");
-    engine.take(network("b", "10.1.2.3/16"));
+    engine.handle(network("b", "10.1.2.3/16"));
     assert_eq!(subnets(&mut engine), 0, "another network");
 }
 
 #[tokio::test]
-async fn a_written_status_is_not_forgotten_for_an_older_event() {
-    let mut engine = engine();
-    engine.take(policy("a", 5, Some(&[])));
+async fn an_older_event_does_not_replace_a_written_status() {
+    let (mut engine, store) = engine();
+    engine.handle(policy("a", 5, Some(&[])));
     publish(&mut engine);
     let known = engine.state.policy(&id()).unwrap().stored;
     let written = crate::api::VaultNetworkPolicyStatus {
@@ -156,30 +162,30 @@ async fn a_written_status_is_not_forgotten_for_an_older_event() {
         ..Default::default()
     };
     engine.state.status_written(&known, Some(written), 7);
-    // An event of before the write comes after it.
-    engine.take(policy("a", 6, Some(&["203.0.113.1"])));
+    // An event from before the write arrives after it.
+    engine.handle(policy("a", 6, Some(&["203.0.113.1"])));
     publish(&mut engine);
     let stored = engine.state.policy(&id()).unwrap().stored;
     assert_eq!(stored.version, 7);
     assert_eq!(stored.status.as_ref().unwrap().observed_generation, Some(1));
-    assert_eq!(in_force(&engine), (1, false), "and its rules count");
+    assert_eq!(in_force(&engine, &store), (1, false), "and its rules count");
 }
 
 #[tokio::test]
 async fn accepted_policies_are_counted() {
-    let mut engine = engine();
-    engine.take(policy("a", 1, Some(&[])));
+    let (mut engine, store) = engine();
+    engine.handle(policy("a", 1, Some(&[])));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (1, 0));
-    // Its earlier form stays in force; it is not what is stored.
-    engine.take(policy("a", 2, None));
+    // Its earlier form stays in force; what is stored is invalid.
+    engine.handle(policy("a", 2, None));
     publish(&mut engine);
-    assert_eq!(in_force(&engine), (0, false));
+    assert_eq!(in_force(&engine, &store), (0, false));
     assert_eq!(engine.state.count_policies(), (0, 1));
-    engine.take(policy("b", 3, None));
+    engine.handle(policy("b", 3, None));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 1));
-    engine.take(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
+    engine.handle(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 0));
 }

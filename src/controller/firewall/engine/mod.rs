@@ -1,87 +1,83 @@
-//! From events to what the proxies are told: the index, the compilers, and the publication of what changed.
+//! Applies events to the index, publishes the firewalls that changed, and commits the result to the state.
 //!
-//! Every replica runs one. An event touches only the firewalls that contain it. Nothing is published before everything was
-//! listed once: half a list would cut off callers whom the other half lets in.
+//! Every replica runs one. An event affects only the firewalls that refer to its object. Nothing is published before
+//! every kind was listed once: half a list would deny callers whom the other half admits. This module holds no rule and
+//! writes no object.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::SocketAddrV4;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use super::options::LocalProxy;
-use crate::compile::envoy::{self, Proxy, Tls};
+use super::state::{Delta, FirewallState, PolicyEntry, VaultEntry};
+use super::status::target_of;
+use crate::clock::Clock;
+use crate::compile::ProxyPorts;
+use crate::compile::envoy::{Proxy, Tls};
 use crate::compile::kubernetes::fleet;
-use crate::compile::{ProtectedService, ProxyPorts};
-use crate::controller::firewall::state::{Delta, FirewallState, PolicyEntry, Target, VaultEntry};
-use crate::controller::firewall::status::TargetProblem;
+use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::{Refused, infos};
 use crate::policy::{Firewall, VaultId};
-use crate::publish::Compiler;
+use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
 use crate::runtime::watch::{Event, Observed, Seen, StoredPolicy};
-use crate::xds::{Resource, SnapshotStore};
+use crate::xds::SnapshotStore;
 
-/// Most events that are taken together. What comes while a change is compiled is compiled with the next one; alone, a
-/// change goes out at once.
-const MOST_AT_ONCE: usize = 512;
+/// Most events of one batch. Events that arrive while a batch is compiled form the next one; a single change is
+/// published at once.
+const BATCH: usize = 512;
 
-/// How long an acknowledgement is waited for.
-const CONFIRMED: Duration = Duration::from_secs(10);
-
-/// Keeps every vault's snapshot at the firewall of now.
-pub(super) struct Engine {
+/// Keeps every vault's snapshot and state up to date with the watches.
+pub(crate) struct Engine {
     index: Index,
     local: BTreeMap<VaultId, LocalProxy>,
-    store: Arc<SnapshotStore>,
+    publisher: Publisher,
     state: Arc<FirewallState>,
     metrics: Arc<Metrics>,
+    /// Kinds that the API server has not listed completely yet.
     not_listed: BTreeSet<Kind>,
-    firewalls: HashMap<VaultId, Published>,
-    /// Vaults of which this process ever accepted a policy. Of the others nobody knows what was in force before it began.
+    /// Vaults of which this process has accepted a policy. For the others it is unknown what was in force before it
+    /// started.
     accepted: HashSet<VaultId>,
-    /// UIDs of the virtual networks.
+    /// UIDs of the virtual networks by name.
     networks: HashMap<String, String>,
     /// Changes that are not committed yet.
     delta: Delta,
     synced: watch::Sender<bool>,
 }
 
-/// What the proxies of a vault were told.
-#[derive(Default)]
-struct Published {
-    compiler: Compiler,
-    resolution: Option<Arc<VaultResolution>>,
-    addresses: BTreeSet<SocketAddrV4>,
-    version: String,
-}
-
 impl Engine {
-    pub(super) fn new(
+    pub(crate) fn new(
         limits: Limits,
         local: BTreeMap<VaultId, LocalProxy>,
         store: Arc<SnapshotStore>,
         state: Arc<FirewallState>,
         metrics: Arc<Metrics>,
+        clock: Clock,
     ) -> Self {
+        let confirmed = Arc::clone(&metrics);
         Self {
             index: Index::new(limits),
             local,
-            store,
+            publisher: Publisher::new(store, clock, move |confirmation| {
+                // A newer version, a refusal and missing proxies do not measure a delay.
+                if confirmation.outcome == Outcome::InForce {
+                    confirmed.change_acknowledged(confirmation.seen);
+                }
+            }),
             state,
             metrics,
             not_listed: infos()
                 .filter(|info| info.watched)
                 .map(|info| info.kind)
                 .collect(),
-            firewalls: HashMap::new(),
             accepted: HashSet::new(),
             networks: HashMap::new(),
             delta: Delta::default(),
@@ -89,30 +85,30 @@ impl Engine {
         }
     }
 
-    /// Whether everything was listed once and published.
-    pub(super) fn synced(&self) -> watch::Receiver<bool> {
+    /// Becomes true when every kind was listed once and its firewalls are published.
+    pub(crate) fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
     }
 
-    /// Runs until there are no more events. `listed` is met as soon as everything was listed once and published.
-    pub(super) async fn run(
+    /// Runs until the watches end. The condition `listed` is met when every kind was listed once and published.
+    pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
         mut pulse: Pulse,
         listed: Condition,
     ) {
-        let mut batch = Vec::with_capacity(MOST_AT_ONCE);
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let taken = tokio::select! {
-                taken = events.recv_many(&mut batch, MOST_AT_ONCE) => taken,
+            let received = tokio::select! {
+                received = events.recv_many(&mut batch, BATCH) => received,
                 () = pulse.beat() => continue,
             };
-            if taken == 0 {
+            if received == 0 {
                 return;
             }
             let first = batch.first().map_or_else(Instant::now, |event| event.at);
             for event in batch.drain(..) {
-                self.take(event.seen);
+                self.handle(event.seen);
             }
             if self.not_listed.is_empty() {
                 self.publish_changed(first);
@@ -129,22 +125,22 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, seen: Seen) {
+    fn handle(&mut self, seen: Seen) {
         match seen {
-            Seen::Applied(observed) => self.is(*observed),
-            Seen::Deleted(key) => self.gone(&key),
+            Seen::Applied(observed) => self.apply(*observed),
+            Seen::Deleted(key) => self.delete(&key),
             Seen::Listed(kind) => {
                 self.not_listed.remove(&kind);
             }
         }
     }
 
-    fn is(&mut self, observed: Observed) {
+    fn apply(&mut self, observed: Observed) {
         let kind = observed.key.kind;
         match (kind, observed.read) {
             (Kind::VaultNetworkPolicy, read) => {
                 let status = observed.status;
-                self.policy(StoredPolicy {
+                self.apply_policy(StoredPolicy {
                     id: observed.key.name,
                     uid: observed.uid,
                     version: observed.version,
@@ -154,7 +150,7 @@ impl Engine {
                 });
             }
             (Kind::VirtualNetwork, read) => {
-                self.virtual_network(&observed.key, &observed.uid, read);
+                self.apply_virtual_network(&observed.key, &observed.uid, read);
             }
             (_, Ok(object)) => {
                 if let Object::Namespace(fact) = &object {
@@ -163,11 +159,11 @@ impl Engine {
                 self.index.apply(object);
             }
             // The API server sends no such object, or one that no firewall needs.
-            (_, Err(_)) => self.gone(&observed.key),
+            (_, Err(_)) => self.delete(&observed.key),
         }
     }
 
-    fn gone(&mut self, key: &Key) {
+    fn delete(&mut self, key: &Key) {
         match key.kind {
             Kind::VaultNetworkPolicy => {
                 self.delta.policies.insert(key.name.clone(), None);
@@ -181,7 +177,7 @@ impl Engine {
         self.index.delete(key);
     }
 
-    fn virtual_network(&mut self, key: &Key, uid: &str, read: Result<Object, Refused>) {
+    fn apply_virtual_network(&mut self, key: &Key, uid: &str, read: Result<Object, Refused>) {
         let known = self.networks.insert(key.name.name.clone(), uid.to_owned());
         if known.is_some_and(|known| known != uid) {
             // Deleted and created again between two events: nothing of the former one stays.
@@ -201,26 +197,26 @@ impl Engine {
         }
     }
 
-    /// The newest that is known of a policy, committed or not.
+    /// The newest form of a policy, committed or not.
     fn known(&self, id: &ObjectName) -> Option<Arc<StoredPolicy>> {
         let entry = match self.delta.policies.get(id) {
-            Some(news) => news.clone(),
+            Some(entry) => entry.clone(),
             None => self.state.policy(id),
         };
         entry.map(|entry| entry.stored)
     }
 
-    fn policy(&mut self, mut stored: StoredPolicy) {
+    fn apply_policy(&mut self, mut stored: StoredPolicy) {
         let mut known = self.known(&stored.id);
         if known.as_ref().is_some_and(|known| known.uid != stored.uid) {
-            // Deleted and made anew while nobody looked: nothing of the former one stays.
-            self.gone(&Key::new(Kind::VaultNetworkPolicy, stored.id.clone()));
+            // Deleted and created again between two events: nothing of the former one stays.
+            self.delete(&Key::new(Kind::VaultNetworkPolicy, stored.id.clone()));
             known = None;
         }
         if let Some(known) = &known
             && known.version > stored.version
         {
-            // What the writer was answered is newer than what the watch tells.
+            // The response to the writer is newer than the event of the watch.
             stored.status.clone_from(&known.status);
             stored.version = known.version;
         }
@@ -229,7 +225,7 @@ impl Engine {
             Err(refused) => {
                 let Some(policy) = &refused.fallback else {
                     tracing::error!(
-                        "VaultNetworkPolicy {}: does not say which vault it is for; what it was before stays in force",
+                        "VaultNetworkPolicy {}: names no vault; its last valid form stays in force",
                         stored.id
                     );
                     return;
@@ -239,7 +235,7 @@ impl Engine {
         }
         let vault = self.index.vault_of(&stored.id).cloned();
         let id = stored.id.clone();
-        // A policy whose meaning did not change may have another generation or status all the same.
+        // The generation or status can change although the meaning of the policy does not.
         let same_object = known.is_some_and(|known| {
             known.generation == stored.generation && known.status == stored.status
         });
@@ -250,109 +246,64 @@ impl Engine {
         self.delta.queued.extend(vault.filter(|_| !same_object));
     }
 
-    /// Publishes what changed. `seen` is when the first of the changes was seen.
+    /// Publishes the firewalls that changed. `seen` is the time when the first of the changes was seen.
     fn publish_changed(&mut self, seen: Instant) {
         for vault in self.index.take_changed() {
             self.publish(&vault, seen);
         }
-        self.metrics.firewalls.set(number(self.firewalls.len()));
+        let firewalls = self.publisher.node_count();
+        self.metrics.firewalls.set(number(firewalls));
     }
 
     fn publish(&mut self, vault: &VaultId, seen: Instant) {
         let started = Instant::now();
+        let node = vault.to_string();
         let Some(resolved) = self.index.resolve(vault) else {
-            // Proxies keep what they have until they are gone with the other objects of the vault.
-            self.store.withdraw(&vault.to_string());
-            self.firewalls.remove(vault);
+            // Proxies keep what they have until they are deleted with the other objects of the vault.
+            self.publisher.withdraw(&node);
             self.delta.vaults.insert(vault.clone(), None);
-            tracing::info!(%vault, "no policy is left; its firewall is taken away");
+            tracing::info!(%vault, "the last policy was deleted; the firewall is removed");
             return;
         };
         self.metrics.resolved(started.elapsed());
-        let firewall = &resolved.resolution.firewall;
-        let ports = ProxyPorts::of(firewall.port);
-        let target = self.target(vault, firewall.port);
-        let addresses = self.index.addresses(vault, firewall.port);
-        let known = self.firewalls.entry(vault.clone()).or_default();
-        let tls = fleet::tls(vault, &resolved.resolution.proxy);
-        let was = known.resolution.as_ref().map(|known| {
-            let resolution = &known.resolution;
-            (&resolution.firewall, fleet::tls(vault, &resolution.proxy))
-        });
-        let is_first =
-            !resolved.resolution.accepted.is_empty() && self.accepted.insert(vault.clone());
-        let cold_start = !self.accepted.contains(vault);
-        let is_new =
-            is_first || was != Some((firewall, tls.clone())) || known.addresses != addresses;
-        if is_new {
-            let started = Instant::now();
-            let proxy = proxy(firewall, tls, self.local.get(vault));
-            // A snapshot holds only what somebody asks for.
-            let discovered = proxy.upstream.is_none();
-            let endpoints = discovered.then(|| Resource::new(&envoy::endpoints(&addresses)));
-            let endpoints = endpoints.into_iter().collect();
-            let snapshot = known.compiler.snapshot(firewall, &proxy, endpoints);
-            let snapshot = if cold_start {
-                snapshot.as_cold_start()
-            } else {
-                snapshot
-            };
-            known.version = self.store.publish(&vault.to_string(), snapshot);
-            self.metrics.compiled(started.elapsed());
-            known.addresses = addresses;
-            tracing::info!(
-                %vault,
-                policies = ?firewall.policies,
-                virtual_network_prefixes = firewall.virtual_networks.len(),
-                ip_prefixes = firewall.ip_rules.len(),
-                default_action = ?firewall.default_action,
-                version = known.version,
-                after = ?seen.elapsed(),
-                "firewall changed"
-            );
-            tokio::spawn(confirm(
-                Arc::clone(&self.store),
-                Arc::clone(&self.metrics),
-                vault.to_string(),
-                known.version.clone(),
-                seen,
-            ));
-        }
         let resolution = Arc::new(resolved);
-        known.resolution = Some(Arc::clone(&resolution));
+        let VaultResolution {
+            resolution: policies,
+            ..
+        } = &*resolution;
+        let firewall = &policies.firewall;
+        if !policies.accepted.is_empty() {
+            self.accepted.insert(vault.clone());
+        }
+        let cold_start = !self.accepted.contains(vault);
+        let tls = fleet::tls(vault, &policies.proxy);
+        let proxy = proxy(firewall, tls, self.local.get(vault));
+        // A snapshot contains only resources that proxies ask for.
+        let discovers = proxy.upstream.is_none();
+        let desired = Desired {
+            endpoints: discovers.then(|| self.index.addresses(vault, firewall.port)),
+            resolution: Arc::clone(&resolution),
+            proxy,
+            cold_start,
+        };
+        let published = self.publisher.publish(&node, desired, seen);
+        if let Some(duration) = published.compiled_in {
+            self.metrics.compiled(duration);
+        }
         let entry = VaultEntry {
-            ports,
-            target,
-            version: known.version.clone(),
+            ports: ProxyPorts::of(firewall.port),
+            target: target_of(self.index.service(vault), firewall.port),
+            version: published.version,
             cold_start,
             policies: self.index.policies_of(vault),
             resolution,
         };
         self.delta.vaults.insert(vault.clone(), Some(entry));
     }
-
-    fn target(&self, vault: &VaultId, port: u16) -> Target {
-        let service = self.index.service(vault).ok_or(TargetProblem::NotFound)?;
-        ProtectedService::of(service, port).map_err(TargetProblem::Unusable)
-    }
 }
 
-/// Measures how long it took until every proxy of this replica had a version in force. A newer version, a refusal and
-/// proxies that are not there are no answer to that.
-async fn confirm(
-    store: Arc<SnapshotStore>,
-    metrics: Arc<Metrics>,
-    node: String,
-    version: String,
-    seen: Instant,
-) {
-    let programmed = store.wait_programmed(&node, &version);
-    if let Ok(Ok(())) = tokio::time::timeout(CONFIRMED, programmed).await {
-        metrics.change_acknowledged(seen);
-    }
-}
-
-/// A proxy that finds the vault's pods by what is discovered, unless it runs beside the operator.
+/// How the proxies of a vault run: pods discover the vault's endpoints, a local proxy is configured by the operator's
+/// options.
 fn proxy(firewall: &Firewall, tls: Tls, local: Option<&LocalProxy>) -> Proxy {
     let mut proxy = Proxy {
         upstream: None,

@@ -1,4 +1,5 @@
-//! What the paths of `-f` mean on disk: the files, and every place where a change could change that. Reads no content.
+//! Resolves the paths of `-f` to files, and finds every symbolic link and folder where a change could alter the result.
+//! Reads no content.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -6,51 +7,52 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::objects::{Listing, is_hidden, is_read_in_folders};
 
-/// As many symbolic links as the system follows.
+/// Most symbolic links of one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Files and folders by their canonical paths.
+/// The files and folders of the paths of `-f`, by canonical path.
 #[derive(Default)]
-pub(super) struct Places {
+pub(super) struct PathResolver {
     files: BTreeMap<PathBuf, PathBuf>,
     folders: BTreeMap<PathBuf, PathBuf>,
-    /// Names at which another file, folder or link would give a path of `-f` another meaning.
-    hinges: BTreeSet<PathBuf>,
+    /// Symbolic links on the way to a path of `-f`, and the ends of these ways: a change there alters what the path
+    /// means.
+    symlinks: BTreeSet<PathBuf>,
 }
 
-/// What an event at a path is about.
+/// Effect of a file system event at a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// Nothing that is read.
+pub(super) enum Event {
+    /// No file that is read is affected.
     Nothing,
-    /// A file's content.
+    /// The content of a file may have changed.
     Content(PathBuf),
-    /// A file that is no longer there.
-    Gone(PathBuf),
-    /// Which files there are.
+    /// A file was deleted.
+    Deleted(PathBuf),
+    /// The list of files may have changed.
     Listing,
 }
 
-impl Places {
-    /// From a listing of the paths of `-f`.
+impl PathResolver {
+    /// Resolves the paths of `-f` with their listing.
     pub(super) fn new(paths: &[PathBuf], listing: &Listing) -> Self {
-        let by_canonical = |places: &[crate::objects::Place]| {
-            let pairs = places
+        let by_canonical = |found: &[crate::objects::Place]| {
+            let pairs = found
                 .iter()
                 .map(|place| (place.canonical.clone(), place.path.clone()));
             pairs.collect::<BTreeMap<_, _>>()
         };
-        let ways = paths.iter().chain(&listing.links);
+        let named = paths.iter().chain(&listing.links);
         Self {
             files: by_canonical(&listing.files),
             folders: by_canonical(&listing.folders),
-            hinges: ways.flat_map(|path| hinges(path)).collect(),
+            symlinks: named.flat_map(|path| symlinks(path)).collect(),
         }
     }
 
-    /// The folders in which something can happen that matters.
+    /// Folders to watch.
     pub(super) fn watched(&self) -> BTreeSet<PathBuf> {
-        let around = self.hinges.iter().filter_map(|hinge| hinge.parent());
+        let around = self.symlinks.iter().filter_map(|symlink| symlink.parent());
         self.folders
             .keys()
             .cloned()
@@ -58,52 +60,51 @@ impl Places {
             .collect()
     }
 
-    /// What an event is about; a file that is new is remembered. Looks at what is there now.
-    pub(super) fn meaning(&mut self, path: &Path) -> Meaning {
+    /// Classifies an event by what exists at its path now, and adds a new file.
+    pub(super) fn classify(&mut self, path: &Path) -> Event {
         let now = path.symlink_metadata();
         let folder = path.parent().and_then(|folder| self.folders.get(folder));
         if let Some(file) = self.files.get(path) {
             return match now {
-                Ok(now) if now.is_file() => Meaning::Content(file.clone()),
+                Ok(now) if now.is_file() => Event::Content(file.clone()),
                 Err(error)
                     if error.kind() == std::io::ErrorKind::NotFound
                         && folder.is_some()
-                        && !self.hinges.contains(path) =>
+                        && !self.symlinks.contains(path) =>
                 {
-                    Meaning::Gone(file.clone())
+                    Event::Deleted(file.clone())
                 }
-                _ => Meaning::Listing,
+                _ => Event::Listing,
             };
         }
-        if self.hinges.contains(path) || self.folders.contains_key(path) {
-            return Meaning::Listing;
+        if self.symlinks.contains(path) || self.folders.contains_key(path) {
+            return Event::Listing;
         }
         let (Some(folder), Some(name), Ok(now)) = (folder, path.file_name(), now) else {
-            return Meaning::Nothing;
+            return Event::Nothing;
         };
         if is_hidden(name) {
-            return Meaning::Nothing;
+            return Event::Nothing;
         }
         if !now.is_file() {
-            return Meaning::Listing;
+            return Event::Listing;
         }
         if !is_read_in_folders(name) {
-            return Meaning::Nothing;
+            return Event::Nothing;
         }
         let file = folder.join(name);
         self.files.insert(path.to_owned(), file.clone());
-        Meaning::Content(file)
+        Event::Content(file)
     }
 
-    /// The file at a canonical path.
+    /// The file at a canonical path, by its path as it was named or found.
     pub(super) fn file_at(&self, canonical: &Path) -> Option<&PathBuf> {
         self.files.get(canonical)
     }
 }
 
-/// Every name on the way to what a path means, from the canonical folder that holds it: the symbolic links, and the
-/// end of the way, which may be a name that does not exist.
-fn hinges(path: &Path) -> Vec<PathBuf> {
+/// Follows a path: returns the canonical paths of its symbolic links, and of its end, which may not exist.
+fn symlinks(path: &Path) -> Vec<PathBuf> {
     let Ok(path) = std::path::absolute(path) else {
         return Vec::new();
     };
@@ -162,8 +163,8 @@ mod tests {
     use super::*;
     use crate::objects::list;
 
-    /// A folder as the kubelet mounts a `ConfigMap`, and some more.
-    fn mounted() -> (tempfile::TempDir, PathBuf, Places) {
+    /// A folder as the kubelet mounts a `ConfigMap`, with some other files.
+    fn mounted() -> (tempfile::TempDir, PathBuf, PathResolver) {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         for name in ["..v1", "..v2", "sub", ".git"] {
@@ -181,45 +182,45 @@ mod tests {
         symlink("..v1", root.join("..data")).unwrap();
         symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
         let paths = [root.clone()];
-        let places = Places::new(&paths, &list(&paths));
-        (folder, root, places)
+        let resolver = PathResolver::new(&paths, &list(&paths));
+        (folder, root, resolver)
     }
 
     #[test]
     #[rustfmt::skip] // a table
-    fn an_event_is_about() {
-        let (_folder, root, mut places) = mounted();
+    fn events_are_classified() {
+        let (_folder, root, mut resolver) = mounted();
         let at = |name: &str| root.join(name);
         fs::write(at("new.yaml"), "").unwrap();
         fs::write(at(".b.yaml.swp"), "").unwrap();
         fs::create_dir(at("newfolder")).unwrap();
         for (event, expected) in [
-            ("b.yaml",       Meaning::Content(at("b.yaml"))),
-            ("sub/c.json",   Meaning::Content(at("sub/c.json"))),
-            ("..v1/a.yaml",  Meaning::Content(at("a.yaml"))),
-            ("new.yaml",     Meaning::Content(at("new.yaml"))),
-            ("..data",       Meaning::Listing),
-            ("a.yaml",       Meaning::Listing),
-            ("sub",          Meaning::Listing),
-            ("newfolder",    Meaning::Listing),
-            ("",             Meaning::Listing),
-            ("notes.txt",    Meaning::Nothing),
-            (".b.yaml.swp",  Meaning::Nothing),
-            ("..v2/a.yaml",  Meaning::Nothing),
-            (".git",         Meaning::Nothing),
-            ("neverthere",   Meaning::Nothing),
-            ("../elsewhere", Meaning::Nothing),
+            ("b.yaml",       Event::Content(at("b.yaml"))),
+            ("sub/c.json",   Event::Content(at("sub/c.json"))),
+            ("..v1/a.yaml",  Event::Content(at("a.yaml"))),
+            ("new.yaml",     Event::Content(at("new.yaml"))),
+            ("..data",       Event::Listing),
+            ("a.yaml",       Event::Listing),
+            ("sub",          Event::Listing),
+            ("newfolder",    Event::Listing),
+            ("",             Event::Listing),
+            ("notes.txt",    Event::Nothing),
+            (".b.yaml.swp",  Event::Nothing),
+            ("..v2/a.yaml",  Event::Nothing),
+            (".git",         Event::Nothing),
+            ("neverthere",   Event::Nothing),
+            ("../elsewhere", Event::Nothing),
         ] {
-            assert_eq!(places.meaning(&at(event).components().collect::<PathBuf>()), expected, "{event}");
+            assert_eq!(resolver.classify(&at(event).components().collect::<PathBuf>()), expected, "{event}");
         }
         fs::remove_file(at("b.yaml")).unwrap();
-        assert_eq!(places.meaning(&at("b.yaml")), Meaning::Gone(at("b.yaml")));
+        assert_eq!(resolver.classify(&at("b.yaml")), Event::Deleted(at("b.yaml")));
     }
 
     #[test]
-    fn every_folder_on_the_way_is_watched() {
-        let (_folder, root, places) = mounted();
-        let watched = places.watched();
+    fn every_folder_on_a_path_is_watched() {
+        let (_folder, root, resolver) = mounted();
+        let watched = resolver.watched();
         for name in ["", "sub", "..v1"] {
             let folder: PathBuf = root.join(name).components().collect();
             assert!(watched.contains(&folder), "{name} in {watched:?}");
@@ -230,18 +231,18 @@ mod tests {
     }
 
     #[test]
-    fn a_link_on_the_way_and_a_name_that_is_missing_are_hinges() {
+    fn symbolic_links_and_a_missing_end_are_found() {
         let (_folder, root, _) = mounted();
         symlink("sub", root.join("current")).unwrap();
         assert_eq!(
-            hinges(&root.join("current/c.json")),
+            symlinks(&root.join("current/c.json")),
             [root.join("current"), root.join("sub/c.json")]
         );
         assert_eq!(
-            hinges(&root.join("current/no/such")),
+            symlinks(&root.join("current/no/such")),
             [root.join("current"), root.join("sub/no")]
         );
         symlink("loop", root.join("loop")).unwrap();
-        assert!(hinges(&root.join("loop")).len() > MAX_LINKS);
+        assert!(symlinks(&root.join("loop")).len() > MAX_LINKS);
     }
 }
