@@ -7,11 +7,12 @@ use std::path::Path;
 use std::{env, fs};
 
 use serde_json::{Map, Value};
+use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{ConfigurationJson, configuration};
-use vaultwall::compile::kubernetes::fleet::{
-    self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references,
+use vaultwall::compile::kubernetes::network_policy::network_policies;
+use vaultwall::compile::kubernetes::proxies::{
+    self, BOOTSTRAP_FILE, Identity, ProxyInputs, owner_references,
 };
-use vaultwall::compile::{ProxyPorts, network_policies};
 use vaultwall::policy::{Firewall, ProxySettings};
 
 use crate::cases::{Case, firewalls, load, proxy, read};
@@ -113,7 +114,7 @@ fn fleet(firewall: &Firewall, settings: &ProxySettings) -> Vec<Value> {
     let text = |what: &str| format!("(the {what})");
     let owners = firewall.policies.iter();
     let owners = owners.map(|name| (name.clone(), format!("uid-of-{name}")));
-    let fleet = fleet::objects(&FleetInputs {
+    let fleet = proxies::objects(&ProxyInputs {
         vault: &firewall.vault,
         ports: ProxyPorts::of(firewall.port),
         settings,

@@ -1,27 +1,27 @@
-//! `vaultwall controller`: the operator.
+//! `vaultwall controller`: runs the operator.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::arguments::{LimitArgs, upstream};
 use super::cluster::{ClusterArgs, connect};
-use super::serve::upstream;
-use super::validate::LimitArgs;
-use super::{Answer, Outcome, Output};
+use super::outcome::{Answer, Failure, Outcome};
+use super::output::Output;
 use crate::clock::Clock;
 use crate::compile::envoy::Upstream;
-use crate::compile::kubernetes::fleet;
+use crate::compile::kubernetes::proxies;
 use crate::controller::{self, LocalProxy, Options};
 use crate::policy::{VaultId, VaultIdError};
 use crate::runtime::leader::Timing;
 
-/// The operator: protect the vaults of a cluster as its `VaultNetworkPolicy` objects say.
+/// Run the operator, which protects the vaults of a cluster according to its `VaultNetworkPolicy` objects.
 ///
-/// Runs in a pod with its service account, or anywhere with a kubeconfig. What it has to say goes to stderr.
+/// It runs in a pod with its service account, or anywhere with a kubeconfig. Its log goes to stderr.
 #[derive(clap::Args, Debug)]
 pub(super) struct Controller {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// The operator's own namespace, for its lease and its certificate authority.
+    /// Namespace of the operator, for its Lease and its certificate authority.
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -29,7 +29,7 @@ pub(super) struct Controller {
         default_value = "vaultwall-system"
     )]
     own_namespace: String,
-    /// Name of this replica.
+    /// Name of this replica, unique in the namespace.
     #[arg(
         long,
         value_name = "NAME",
@@ -37,30 +37,30 @@ pub(super) struct Controller {
         default_value = "vaultwall"
     )]
     name: String,
-    /// Where proxies and other replicas connect.
+    /// Address on which proxies and other replicas connect.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8500")]
     xds_listen: SocketAddr,
-    /// Where proxies find this; left out: the Service `vaultwall` in the operator's own namespace.
+    /// Address at which proxies find the operator; default: the Service `vaultwall` in the operator's namespace.
     #[arg(long, value_name = "HOST:PORT", value_parser = upstream)]
     xds_address: Option<Upstream>,
-    /// Where other replicas find this one, and no other; left out: the pod's address, with the port of `--xds-listen`.
+    /// Address of this replica alone, for other replicas; default: the pod's address with the port of `--xds-listen`.
     #[arg(long, value_name = "HOST:PORT", env = "VAULTWALL_ADVERTISE", value_parser = upstream)]
     advertise: Option<Upstream>,
-    /// Address of this replica's pod.
+    /// IP address of this replica's pod.
     #[arg(long, value_name = "IP", env = "POD_IP")]
     pod_ip: Option<IpAddr>,
-    /// Where health and metrics are served.
+    /// Address for health and metrics.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     operations_listen: SocketAddr,
-    /// Image of Envoy for the proxies.
+    /// Envoy image of the proxies.
     #[arg(
         long,
         value_name = "IMAGE",
-        default_value = fleet::ENVOY_IMAGE
+        default_value = proxies::ENVOY_IMAGE
     )]
     proxy_image: String,
-    /// To try the operator with an Envoy that runs beside it: where that listens, and the vault's own address if it does not
-    /// reach the vault's pods; may be repeated.
+    /// For a trial with an Envoy on the same machine: the address on which it listens, and the vault's own address if
+    /// Envoy cannot reach the vault's pods; may be repeated.
     #[arg(long, value_name = "NAMESPACE/SERVICE=IP[,HOST:PORT]", value_parser = local_proxy)]
     local_proxy: Vec<(VaultId, LocalProxy)>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ impl Controller {
         })
     }
 
-    async fn options(self) -> Result<Options, super::Failure> {
+    async fn options(self) -> Result<Options, Failure> {
         let client = connect(&self.cluster).await?;
         let advertised = self.advertised();
         let xds_address = self.xds_address.unwrap_or_else(|| Upstream {
@@ -91,8 +91,9 @@ impl Controller {
         let advertise = advertised.unwrap_or_else(|| {
             let Upstream { host, port } = &xds_address;
             tracing::warn!(
-                "other replicas are told to find this one at {host}:{port}, which may lead to any: with several, set POD_IP to the \
-                 pod's address (status.podIP), or give --advertise, or status does not know of all proxies"
+                "other replicas will connect to this one at {host}:{port}, which may be the address of any replica; \
+                 with several replicas, set POD_IP to the pod's address (status.podIP) or give --advertise, \
+                 or status misses proxies"
             );
             format!("{host}:{port}")
         });
@@ -112,7 +113,7 @@ impl Controller {
         })
     }
 
-    /// Where this replica is found and no other, if that is known.
+    /// Address of this replica alone, if it is known.
     fn advertised(&self) -> Option<String> {
         if let Some(Upstream { host, port }) = &self.advertise {
             return Some(format!("{host}:{port}"));
@@ -123,7 +124,7 @@ impl Controller {
     }
 }
 
-/// Done when the process is told to stop.
+/// Completes on SIGTERM or SIGINT.
 fn stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -136,7 +137,7 @@ fn stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// `NAMESPACE/SERVICE=IP[,HOST:PORT]`.
+/// Parses `NAMESPACE/SERVICE=IP[,HOST:PORT]`.
 fn local_proxy(text: &str) -> Result<(VaultId, LocalProxy), String> {
     let wanted = "write NAMESPACE/SERVICE=IP or NAMESPACE/SERVICE=IP,HOST:PORT, for example \
                   vault/openbao=127.0.0.2,127.0.0.1:8200";
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn where_other_replicas_find_this_one() {
+    fn the_advertised_address_is_this_replicas_own() {
         for (arguments, found) in [
             (&[][..], None),
             (&["--xds-listen", "[::]:8500"], None),

@@ -1,16 +1,18 @@
-//! `vaultwall crds`: the objects that a cluster needs before the first policy.
+//! `vaultwall crds`: prints the objects that a cluster needs before the first policy.
 
-use super::{Answer, Format, Outcome, Output};
+use super::outcome::{Answer, Outcome};
+use super::output::{Format, Output};
 use crate::api;
 use crate::limits::Limits;
 
 /// Print the custom resource definitions and the admission policies, for `kubectl apply --server-side -f -`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Crds {
-    /// Most virtual-network rules of one policy, at most 200.
-    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING))]
+    /// Highest number of virtual-network rules in a policy, at most 200.
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
+    #[arg(value_parser = up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING))]
     max_virtual_network_rules: usize,
-    /// Most IP rules of one policy, at most 1000.
+    /// Highest number of IP rules in a policy, at most 1000.
     #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to(Limits::IP_RULES_CEILING))]
     max_ip_rules: usize,
 }
@@ -41,10 +43,10 @@ impl Crds {
     }
 }
 
-/// A number from 1 to `ceiling`; clap's own ranges do not know `usize`.
+/// Parses a number from 1 to `ceiling`; clap has no ranges for `usize`.
 fn up_to(ceiling: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse() {
         Ok(number) if (1..=ceiling).contains(&number) => Ok(number),
-        _ => Err(format!("a number from 1 to {ceiling} is needed")),
+        _ => Err(format!("write a number from 1 to {ceiling}")),
     }
 }

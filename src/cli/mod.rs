@@ -1,63 +1,50 @@
-//! The command line: one file a subcommand. This module parses, starts the subcommand and turns its answer into an exit
-//! code; what a subcommand says is decided by the pure modules, never here.
+//! The command line: one file for each subcommand. This module parses the arguments, runs the subcommand and turns its
+//! answer into an exit code. The pure modules decide the answers, never this one.
 //!
 //! A subcommand is a `clap::Args` struct with `run(self, &mut Output) -> Outcome` and one line in [`Command`].
 
-pub(crate) mod cluster;
+mod arguments;
+mod cluster;
 mod completion;
 mod controller;
 mod crds;
 mod explain;
+mod outcome;
 mod output;
 mod render;
 mod serve;
 mod validate;
 
-use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-pub use output::{Format, Output};
+use outcome::{Answer, Outcome};
+use output::{Format, Output};
 
-/// Name of the program.
+/// Name of the program's file.
 const PROGRAM: &str = "vaultwall";
-/// File name under which kubectl finds the program as a plugin, called `kubectl vaultwall`.
+/// Name of the program's file as a kubectl plugin, which users start as `kubectl vaultwall`.
 const KUBECTL_PLUGIN: &str = "kubectl-vaultwall";
 
-/// What is logged without `RUST_LOG`. The client's own lines about failed requests would stand beside ours, which say more.
+/// Log filter without `RUST_LOG`. It drops the Kubernetes client's own lines on failed requests: our lines say more.
 const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
 
-/// What a subcommand answered; the exit code that scripts rely on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Valid, allowed, equal, done: exit code 0.
-    Yes,
-    /// Invalid, denied, different: exit code 1.
-    No,
-}
-
-/// Why a subcommand could not tell: exit code 2, and the error on stderr.
-pub type Failure = Box<dyn Error + Send + Sync>;
-
-/// The end of a subcommand.
-pub type Outcome = Result<Answer, Failure>;
-
-/// Exit code of an error, also clap's own for wrong usage.
-const COULD_NOT_TELL: u8 = 2;
+/// Exit code of an error; clap uses the same for wrong usage.
+const ERROR: u8 = 2;
 
 /// The network firewall of Azure Key Vault for a vault on Kubernetes.
 #[derive(Parser, Debug)]
 #[command(
     name = PROGRAM,
     version,
-    after_help = "Exit codes: 0 yes (valid, allowed, equal), 1 no (invalid, denied, differs), 2 could not tell.\n\
-                  Logs go to stderr; RUST_LOG chooses them, for example RUST_LOG=vaultwall=debug."
+    after_help = "Exit codes: 0 yes (valid, allowed, equal), 1 no (invalid, denied, differs), 2 error.\n\
+                  Logs go to stderr; RUST_LOG filters them, for example RUST_LOG=vaultwall=debug."
 )]
 struct Cli {
-    /// Form of what is printed on stdout.
+    /// Format of the answer on stdout.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
     output: Format,
     #[command(subcommand)]
@@ -76,9 +63,10 @@ enum Command {
 }
 
 impl Command {
-    fn run(self, output: &mut Output) -> Outcome {
+    /// Runs the subcommand; `name` is the file name under which the program was started.
+    fn run(self, output: &mut Output, name: &str) -> Outcome {
         match self {
-            Self::Completion(command) => command.run(output),
+            Self::Completion(command) => command.run(output, parser(name), name),
             Self::Controller(command) => command.run(output),
             Self::Crds(command) => command.run(output),
             Self::Explain(command) => command.run(output),
@@ -89,10 +77,10 @@ impl Command {
     }
 }
 
-/// Runs the program: the arguments of this process, stdout for answers, stderr for logs and errors.
+/// Runs the program with the arguments of this process. Answers go to stdout, logs and errors to stderr.
 pub fn main() -> ExitCode {
-    let called_as = called_as();
-    let arguments = match parser(&called_as)
+    let name = file_name();
+    let arguments = match parser(name)
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
@@ -101,37 +89,37 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     start_logging();
-    let mut output = Output::stdout(arguments.output, called_as);
-    match arguments.command.run(&mut output) {
+    let mut output = Output::stdout(arguments.output);
+    match arguments.command.run(&mut output, name) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::FAILURE,
         Err(error) => {
-            output::complain(error.as_ref());
-            ExitCode::from(COULD_NOT_TELL)
+            output::error(error.as_ref());
+            ExitCode::from(ERROR)
         }
     }
 }
 
-/// The parser, with the name that the user typed in its help.
-fn parser(called_as: &str) -> clap::Command {
+/// The parser; its help shows the command that the user typed.
+fn parser(name: &str) -> clap::Command {
     let parser = Cli::command();
-    if called_as == KUBECTL_PLUGIN {
+    if name == KUBECTL_PLUGIN {
         parser.bin_name("kubectl vaultwall")
     } else {
         parser.bin_name(PROGRAM)
     }
 }
 
-/// File name of this program as it was called; anything but the plugin's name counts as the program's own.
-fn called_as() -> String {
+/// File name under which this program was started; any name except the plugin's counts as the program's own.
+fn file_name() -> &'static str {
     let path = std::env::args_os().next().unwrap_or_default();
     match Path::new(&path).file_stem().and_then(|name| name.to_str()) {
-        Some(KUBECTL_PLUGIN) => KUBECTL_PLUGIN.to_owned(),
-        _ => PROGRAM.to_owned(),
+        Some(KUBECTL_PLUGIN) => KUBECTL_PLUGIN,
+        _ => PROGRAM,
     }
 }
 
-/// Logs to stderr, so that stdout holds the answer alone. Colours only for a terminal.
+/// Logs to stderr, so that stdout has only the answer. Colours are used only on a terminal.
 fn start_logging() {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
@@ -152,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn as_a_plugin_the_help_says_kubectl() {
+    fn the_help_of_the_plugin_names_kubectl() {
         let help = parser(KUBECTL_PLUGIN).render_help().to_string();
         assert!(help.contains("Usage: kubectl vaultwall"), "{help}");
     }

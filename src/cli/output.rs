@@ -1,4 +1,4 @@
-//! Where a subcommand's answer goes. It may not decide anything.
+//! Output of a subcommand: stdout for answers, stderr for messages. It decides nothing.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -6,48 +6,46 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Form of an answer.
+use super::outcome::Failure;
+
+/// Format of an answer, for `--output`.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
+pub(crate) enum Format {
+    /// Text for people.
     #[default]
     Text,
-    /// For programs; the keys are a stable contract.
+    /// JSON for programs; the keys are a stable contract.
     Json,
 }
 
-/// The answer's way out.
+/// Writer of an answer.
 ///
-/// A reader that goes away (`vaultwall crds | head`) is no error: what is written after that is dropped, and the exit
-/// code is still the answer's.
-pub struct Output {
-    /// The form that the user asked for.
-    pub format: Format,
-    /// File name of the program as it was called: `vaultwall` or `kubectl-vaultwall`.
-    pub called_as: String,
+/// A reader that closes the pipe early (`vaultwall crds | head`) is no error: further output is dropped, and the exit
+/// code stays the answer's.
+pub(crate) struct Output {
+    /// Value of `--output`.
+    pub(crate) format: Format,
     writer: Box<dyn Write + Send>,
-    reader_left: bool,
+    closed: bool,
 }
 
 impl Output {
     /// Writes to stdout.
-    pub fn stdout(format: Format, called_as: String) -> Self {
-        Self::new(format, called_as, Box::new(io::stdout()))
+    pub(crate) fn stdout(format: Format) -> Self {
+        Self::new(format, Box::new(io::stdout()))
     }
 
-    /// Writes to `writer`.
-    pub fn new(format: Format, called_as: String, writer: Box<dyn Write + Send>) -> Self {
+    fn new(format: Format, writer: Box<dyn Write + Send>) -> Self {
         Self {
             format,
-            called_as,
             writer,
-            reader_left: false,
+            closed: false,
         }
     }
 
     /// Writes `text` as it is.
-    pub fn text(&mut self, text: &str) -> io::Result<()> {
-        if self.reader_left {
+    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.closed {
             return Ok(());
         }
         let written = self
@@ -56,7 +54,7 @@ impl Output {
             .and_then(|()| self.writer.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.reader_left = true;
+                self.closed = true;
                 Ok(())
             }
             other => other,
@@ -64,19 +62,19 @@ impl Output {
     }
 
     /// Writes `value` as indented JSON and a line end.
-    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
         self.text(&format!("{text}\n"))
     }
 
-    /// Writes one YAML document an object.
-    pub fn yaml(&mut self, objects: &[impl Serialize]) -> Result<(), super::Failure> {
+    /// Writes a YAML document for each object.
+    pub(crate) fn yaml(&mut self, objects: &[impl Serialize]) -> Result<(), Failure> {
         self.text(&yaml(objects)?)?;
         Ok(())
     }
 }
 
-/// One YAML document an object, as a stream.
+/// A YAML document for each object, as a stream.
 pub(super) fn yaml(objects: &[impl Serialize]) -> Result<String, serde_saphyr::ser::Error> {
     objects
         .iter()
@@ -84,21 +82,21 @@ pub(super) fn yaml(objects: &[impl Serialize]) -> Result<String, serde_saphyr::s
         .collect()
 }
 
-/// Says something on stderr. A closed stderr is nobody's loss.
-pub(super) fn say(text: &str) {
+/// Writes a message to stderr. A closed stderr is no error.
+pub(super) fn message(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Says on stderr why a subcommand could not tell, with the causes.
-pub(super) fn complain(error: &(dyn Error + 'static)) {
-    say(&format!("vaultwall: {}\n", with_causes(error)));
+/// Writes the error of a subcommand to stderr, with its causes.
+pub(super) fn error(error: &(dyn Error + 'static)) {
+    message(&format!("vaultwall: {}\n", with_causes(error)));
 }
 
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Many messages name their cause in the middle, before they say what to do; once is enough.
+        // Many messages already contain their cause.
         let text = error.to_string();
         if !message.contains(&text) {
             let _ = write!(message, ": {text}");
@@ -128,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_printed_once() {
         let source = || io::Error::other("in use");
-        for (error, said) in [
+        for (error, printed) in [
             (
                 Example::NamesItsCause { source: source() },
                 "cannot listen: in use; choose another port",
@@ -140,7 +138,7 @@ mod tests {
                 "cannot listen: in use",
             ),
         ] {
-            assert_eq!(with_causes(&error), said);
+            assert_eq!(with_causes(&error), printed);
         }
     }
 
@@ -157,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_left_is_no_error() {
-        let mut output = Output::new(Format::Text, "vaultwall".into(), Box::new(Closed));
+    fn a_closed_pipe_is_no_error() {
+        let mut output = Output::new(Format::Text, Box::new(Closed));
         output.text("one").unwrap();
-        assert!(output.reader_left);
+        assert!(output.closed);
         output.json(&1).unwrap();
     }
 }

@@ -1,25 +1,28 @@
-//! `vaultwall validate`: every violation of the objects in files or in the cluster, or that there is none.
+//! `vaultwall validate`: reports every violation of the objects in files or in the cluster.
 
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::arguments::LimitArgs;
 use super::cluster::{self, ClusterArgs};
-use super::{Answer, Format, Outcome, Output};
-use crate::limits::Limits;
+use super::outcome::{Answer, Outcome};
+use super::output::{Format, Output};
 use crate::objects::{LoadError, LoadedObjects, LocatedViolation};
 
 /// Check objects in files or in the cluster and report every violation.
 ///
-/// Without -f it checks the policies and virtual networks of the cluster, with --namespace the policies of that one.
-/// With -f it reads `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods, `ServiceAccounts` and Services as
-/// `kubectl get -o yaml` prints them; YAML or JSON, several documents a file, Lists too.
+/// Without -f it checks the policies and virtual networks of the cluster; with --namespace, the policies of that
+/// namespace. With -f it reads files: `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods,
+/// `ServiceAccounts` and Services as `kubectl get -o yaml` prints them. Files are YAML or JSON, may hold several
+/// documents, and Lists.
 #[derive(clap::Args, Debug)]
 pub(super) struct Validate {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context", "namespace"])]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
+    #[arg(conflicts_with_all = ["kubeconfig", "context", "namespace"])]
     paths: Vec<PathBuf>,
-    /// The namespace whose policies are checked; all namespaces otherwise.
+    /// Namespace whose policies are checked; without it, all namespaces.
     #[arg(short, long, value_name = "NAMESPACE", value_parser = cluster::namespace)]
     namespace: Option<String>,
     #[command(flatten)]
@@ -28,42 +31,7 @@ pub(super) struct Validate {
     limits: LimitArgs,
 }
 
-/// Limits of the installation; as the operator's chart values, never above the ceilings of the CRD's schema.
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(super) struct LimitArgs {
-    /// Most virtual-network rules of a policy, at most 200.
-    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to_200)]
-    max_virtual_network_rules: usize,
-    /// Most IP rules of a policy, at most 1000.
-    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to_1000)]
-    max_ip_rules: usize,
-}
-
-impl From<LimitArgs> for Limits {
-    fn from(args: LimitArgs) -> Self {
-        Self {
-            virtual_network_rules: args.max_virtual_network_rules,
-            ip_rules: args.max_ip_rules,
-        }
-    }
-}
-
-fn up_to_200(text: &str) -> Result<usize, String> {
-    up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING, text)
-}
-
-fn up_to_1000(text: &str) -> Result<usize, String> {
-    up_to(Limits::IP_RULES_CEILING, text)
-}
-
-fn up_to(ceiling: usize, text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|limit| *limit <= ceiling)
-        .ok_or_else(|| format!("write a number from 0 to {ceiling}"))
-}
-
-/// Files that could not be read at all, so that nobody can say whether all objects are valid.
+/// Files that could not be read, so that it is unknown whether all objects are valid.
 #[derive(Debug)]
 pub(super) struct CannotRead(pub(super) Vec<LoadError>);
 
@@ -86,7 +54,7 @@ impl Validate {
             cluster::to_validate(&self.cluster, self.namespace.as_deref(), limits)?
         };
         for (kind, count) in &loaded.ignored {
-            tracing::info!("passed over {count} of kind {kind}, which no firewall needs");
+            tracing::info!("ignored {count} of kind {kind}, which no firewall needs");
         }
         if loaded.is_empty() {
             let place = if from_files {
@@ -112,7 +80,7 @@ impl Validate {
     }
 }
 
-/// The violations, and a last line that counts.
+/// The violations, or the number of objects.
 fn text(loaded: &LoadedObjects, from_files: bool) -> String {
     if !loaded.violations.is_empty() {
         return violations(&loaded.violations);
@@ -123,7 +91,7 @@ fn text(loaded: &LoadedObjects, from_files: bool) -> String {
         if loaded.errors.is_empty() {
             "valid"
         } else {
-            "valid, as far as it could be read"
+            "valid, except for the files that could not be read"
         },
         counted(loaded.policies().count(), "policy", "policies"),
         counted(
@@ -139,7 +107,7 @@ fn text(loaded: &LoadedObjects, from_files: bool) -> String {
     )
 }
 
-/// A table an object: its violations' fields, reasons and messages; and a last line that counts.
+/// A table for each object with the fields, reasons and messages of its violations, and a last line with their number.
 pub(super) fn violations(violations: &[LocatedViolation]) -> String {
     let mut lines = Vec::new();
     for object in violations.chunk_by(same_object) {

@@ -1,4 +1,4 @@
-//! From the resolved [`Firewall`](crate::policy::Firewall) to what enforces it.
+//! From the resolved [`Firewall`](crate::policy::Firewall) to the configuration and the objects that enforce it.
 //!
 //! Pure: no I/O, no clock, no kube client, no runtime; Kubernetes' own types are fine. A test enforces it.
 
@@ -7,7 +7,5 @@ pub mod kubernetes;
 mod names;
 mod ports;
 
-pub use kubernetes::network_policy::*;
-pub use kubernetes::protected_service::*;
 pub use names::{firewall_name, vault_name};
-pub use ports::*;
+pub use ports::ProxyPorts;

@@ -1,26 +1,26 @@
-//! Names of the objects that are made for a vault.
+//! Names of the objects that are generated for a vault.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// Longest name: a Service's is a DNS label, and all objects of one vault are called alike.
+/// Longest name in characters. All objects of one vault share it, and a Service's name is a DNS label.
 const LONGEST: usize = 63;
-/// Hexadecimal digits of the hash in a shortened name: with 40 bits nobody's two Services meet by chance.
+/// Hexadecimal digits of the hash in a shortened name: with 40 bits, two Services do not collide by chance.
 const HASH_DIGITS: usize = 10;
 
-/// `<service>-firewall`: the proxies, and all that belongs to them.
+/// `<service>-firewall`: name of the proxies' objects.
 pub fn firewall_name(service: &str) -> String {
     generated_name(service, "firewall")
 }
 
-/// `<service>-vault`: what is around the vault's own pods.
+/// `<service>-vault`: name of the vault's `NetworkPolicy`, which selects the vault's own pods.
 pub fn vault_name(service: &str) -> String {
     generated_name(service, "vault")
 }
 
-/// `<service>-<suffix>`; where that is too long, the service's name is cut and its hash put in place of the rest, so
-/// that two long names never come to one.
+/// `<service>-<suffix>`. A name that is too long is cut, and the hash of the Service's name replaces the rest, so that
+/// two long names stay different.
 fn generated_name(service: &str, suffix: &str) -> String {
     let name = format!("{service}-{suffix}");
     if name.len() <= LONGEST {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_fit_are_plain() {
+    fn short_names_are_kept() {
         assert_eq!(firewall_name("openbao"), "openbao-firewall");
         assert_eq!(vault_name("openbao"), "openbao-vault");
         let longest = "a".repeat(LONGEST - "-firewall".len());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_names_are_cut_and_stay_apart() {
+    fn longer_names_are_cut_and_stay_different() {
         let long = "a".repeat(LONGEST);
         assert_eq!(
             firewall_name(&long),

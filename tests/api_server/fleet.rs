@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vaultwall::compile::ProxyPorts;
-use vaultwall::compile::kubernetes::fleet::{
-    self, BOOTSTRAP_FILE, FleetInputs, Identity, owner_references,
+use vaultwall::compile::kubernetes::proxies::{
+    self, BOOTSTRAP_FILE, Identity, ProxyInputs, owner_references,
 };
 use vaultwall::policy::{
     ExternalTrafficPolicy, ProxyResources, ProxyService, ProxySettings, ServiceType, VaultId,
@@ -38,7 +38,7 @@ fn objects(service: &str, port: u16, settings: &ProxySettings) -> Vec<Value> {
         namespace: "fleet".to_owned(),
         service: service.to_owned(),
     };
-    let made = fleet::objects(&FleetInputs {
+    let made = proxies::objects(&ProxyInputs {
         vault: &vault,
         ports: ProxyPorts::of(port),
         settings,

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vaultwall::compile::ProtectedService;
 use vaultwall::compile::envoy::Proxy;
-use vaultwall::compile::kubernetes::fleet;
+use vaultwall::compile::kubernetes::protected_service::ProtectedService;
+use vaultwall::compile::kubernetes::proxies;
 use vaultwall::limits::Limits;
 use vaultwall::objects::LoadedObjects;
 use vaultwall::policy::{Firewall, ProxySettings, VaultId};
@@ -77,5 +77,5 @@ pub fn firewalls(loaded: LoadedObjects) -> Vec<(Firewall, ProtectedService, Prox
 
 /// Returns the proxy of a firewall as it is set up in a cluster.
 pub fn proxy(firewall: &Firewall, settings: &ProxySettings) -> Proxy {
-    Proxy::in_cluster(firewall, fleet::tls(&firewall.vault, settings))
+    Proxy::in_cluster(firewall, proxies::tls(&firewall.vault, settings))
 }

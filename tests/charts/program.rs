@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use vaultwall::api;
-use vaultwall::compile::kubernetes::fleet::{ENVOY_IMAGE, OPERATOR as PLACE};
+use vaultwall::compile::kubernetes::proxies::{ENVOY_IMAGE, OPERATOR_ADDRESS};
 use vaultwall::limits::Limits;
 
 use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, objects};
@@ -68,14 +68,14 @@ fn arguments_are_the_defaults_of_the_program() {
     let rendered = objects(OPERATOR, &[]);
     let expected = [
         "controller".to_owned(),
-        format!("--xds-address={PLACE}"),
+        format!("--xds-address={OPERATOR_ADDRESS}"),
         format!("--proxy-image={ENVOY_IMAGE}"),
         format!("--max-virtual-network-rules={}", Limits::DEFAULT),
         format!("--max-ip-rules={}", Limits::DEFAULT),
     ];
     assert_eq!(container(&rendered)["args"], json!(expected));
     let service = find(&rendered, "Service", "vaultwall");
-    let (host, port) = PLACE.split_once(':').unwrap();
+    let (host, port) = OPERATOR_ADDRESS.split_once(':').unwrap();
     assert_eq!(host, format!("vaultwall.{NAMESPACE}.svc"));
     assert_eq!(
         service["spec"]["ports"][0]["port"],

@@ -47,7 +47,7 @@ fn an_error_in_a_kubeconfig_is_named() {
     refuses(
         "/nonexistent/config".as_ref(),
         &[],
-        "KUBECONFIG names /nonexistent/config, which is not there",
+        "KUBECONFIG names /nonexistent/config, which does not exist",
     );
     refuses(
         "".as_ref(),
@@ -101,8 +101,8 @@ fn without_the_definitions_the_error_names_the_command_that_installs_them() {
     refuses(
         &server.kubeconfig(),
         &[],
-        "the cluster does not know vaultnetworkpolicies.vaultwall.dev; install the kinds: vaultwall crds | kubectl apply \
-         --server-side -f -",
+        "the cluster has no vaultnetworkpolicies.vaultwall.dev; install the custom resource definitions: vaultwall crds \
+         | kubectl apply --server-side -f -",
     );
     server.install_crds();
     let said = vaultwall(&server.kubeconfig(), &["validate"]);

@@ -15,16 +15,18 @@ const NETWORKS: &str = "virtualnetworks.vaultwall.dev";
 const STEPS: [(Grant, &str); 3] = [
     (
         ("vault", "list", POLICIES),
-        "you may not list virtualnetworks.vaultwall.dev of the cluster, and without them nobody can tell whom the \
-         subnets of the rules let in",
+        "you are not allowed to list virtualnetworks.vaultwall.dev of the cluster, and without them it is unknown whom \
+         the subnets of the rules let in",
     ),
     (
         ("-", "list", NETWORKS),
-        "you may not list namespaces of the cluster, and without them nobody can tell whose pods the rules select",
+        "you are not allowed to list namespaces of the cluster, and without them it is unknown whose pods the rules \
+         select",
     ),
     (
         ("-", "list", "namespaces"),
-        "you may not list pods in all namespaces, and without them nobody can tell which addresses belong to which pods",
+        "you are not allowed to list pods in all namespaces, and without them it is unknown which addresses belong to \
+         which pods",
     ),
 ];
 
@@ -83,8 +85,8 @@ fn a_verdict_needs_permission_to_read_its_facts() {
     refused_until(
         &kubeconfig,
         &question,
-        "you may not list vaultnetworkpolicies.vaultwall.dev in namespace vault, and without them nobody can tell which \
-         rules there are; ask an admin of the cluster for that right (the API server says: ",
+        "you are not allowed to list vaultnetworkpolicies.vaultwall.dev in namespace vault, and without them it is \
+         unknown which rules there are; ask an admin of the cluster for that permission (answer of the API server: ",
     );
     for (step, part) in STEPS {
         grant("stepwise", step);
@@ -102,12 +104,13 @@ fn a_verdict_needs_permission_to_read_its_facts() {
     refused_until(
         &kubeconfig,
         &["render", "--vault", "vault/openbao"],
-        "you may not get services in namespace vault, and without them nobody can tell which pods are the vault's",
+        "you are not allowed to get services in namespace vault, and without them it is unknown which pods are the \
+         vault's",
     );
     refused_until(
         &kubeconfig,
         &["validate"],
-        "you may not list vaultnetworkpolicies.vaultwall.dev in all namespaces",
+        "you are not allowed to list vaultnetworkpolicies.vaultwall.dev in all namespaces",
     );
 }
 
@@ -121,7 +124,8 @@ fn addresses_alone_need_the_policies_alone() {
     assert!(said.stdout.contains("addresses/ipRules/hq"), "{said:?}");
     assert!(
         said.stderr.contains(
-            "whether a pod has the address 203.0.113.7 is not known, the verdict does not depend on it: you may not list pods"
+            "it is unknown whether a pod has the address 203.0.113.7; the verdict does not depend on it: you are not \
+             allowed to list pods"
         ),
         "{said:?}"
     );
@@ -132,7 +136,7 @@ fn addresses_alone_need_the_policies_alone() {
     assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
     assert!(
         said.stderr
-            .contains("you may not get pods in namespace web"),
+            .contains("you are not allowed to get pods in namespace web"),
         "{said:?}"
     );
     let said = vaultwall(&kubeconfig, &["validate", "-n", "plain"]);

@@ -44,7 +44,7 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod web-staging/shop-1", READ, 1, "ForbiddenByFirewall", "-", "Ask a cluster admin to label namespace web-staging vaultwall.dev/service-endpoint=enabled"),
     (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 203.0.113.9", READ, 1, "ForbiddenByFirewall", "-", "quickstart/ipRules/hq, but 203.0.113.9 is not in 203.0.113.7/32"),
     (QUICKSTART, "--source-ip 127.0.20.1 --client-ip 192.0.2.9", READ, 1, "ForbiddenByFirewall", "-", "add an entry to spec.ipRules with the value 192.0.2.9"),
-    (QUICKSTART, "--source-ip 127.0.20.1", READ, 1, "ForbiddenByFirewall", "-", "without --client-ip it is taken for the client"),
+    (QUICKSTART, "--source-ip 127.0.20.1", READ, 1, "ForbiddenByFirewall", "-", "without --client-ip it counts as the client"),
     (QUICKSTART, "--source-ip 192.0.2.1 --client-ip 203.0.113.7", READ, 1, "ForbiddenByFirewall", "-", "--client-ip 203.0.113.7 is ignored, because the peer 192.0.2.1 is no trusted proxy"),
     (QUICKSTART, "--source-ip 127.0.11.1", READ, 1, "ForbiddenByFirewall", "-", "VirtualNetwork subnet whose addressPrefixes contain 127.0.11.1"),
     (QUICKSTART, "--source-ip 127.0.30.3", READ, 1, "ForbiddenByFirewall", "-", "the address of no known pod"),

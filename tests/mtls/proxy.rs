@@ -11,7 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{
-    self, ARGUMENTS, Bootstrap, Configuration, LEAVE, MetricsPort, Upstream, XdsServer, to_json,
+    self, ARGUMENTS, Bootstrap, Configuration, DRAIN_PATH, MetricsPort, Upstream, XdsServer,
+    to_json,
 };
 use vaultwall::policy::{DefaultAction, Firewall, VaultId};
 use vaultwall::transport::certificates::Issued;
@@ -50,7 +51,7 @@ impl Proxy {
             metrics: Some(MetricsPort {
                 listen: SocketAddrV4::new(address, 8400),
                 data: SocketAddrV4::new(address, 8200),
-                leaving: SocketAddrV4::new(address, 8600),
+                drain: SocketAddrV4::new(address, 8600),
             }),
         };
         mount(&folder.path().join("secret"), secret);
@@ -154,7 +155,7 @@ impl Proxy {
     /// Sends the request to drain; the response arrives on the stream when the drain time has passed.
     pub(crate) fn drain(&self) -> TcpStream {
         let mut stream = TcpStream::connect(SocketAddrV4::new(self.address, 8600)).unwrap();
-        write!(stream, "GET {LEAVE} HTTP/1.1\r\nHost: proxy\r\n\r\n").unwrap();
+        write!(stream, "GET {DRAIN_PATH} HTTP/1.1\r\nHost: proxy\r\n\r\n").unwrap();
         stream
     }
 

@@ -1,38 +1,36 @@
-//! The connection to the API server, for subcommands and for the operator. It asks one question that everybody may ask,
-//! so that what is wrong is known before anything rests on it.
+//! Connects to the API server, for subcommands and for the operator. One request that needs no permission finds errors
+//! before anything else depends on the connection.
 
 use std::time::Duration;
 
 use kube::{Client, Config};
 
-use super::ConnectError;
-use super::error::Server;
-use super::kubeconfig::{ClusterArgs, Surroundings, config};
+use super::error::ConnectError;
+use super::kubeconfig::{ClusterArgs, Environment, config};
+use super::server::{CONNECT_TIMEOUT, Server};
 
-/// Longest wait for a connection, and for the answer to the first question.
-pub(super) const WAIT: Duration = Duration::from_secs(5);
-/// Longest silence of an API server that has still to answer; then the connection is given up. Whoever wants an answer sooner
-/// waits less. A watch is silent for 290 s at most, as kube has it, and is given up by itself 5 s later.
-const SILENCE: Duration = Duration::from_mins(5);
+/// Timeout for the next bytes of an answer; then the connection is closed. Callers may use a shorter timeout of their
+/// own. An API server ends a watch without events after 290 s, and kube gives it up 5 s later.
+const READ_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Connects, as the arguments and the process's surroundings say.
+/// Connects with the settings of the arguments and of the process's environment.
 ///
 /// # Errors
-/// There is no usable kubeconfig, the API server does not answer within seconds, or it refuses the credentials.
+/// There is no usable kubeconfig, the API server does not answer within 5 s, or it refuses the credentials.
 pub(crate) async fn connect(args: &ClusterArgs) -> Result<Client, ConnectError> {
     Ok(connect_and_name(args).await?.0)
 }
 
-/// Connects, and names the API server.
+/// Connects, and also returns the API server's name for messages.
 pub(super) async fn connect_and_name(args: &ClusterArgs) -> Result<(Client, Server), ConnectError> {
-    let (config, source) = config(args, &Surroundings::of_process()).await?;
+    let (config, source) = config(args, &Environment::of_process()).await?;
     let url = config.cluster_url.to_string();
     let server = Server {
         url: url.trim_end_matches('/').to_owned(),
         source,
     };
     Ok((
-        connect_within(config, &server, WAIT, SILENCE).await?,
+        connect_within(config, &server, CONNECT_TIMEOUT, READ_TIMEOUT).await?,
         server,
     ))
 }
@@ -41,13 +39,13 @@ async fn connect_within(
     mut config: Config,
     server: &Server,
     wait: Duration,
-    silence: Duration,
+    read_timeout: Duration,
 ) -> Result<Client, ConnectError> {
-    install_crypto();
+    install_crypto_provider();
     config.connect_timeout = Some(wait);
-    // Without it, a list or a write would wait for ever for a machine that is gone.
-    config.read_timeout = Some(silence);
-    // A connection that was kept for later has the whole time again.
+    // Without it, a list or a write would wait for ever for a machine that has failed.
+    config.read_timeout = Some(read_timeout);
+    // The timeout starts again with each request on a kept-alive connection.
     config.reset_reader_on_write = true;
     let agent = concat!("vaultwall/", env!("CARGO_PKG_VERSION"));
     if let (Ok(name), Ok(value)) = ("user-agent".parse(), agent.parse()) {
@@ -78,14 +76,14 @@ async fn connect_within(
             tracing::debug!("{server} runs Kubernetes {}", version.git_version);
             Ok(client)
         }
-        // Some clusters tell their version to few. What may be asked, the questions themselves find out.
+        // Some clusters restrict who may read the version. Later requests find out their own permissions.
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(client),
         Ok(Err(error)) => Err(ConnectError::of_request(server, &error)),
     }
 }
 
-/// Makes ring the process's cryptography, once. That another part of the process did it already is as good.
-fn install_crypto() {
+/// Installs ring as the process's crypto provider, unless another part of the process did it already.
+fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -107,15 +105,15 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::cli::cluster::kubeconfig::Source;
+    use crate::cli::cluster::server::Source;
 
-    /// What listens in place of an API server.
+    /// A server in place of an API server.
     #[derive(Clone, Copy)]
     enum Listener {
         Nothing,
         Silent,
-        /// A status and a body.
-        Says((&'static str, &'static str)),
+        /// Answers with a status line and a body.
+        Answers((&'static str, &'static str)),
         Tls,
     }
 
@@ -126,7 +124,7 @@ mod tests {
         if matches!(listener, Listener::Nothing) {
             return address;
         }
-        install_crypto();
+        install_crypto_provider();
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
         let tls = rustls::ServerConfig::builder()
@@ -141,7 +139,7 @@ mod tests {
                 match listener {
                     Listener::Nothing => {}
                     Listener::Silent => open.push(stream),
-                    Listener::Says(answer) => answer_with(stream, answer).await,
+                    Listener::Answers(answer) => answer_with(stream, answer).await,
                     Listener::Tls => drop(tls.accept(stream).await),
                 }
             }
@@ -167,17 +165,17 @@ mod tests {
 
     #[tokio::test]
     #[rustfmt::skip] // a table
-    async fn what_is_said_of_a_server_that_is_none() {
-        const REFUSES: (&str, &str) = ("401 Unauthorized", "{\"kind\":\"Status\",\"message\":\"Unauthorized\",\"code\":401}");
-        const FORBIDS: (&str, &str) = ("403 Forbidden", "{\"kind\":\"Status\",\"message\":\"no\",\"code\":403}");
+    async fn errors_describe_a_server_that_is_no_api_server() {
+        const REFUSES: (&str, &str) = ("401 Unauthorized", r#"{"kind":"Status","message":"Unauthorized","code":401}"#);
+        const FORBIDS: (&str, &str) = ("403 Forbidden", r#"{"kind":"Status","message":"no","code":403}"#);
         const WEB: (&str, &str) = ("200 OK", "hello");
         for (scheme, listener, wanted) in [
             ("https", Listener::Nothing, "cannot be reached: Connection refused"),
-            ("https", Listener::Says(WEB), "it does not speak TLS"),
-            ("https", Listener::Tls, "is not trusted: it was not issued by a certificate authority that the kubeconfig names"),
-            ("http", Listener::Says(WEB), "does not answer as a Kubernetes API server does"),
-            ("http", Listener::Says(REFUSES), "refuses the credentials of the kubeconfig (401 Unauthorized)"),
-            ("http", Listener::Says(FORBIDS), "connected"),
+            ("https", Listener::Answers(WEB), "it does not use TLS"),
+            ("https", Listener::Tls, "it was not issued by a certificate authority that the kubeconfig names"),
+            ("http", Listener::Answers(WEB), "does not answer like a Kubernetes API server"),
+            ("http", Listener::Answers(REFUSES), "refuses the credentials of the kubeconfig (401 Unauthorized)"),
+            ("http", Listener::Answers(FORBIDS), "connected"),
         ] {
             let address = listen(listener).await;
             let server = server_of(scheme, &address);
@@ -185,9 +183,10 @@ mod tests {
             // A certificate authority, but not the server's.
             let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
             config.root_cert = Some(vec![other.cert.der().to_vec()]);
-            let said = connect_within(config, &server, WAIT, SILENCE).await.map_or_else(|error| error.to_string(), |_| "connected".into());
-            assert!(said.contains(wanted), "{said}\nis not: {wanted}");
-            assert!(said == "connected" || said.contains(&server.url), "{said}");
+            let result = connect_within(config, &server, CONNECT_TIMEOUT, READ_TIMEOUT).await;
+            let message = result.map_or_else(|error| error.to_string(), |_| "connected".into());
+            assert!(message.contains(wanted), "{message}\ndoes not contain: {wanted}");
+            assert!(message == "connected" || message.contains(&server.url), "{message}");
         }
     }
 
@@ -199,14 +198,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_is_never_answered_is_given_up() {
-        // It says its version, and nothing after that.
+    async fn a_request_that_is_never_answered_times_out() {
+        // The server answers the version request, and nothing after it.
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = server_of("http", &socket.local_addr().unwrap().to_string());
         tokio::spawn(async move {
             let (first, _) = socket.accept().await.unwrap();
-            let version = json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "",
-                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
+            let version = json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "",
+                "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
             answer_with(first, ("200 OK", &version.to_string())).await;
             let mut open = Vec::new();
             loop {
@@ -214,28 +213,28 @@ mod tests {
             }
         });
         let config = Config::new(server.url.parse().unwrap());
-        let silence = Duration::from_millis(200);
-        let client = connect_within(config, &server, WAIT, silence)
+        let read_timeout = Duration::from_millis(200);
+        let client = connect_within(config, &server, CONNECT_TIMEOUT, read_timeout)
             .await
             .unwrap();
-        let answer = tokio::time::timeout(WAIT, client.apiserver_version()).await;
-        answer.expect("it is given up").unwrap_err();
+        let answer = tokio::time::timeout(CONNECT_TIMEOUT, client.apiserver_version()).await;
+        answer.expect("the read timeout ends it").unwrap_err();
     }
 
     #[test]
-    fn a_watch_may_be_silent_for_as_long_as_it_lasts() {
+    fn the_read_timeout_is_longer_than_a_watch() {
         let watch = kube::runtime::watcher::Config::default().timeout;
-        assert_eq!(watch, None, "kube's own: 290 s, and 5 s more");
-        assert!(SILENCE > Duration::from_secs(295));
+        assert_eq!(watch, None, "kube's default: 290 s, and 5 s more");
+        assert!(READ_TIMEOUT > Duration::from_secs(295));
     }
 
     #[test]
-    fn in_a_pod_nobody_is_sent_to_a_kubeconfig() {
+    fn in_a_pod_no_message_mentions_a_kubeconfig() {
         let server = || Server {
             url: "https://10.96.0.1".to_owned(),
             source: Source::ServiceAccount,
         };
-        let message = || "so".to_owned();
+        let message = || "cause".to_owned();
         for error in [
             ConnectError::Unusable {
                 server: server(),
@@ -251,7 +250,7 @@ mod tests {
             },
             ConnectError::Slow {
                 server: server(),
-                waited: WAIT,
+                waited: CONNECT_TIMEOUT,
             },
             ConnectError::Untrusted {
                 server: server(),
@@ -266,24 +265,24 @@ mod tests {
                 message: message(),
             },
         ] {
-            let said = error.to_string();
+            let message = error.to_string();
             assert!(
-                !said.contains("kubeconfig") && !said.contains("log in"),
-                "{said}"
+                !message.contains("kubeconfig") && !message.contains("log in"),
+                "{message}"
             );
-            assert!(said.contains("pod"), "{said}");
+            assert!(message.contains("pod"), "{message}");
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_says_nothing_is_given_up() {
+    async fn a_server_that_sends_nothing_times_out() {
         let address = listen(Listener::Silent).await;
         for scheme in ["http", "https"] {
             let server = server_of(scheme, &address);
             let mut config = Config::new(server.url.parse().unwrap());
             config.root_cert = Some(Vec::new());
             let wait = Duration::from_millis(50);
-            let error = connect_within(config, &server, wait, SILENCE).await;
+            let error = connect_within(config, &server, wait, READ_TIMEOUT).await;
             let error = error.err().unwrap().to_string();
             assert!(error.contains("did not answer within"), "{error}");
         }

@@ -1,5 +1,5 @@
-//! Which cluster, and as whom: the kubeconfig is found where kubectl finds it, and in a pod the service account. Nothing
-//! is sent here.
+//! Finds the client's configuration: a kubeconfig in the same places as kubectl, or the service account of a pod. It
+//! sends nothing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,32 +7,34 @@ use std::path::{Path, PathBuf};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::{ConnectError, proxy};
+use super::error::ConnectError;
+use super::proxy;
+use super::server::Source;
 
-/// Which cluster, as kubectl's own flags say it.
+/// The cluster, with kubectl's own flags.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct ClusterArgs {
-    /// The kubeconfig file, in place of those that KUBECONFIG names or of ~/.kube/config.
+    /// Kubeconfig file, instead of those in KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "PATH")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig, in place of its current one.
+    /// Context of the kubeconfig, instead of its current context.
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
 }
 
-/// What the process's surroundings say of a cluster.
+/// Environment of the process, as far as it names a cluster.
 #[derive(Debug, Default)]
-pub(super) struct Surroundings {
+pub(super) struct Environment {
     /// `KUBECONFIG`: files, separated as in `PATH`.
     pub(super) kubeconfig: Option<OsString>,
-    /// The user's home.
+    /// The user's home folder.
     pub(super) home: Option<PathBuf>,
-    /// Whether this is a pod.
+    /// Whether the process runs in a pod.
     pub(super) in_pod: bool,
 }
 
-impl Surroundings {
-    /// Those of this process.
+impl Environment {
+    /// The environment of this process.
     pub(super) fn of_process() -> Self {
         Self {
             kubeconfig: std::env::var_os("KUBECONFIG"),
@@ -42,21 +44,12 @@ impl Surroundings {
     }
 }
 
-/// Where the configuration comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Kubeconfigs.
-    Files(Vec<PathBuf>),
-    /// The pod that this runs in.
-    ServiceAccount,
-}
-
-/// The configuration of the client, and where it comes from.
+/// The configuration of the client, and its origin.
 pub(super) async fn config(
     args: &ClusterArgs,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<(Config, Source), ConnectError> {
-    let source = source(args, surroundings)?;
+    let source = source(args, environment)?;
     let config = match &source {
         Source::Files(files) => from_files(files, args.context.as_deref()).await?,
         Source::ServiceAccount => Config::incluster().map_err(|error| ConnectError::InPod {
@@ -66,30 +59,30 @@ pub(super) async fn config(
     Ok((config, source))
 }
 
-fn source(args: &ClusterArgs, surroundings: &Surroundings) -> Result<Source, ConnectError> {
+fn source(args: &ClusterArgs, environment: &Environment) -> Result<Source, ConnectError> {
     if let Some(file) = &args.kubeconfig {
         return Ok(Source::Files(vec![file.clone()]));
     }
-    let variable = surroundings.kubeconfig.as_deref().unwrap_or_default();
+    let variable = environment.kubeconfig.as_deref().unwrap_or_default();
     let named: Vec<PathBuf> = std::env::split_paths(variable)
         .filter(|path| !path.as_os_str().is_empty())
         .collect();
     if !named.is_empty() {
-        // As kubectl has it: of several files some may not be there.
-        let there: Vec<PathBuf> = named.iter().filter(|file| file.exists()).cloned().collect();
-        return if there.is_empty() {
+        // Like kubectl: of several files some may be missing.
+        let found: Vec<PathBuf> = named.iter().filter(|file| file.exists()).cloned().collect();
+        return if found.is_empty() {
             Err(ConnectError::NamedByVariable { files: named })
         } else {
-            Ok(Source::Files(there))
+            Ok(Source::Files(found))
         };
     }
-    let own = surroundings
+    let own = environment
         .home
         .as_ref()
         .map(|home| home.join(".kube/config"));
     match own {
         Some(file) if file.exists() => Ok(Source::Files(vec![file])),
-        _ if surroundings.in_pod && args.context.is_none() => Ok(Source::ServiceAccount),
+        _ if environment.in_pod && args.context.is_none() => Ok(Source::ServiceAccount),
         own => Err(ConnectError::NoKubeconfig { own }),
     }
 }
@@ -140,7 +133,7 @@ async fn from_files(files: &[PathBuf], context: Option<&str>) -> Result<Config, 
     Ok(config)
 }
 
-/// Whether the kubeconfig itself says how to reach the API server; `HTTPS_PROXY` is then not looked at.
+/// Whether the kubeconfig itself names a proxy for the API server; `HTTPS_PROXY` is ignored then.
 fn names_a_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
     let context = kubeconfig
         .contexts
@@ -159,7 +152,7 @@ fn of_file(file: &Path, error: KubeconfigError) -> ConnectError {
         KubeconfigError::ReadConfig(source, file) => ConnectError::Unreadable { file, source },
         error => ConnectError::NoKubeconfigFile {
             file: file.to_owned(),
-            // The parser shows the place on lines of its own; what it is and where is in the first.
+            // The first line has the error and its position; further lines quote the file.
             message: error
                 .to_string()
                 .lines()
@@ -191,7 +184,7 @@ users:
 - {name: me, user: {token: x}}
 ";
 
-    async fn said(text: &str, context: Option<&str>) -> String {
+    async fn address_or_error(text: &str, context: Option<&str>) -> String {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config");
         std::fs::write(&file, text).unwrap();
@@ -199,7 +192,7 @@ users:
             kubeconfig: Some(file.clone()),
             context: context.map(str::to_owned),
         };
-        match config(&args, &Surroundings::default()).await {
+        match config(&args, &Environment::default()).await {
             Ok((config, _)) => config.cluster_url.to_string(),
             Err(error) => error
                 .to_string()
@@ -210,31 +203,31 @@ users:
 
     #[tokio::test]
     #[rustfmt::skip] // a table
-    async fn what_a_kubeconfig_comes_to() {
+    async fn a_kubeconfig_gives_an_address_or_an_error() {
         for (text, context, wanted) in [
             (GOOD, None, "https://127.0.0.1:6444/"),
             (GOOD, Some("here"), "https://127.0.0.1:6444/"),
-            (GOOD, Some("elsewhere"), "there is no context \"elsewhere\" in the kubeconfig FILE; it has: broken, here, lost"),
-            (GOOD, Some("broken"), "the context \"broken\" of the kubeconfig FILE cannot be used: failed to load certificate authority: failed to read file"),
-            (GOOD, Some("lost"), "the context \"lost\" of the kubeconfig FILE cannot be used: failed to load the cluster of context: three"),
-            ("", None, "the kubeconfig FILE says no current-context; choose one with --context; it has none"),
-            ("contexts: [{name: a, context: {cluster: b}}]", None, "choose one with --context; it has: a"),
-            ("contexts: 1", None, "FILE is not a kubeconfig: failed to parse kubeconfig YAML: error: line 1 column 11: expected sequence start; correct it"),
+            (GOOD, Some("elsewhere"), "no context \"elsewhere\" in the kubeconfig FILE; it has: broken, here, lost"),
+            (GOOD, Some("broken"), "of the kubeconfig FILE cannot be used: failed to load certificate authority: "),
+            (GOOD, Some("lost"), "of the kubeconfig FILE cannot be used: failed to load the cluster of context: three"),
+            ("", None, "the kubeconfig FILE has no current-context; choose a context with --context; it has none"),
+            ("contexts: [{name: a, context: {cluster: b}}]", None, "choose a context with --context; it has: a"),
+            ("contexts: 1", None, "FILE is not a kubeconfig: failed to parse kubeconfig YAML: error: line 1 column 11"),
             ("{", None, "FILE is not a kubeconfig: "),
         ] {
-            let said = said(text, context).await;
-            assert_eq!(said.lines().count(), 1, "{said}");
-            assert!(said.contains(wanted), "{context:?}: {said}\nis not: {wanted}");
+            let found = address_or_error(text, context).await;
+            assert_eq!(found.lines().count(), 1, "{found}");
+            assert!(found.contains(wanted), "{context:?}: {found}\ndoes not contain: {wanted}");
         }
     }
 
     #[tokio::test]
-    async fn a_file_that_is_not_there() {
+    async fn a_missing_file_is_an_error() {
         let args = ClusterArgs {
             kubeconfig: Some("nowhere/config".into()),
             context: None,
         };
-        let error = config(&args, &Surroundings::default()).await.unwrap_err();
+        let error = config(&args, &Environment::default()).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the kubeconfig nowhere/config cannot be read: No such file or directory (os error 2)"
@@ -242,12 +235,12 @@ users:
     }
 
     #[test]
-    fn where_a_kubeconfig_is_looked_for() {
+    fn a_kubeconfig_is_found_in_the_same_places_as_by_kubectl() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join(".kube")).unwrap();
         let own = home.path().join(".kube/config");
         let find = |variable: &str, in_pod: bool, context: Option<&str>| {
-            let surroundings = Surroundings {
+            let environment = Environment {
                 kubeconfig: Some(variable.into()),
                 home: Some(home.path().to_owned()),
                 in_pod,
@@ -256,7 +249,7 @@ users:
                 kubeconfig: None,
                 context: context.map(str::to_owned),
             };
-            source(&args, &surroundings)
+            source(&args, &environment)
         };
         assert!(matches!(
             find("", false, None),

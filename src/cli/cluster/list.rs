@@ -1,5 +1,5 @@
-//! Lists of objects from the API server, page by page, in the words of JSON. Each is read as a file would be; which ones a
-//! question needs is [`super::read`]'s business.
+//! Lists objects of the API server page by page, as JSON. Each object is read like one in a file; `read` chooses the
+//! kinds.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::ConnectError;
-use super::error::Server;
+use super::error::ConnectError;
+use super::server::Server;
 use crate::api::{GROUP, VERSION};
 use crate::limits::Limits;
 use crate::objects::{FileContents, read_from_cluster};
 
-/// Objects a page, as kubectl has it.
-const PAGE: u32 = 500;
-/// Longest wait for one page.
-const WAIT: Duration = Duration::from_secs(30);
+/// Objects in a page; the same as kubectl's.
+const PAGE_SIZE: u32 = 500;
+/// Timeout for one page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A kind that a question needs.
+/// A kind of object that a subcommand reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Policies,
@@ -45,7 +45,7 @@ impl Kind {
         matches!(self, Self::Policies | Self::VirtualNetworks)
     }
 
-    /// What cannot be told without it.
+    /// The part of a message that names what is unknown without the kind.
     fn consequence(self) -> &'static str {
         match self {
             Self::Policies => "which rules there are",
@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-/// As RBAC writes it.
+/// The resource, as RBAC rules name it.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.plural())?;
@@ -80,51 +80,52 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why objects could not be read.
+/// Reasons why objects could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// A right is missing.
+    /// A permission is missing.
     #[error(
-        "you may not {verb} {kind} {}, and without them nobody can tell {}; ask an admin of the cluster for that right (the API \
-         server says: {message})",
+        "you are not allowed to {verb} {kind} {}, and without them it is unknown {}; \
+         ask an admin of the cluster for that permission (answer of the API server: {message})",
         place(*kind, namespace.as_deref()),
         kind.consequence()
     )]
     Forbidden {
         /// `get` or `list`.
         verb: &'static str,
-        /// Of what.
+        /// The kind that was read.
         kind: Kind,
-        /// In one namespace, or in all.
+        /// The namespace; `None` for all.
         namespace: Option<String>,
-        /// The API server's words.
+        /// Message of the API server.
         message: String,
     },
-    /// The kinds are not installed.
+    /// The custom resource definitions are not installed.
     #[error(
-        "the cluster does not know {0}; install the kinds: vaultwall crds | kubectl apply --server-side -f -"
+        "the cluster has no {0}; install the custom resource definitions: \
+         vaultwall crds | kubectl apply --server-side -f -"
     )]
     NotInstalled(Kind),
-    /// The API server could not answer.
+    /// The API server answered with an error.
     #[error("the API server could not {verb} {kind}: {message}; try again")]
     Failed {
         /// `get` or `list`.
         verb: &'static str,
-        /// Of what.
+        /// The kind that was read.
         kind: Kind,
-        /// Its words.
+        /// Status code and message of the API server.
         message: String,
     },
-    /// This process lacks what it needs to connect.
-    #[error("no connection can be opened: {0}")]
+    /// The client's async runtime cannot be started.
+    #[error("the client cannot be started: {0}")]
     Runtime(#[source] std::io::Error),
-    /// The connection is no more, or the credentials.
+    /// The connection or the credentials failed.
     #[error(transparent)]
     Connection(#[from] ConnectError),
 }
 
 impl ReadError {
-    /// Whether it is a right that lacks.
+    /// Whether a permission is missing.
     pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden { .. })
     }
@@ -138,10 +139,10 @@ fn place(kind: Kind, namespace: Option<&str>) -> String {
     }
 }
 
-/// An API server that answers, for questions that are asked once.
+/// A connected API server, for a subcommand that reads once.
 pub(super) struct Cluster {
     pub(super) client: Client,
-    /// For messages.
+    /// Name of the API server, for messages.
     pub(super) server: Server,
     pub(super) limits: Limits,
 }
@@ -158,17 +159,17 @@ impl Cluster {
             return Ok(Vec::new());
         }
         let mut params = ListParams {
-            limit: Some(PAGE),
+            limit: Some(PAGE_SIZE),
             field_selector,
             ..ListParams::default()
         };
         let mut pages = Vec::new();
         loop {
             let request = Request::new(kind.path(namespace)).list(&params);
-            let page = match self.ask(request).await {
+            let page = match self.request(request).await {
                 Ok(page) => page,
-                // The snapshot that the pages are taken from has expired: all at once, then.
-                Err(Unanswered::Refused { code: 410, .. }) if params.limit.is_some() => {
+                // The snapshot that the pages come from has expired: read everything in one page.
+                Err(RequestError::Refused { code: 410, .. }) if params.limit.is_some() => {
                     pages.clear();
                     params.limit = None;
                     params.continue_token = None;
@@ -186,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// One object, if it is there.
+    /// One object, if it exists.
     pub(super) async fn get(
         &self,
         kind: Kind,
@@ -197,26 +198,26 @@ impl Cluster {
             return Ok(None);
         }
         let request = Request::new(kind.path(namespace)).get(name, &GetParams::default());
-        match self.ask(request).await {
+        match self.request(request).await {
             Ok(object) => Ok(Some(read_from_cluster(object, &self.limits))),
-            Err(Unanswered::Refused { code: 404, .. }) if !kind.is_ours() => Ok(None),
+            Err(RequestError::Refused { code: 404, .. }) if !kind.is_ours() => Ok(None),
             Err(error) => Err(self.read_error(error, "get", kind, namespace)),
         }
     }
 
-    async fn ask(
+    async fn request(
         &self,
         request: Result<axum::http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Value, Unanswered> {
-        let request = request.map_err(|error| Unanswered::Impossible(error.to_string()))?;
-        match tokio::time::timeout(WAIT, self.client.request::<Value>(request)).await {
-            Err(_) => Err(Unanswered::Slow),
+    ) -> Result<Value, RequestError> {
+        let request = request.map_err(|error| RequestError::Invalid(error.to_string()))?;
+        match tokio::time::timeout(PAGE_TIMEOUT, self.client.request::<Value>(request)).await {
+            Err(_) => Err(RequestError::Slow),
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) if status.code != 401 => Err(Unanswered::Refused {
+            Ok(Err(kube::Error::Api(status))) if status.code != 401 => Err(RequestError::Refused {
                 code: status.code,
                 message: status.message.clone(),
             }),
-            Ok(Err(error)) => Err(Unanswered::Lost(ConnectError::of_request(
+            Ok(Err(error)) => Err(RequestError::Connection(ConnectError::of_request(
                 &self.server,
                 &error,
             ))),
@@ -225,46 +226,46 @@ impl Cluster {
 
     fn read_error(
         &self,
-        error: Unanswered,
+        error: RequestError,
         verb: &'static str,
         kind: Kind,
         namespace: Option<&str>,
     ) -> ReadError {
         match error {
-            Unanswered::Refused { code: 404, .. } if kind.is_ours() => {
+            RequestError::Refused { code: 404, .. } if kind.is_ours() => {
                 ReadError::NotInstalled(kind)
             }
-            Unanswered::Refused { code: 403, message } => ReadError::Forbidden {
+            RequestError::Refused { code: 403, message } => ReadError::Forbidden {
                 verb,
                 kind,
                 namespace: namespace.map(str::to_owned),
                 message,
             },
-            Unanswered::Refused { code, message } => ReadError::Failed {
+            RequestError::Refused { code, message } => ReadError::Failed {
                 verb,
                 kind,
                 message: format!("{code} {message}"),
             },
-            Unanswered::Impossible(message) => ReadError::Failed {
+            RequestError::Invalid(message) => ReadError::Failed {
                 verb,
                 kind,
                 message,
             },
-            Unanswered::Slow => ReadError::Connection(ConnectError::Slow {
+            RequestError::Slow => ReadError::Connection(ConnectError::Slow {
                 server: self.server.clone(),
-                waited: WAIT,
+                waited: PAGE_TIMEOUT,
             }),
-            Unanswered::Lost(error) => ReadError::Connection(error),
+            RequestError::Connection(error) => ReadError::Connection(error),
         }
     }
 }
 
-/// Whether the API server could know a namespace of this name; anything else would be read as a part of the path.
+/// Whether a namespace may have this name. Other characters would change the path of the request.
 fn may_be_a_namespace(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// A namespace on the command line.
+/// Parses a namespace on the command line.
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
     if may_be_a_namespace(text) {
         Ok(text.to_owned())
@@ -273,10 +274,10 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
-/// Why there is no answer.
-enum Unanswered {
+/// Reasons why a request failed.
+enum RequestError {
     Refused { code: u16, message: String },
-    Impossible(String),
+    Invalid(String),
     Slow,
-    Lost(ConnectError),
+    Connection(ConnectError),
 }

@@ -1,5 +1,5 @@
-//! The cluster in place of files: how subcommands reach a Kubernetes API server and what they read there. What is read
-//! goes the way of files from there on.
+//! Reads objects from a cluster instead of files: connects to the API server and lists the objects that a subcommand
+//! needs. From there on they are treated like objects from files.
 
 mod connect;
 mod error;
@@ -7,9 +7,9 @@ mod kubeconfig;
 mod list;
 mod proxy;
 mod read;
+mod server;
 
 pub(crate) use connect::connect;
-pub(crate) use error::ConnectError;
 pub(crate) use kubeconfig::ClusterArgs;
-pub(crate) use list::{ReadError, namespace};
-pub(crate) use read::{Scope, Who, to_explain, to_render, to_validate};
+pub(crate) use list::namespace;
+pub(crate) use read::{CallerId, Scope, to_explain, to_render, to_validate};

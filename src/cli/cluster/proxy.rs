@@ -1,12 +1,11 @@
-//! Which API servers are reached without the proxy that `HTTPS_PROXY` names: those of `NO_PROXY`, as kubectl reads it, and
-//! those on this machine.
+//! Exceptions from `HTTPS_PROXY`: API servers in `NO_PROXY`, which is read as kubectl does, and those on this machine.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Whether `host` is reached directly whatever `HTTPS_PROXY` says. `no_proxy` holds names (with all below them), names
-/// that begin with a dot (only what is below), addresses and prefixes, each with or without a port, or `*`.
+/// Whether `host` is reached directly in spite of `HTTPS_PROXY`. `no_proxy` holds names (with their subdomains), names
+/// that begin with a dot (subdomains only), addresses and prefixes, each with or without a port, or `*`.
 pub(super) fn is_direct(host: &str, port: u16, no_proxy: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let address: Option<IpAddr> = host.parse().ok();
@@ -38,7 +37,7 @@ fn matches(host: &str, address: Option<IpAddr>, port: u16, entry: &str) -> bool 
     let name = name.to_ascii_lowercase();
     let name = name.strip_prefix('*').unwrap_or(&name);
     match name.strip_prefix('.') {
-        Some(above) => !above.is_empty() && host.ends_with(name),
+        Some(parent) => !parent.is_empty() && host.ends_with(name),
         None => !name.is_empty() && (host == name || host.ends_with(&format!(".{name}"))),
     }
 }
@@ -49,7 +48,7 @@ mod tests {
 
     #[test]
     #[rustfmt::skip] // a table
-    fn who_needs_no_proxy() {
+    fn no_proxy_and_local_servers_are_reached_directly() {
         for (host, no_proxy, direct) in [
             ("localhost", "", true), ("127.0.0.2", "", true), ("[::1]", "", true),
             ("10.0.0.1", "", false), ("api.example.com", "", false),

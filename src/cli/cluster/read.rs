@@ -1,11 +1,12 @@
-//! What a question needs of the cluster, and no more: whoever may read little gets as many answers as that allows, and a
-//! large cluster is not read for a small question.
+//! Reads the objects that a subcommand needs, and no more, so that few permissions suffice and a large cluster is not
+//! read for a small question.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::list::{Cluster, Kind};
-use super::{ClusterArgs, ReadError, connect};
+use super::connect::connect_and_name;
+use super::kubeconfig::ClusterArgs;
+use super::list::{Cluster, Kind, ReadError};
 use crate::index::{Object, ObjectName, ObservedPod};
 use crate::limits::Limits;
 use crate::objects::{FileContents, LoadedObjects};
@@ -13,19 +14,19 @@ use crate::policy::{
     NetworkRuleSource, ValidatedPolicy, VaultId, VirtualNetworks, referenced_groups,
 };
 
-/// Who connects, in a question about one request.
+/// The caller of a request that is explained.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Who<'a> {
-    /// A pod.
+pub(crate) enum CallerId<'a> {
+    /// A pod, by name.
     Pod(&'a ObjectName),
-    /// An address, whose pod is to be found.
+    /// An address, by which a pod may be found.
     Address(IpAddr),
 }
 
-/// Which part of the cluster is asked about.
+/// Part of the cluster that a subcommand reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scope<'a> {
-    /// All of it.
+    /// The whole cluster.
     Cluster,
     /// The policies of one namespace.
     Namespace(&'a str),
@@ -42,7 +43,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn holds(self, policy: &ValidatedPolicy) -> bool {
+    fn contains(self, policy: &ValidatedPolicy) -> bool {
         match self {
             Self::Vault(vault) => policy.vault == *vault,
             Self::Cluster | Self::Namespace(_) => true,
@@ -50,13 +51,14 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// What `validate` looks at: the policies, and without a namespace the virtual networks, which belong to none.
+/// Reads the objects for `validate`: the policies, and without a namespace also the virtual networks, which are
+/// cluster-scoped.
 pub(crate) fn to_validate(
     args: &ClusterArgs,
     namespace: Option<&str>,
     limits: Limits,
 ) -> Result<LoadedObjects, ReadError> {
-    ask(args, limits, async |cluster: &Cluster| {
+    read(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.list(Kind::Policies, namespace, None).await?;
         if namespace.is_none() {
             found.extend(cluster.list(Kind::VirtualNetworks, None, None).await?);
@@ -65,15 +67,15 @@ pub(crate) fn to_validate(
     })
 }
 
-/// What `render` looks at: rules, whom they let in, and the vaults' Services.
+/// Reads the objects for `render`: policies, virtual networks, pods that rules select, and the vaults' Services.
 pub(crate) fn to_render(
     args: &ClusterArgs,
     scope: Scope<'_>,
     limits: Limits,
 ) -> Result<LoadedObjects, ReadError> {
-    ask(args, limits, async |cluster: &Cluster| {
+    read(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.rules(scope).await?;
-        if found.of_pods {
+        if found.select_pods {
             found.add_pods(cluster).await?;
         }
         let vaults = vaults(&found.contents);
@@ -96,21 +98,22 @@ pub(crate) fn to_render(
     })
 }
 
-/// What `explain` looks at: the rules of one vault and whom they let in. Where no rule selects pods, only the caller.
+/// Reads the objects for `explain`: the rules of one vault and the pods that they select, or only the caller if no rule
+/// selects pods.
 pub(crate) fn to_explain(
     args: &ClusterArgs,
     vault: &VaultId,
-    who: Who<'_>,
+    id: CallerId<'_>,
     limits: Limits,
 ) -> Result<LoadedObjects, ReadError> {
-    ask(args, limits, async |cluster: &Cluster| {
+    read(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.rules(Scope::Vault(vault)).await?;
-        if found.of_pods {
+        if found.select_pods {
             found.add_pods(cluster).await?;
         } else if !vaults(&found.contents).contains(vault) {
-            // There is nothing to ask about any caller.
+            // Without a policy for the vault, the caller does not matter.
         } else {
-            let caller = cluster.caller(who).await?;
+            let caller = cluster.caller(id).await?;
             for namespace in namespaces(&caller) {
                 let fact = cluster.get(Kind::Namespaces, None, &namespace).await?;
                 found.contents.extend(fact);
@@ -121,32 +124,32 @@ pub(crate) fn to_explain(
     })
 }
 
-/// Connects, asks, and puts together what was answered.
-fn ask(
+/// Connects, reads, and collects the objects.
+fn read(
     args: &ClusterArgs,
     limits: Limits,
-    question: impl AsyncFnOnce(&Cluster) -> Result<Vec<FileContents>, ReadError>,
+    objects: impl AsyncFnOnce(&Cluster) -> Result<Vec<FileContents>, ReadError>,
 ) -> Result<LoadedObjects, ReadError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ReadError::Runtime)?;
     runtime.block_on(async {
-        let (client, server) = connect::connect_and_name(args).await?;
+        let (client, server) = connect_and_name(args).await?;
         let cluster = Cluster {
             client,
             server,
             limits,
         };
-        Ok(LoadedObjects::of(question(&cluster).await?))
+        Ok(LoadedObjects::of(objects(&cluster).await?))
     })
 }
 
-/// Policies and the virtual networks that they name.
+/// Policies and the virtual networks that they refer to.
 struct Rules {
     contents: Vec<FileContents>,
-    /// Whether some rule selects pods, so that the answer depends on all pods.
-    of_pods: bool,
+    /// Whether a rule selects pods, so that the answer depends on all pods.
+    select_pods: bool,
 }
 
 impl Rules {
@@ -170,27 +173,32 @@ impl Cluster {
             contents.extend(self.list(Kind::VirtualNetworks, None, None).await?);
         }
         let networks = virtual_networks(&contents);
-        let of_pods = policies(&contents, scope)
+        let select_pods = policies(&contents, scope)
             .any(|policy| !referenced_groups(policy, &networks).is_empty());
-        Ok(Rules { contents, of_pods })
+        Ok(Rules {
+            contents,
+            select_pods,
+        })
     }
 
-    /// The pod that connects. Behind an address it is only told, no verdict rests on it here: a missing right is said.
-    async fn caller(&self, who: Who<'_>) -> Result<Vec<FileContents>, ReadError> {
-        match who {
-            Who::Pod(pod) => {
+    /// The pod that connects. For an address it is only shown, the verdict does not depend on it: a missing permission
+    /// is a warning.
+    async fn caller(&self, id: CallerId<'_>) -> Result<Vec<FileContents>, ReadError> {
+        match id {
+            CallerId::Pod(pod) => {
                 let found = self
                     .get(Kind::Pods, Some(&pod.namespace), &pod.name)
                     .await?;
                 Ok(found.into_iter().collect())
             }
-            Who::Address(IpAddr::V6(_)) => Ok(Vec::new()),
-            Who::Address(IpAddr::V4(address)) => {
+            CallerId::Address(IpAddr::V6(_)) => Ok(Vec::new()),
+            CallerId::Address(IpAddr::V4(address)) => {
                 let selector = format!("status.podIP={address}");
                 match self.list(Kind::Pods, None, Some(selector)).await {
                     Err(error) if error.is_forbidden() => {
                         tracing::warn!(
-                            "whether a pod has the address {address} is not known, the verdict does not depend on it: {error}"
+                            "it is unknown whether a pod has the address {address}; \
+                             the verdict does not depend on it: {error}"
                         );
                         Ok(Vec::new())
                     }
@@ -215,7 +223,7 @@ fn policies<'a>(
 ) -> impl Iterator<Item = &'a ValidatedPolicy> {
     objects(contents)
         .filter_map(Object::policy)
-        .filter(move |policy| scope.holds(policy))
+        .filter(move |policy| scope.contains(policy))
 }
 
 fn virtual_networks(contents: &[FileContents]) -> VirtualNetworks {
@@ -225,7 +233,7 @@ fn virtual_networks(contents: &[FileContents]) -> VirtualNetworks {
         .collect()
 }
 
-/// The vaults that policies are about, also policies that cannot be used.
+/// The vaults of all policies, including refused ones.
 fn vaults(contents: &[FileContents]) -> BTreeSet<VaultId> {
     objects(contents)
         .filter_map(|object| match object {
@@ -235,7 +243,7 @@ fn vaults(contents: &[FileContents]) -> BTreeSet<VaultId> {
         .collect()
 }
 
-/// The namespaces of pods.
+/// The namespaces of the pods.
 fn namespaces(contents: &[FileContents]) -> BTreeSet<String> {
     objects(contents)
         .filter_map(|object| match object {

@@ -1,11 +1,10 @@
-//! The answer of `explain`: its JSON, which is a stable contract, and its text.
+//! The answer of `explain` as JSON, whose keys are a stable contract, and as text.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::step;
 use crate::index::PodFact;
 use crate::policy::{
     Decision, DefaultAction, Diagnostic, Listener, ManagementAccess, Nearest, Reason, Resolution,
@@ -13,21 +12,21 @@ use crate::policy::{
 };
 use crate::vault_api::Plane;
 
-/// An answer, and what to do about it.
+/// A decision, with advice for a denied caller.
 pub(super) struct Explanation {
-    /// The vault.
+    /// The vault that the request was sent to.
     pub(super) vault: VaultId,
-    /// Method and path.
+    /// Method and path, separated by a space.
     pub(super) request: String,
-    /// The answer.
+    /// Verdict, reason and trace.
     pub(super) decision: Decision,
-    /// The rule that came nearest to letting a denied caller in.
+    /// The rule that came nearest to admitting a denied caller.
     pub(super) nearest: Option<Nearest>,
-    /// What to do about a denial.
+    /// Advice for a denied caller: a sentence with a full stop.
     pub(super) remedy: Option<String>,
 }
 
-/// The keys are a stable contract.
+/// JSON of an answer; the keys are a stable contract.
 #[derive(Serialize)]
 pub(super) struct Json<'a> {
     verdict: Verdict,
@@ -79,7 +78,7 @@ impl Explanation {
                 &operations
             },
         );
-        text.push_str("\nWhat was looked at:\n");
+        text.push_str("\nSteps of the decision:\n");
         let width = decision.trace.iter().map(|step| step.step.len()).max();
         let width = width.unwrap_or(0);
         for (index, step) in decision.trace.iter().enumerate() {
@@ -109,7 +108,7 @@ impl Explanation {
     }
 }
 
-/// Which firewall is asked.
+/// The firewall that decides: vault, policies and endpoint.
 pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
     let firewall = &resolution.firewall;
     let policies = if resolution.accepted.is_empty() {
@@ -137,8 +136,8 @@ pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
     step("vault", format!("{}, {policies}; {asked}", firewall.vault))
 }
 
-/// What is not in force although it is written: policies that are not accepted, rules that open nothing, and what else
-/// their owners should know.
+/// Parts of the policies that have no effect: policies that are not accepted, rules that open nothing, and further
+/// warnings.
 pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step> {
     let refused = resolution.refused.iter().map(|refused| {
         let violation = &refused.violation;
@@ -166,7 +165,7 @@ pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step
         .chain(warnings.map(move |found| diagnostic("warning", found)))
 }
 
-/// Who connects.
+/// The caller: its address and pod.
 pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
     let found = match pod {
         None => format!("{peer}, the address of no known pod"),
@@ -185,4 +184,10 @@ pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
         }
     };
     step("caller", found)
+}
+
+/// A step of the trace.
+pub(super) fn step(step: &'static str, found: impl Into<String>) -> Step {
+    let found = found.into();
+    Step { step, found }
 }

@@ -1,15 +1,18 @@
-//! `vaultwall explain`: what the firewall says to one request, why, and what to do about a denial.
+//! `vaultwall explain`: the firewall's decision on one request, the reason, and advice for a denied caller.
 //!
-//! Finds the caller and the vault in the files or in the cluster; the answer is `policy::decide`'s, the advice `policy::remedy`'s.
+//! It finds the caller and the vault in the files or in the cluster. `policy::decide` decides, `policy::remedy`
+//! advises.
 
 mod answer;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::cluster::{self, ClusterArgs};
-use super::validate::{self, CannotRead, LimitArgs};
-use super::{Answer, Format, Outcome, Output, output};
+use super::arguments::LimitArgs;
+use super::cluster::{self, CallerId, ClusterArgs};
+use super::outcome::{Answer, Failure, Outcome};
+use super::output::{self, Format, Output};
+use super::validate::{self, CannotRead};
 use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::LoadedObjects;
@@ -18,39 +21,41 @@ use crate::policy::{
     VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
 };
 use crate::vault_api::Request;
-use answer::Explanation;
+use answer::{Explanation, step};
 
-/// Say what the firewall answers to a request, by which rule, and why.
+/// Explain the firewall's decision on a request: the verdict, the reason and the rule.
 ///
-/// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: could not tell.
+/// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
-    /// File or folder of policies, networks and facts (Namespaces, Pods, Services as `kubectl get -o yaml` prints them).
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context"])]
+    /// File or folder with policies, virtual networks, and Namespaces, Pods and Services as `kubectl get -o yaml`
+    /// prints them; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
+    #[arg(conflicts_with_all = ["kubeconfig", "context"])]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// The vault's Service.
+    /// Service of the vault.
     #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: VaultId,
     #[command(flatten)]
-    who: Who,
-    /// The client's address behind a trusted proxy, as found in X-Forwarded-For.
+    caller: CallerArgs,
+    /// Address of the client behind a trusted proxy, from X-Forwarded-For.
     #[arg(long, value_name = "IP")]
     client_ip: Option<IpAddr>,
-    /// JSON claims of a verified workload token.
+    /// File with the claims of a verified workload token, in JSON.
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
     /// The request carries a vault token.
     #[arg(long)]
     token: bool,
-    /// The listener that is asked.
+    /// Endpoint that receives the request.
     #[arg(long, value_enum, default_value_t = ListenerName::Data)]
     listener: ListenerName,
-    /// HTTP method.
+    /// HTTP method of the request.
     #[arg(long, value_name = "METHOD")]
     method: String,
-    /// Path with /v1 and the query.
+    /// Path of the request, with /v1 and the query.
     #[arg(long, value_name = "PATH")]
     path: String,
     /// Value of the X-Vault-Namespace header.
@@ -60,14 +65,14 @@ pub(super) struct Explain {
     limits: LimitArgs,
 }
 
-/// Who connects.
+/// The caller.
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
-struct Who {
-    /// The pod that connects.
+struct CallerArgs {
+    /// Pod that connects.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pod: Option<ObjectName>,
-    /// The address that connects.
+    /// Address that connects.
     #[arg(long, value_name = "IP")]
     source_ip: Option<IpAddr>,
 }
@@ -78,13 +83,13 @@ enum ListenerName {
     Management,
 }
 
-/// Why nobody can tell.
+/// Reasons why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum CannotTell {
+enum ExplainError {
     #[error("--claims is not supported yet: federated identities come with trusted services")]
     Claims,
-    #[error("who connects? give --pod or --source-ip")]
-    Nobody,
+    #[error("the caller is missing: give --pod or --source-ip")]
+    NoCaller,
     #[error("no policy in {place} is for the vault {vault}; {others}")]
     UnknownVault {
         place: String,
@@ -99,14 +104,15 @@ enum CannotTell {
         "there is no pod {0} in the cluster; correct the name, or give its address with --source-ip"
     )]
     NoSuchPod(ObjectName),
-    #[error("pod {pod} cannot be told by its address: {reason}; {advice}")]
+    #[error("pod {pod} cannot be identified by its address: {reason}; {advice}")]
     NotCounted {
         pod: ObjectName,
         reason: NotCounted,
         advice: &'static str,
     },
     #[error(
-        "--client-ip means nothing for {0}: its policy's clientAddress.source is Direct, so the client is who connects"
+        "--client-ip has no effect for {0}: its policy's clientAddress.source is Direct, \
+         so the client is the caller itself"
     )]
     ClientOfDirect(VaultId),
 }
@@ -114,7 +120,7 @@ enum CannotTell {
 impl Explain {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         if self.claims.is_some() {
-            return Err(Box::new(CannotTell::Claims));
+            return Err(Box::new(ExplainError::Claims));
         }
         let explanation = self.explain()?;
         match output.format {
@@ -127,12 +133,12 @@ impl Explain {
         })
     }
 
-    fn explain(&self) -> Result<Explanation, Box<dyn std::error::Error + Send + Sync>> {
+    fn explain(&self) -> Result<Explanation, Failure> {
         let limits: Limits = self.limits.into();
         let loaded = if self.reads_files() {
             LoadedObjects::load(&self.paths, &limits)
         } else {
-            cluster::to_explain(&self.cluster, &self.vault, self.asked_by()?, limits)?
+            cluster::to_explain(&self.cluster, &self.vault, self.caller_id()?, limits)?
         };
         warn_of_violations(&loaded);
         if !loaded.errors.is_empty() {
@@ -141,7 +147,7 @@ impl Explain {
         let rules = Rules::of(&loaded, &self.vault);
         let mut index = loaded.into_index(limits);
         let Some(resolution) = index.resolve(&self.vault) else {
-            return Err(Box::new(CannotTell::UnknownVault {
+            return Err(Box::new(ExplainError::UnknownVault {
                 place: if self.reads_files() {
                     "the files of -f".to_owned()
                 } else {
@@ -158,10 +164,10 @@ impl Explain {
         !self.paths.is_empty()
     }
 
-    fn asked_by(&self) -> Result<cluster::Who<'_>, CannotTell> {
-        let pod = self.who.pod.as_ref().map(cluster::Who::Pod);
-        pod.or(self.who.source_ip.map(cluster::Who::Address))
-            .ok_or(CannotTell::Nobody)
+    fn caller_id(&self) -> Result<CallerId<'_>, ExplainError> {
+        let pod = self.caller.pod.as_ref().map(CallerId::Pod);
+        pod.or(self.caller.source_ip.map(CallerId::Address))
+            .ok_or(ExplainError::NoCaller)
     }
 
     fn judge(
@@ -169,7 +175,7 @@ impl Explain {
         index: &Index,
         resolution: &VaultResolution,
         rules: &Rules,
-    ) -> Result<Explanation, CannotTell> {
+    ) -> Result<Explanation, ExplainError> {
         let resolution = &resolution.resolution;
         let firewall = &resolution.firewall;
         let listener = match self.listener {
@@ -178,19 +184,19 @@ impl Explain {
         };
         let mut trace = vec![answer::vault_step(resolution, listener)];
         trace.extend(answer::remark_steps(resolution));
-        let (peer, pod) = self.who(index)?;
+        let (peer, pod) = self.find_caller(index)?;
         trace.push(answer::caller_step(peer, pod));
         let client = self.client(&firewall.client_address, peer, &mut trace)?;
         if self.token {
             trace.push(step(
                 "token",
-                "a vault token is sent; without trusted services the firewall asks for none, the vault does",
+                "a vault token is sent; the firewall needs none without trusted services, the vault does",
             ));
         }
         if !self.path.starts_with("/v1") {
             trace.push(step(
                 "path",
-                "it does not start with /v1, so it is no path of the vault's API",
+                "it does not begin with /v1, so it is no path of the vault's API",
             ));
         }
         let caller = Caller { peer, client };
@@ -233,27 +239,30 @@ impl Explain {
         })
     }
 
-    /// The address that connects, and the pod behind it where there is one.
-    fn who<'i>(&self, index: &'i Index) -> Result<(IpAddr, Option<&'i PodFact>), CannotTell> {
-        if let Some(address) = self.who.source_ip {
+    /// Address of the caller, and its pod if there is one.
+    fn find_caller<'i>(
+        &self,
+        index: &'i Index,
+    ) -> Result<(IpAddr, Option<&'i PodFact>), ExplainError> {
+        if let Some(address) = self.caller.source_ip {
             let mut pods = match address {
                 IpAddr::V4(address) => index.pods_at(address).collect(),
                 IpAddr::V6(_) => Vec::new(),
             };
-            // Which of several pods answers at one address, nobody knows.
+            // Of several pods with one address, it is unknown which one connects.
             let pod = pods.pop().filter(|_| pods.is_empty());
             return Ok((address, pod));
         }
-        let Some(name) = &self.who.pod else {
-            return Err(CannotTell::Nobody);
+        let Some(name) = &self.caller.pod else {
+            return Err(ExplainError::NoCaller);
         };
         if let Some(reason) = index.not_counted(name) {
             let advice = match reason {
                 NotCounted::HostNetwork => "give the node's address with --source-ip",
                 NotCounted::Phase(_) => "no rule lets such a pod in",
-                NotCounted::NoAddress => "ask again when it has one",
+                NotCounted::NoAddress => "try again when it has one",
             };
-            return Err(CannotTell::NotCounted {
+            return Err(ExplainError::NotCounted {
                 pod: name.clone(),
                 reason: reason.clone(),
                 advice,
@@ -264,25 +273,25 @@ impl Explain {
             .and_then(|pod| Some((pod, *pod.addresses.first()?)));
         let (pod, address) = found.ok_or_else(|| {
             if self.reads_files() {
-                CannotTell::NoSuchPodInFiles(name.clone())
+                ExplainError::NoSuchPodInFiles(name.clone())
             } else {
-                CannotTell::NoSuchPod(name.clone())
+                ExplainError::NoSuchPod(name.clone())
             }
         })?;
         Ok((address.into(), Some(pod)))
     }
 
-    /// The client that IP rules look at.
+    /// Address that IP rules are matched with.
     fn client(
         &self,
         source: &ClientAddressSource,
         peer: IpAddr,
         trace: &mut Vec<Step>,
-    ) -> Result<IpAddr, CannotTell> {
+    ) -> Result<IpAddr, ExplainError> {
         const STEP: &str = "clientAddress";
         let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
             if self.client_ip.is_some() {
-                return Err(CannotTell::ClientOfDirect(self.vault.clone()));
+                return Err(ExplainError::ClientOfDirect(self.vault.clone()));
             }
             trace.push(step(STEP, format!("Direct: the client is the peer {peer}")));
             return Ok(peer);
@@ -298,7 +307,7 @@ impl Explain {
             (true, None) => (
                 peer,
                 format!(
-                    "XForwardedFor: the peer {peer} is a trusted proxy; without --client-ip it is taken for the client"
+                    "XForwardedFor: the peer {peer} is a trusted proxy; without --client-ip it counts as the client"
                 ),
             ),
             (false, Some(client)) => (
@@ -317,7 +326,7 @@ impl Explain {
     }
 }
 
-/// The valid rules of one vault, to find the nearest one.
+/// The valid policies of one vault, to find the nearest rule.
 struct Rules {
     policies: Vec<ValidatedPolicy>,
     virtual_networks: VirtualNetworks,
@@ -338,23 +347,18 @@ impl Rules {
         }
     }
 
-    /// Those of accepted policies, oldest policy first.
+    /// The accepted policies, oldest first.
     fn accepted(&self, names: &[String]) -> Vec<&ValidatedPolicy> {
         let find = |name: &String| self.policies.iter().find(|policy| policy.name == *name);
         names.iter().filter_map(find).collect()
     }
 }
 
-fn step(step: &'static str, found: impl Into<String>) -> Step {
-    let found = found.into();
-    Step { step, found }
-}
-
-/// Objects with violations are left out; what that means for the answer, its reader must know.
+/// Warns that objects with violations have no effect on the answer.
 fn warn_of_violations(loaded: &LoadedObjects) {
     if !loaded.violations.is_empty() {
-        output::say(&validate::violations(&loaded.violations));
-        output::say("These objects let nobody in; the answer is for the other ones.\n");
+        output::message(&validate::violations(&loaded.violations));
+        output::message("These objects let nobody in; the answer considers only the others.\n");
     }
 }
 

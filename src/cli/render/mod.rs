@@ -1,5 +1,6 @@
-//! `vaultwall render`: what the policies in files or in the cluster come to, for people to look at and for machines to apply. It reads,
-//! resolves and compiles as the other commands do; what is rendered of a vault is [`rendered`]'s business.
+//! `vaultwall render`: prints the objects and resources that the policies in files or in the cluster compile to, for
+//! people and for `kubectl apply`. It reads, resolves and compiles like the operator; `rendered` writes the result of
+//! one vault.
 
 mod rendered;
 
@@ -8,60 +9,64 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::arguments::{self, LimitArgs};
 use super::cluster::{self, ClusterArgs, Scope};
-use super::serve;
-use super::validate::{self, CannotRead, LimitArgs};
-use super::{Answer, Failure, Format, Outcome, Output, output};
+use super::outcome::{Answer, Failure, Outcome};
+use super::output::{self, Format, Output};
+use super::validate::{self, CannotRead};
 use crate::compile::ProxyPorts;
 use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
-use crate::compile::kubernetes::fleet::{self, FleetInputs, Identity};
+use crate::compile::kubernetes::proxies::{self, Identity, ProxyInputs};
 use crate::index::{Index, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::{LoadedObjects, LocatedViolation};
 use crate::policy::{Firewall, ProxySettings, RefusedPolicy, Resolution, ValidatedPolicy, VaultId};
 use rendered::RenderedVault;
 
-/// What nobody finds in the output.
-const LEFT_OUT: &str = "left out: the Secret <service>-firewall with the proxies' certificate, and the objects' owners; only the \
-                        operator has them\n";
+/// Message about objects that are not in the output.
+const LEFT_OUT: &str = "left out: the Secret <service>-firewall with the proxies' certificate, and the objects' \
+                        owners; only the operator has them\n";
 
-/// Print the `NetworkPolicies`, the proxies' objects and the Envoy resources that the policies in files or in the cluster come to.
+/// Print the `NetworkPolicies`, the objects of the proxies and the Envoy resources that policies compile to.
 ///
-/// Without -f it reads the cluster: what is printed is what the operator makes of it.
-/// Without --output-dir: a stream of YAML documents, for each vault its `NetworkPolicies`, the objects of its proxies
-/// and then its Envoy resources, each with its `@type`. The Secret with the proxies' certificate is left out, and so are the
-/// objects' owners: only the operator has them. What is invalid is not rendered, and neither is anything beside it.
+/// Without -f it reads the policies of the cluster, and prints the same as the operator would apply. Without
+/// --output-dir it prints a stream of YAML documents: for each vault its `NetworkPolicies`, the objects of its proxies,
+/// and its Envoy resources, each with its `@type`. The Secret with the proxies' certificate and the objects' owners are
+/// left out: only the operator has them. If any object is invalid, nothing is rendered.
 #[derive(clap::Args, Debug)]
 pub(super) struct Render {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., conflicts_with_all = ["kubeconfig", "context", "namespace"])]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
+    #[arg(conflicts_with_all = ["kubeconfig", "context", "namespace"])]
     paths: Vec<PathBuf>,
-    /// The namespace whose vaults are rendered; all namespaces otherwise.
+    /// Namespace whose vaults are rendered; without it, all namespaces.
     #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "vault", value_parser = cluster::namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Folder to write to instead: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`, `fleet.yaml` (the proxies'
-    /// objects), `envoy/KIND.json`, and `envoy-static.json`, which Envoy runs as it is. Overwrites these files, deletes none.
+    /// Folder to write files to, instead of stdout: for each vault `NAMESPACE.SERVICE/networkpolicies.yaml`,
+    /// `fleet.yaml` (the objects of the proxies), `envoy/KIND.json`, and `envoy-static.json`, which Envoy can run as it
+    /// is. Overwrites these files, and deletes none.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// The one vault to render; all vaults otherwise.
+    /// Vault to render; without it, all vaults.
     #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: Option<VaultId>,
-    /// The vault's own address, in place of its Service's.
-    #[arg(long, value_name = "HOST:PORT", value_parser = serve::upstream)]
+    /// Address of the vault itself, instead of its Service's.
+    #[arg(long, value_name = "HOST:PORT", value_parser = arguments::upstream)]
     upstream: Option<Upstream>,
-    /// Where the data endpoint listens, in place of the proxies' port in a cluster.
+    /// Address of the data endpoint, instead of the proxies' port in a cluster.
     #[arg(long, value_name = "ADDR")]
     data_listen: Option<SocketAddrV4>,
-    /// Where the management endpoint listens, in place of the proxies' port in a cluster.
+    /// Address of the management endpoint, instead of the proxies' port in a cluster.
     #[arg(long, value_name = "ADDR")]
     management_listen: Option<SocketAddrV4>,
-    /// Image of Envoy for the proxies, as the operator was told.
-    #[arg(long, value_name = "IMAGE", default_value = fleet::ENVOY_IMAGE)]
+    /// Envoy image of the proxies, the same as the operator's --proxy-image.
+    #[arg(long, value_name = "IMAGE", default_value = proxies::ENVOY_IMAGE)]
     proxy_image: String,
-    /// Where the proxies find the operator, as the operator was told.
-    #[arg(long, value_name = "HOST:PORT", default_value = fleet::OPERATOR, value_parser = serve::upstream)]
+    /// Address at which the proxies find the operator, the same as the operator's --xds-address.
+    #[arg(long, value_name = "HOST:PORT", default_value = proxies::OPERATOR_ADDRESS)]
+    #[arg(value_parser = arguments::upstream)]
     xds_address: Upstream,
     #[command(flatten)]
     limits: LimitArgs,
@@ -77,7 +82,7 @@ impl Render {
         };
         let errors = std::mem::take(&mut loaded.errors);
         if !errors.is_empty() || !loaded.violations.is_empty() {
-            // Half of what is in a folder could open what the other half closes, so none of it is rendered.
+            // A part of the objects could open more than all of them together, so nothing is rendered.
             refuse(output, &loaded.violations)?;
             return if errors.is_empty() {
                 Ok(Answer::No)
@@ -114,7 +119,7 @@ impl Render {
             }
         }
         if !rendered.is_empty() {
-            output::say(LEFT_OUT);
+            output::message(LEFT_OUT);
         }
         match self.output_dir.take() {
             Some(folder) => write(output, &rendered, &folder)?,
@@ -135,7 +140,7 @@ impl Render {
         }
     }
 
-    /// Where the objects came from, in words.
+    /// Origin of the objects, for messages.
     fn place(&self, files: &'static str) -> String {
         match self.scope() {
             _ if self.reads_files() => files.to_owned(),
@@ -188,38 +193,38 @@ impl Render {
             resolution,
             index.service(&firewall.vault),
             &self.proxy(firewall, &resolution.proxy),
-            self.fleet(resolution)?,
+            self.proxy_objects(resolution)?,
             self.reads_files(),
         )
     }
 
-    /// The proxies' objects, without what only the operator has: certificates, and so the Secret, and owners.
-    fn fleet(&self, resolution: &Resolution) -> Result<Vec<Value>, Failure> {
+    /// The objects of the proxies, without the Secret and the owners, which only the operator has.
+    fn proxy_objects(&self, resolution: &Resolution) -> Result<Vec<Value>, Failure> {
         let Firewall { vault, port, .. } = &resolution.firewall;
         let ports = ProxyPorts::of(*port);
         let Upstream { host, port } = &self.xds_address;
-        let fleet = fleet::objects(&FleetInputs {
+        let objects = proxies::objects(&ProxyInputs {
             vault,
             ports,
             settings: &resolution.proxy,
             image: &self.proxy_image,
-            files: fleet::files(
+            files: proxies::files(
                 vault,
                 MetricsPort::in_cluster(ports),
-                &fleet::tls(vault, &resolution.proxy),
+                &proxies::tls(vault, &resolution.proxy),
                 host,
                 *port,
             )?,
             identity: &Identity::default(),
             owners: &[],
         });
-        let mut objects = fleet.to_json()?;
-        // Its type wants a certificate and a key, and the API server takes none without them.
+        let mut objects = objects.to_json()?;
+        // The Secret's type requires a certificate and a key: the API server refuses one without them.
         objects.retain(|object| object.get("kind") != Some(&json!("Secret")));
         Ok(objects)
     }
 
-    /// A proxy in the cluster, apart from what the command line says otherwise.
+    /// A proxy in the cluster, with the addresses of the command line.
     fn proxy(&self, firewall: &Firewall, settings: &ProxySettings) -> Proxy {
         let Proxy {
             data,
@@ -227,7 +232,7 @@ impl Render {
             upstream,
             access_log,
             tls,
-        } = Proxy::in_cluster(firewall, fleet::tls(&firewall.vault, settings));
+        } = Proxy::in_cluster(firewall, proxies::tls(&firewall.vault, settings));
         Proxy {
             data: self.data_listen.unwrap_or(data),
             management: self.management_listen.unwrap_or(management),
@@ -238,13 +243,13 @@ impl Render {
     }
 }
 
-/// The violations, on stderr for people: stdout is for objects alone, and somebody may apply what comes out there.
+/// Prints the violations. As text they go to stderr: stdout has only objects, and may be piped to `kubectl apply`.
 fn refuse(output: &mut Output, violations: &[LocatedViolation]) -> std::io::Result<()> {
     match output.format {
         Format::Json => output.json(&json!({"vaults": [], "violations": violations})),
         Format::Text if violations.is_empty() => Ok(()),
         Format::Text => {
-            output::say(&validate::violations(violations));
+            output::message(&validate::violations(violations));
             Ok(())
         }
     }
@@ -262,7 +267,7 @@ fn print(output: &mut Output, rendered: &[RenderedVault]) -> Result<(), Failure>
     Ok(())
 }
 
-/// Writes the files, and says which.
+/// Writes the files, and prints their paths.
 fn write(output: &mut Output, rendered: &[RenderedVault], folder: &Path) -> Result<(), Failure> {
     let mut vaults = Vec::new();
     for vault in rendered {
@@ -280,7 +285,7 @@ fn write(output: &mut Output, rendered: &[RenderedVault], folder: &Path) -> Resu
     Ok(())
 }
 
-/// Which file a policy came from: the index does not care.
+/// The file of each policy, which the index does not keep.
 struct PolicyFiles {
     from_files: bool,
     /// Namespace, name, file.
@@ -302,7 +307,7 @@ impl PolicyFiles {
         }
     }
 
-    /// Why policies of a vault are refused that are valid by themselves.
+    /// Violations of policies that are valid alone, but refused together with others.
     fn violations(&self, vault: &VaultId, resolution: &Resolution) -> Vec<LocatedViolation> {
         let located = |refused: &RefusedPolicy| {
             let file = self

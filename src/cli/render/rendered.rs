@@ -1,4 +1,4 @@
-//! One vault's rendered objects, and their place in files. Decides nothing.
+//! One vault's rendered objects, and the files that hold them. It decides nothing.
 
 use std::error::Error;
 use std::fmt;
@@ -10,23 +10,24 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::output::yaml;
-use crate::cli::{Failure, Output};
+use crate::cli::outcome::Failure;
+use crate::cli::output::{Output, yaml};
 use crate::compile::envoy::{self, ConfigurationJson, Proxy};
-use crate::compile::{ProtectedService, firewall_policy, vault_policy};
+use crate::compile::kubernetes::network_policy::{firewall_policy, vault_policy};
+use crate::compile::kubernetes::protected_service::ProtectedService;
 use crate::index::ServiceFact;
 use crate::policy::{Resolution, VaultId};
 
-/// What a vault's policies come to; serialized it has exactly these keys, which are a stable contract.
+/// Objects and resources of a vault's policies. As JSON it has exactly these keys, which are a stable contract.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RenderedVault {
     /// `NAMESPACE/SERVICE`.
     pub(super) vault: String,
-    /// What the owners of the policies have to be told.
+    /// Warnings for the owners of the policies, one sentence each.
     pub(super) warnings: Vec<String>,
     network_policies: Vec<NetworkPolicy>,
-    /// The proxies' objects.
+    /// Objects of the proxies, except the Secret.
     fleet: Vec<Value>,
     envoy: ConfigurationJson,
     #[serde(skip)]
@@ -56,8 +57,8 @@ impl fmt::Display for CannotWrite {
 impl Error for CannotWrite {}
 
 impl RenderedVault {
-    /// Renders a resolution. Without its Service nobody knows which pods are the vault's, so the `NetworkPolicy` around
-    /// them is left out, with a warning.
+    /// Renders a resolution. Without the vault's Service it is unknown which pods are the vault's, so the vault's
+    /// `NetworkPolicy` is left out, with a warning.
     pub(super) fn of(
         resolution: &Resolution,
         service: Option<&ServiceFact>,
@@ -84,7 +85,7 @@ impl RenderedVault {
             })
             .collect();
         let mut network_policies = vec![firewall_policy(firewall)?];
-        let protected = match service {
+        let service = match service {
             Some(service) => {
                 ProtectedService::of(service, firewall.port).map_err(|error| error.to_string())
             }
@@ -96,10 +97,10 @@ impl RenderedVault {
                  `kubectl get service -n {namespace} {name} -o yaml` prints it"
             )),
         };
-        match protected {
+        match service {
             Ok(service) => network_policies.push(vault_policy(&firewall.vault, &service)),
-            Err(why) => warnings.push(format!(
-                "the NetworkPolicy {name}-vault is not rendered, and without it the firewall can be walked around: {why}"
+            Err(reason) => warnings.push(format!(
+                "the NetworkPolicy {name}-vault is not rendered, and without it the firewall can be bypassed: {reason}"
             )),
         }
         let table = firewall.table();
@@ -111,7 +112,7 @@ impl RenderedVault {
             fleet,
             envoy: ConfigurationJson::of(&configuration)?,
             envoy_static: envoy::to_json(&envoy::static_bootstrap(firewall, &table, proxy))?,
-            // Neither name can hold a slash, and a namespace no dot, so no two vaults share a folder.
+            // Neither name has a slash, and a namespace has no dot, so no two vaults share a folder.
             folder: format!("{namespace}.{name}"),
         })
     }
@@ -126,7 +127,7 @@ impl RenderedVault {
         Ok(())
     }
 
-    /// Writes it under `folder`, and says which files it wrote.
+    /// Writes the files below `folder`, and returns their paths.
     pub(super) fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         let folder = folder.join(&self.folder);
         let mut contents = vec![
@@ -146,7 +147,7 @@ impl RenderedVault {
         }
         let mut files = Vec::new();
         for (file, text) in contents {
-            put(&file, &text).map_err(|source| CannotWrite {
+            replace(&file, &text).map_err(|source| CannotWrite {
                 file: file.clone(),
                 source,
             })?;
@@ -160,15 +161,15 @@ fn json_text(value: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(value).map(|text| text + "\n")
 }
 
-/// Nobody ever finds half a file: who watches the folder may be an Envoy.
-fn put(file: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file as a whole: an Envoy may watch the folder.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
     let unfinished = file.with_extension("unfinished");
     let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, file));
     if written.is_err() {
-        // It may not even be there.
+        // It may not exist.
         let _ = fs::remove_file(&unfinished);
     }
     written

@@ -1,4 +1,5 @@
-//! What an Envoy is started with: where to ask for its configuration, or, written out whole, the configuration itself.
+//! The file that an Envoy is started with. It names the xDS server that has the configuration, or holds the whole
+//! configuration.
 
 use std::collections::HashMap;
 
@@ -9,28 +10,31 @@ use envoy_types::pb::envoy::config::bootstrap::v3::{
 };
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, ApiConfigSource, ApiVersion, BackoffStrategy, ConfigSource, GrpcService, Node, Pipe,
-    RetryPolicy, address, api_config_source::ApiType,
+    ApiConfigSource, ApiVersion, BackoffStrategy, ConfigSource, GrpcService, Node, RetryPolicy,
+    api_config_source::ApiType,
 };
 use envoy_types::pb::google::protobuf::{Duration, Struct, Value, value};
 
+use super::addresses::pipe;
+use super::config_source::aggregated;
 use super::listener::{Delivery, listener};
 use super::metrics_port::MetricsPort;
+use super::proxy::Proxy;
 use super::xds_cluster::{self, XdsServer};
-use super::{Proxy, cluster, leaving_port, routes};
+use super::{cluster, drain_port, routes};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
-/// The bootstrap of an Envoy that asks Vaultwall.
+/// The bootstrap of an Envoy that gets its configuration from Vaultwall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// Name of the firewall whose configuration it asks for.
+    /// Name of the firewall, `NAMESPACE/SERVICE`.
     pub node_id: String,
-    /// Where it asks.
+    /// The xDS server that sends the configuration.
     pub xds: XdsServer,
-    /// Path of Envoy's own admin socket.
+    /// Path of the Unix socket of Envoy's admin endpoint.
     pub admin_socket: String,
-    /// Its port for probes and metrics, if it has one.
+    /// Ports for probes, metrics and the drain; `None` outside a cluster.
     pub metrics: Option<MetricsPort>,
 }
 
@@ -64,10 +68,10 @@ impl Bootstrap {
             set_node_on_first_message_only: true,
             ..ApiConfigSource::default()
         };
-        // Without a limit: an Envoy that gave up waiting would say that it is ready, with no listener.
+        // No timeout: after one, Envoy would report that it is ready, without any listener.
         let source = || ConfigSource {
             initial_fetch_timeout: Some(Duration::default()),
-            ..super::listener::aggregated()
+            ..aggregated()
         };
         let mut clusters = vec![self.xds.cluster()];
         if let Some(metrics) = self.metrics {
@@ -89,7 +93,7 @@ impl Bootstrap {
             static_resources: Some(StaticResources {
                 listeners: self
                     .metrics
-                    .map(|metrics| [metrics.listener(), leaving_port::listener(metrics.leaving)])
+                    .map(|metrics| [metrics.listener(), drain_port::listener(metrics.drain)])
                     .into_iter()
                     .flatten()
                     .collect(),
@@ -109,15 +113,15 @@ fn node(id: String) -> Node {
     }
 }
 
-/// The whole configuration in one message, with nothing left to ask for: to look at, to validate, to run by hand. With
-/// TLS it needs the files of [`Tls`](super::Tls).
+/// The whole configuration in one message that needs no xDS server: to read, to validate, to run by hand. With TLS it
+/// needs the files of [`Tls`](super::Tls).
 pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Message {
     let listeners = [Listener::Data, Listener::Management].map(|side| {
         let routes = routes::route_configuration(table);
         listener(firewall, proxy, side, Delivery::Inline(Box::new(routes)))
     });
     Message {
-        // Without a name Envoy discovers no secrets, not even in files.
+        // Without a node Envoy discovers no secrets, not even in files.
         node: Some(node(firewall.vault.to_string())),
         layered_runtime: Some(runtime()),
         static_resources: Some(StaticResources {
@@ -129,8 +133,8 @@ pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Me
     }
 }
 
-/// Envoy refuses regular expressions over a small size unless told otherwise; those of paths and of many namespaces
-/// are larger.
+/// Raises Envoy's size limit for regular expressions: those of paths and of many namespaces are larger than its default
+/// allows.
 fn runtime() -> LayeredRuntime {
     let limit = Value {
         kind: Some(value::Kind::NumberValue(100_000.0)),
@@ -141,15 +145,5 @@ fn runtime() -> LayeredRuntime {
             name: "vaultwall".into(),
             layer_specifier: Some(LayerSpecifier::StaticLayer(Struct { fields })),
         }],
-    }
-}
-
-/// A Unix socket.
-pub(super) fn pipe(path: &str) -> Address {
-    Address {
-        address: Some(address::Address::Pipe(Pipe {
-            path: path.into(),
-            mode: 0o600,
-        })),
     }
 }

@@ -1,4 +1,4 @@
-//! Where allowed requests go: the vault.
+//! The vault's cluster: the upstream of allowed requests.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -7,16 +7,15 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig,
 };
-use envoy_types::pb::envoy::config::core::v3::Address;
-use envoy_types::pb::envoy::config::endpoint::v3::{
-    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
-};
-use envoy_types::pb::google::protobuf::Duration;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 
-use super::listener::{aggregated, socket};
-use super::{CLUSTER, Proxy};
+use super::addresses::{assignment, socket};
+use super::config_source::aggregated;
+use super::names::CLUSTER;
+use super::proxy::Proxy;
+use super::wire::seconds;
 
-/// The vault's cluster. A name is looked up for IPv4 addresses only.
+/// The vault's cluster. DNS names are resolved to IPv4 addresses only.
 pub(super) fn cluster(proxy: &Proxy) -> Cluster {
     let Some(upstream) = &proxy.upstream else {
         return Cluster {
@@ -45,7 +44,7 @@ pub(super) fn cluster(proxy: &Proxy) -> Cluster {
     }
 }
 
-/// The vault's addresses, for a cluster that discovers them. None: allowed requests get 503 until there is one.
+/// The vault's addresses, for a cluster that discovers them. Without any, allowed requests get 503.
 pub fn endpoints(addresses: &BTreeSet<SocketAddrV4>) -> ClusterLoadAssignment {
     let sockets = addresses
         .iter()
@@ -57,29 +56,7 @@ fn base(proxy: &Proxy) -> Cluster {
     Cluster {
         name: CLUSTER.into(),
         transport_socket: proxy.tls.of_cluster(),
-        connect_timeout: Some(Duration {
-            seconds: 5,
-            nanos: 0,
-        }),
+        connect_timeout: Some(seconds(5)),
         ..Cluster::default()
-    }
-}
-
-/// A cluster's endpoints.
-pub(super) fn assignment(cluster: &str, addresses: Vec<Address>) -> ClusterLoadAssignment {
-    let endpoint = |address| LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
-            address: Some(address),
-            ..Endpoint::default()
-        })),
-        ..LbEndpoint::default()
-    };
-    ClusterLoadAssignment {
-        cluster_name: cluster.into(),
-        endpoints: vec![LocalityLbEndpoints {
-            lb_endpoints: addresses.into_iter().map(endpoint).collect(),
-            ..LocalityLbEndpoints::default()
-        }],
-        ..ClusterLoadAssignment::default()
     }
 }

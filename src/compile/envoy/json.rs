@@ -1,4 +1,4 @@
-//! Envoy's messages as JSON, with every `Any` expanded: for people, golden files and `envoy --mode validate`.
+//! Envoy's messages as JSON, with every `Any` expanded: for readers, golden files and `envoy --mode validate`.
 
 use std::sync::LazyLock;
 
@@ -7,19 +7,19 @@ use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Configuration;
+use super::configuration::Configuration;
 use super::wire::type_url;
 
-/// Why a message could not be printed.
+/// Reasons why a message has no JSON.
 #[derive(thiserror::Error, Debug)]
 pub enum JsonError {
-    /// The descriptors that are compiled in do not know it.
+    /// The embedded descriptors do not contain the message of this name.
     #[error("no descriptor of {0}; run `make generate`")]
     Unknown(String),
-    /// Its bytes do not fit its descriptor.
+    /// The encoded message does not match its descriptor.
     #[error("message does not fit its descriptor: {0}")]
     Decode(#[from] prost_reflect::prost::DecodeError),
-    /// It has no JSON form.
+    /// The message holds a value that JSON cannot express.
     #[error("message has no JSON form: {0}")]
     Serialize(#[from] serde_json::Error),
 }
@@ -29,7 +29,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(descriptors).unwrap_or_default()
 });
 
-/// A message as JSON, by its proto field names, keys sorted.
+/// A message as JSON: proto field names, keys sorted.
 pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
     let name = M::full_name();
     let descriptor = POOL
@@ -46,18 +46,18 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
 /// A [`Configuration`] as JSON: its resources, each with its `@type`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConfigurationJson {
-    /// CDS.
+    /// Clusters, for CDS.
     pub clusters: Vec<Value>,
-    /// LDS.
+    /// Listeners, for LDS.
     pub listeners: Vec<Value>,
-    /// RDS.
+    /// Route configurations, for RDS.
     pub routes: Vec<Value>,
-    /// ECDS.
+    /// Configurations of HTTP filters, for ECDS.
     pub extensions: Vec<Value>,
 }
 
 impl ConfigurationJson {
-    /// Prints a configuration.
+    /// Converts a configuration; the order of its resources stays the same.
     pub fn of(configuration: &Configuration) -> Result<Self, JsonError> {
         Ok(Self {
             clusters: resources(&configuration.clusters)?,
@@ -67,7 +67,7 @@ impl ConfigurationJson {
         })
     }
 
-    /// The resources by the name of their kind, in the order in which Envoy wants to hear of them.
+    /// The resources by the name of their kind, in the order in which Envoy's documentation says to send them.
     pub fn kinds(&self) -> [(&'static str, &[Value]); 4] {
         [
             ("clusters", &self.clusters),

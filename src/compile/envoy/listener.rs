@@ -1,53 +1,56 @@
-//! The static part: a listener with its connection manager and fixed row of filters. It changes only when the shape of
-//! the policy does; rules arrive in the filters' own ECDS resources.
-
-use std::net::SocketAddrV4;
+//! The listeners of both endpoints, each with its connection manager and fixed order of filters. A listener changes
+//! only with the policy's settings; rules are in the filters' own ECDS resources.
 
 use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, access_log};
-use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{Action, RemoveOnMatch};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{
+    Action, RemoveOnMatch,
+};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, ExtensionConfigSource, HeaderValue, HeaderValueOption,
-    Http1ProtocolOptions, SocketAddress, TypedExtensionConfig, address, config_source, socket_address,
-    header_value_option::HeaderAppendAction,
+    CidrRange, ExtensionConfigSource, HeaderValue, HeaderValueOption, Http1ProtocolOptions,
+    TypedExtensionConfig, header_value_option::HeaderAppendAction,
 };
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
-use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    PathWithEscapedSlashesAction, RouteSpecifier,
-};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds, http_filter,
+    HttpConnectionManager, HttpFilter, Rds,
+    http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier},
+    http_filter,
 };
-use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation as EarlyHeaderMutation;
-use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{XffConfig, XffTrustedCidrs};
+use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
+use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{
+    XffConfig, XffTrustedCidrs,
+};
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
+use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
+use super::config_source::aggregated;
+use super::names::{PLANE, SET_FILTER_STATE};
+use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::{local_replies, when};
-use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any, seconds};
-use super::{Proxy, SET_FILTER_STATE, routes};
+use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any, seconds, type_url};
+use super::{http, routes};
 use crate::api::AccessLogLevel;
 use crate::policy::{ClientAddressSource, Firewall, Listener as Side};
 use crate::vault_api::HEADER_NAMESPACE;
 
-/// Headers that no client may send: Envoy's own switches, Vaultwall's own, and `OpenBao`'s inline authentication,
-/// which needs no token.
+/// Prefixes of headers that are removed: Envoy's own switches, Vaultwall's own headers, and those of `OpenBao`'s inline
+/// authentication, which needs no token.
 const STRIPPED: [&str; 3] = ["x-envoy-", "x-vaultwall-", "x-vault-inline-auth-"];
 
-/// How the parts that can change on their own reach Envoy.
+/// How Envoy gets the parts that change on their own.
 pub(super) enum Delivery {
     /// Over the aggregated stream.
     Ads,
-    /// Written into the listener; for a configuration that is complete in itself.
+    /// Inside the listener, for a configuration that needs no xDS server.
     Inline(Box<RouteConfiguration>),
 }
 
-/// A listener.
+/// The listener of one endpoint.
 pub(super) fn listener(
     firewall: &Firewall,
     proxy: &Proxy,
@@ -59,53 +62,15 @@ pub(super) fn listener(
         Side::Data => proxy.data,
         Side::Management => proxy.management,
     };
-    let mut listener = serving(side.name(), address, &manager);
+    let mut listener = http::listener(side.name(), address, &manager);
     if let Some(tls) = proxy.tls.of_listener() {
         for chain in &mut listener.filter_chains {
             chain.transport_socket = Some(tls.clone());
-            // Who begins a handshake and goes no further takes no place for long.
+            // A client that begins a handshake and does not finish it is disconnected.
             chain.transport_socket_connect_timeout = Some(seconds(10));
         }
     }
     listener
-}
-
-/// A listener with one chain of filters: this connection manager.
-pub(super) fn serving(name: &str, at: SocketAddrV4, manager: &HttpConnectionManager) -> Listener {
-    Listener {
-        name: name.into(),
-        address: Some(socket(&at.ip().to_string(), at.port())),
-        filter_chains: vec![FilterChain {
-            filters: vec![Filter {
-                name: "http".into(),
-                config_type: Some(filter::ConfigType::TypedConfig(any(manager))),
-            }],
-            ..FilterChain::default()
-        }],
-        ..Listener::default()
-    }
-}
-
-/// A TCP address.
-pub(super) fn socket(host: &str, port: u16) -> Address {
-    Address {
-        address: Some(address::Address::SocketAddress(SocketAddress {
-            address: host.into(),
-            port_specifier: Some(socket_address::PortSpecifier::PortValue(port.into())),
-            ..SocketAddress::default()
-        })),
-    }
-}
-
-/// Everything comes from the one aggregated stream.
-pub(super) fn aggregated() -> ConfigSource {
-    ConfigSource {
-        config_source_specifier: Some(config_source::ConfigSourceSpecifier::Ads(
-            AggregatedConfigSource {},
-        )),
-        resource_api_version: ApiVersion::V3.into(),
-        ..ConfigSource::default()
-    }
 }
 
 fn connection_manager(
@@ -117,7 +82,7 @@ fn connection_manager(
     let direct = firewall.client_address == ClientAddressSource::Direct;
     HttpConnectionManager {
         stat_prefix: side.name().into(),
-        // The vault gets the path that was judged.
+        // The vault receives the path that was judged.
         normalize_path: Some(BoolValue { value: true }),
         merge_slashes: true,
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::KeepUnchanged.into(),
@@ -131,10 +96,7 @@ fn connection_manager(
             .into_iter()
             .collect(),
         early_header_mutation_extensions: vec![early_header_mutation()],
-        request_headers_timeout: Some(Duration {
-            seconds: 10,
-            nanos: 0,
-        }),
+        request_headers_timeout: Some(seconds(10)),
         access_log: vec![access_log(firewall, proxy, side)],
         local_reply_config: Some(local_replies(firewall, side)),
         http_filters: filters(firewall, side, &delivery),
@@ -200,7 +162,7 @@ fn early_header_mutation() -> TypedExtensionConfig {
         .map(|action| HeaderMutation {
             action: Some(action),
         });
-    let config = EarlyHeaderMutation {
+    let config = early::HeaderMutation {
         mutations: mutations.collect(),
     };
     TypedExtensionConfig {
@@ -212,33 +174,19 @@ fn early_header_mutation() -> TypedExtensionConfig {
 fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilter> {
     let rules = |name: &str, rules: &dyn Fn() -> Rbac| match delivery {
         Delivery::Ads => discovered(name),
-        Delivery::Inline(_) => HttpFilter {
-            name: name.into(),
-            config_type: Some(http_filter::ConfigType::TypedConfig(any(&rules()))),
-            ..HttpFilter::default()
-        },
+        Delivery::Inline(_) => http::filter(name, &rules()),
     };
-    let mut filters = vec![HttpFilter {
-        name: SET_FILTER_STATE.into(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(any(
-            &SetFilterState::default(),
-        ))),
-        ..HttpFilter::default()
-    }];
+    let mut filters = vec![http::filter(SET_FILTER_STATE, &SetFilterState::default())];
     if rbac::needs_facts(firewall, side) {
         filters.extend(Fact::ALL.map(|fact| rules(fact.resource(), &|| fact.filter(firewall))));
     }
     filters.push(rules(rbac::decision_resource(side), &|| {
         rbac::decision(firewall, side)
     }));
-    filters.push(HttpFilter {
-        name: "envoy.filters.http.router".into(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router {
-            suppress_envoy_headers: true,
-            ..Router::default()
-        }))),
-        ..HttpFilter::default()
-    });
+    filters.push(http::router(&Router {
+        suppress_envoy_headers: true,
+        ..Router::default()
+    }));
     filters
 }
 
@@ -246,7 +194,7 @@ fn discovered(name: &str) -> HttpFilter {
     let source = ExtensionConfigSource {
         config_source: Some(aggregated()),
         default_config: Some(any(&rbac::deny_all())),
-        type_urls: vec![any(&Rbac::default()).type_url],
+        type_urls: vec![type_url::<Rbac>()],
         ..ExtensionConfigSource::default()
     };
     HttpFilter {
@@ -267,7 +215,7 @@ fn access_log(firewall: &Firewall, proxy: &Proxy, side: Side) -> AccessLog {
         ("virtualNetworkHostRule", metadata(&Fact::Hosts.rule_key())),
         ("virtualNetworkRule", metadata(&Fact::Networks.rule_key())),
         ("ipRule", metadata(&Fact::IpRules.rule_key())),
-        ("plane", format!("%FILTER_STATE({}:PLAIN)%", super::PLANE)),
+        ("plane", format!("%FILTER_STATE({PLANE}:PLAIN)%")),
         (
             "operations",
             format!(
@@ -314,7 +262,7 @@ fn access_log(firewall: &Firewall, proxy: &Proxy, side: Side) -> AccessLog {
         name: "access_log".into(),
         filter: match firewall.access_log {
             AccessLogLevel::All => None,
-            // What the vault itself answered was allowed.
+            // A request that the vault itself answered was allowed.
             AccessLogLevel::Denied => {
                 Some(when("!response.code_details.startsWith('via_upstream')"))
             }

@@ -1,4 +1,4 @@
-//! A few words of the unified matching API, so that the compilers read like what they say.
+//! Short constructors for Envoy's unified matching API (`xds.type.matcher.v3`).
 
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
@@ -24,7 +24,7 @@ pub(super) fn input<M: Message + Name>(name: &str, message: &M) -> TypedExtensio
     }
 }
 
-/// The first predicate that holds decides; otherwise `otherwise`.
+/// A matcher in which the first predicate that holds decides; without one, `otherwise`.
 pub(super) fn first_of(rows: Vec<(Predicate, OnMatch)>, otherwise: Option<OnMatch>) -> Matcher {
     let matchers = rows
         .into_iter()
@@ -39,7 +39,7 @@ pub(super) fn first_of(rows: Vec<(Predicate, OnMatch)>, otherwise: Option<OnMatc
     }
 }
 
-/// Ends in an action.
+/// Ends the matching with an action.
 pub(super) fn action(action: TypedExtensionConfig) -> OnMatch {
     OnMatch {
         keep_matching: false,
@@ -47,7 +47,7 @@ pub(super) fn action(action: TypedExtensionConfig) -> OnMatch {
     }
 }
 
-/// Goes on in another matcher.
+/// Continues in another matcher.
 pub(super) fn nested(matcher: Matcher) -> OnMatch {
     OnMatch {
         keep_matching: false,
@@ -55,12 +55,12 @@ pub(super) fn nested(matcher: Matcher) -> OnMatch {
     }
 }
 
-/// An input's text fits a pattern.
+/// Holds if an input's text matches a pattern.
 pub(super) fn is(input: TypedExtensionConfig, pattern: StringMatcher) -> Predicate {
     single(input, single_predicate::Matcher::ValueMatch(pattern))
 }
 
-/// An input fits a custom matcher.
+/// Holds if an input satisfies a custom matcher.
 pub(super) fn fits(input: TypedExtensionConfig, matcher: TypedExtensionConfig) -> Predicate {
     single(input, single_predicate::Matcher::CustomMatch(matcher))
 }
@@ -74,7 +74,7 @@ fn single(input: TypedExtensionConfig, matcher: single_predicate::Matcher) -> Pr
     }
 }
 
-/// Both hold.
+/// Holds if both do.
 pub(super) fn both(a: Predicate, b: Predicate) -> Predicate {
     Predicate {
         match_type: Some(MatchType::AndMatcher(PredicateList {
@@ -83,7 +83,7 @@ pub(super) fn both(a: Predicate, b: Predicate) -> Predicate {
     }
 }
 
-/// Any one holds. Of one, it is that one: the API wants two or more in a list.
+/// Holds if at least one does. A single predicate is returned as it is: the API wants two or more in a list.
 pub(super) fn any_of(mut predicates: Vec<Predicate>) -> Predicate {
     if predicates.len() == 1 {
         return predicates.remove(0);
@@ -95,19 +95,19 @@ pub(super) fn any_of(mut predicates: Vec<Predicate>) -> Predicate {
     }
 }
 
-/// It does not hold.
+/// Holds if the predicate does not.
 pub(super) fn not(predicate: Predicate) -> Predicate {
     Predicate {
         match_type: Some(MatchType::NotMatcher(Box::new(predicate))),
     }
 }
 
-/// Exactly this text.
+/// Matches exactly this text.
 pub(super) fn exactly(text: &str) -> StringMatcher {
     string(MatchPattern::Exact(text.into()))
 }
 
-/// The whole text matches this regular expression.
+/// Matches a text that as a whole fits this regular expression.
 pub(super) fn matches(regex: &str) -> StringMatcher {
     let engine_type = Some(regex_matcher::EngineType::GoogleRe2(
         regex_matcher::GoogleRe2 {},

@@ -1,8 +1,8 @@
-//! The filters that carry the rules: a fixed row that only finds out, and one that decides.
+//! The filters that carry the rules: three that match addresses, and one that decides.
 //!
-//! Each is an ECDS resource of its own, so an edit replaces the set that it touches and no other, and no listener is
-//! drained. What finds out is an RBAC filter with nothing but a `shadow_matcher`: it denies nobody and leaves the name
-//! of the matching rule in the metadata `envoy.filters.http.rbac`, where the deciding filter and the access log read it.
+//! Each is an ECDS resource of its own, so an edit replaces only the resource that it changes, and no listener is
+//! drained. The first three are RBAC filters with a `shadow_matcher` alone: they deny nothing and write the name of the
+//! matching rule into the metadata `envoy.filters.http.rbac`, where the deciding filter and the access log read it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,24 +26,24 @@ use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use ipnet::Ipv4Net;
 
 use super::matching::{action, exactly, first_of, fits, input, is, nested};
+use super::names::{BAD_REQUEST, PLANE};
 use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any};
-use super::{BAD_REQUEST, PLANE};
 use crate::policy::{
     AddressRules, ClientAddressSource, DefaultAction, Firewall, Listener, PlaneRule, Reason,
     Verdict, plane_rule,
 };
 use crate::vault_api::Plane;
 
-/// The metadata that RBAC filters write.
+/// Metadata namespace that RBAC filters write to.
 pub(super) const METADATA: &str = "envoy.filters.http.rbac";
 
-/// What the access log has in the place of an IP rule when the client is a listed proxy, so that nobody knows it.
+/// Name in place of an IP rule when the client's address is a trusted proxy's, so that the client itself is unknown.
 const TRUSTED_PROXIES: &str = "clientAddress.trustedProxies";
 
-/// A filter that finds out.
+/// A fact about a request that a filter of its own finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
-    /// Is the direct peer a single address of a virtual-network rule? Pods come and go, so they are apart.
+    /// Is the direct peer a single address of a virtual-network rule? Separate, because pods start and end often.
     Hosts,
     /// Is the direct peer in a wider prefix of a virtual-network rule?
     Networks,
@@ -78,7 +78,7 @@ impl Fact {
         format!("{}shadow_effective_policy_id", self.prefix())
     }
 
-    /// What a match means.
+    /// Reason for a request that matches.
     fn reason(self) -> Reason {
         match self {
             Self::Hosts | Self::Networks => Reason::VirtualNetworkRule,
@@ -87,7 +87,7 @@ impl Fact {
     }
 
     fn rules(self, firewall: &Firewall) -> impl Iterator<Item = (&Ipv4Net, &Arc<str>)> {
-        let nobodys = self.nobodys(firewall);
+        let proxies = self.proxies(firewall);
         let rules: &AddressRules = match self {
             Self::Hosts | Self::Networks => &firewall.virtual_networks,
             Self::IpRules => &firewall.ip_rules,
@@ -95,12 +95,12 @@ impl Fact {
         rules.0.iter().filter(move |(prefix, _)| match self {
             Self::Hosts => prefix.prefix_len() == 32,
             Self::Networks => prefix.prefix_len() < 32,
-            Self::IpRules => !nobodys.iter().any(|proxy| proxy.contains(*prefix)),
+            Self::IpRules => !proxies.iter().any(|proxy| proxy.contains(*prefix)),
         })
     }
 
-    /// Addresses that are in no rule, whatever wider range holds them: listed proxies are no clients.
-    fn nobodys(self, firewall: &Firewall) -> &[Ipv4Net] {
+    /// Addresses that match no rule, even inside a wider range: trusted proxies are no clients.
+    fn proxies(self, firewall: &Firewall) -> &[Ipv4Net] {
         match (self, &firewall.client_address) {
             (Self::IpRules, ClientAddressSource::XForwardedFor { trusted_proxies }) => {
                 trusted_proxies
@@ -109,7 +109,7 @@ impl Fact {
         }
     }
 
-    /// The filter's configuration. Without any address it finds nothing.
+    /// The filter's configuration. Without any address it matches nothing.
     pub(super) fn filter(self, firewall: &Firewall) -> Rbac {
         let mut by_rule: BTreeMap<&str, Vec<CidrRange>> = BTreeMap::new();
         for (prefix, rule) in self.rules(firewall) {
@@ -125,10 +125,10 @@ impl Fact {
                 on_match: Some(rbac_action(rule, Verdict::Allow)),
             })
             .collect();
-        let nobodys = self.nobodys(firewall);
-        if !nobodys.is_empty() {
+        let proxies = self.proxies(firewall);
+        if !proxies.is_empty() {
             range_matchers.push(IpRangeMatcher {
-                ranges: nobodys.iter().copied().map(range).collect(),
+                ranges: proxies.iter().copied().map(range).collect(),
                 on_match: Some(rbac_action(TRUSTED_PROXIES, Verdict::Deny)),
             });
         }
@@ -176,14 +176,14 @@ pub(super) fn decision_resource(listener: Listener) -> &'static str {
     }
 }
 
-/// Whether network rules hold anywhere on a listener, so that it needs the facts.
+/// Whether network rules decide any plane of a listener, so that it needs the facts.
 pub(super) fn needs_facts(firewall: &Firewall, listener: Listener) -> bool {
     Plane::ALL
         .iter()
         .any(|plane| plane_rule(listener, firewall.management, *plane) == PlaneRule::NetworkRules)
 }
 
-/// The deciding filter. A plane that it does not know is denied.
+/// The deciding filter. It denies an unknown plane.
 pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
     let plane_is = |plane: &str| {
         let state = FilterStateInput {
@@ -258,7 +258,7 @@ fn rbac_action(name: &str, verdict: Verdict) -> OnMatch {
     ))
 }
 
-/// What holds until the first configuration of a filter has come: everything is denied.
+/// Denies everything, until Envoy has received the first configuration of a filter.
 pub(super) fn deny_all() -> Rbac {
     Rbac {
         rules: Some(Rules::default()),

@@ -1,4 +1,4 @@
-//! What a denied caller is told, in the vault's own error shape so that `bao` and `vault` print it.
+//! Answers to denied callers, in the vault's own error shape, so that `bao` and `vault` print them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -17,11 +17,11 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, v
 use super::wire::any;
 use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
 
-/// Bad requests that Envoy refuses before any filter sees them: a target that is no path, and one that it cannot
-/// normalise.
+/// Response code details of bad requests that Envoy refuses before any filter: a target that is no path, and a path
+/// that it cannot normalise.
 const REFUSED_EARLY: [&str; 2] = ["absolute_path_rejected", "path_normalization_failed"];
 
-/// Bodies of the answers that Envoy gives itself.
+/// Bodies of the answers that Envoy generates itself.
 pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalReplyConfig {
     let denials = Reason::ALL
         .iter()
@@ -42,7 +42,8 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
     LocalReplyConfig {
         mappers,
         body_format: Some(errors(&format!(
-            "Vaultwall could not pass the request on to {}: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%, decision %STREAM_ID%)",
+            "Vaultwall could not pass the request on to {}: %LOCAL_REPLY_BODY% \
+             (%RESPONSE_CODE_DETAILS%, decision %STREAM_ID%)",
             firewall.vault
         ))),
     }
@@ -71,8 +72,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "this operation is open to listed operators only, and none is listed"
         }
         _ => {
-            "the proxy and the vault could read this request differently. Send a plain method, path and query, and name \
-             a namespace either by header or in the path"
+            "the proxy and the vault could read this request differently. Send a plain method, path and query, and \
+             name a namespace either by header or in the path"
         }
     };
     let mut expression = format!(
@@ -101,7 +102,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
     }
 }
 
-/// Holds when a CEL expression does.
+/// Filter that matches when a CEL expression is true.
 pub(super) fn when(expression: &str) -> AccessLogFilter {
     let filter = ExpressionFilter {
         expression: expression.into(),
@@ -117,7 +118,7 @@ pub(super) fn when(expression: &str) -> AccessLogFilter {
     }
 }
 
-/// `{"errors": ["…"]}`.
+/// A body `{"errors": ["…"]}`.
 fn errors(text: &str) -> SubstitutionFormatString {
     let text = Value {
         kind: Some(value::Kind::StringValue(text.into())),

@@ -1,7 +1,7 @@
 //! Certificates, keys and authorities that Envoy reads from files.
 //!
-//! They are named by file-based secret discovery, so that Envoy takes a replaced file for its next connection and needs no
-//! restart.
+//! Envoy finds them by file-based secret discovery (SDS), so that it uses a replaced file for the next connection and
+//! needs no restart.
 
 use envoy_types::pb::envoy::config::core::v3::{
     ApiVersion, ConfigSource, PathConfigSource, TransportSocket, WatchedDirectory,
@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 
 use super::wire::any;
 
-/// A certificate with those between it and its authority, as Secrets of type `kubernetes.io/tls` call it.
+/// File of a certificate and its intermediate certificates, in PEM; its key in a Secret of type `kubernetes.io/tls`.
 pub const CERTIFICATE_FILE: &str = "tls.crt";
-/// The certificate's key, likewise.
+/// File of the certificate's private key, in PEM; its key in a Secret of type `kubernetes.io/tls`.
 pub const KEY_FILE: &str = "tls.key";
-/// Trusted authorities.
+/// File of the trusted certificate authorities, in PEM.
 pub const AUTHORITY_FILE: &str = "ca.crt";
 
-/// A file of secret discovery: it says in which files of a folder a certificate or authorities are.
+/// A file of secret discovery: it names the files of a folder that hold a certificate or authorities.
 #[derive(Clone, Copy)]
 pub(super) struct SecretFile {
     /// Envoy's name of the secret.
@@ -41,7 +41,7 @@ enum Holds {
 }
 
 impl SecretFile {
-    /// Of a certificate and its key: [`CERTIFICATE_FILE`] and [`KEY_FILE`].
+    /// For a certificate and its key: [`CERTIFICATE_FILE`] and [`KEY_FILE`].
     pub(super) const fn certificate(name: &'static str, file: &'static str) -> Self {
         Self {
             name,
@@ -50,7 +50,7 @@ impl SecretFile {
         }
     }
 
-    /// Of trusted authorities: [`AUTHORITY_FILE`].
+    /// For trusted authorities: [`AUTHORITY_FILE`].
     pub(super) const fn authorities(name: &'static str, file: &'static str) -> Self {
         Self {
             name,
@@ -59,10 +59,11 @@ impl SecretFile {
         }
     }
 
-    /// What stands in it. `folder` is where the certificate or the authorities are.
+    /// Content of the file. `folder` holds the certificate or the authorities.
     pub(super) fn text(self, folder: &str) -> String {
         let file = |name: &str| json!({ "filename": format!("{folder}/{name}") });
-        // The folder and not the files: in a mounted Secret, the files are links that stay, and what they lead to is replaced.
+        // The folder and not the files: in a mounted Secret the files are symbolic links that stay, and their targets
+        // change.
         let watched = json!({ "path": folder });
         let (kind, content): (&str, Value) = match self.holds {
             Holds::Certificate => (
@@ -89,7 +90,7 @@ impl SecretFile {
         format!("{:#}\n", json!({ "resources": [secret] }))
     }
 
-    /// Its secret, for a TLS context. `folder` is where this file is.
+    /// Reference to the secret, for a TLS context. `folder` holds this file.
     pub(super) fn discovered(self, folder: &str) -> SdsSecretConfig {
         let source = PathConfigSource {
             path: format!("{folder}/{}", self.file),
@@ -110,7 +111,7 @@ impl SecretFile {
     }
 }
 
-/// Wants a certificate for this DNS name; one for something else of the same authority will not do.
+/// Requires a certificate for this DNS name; another certificate of the same authority is rejected.
 pub(super) fn named(server: &str) -> CertificateValidationContext {
     CertificateValidationContext {
         match_typed_subject_alt_names: vec![SubjectAltNameMatcher {
@@ -125,7 +126,7 @@ pub(super) fn named(server: &str) -> CertificateValidationContext {
     }
 }
 
-/// Speaks TLS as `context` says.
+/// A transport socket that uses TLS with `context`.
 pub(super) fn transport_socket(context: &impl Name) -> TransportSocket {
     TransportSocket {
         name: "envoy.transport_sockets.tls".into(),

@@ -1,7 +1,7 @@
 //! TLS of the endpoints, towards clients and towards the vault.
 //!
-//! The certificate and its key are the owner's, in a Secret that is mounted into the proxies: Envoy reads them, Vaultwall never
-//! does.
+//! The certificate and its key belong to the vault's owner and are in a Secret that is mounted into the proxies. Envoy
+//! reads them; Vaultwall never does.
 
 use std::collections::BTreeMap;
 
@@ -16,25 +16,27 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 
 use super::secret_files::{SecretFile, named, transport_socket};
 
+/// The certificate for clients.
 const CLIENTS: SecretFile = SecretFile::certificate("clients", "sds-clients.json");
+/// The authorities of the vault's certificate.
 const VAULT: SecretFile = SecretFile::authorities("vault", "sds-vault.json");
 
-/// What a proxy speaks TLS with.
+/// TLS settings of a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Folder with the files of [`Tls::files`].
     pub configuration: String,
     /// Towards clients: the folder with the certificate and its key, as
-    /// [`CERTIFICATE_FILE`](super::CERTIFICATE_FILE) and [`KEY_FILE`](super::KEY_FILE). None: plain HTTP.
+    /// [`CERTIFICATE_FILE`](super::CERTIFICATE_FILE) and [`KEY_FILE`](super::KEY_FILE). `None`: plain HTTP.
     pub clients: Option<String>,
-    /// Towards the vault. None: plain HTTP.
+    /// Towards the vault. `None`: plain HTTP.
     pub vault: Option<VaultTls>,
 }
 
-/// TLS towards the vault.
+/// TLS settings towards the vault (`spec.proxy.upstreamTls`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultTls {
-    /// Folder with the authorities of which one signs the vault's certificate, as
+    /// Folder with the authorities that may sign the vault's certificate, as
     /// [`AUTHORITY_FILE`](super::AUTHORITY_FILE).
     pub authorities: String,
     /// The DNS name that the vault's certificate must carry.
@@ -42,7 +44,7 @@ pub struct VaultTls {
 }
 
 impl Tls {
-    /// The files, by name, that tell Envoy where certificates are. There is nothing secret in them.
+    /// Names and contents of the files from which Envoy learns the paths of the certificates. They hold no secret.
     pub fn files(&self) -> BTreeMap<&'static str, String> {
         let clients = self.clients.as_ref();
         let clients = clients.map(|folder| (CLIENTS.file, CLIENTS.text(folder)));
@@ -51,7 +53,8 @@ impl Tls {
         clients.into_iter().chain(vault).collect()
     }
 
-    /// Of a listener. Only HTTP/1.1 is offered: it is what the vault is asked with, so nothing is translated.
+    /// Transport socket of a listener. It offers HTTP/1.1 alone, the protocol towards the vault, so nothing is
+    /// translated.
     pub(super) fn of_listener(&self) -> Option<TransportSocket> {
         self.clients.as_ref()?;
         let context = DownstreamTlsContext {
@@ -66,7 +69,7 @@ impl Tls {
         Some(transport_socket(&context))
     }
 
-    /// Of the vault's cluster.
+    /// Transport socket of the vault's cluster.
     pub(super) fn of_cluster(&self) -> Option<TransportSocket> {
         let VaultTls { server_name, .. } = self.vault.as_ref()?;
         let validation = CombinedCertificateValidationContext {
@@ -89,7 +92,7 @@ impl Tls {
     }
 }
 
-/// As `OpenBao` has it by itself.
+/// TLS versions, the same as `OpenBao`'s own default.
 fn versions() -> TlsParameters {
     TlsParameters {
         tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),

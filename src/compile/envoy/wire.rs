@@ -1,4 +1,4 @@
-//! Messages that `envoy-types` lacks, and one whose map it would encode in random order.
+//! Messages that are missing in `envoy-types`, and one whose map it would encode in random order.
 //!
 //! A resource's version is a hash of its bytes, so equal content must give equal bytes: maps with more than one entry
 //! are written here, sorted.
@@ -61,7 +61,7 @@ pub(super) struct JsonFormat {
     pub json_format: Option<Fields>,
 }
 
-/// `google.protobuf.Struct`, sorted.
+/// `google.protobuf.Struct`, with sorted keys.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Fields {
     #[prost(btree_map = "string, message", tag = "1")]
@@ -106,7 +106,7 @@ pub(super) fn any<M: Message + Name>(message: &M) -> Any {
     }
 }
 
-/// What a packed message says that it is.
+/// Type URL of a packed message.
 pub(super) fn type_url<M: Name>() -> String {
     format!("type.googleapis.com/{}", M::full_name())
 }

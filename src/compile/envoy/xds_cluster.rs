@@ -1,4 +1,4 @@
-//! Where a proxy asks for its configuration: Vaultwall on a Unix socket beside it, or the operator over mutual TLS.
+//! The cluster of the xDS server: Vaultwall on a Unix socket of the same machine, or the operator over mutual TLS.
 
 use std::collections::HashMap;
 
@@ -21,29 +21,29 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
 
-use super::cluster::assignment;
-use super::listener::socket;
+use super::addresses::{assignment, pipe, socket};
 use super::secret_files::{SecretFile, named, transport_socket};
 use super::wire::{any, seconds};
 
-/// Name of the cluster.
+/// Name of the xDS server's cluster.
 pub(super) const NAME: &str = "vaultwall-xds";
-/// The DNS name in the operator's certificate, whatever address it is reached at.
+/// DNS name in the operator's certificate; it does not depend on the operator's address.
 pub const SERVER_NAME: &str = "vaultwall";
-/// The proxy's own certificate, and the authorities of which one signs the operator's.
+/// The proxy's own certificate.
 const IDENTITY: SecretFile = SecretFile::certificate("identity", "sds-identity.json");
+/// The authorities that may sign the operator's certificate.
 const AUTHORITIES: SecretFile = SecretFile::authorities("authorities", "sds-ca.json");
 
-/// Where a proxy asks for its configuration.
+/// The xDS server of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum XdsServer {
-    /// Vaultwall on a Unix socket at this path.
+    /// `vaultwall serve`, on the Unix socket at this path.
     Socket(String),
     /// The operator, over mutual TLS.
     Tls {
         /// IPv4 address or DNS name.
         host: String,
-        /// Port.
+        /// TCP port, 8500 by default.
         port: u16,
         /// Folder with [`CERTIFICATE_FILE`](super::CERTIFICATE_FILE), [`KEY_FILE`](super::KEY_FILE) and
         /// [`AUTHORITY_FILE`](super::AUTHORITY_FILE).
@@ -54,7 +54,8 @@ pub enum XdsServer {
 }
 
 impl XdsServer {
-    /// The files, by name, that Envoy needs beside its bootstrap to find its certificates. There is nothing secret in them.
+    /// Names and contents of the files that Envoy needs in addition to its bootstrap to find its certificates. They
+    /// hold no secret.
     pub fn files(&self) -> Vec<(&'static str, String)> {
         let Self::Tls { certificates, .. } = self else {
             return Vec::new();
@@ -65,10 +66,10 @@ impl XdsServer {
             .into()
     }
 
-    /// The cluster that leads there.
+    /// The cluster of this server.
     pub(super) fn cluster(&self) -> Cluster {
         let (discovery, address) = match self {
-            Self::Socket(path) => (DiscoveryType::Static, super::bootstrap::pipe(path)),
+            Self::Socket(path) => (DiscoveryType::Static, pipe(path)),
             Self::Tls { host, port, .. } => (discovery(host), socket(host, *port)),
         };
         Cluster {
@@ -87,7 +88,8 @@ impl XdsServer {
     }
 
     fn http2(&self) -> HttpProtocolOptions {
-        // A node that is cut off says nothing; the sooner that is noticed, the sooner another replica is asked.
+        // A replica whose node lost its network sends nothing. Keepalives find that out, and Envoy connects to another
+        // replica.
         let (interval, timeout) = match self {
             Self::Socket(_) => (30, 5),
             Self::Tls { .. } => (5, 5),
@@ -140,7 +142,7 @@ impl XdsServer {
     }
 }
 
-/// A host that is an address is not looked up.
+/// Only a host that is no address is resolved by DNS.
 fn discovery(host: &str) -> DiscoveryType {
     if host.parse::<std::net::Ipv4Addr>().is_ok() {
         DiscoveryType::Static

@@ -1,4 +1,5 @@
-//! What the compiler has to know of a vault's Service: which pods are the vault, and on which of their ports it listens.
+//! Facts of a vault's Service that the compiler needs: the labels of the vault's pods, and the ports on which they
+//! listen.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +8,19 @@ use thiserror::Error;
 
 use crate::index::{ServiceFact, TargetPort};
 
-/// The vault's cluster port when nothing says otherwise: the one after the API's 8200.
-pub const VAULT_CLUSTER_PORT: u16 = 8201;
+/// Default cluster port of the vault: the one after the API's 8200.
+const VAULT_CLUSTER_PORT: u16 = 8201;
 
-/// What charts call the cluster port in a Service.
+/// Names of the cluster port in the Services of the charts of `OpenBao` and Vault.
 const CLUSTER_PORT_NAMES: [&str; 2] = ["https-internal", "cluster"];
 
-/// Prefixes of the labels in which a vault tells its state on its own pod (Kubernetes service registration).
+/// Prefixes of the labels that a vault writes its state to on its own pod, with Kubernetes service registration.
 const STATE_LABEL_PREFIXES: [&str; 2] = ["openbao-", "vault-"];
-/// What follows the prefix.
+/// The rest of such a label.
 const STATE_LABEL_SUFFIXES: [&str; 5] =
     ["active", "initialized", "perf-standby", "sealed", "version"];
 
-/// Facts of the protected Service.
+/// Selector and ports of a protected Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProtectedService {
     selector: BTreeMap<String, String>,
@@ -27,22 +28,23 @@ pub struct ProtectedService {
     cluster_port: IntOrString,
 }
 
-/// Why a Service cannot be walled in.
+/// Reasons why no `NetworkPolicy` can protect the pods of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProtectedServiceError {
-    /// An empty pod selector would mean every pod of the namespace.
+    /// The Service has no selector. An empty pod selector would select every pod of the namespace.
     #[error(
         "the Service has no selector, so no NetworkPolicy can say which pods are the vault; \
          point `targetRef` at a Service that selects the vault's pods"
     )]
     NoSelector,
-    /// Nothing is known about the port that the policies name.
+    /// The Service does not have the port of `targetRef.port`.
     #[error(
-        "the Service has no TCP port {port} (it has: {}); set `targetRef.port` to the Service's port of the vault's API",
+        "the Service has no TCP port {port} (it has: {}); \
+         set `targetRef.port` to the Service's port of the vault's API",
         list(.ports)
     )]
     NoPort {
-        /// The port that the policies name.
+        /// `targetRef.port` of the policies.
         port: u16,
         /// The Service's TCP ports.
         ports: Vec<u16>,
@@ -50,7 +52,8 @@ pub enum ProtectedServiceError {
 }
 
 impl ProtectedService {
-    /// From the Service, and its port of the vault's API. A port named `https-internal` or `cluster` is the cluster port.
+    /// Reads the Service; `port` is its port of the vault's API. A port named `https-internal` or `cluster` is the
+    /// cluster port.
     pub fn of(service: &ServiceFact, port: u16) -> Result<Self, ProtectedServiceError> {
         let mut ports = service.ports.iter();
         let api = ports.find(|fact| fact.port == port).ok_or_else(|| {
@@ -69,13 +72,13 @@ impl ProtectedService {
         )
     }
 
-    /// From the Service's selector, the target port of the vault's API (a number, or the name of a container port), and
-    /// that of its cluster port; without one, it is the port after a numeric API port, as the vault's own default is,
-    /// else [`VAULT_CLUSTER_PORT`].
+    /// Takes the Service's selector, the target port of the vault's API (a number, or the name of a container port),
+    /// and the target port of its cluster port. Without a cluster port, it is the port after a numeric API port, like
+    /// the vault's own default, else 8201.
     ///
-    /// Labels in which a vault tells its own state are left out of the selector: a Service like `openbao-active` finds
-    /// the active node alone, but the standby nodes answer requests too and would stay outside the wall. A selector of
-    /// nothing but such labels is kept, because without them it would mean every pod.
+    /// Labels that hold a vault's state are removed from the selector: a Service like `openbao-active` selects the
+    /// active node alone, but the standby nodes answer requests too, and the vault's `NetworkPolicy` would not select
+    /// them. A selector that has only such labels is kept, because without them it would select every pod.
     pub fn new(
         selector: BTreeMap<String, String>,
         api_port: IntOrString,
@@ -109,12 +112,12 @@ impl ProtectedService {
         &self.selector
     }
 
-    /// The pods' port of the vault's API.
+    /// The pods' port of the vault's API: a number, or the name of a container port.
     pub fn api_port(&self) -> &IntOrString {
         &self.api_port
     }
 
-    /// The pods' port on which the vault's nodes talk to each other.
+    /// The pods' port for traffic between the vault's nodes: a number, or the name of a container port.
     pub fn cluster_port(&self) -> &IntOrString {
         &self.cluster_port
     }
@@ -164,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn no_selector_is_refused() {
+    fn a_service_without_a_selector_is_refused() {
         let refused = ProtectedService::new(BTreeMap::new(), IntOrString::Int(8200), None);
         assert_eq!(refused, Err(ProtectedServiceError::NoSelector));
     }
 
     #[test]
-    fn the_vaults_own_state_is_no_part_of_the_selector() {
+    fn state_labels_are_removed_from_the_selector() {
         let app = [("app", "bao")];
         for (selector, kept) in [
             (&[("app", "bao")][..], &app[..]),
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn cluster_port() {
+    fn the_cluster_port_defaults_to_the_port_after_the_api() {
         let name = |name: &str| IntOrString::String(name.to_owned());
         for (api, cluster, expected) in [
             (IntOrString::Int(8200), None, IntOrString::Int(8201)),
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn from_a_service() {
+    fn ports_are_read_from_the_service() {
         let port = |name: &str, port, target| ServicePortFact {
             name: Some(name.into()),
             port,

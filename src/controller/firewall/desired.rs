@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::Value;
 
-use crate::compile::envoy::{MetricsPort, Tls};
-use crate::compile::kubernetes::fleet::{self, FleetInputs};
-use crate::compile::{ProxyPorts, firewall_name, network_policies, vault_policy};
+use crate::compile::envoy::{CERTIFICATE_FILE, KEY_FILE, MetricsPort, Tls};
+use crate::compile::kubernetes::network_policy::{network_policies, vault_policy};
+use crate::compile::kubernetes::proxies::{self, ProxyInputs};
+use crate::compile::{ProxyPorts, firewall_name};
 use crate::controller::firewall::state::{PolicyEntry, VaultEntry};
 use crate::controller::options::LocalProxy;
 use crate::policy::VaultId;
@@ -89,14 +90,14 @@ impl DesiredObjects {
         secret: Option<&Value>,
         now: Timestamp,
     ) -> Result<Desired, String> {
-        let owners = fleet::owner_references(
+        let owners = proxies::owner_references(
             policies
                 .iter()
                 .map(|policy| (policy.stored.id.name.clone(), policy.stored.uid.clone())),
         );
         let (identity, expiry) = identity(vault, secret, authority, now)?;
         let resolution = &entry.resolution.resolution;
-        let made = fleet::objects(&FleetInputs {
+        let made = proxies::objects(&ProxyInputs {
             vault,
             ports: entry.ports,
             settings: &resolution.proxy,
@@ -138,7 +139,7 @@ impl DesiredObjects {
 
     /// Returns the bootstrap files of the proxies.
     fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
-        let tls = fleet::tls(vault, &entry.resolution.resolution.proxy);
+        let tls = proxies::tls(vault, &entry.resolution.resolution.proxy);
         if let Some((ports, known, files)) = self.bootstraps().get(vault)
             && (ports, known) == (&entry.ports, &tls)
         {
@@ -151,7 +152,7 @@ impl DesiredObjects {
         };
         let (host, port) = &self.xds;
         let files =
-            fleet::files(vault, metrics, &tls, host, *port).map_err(|error| error.to_string())?;
+            proxies::files(vault, metrics, &tls, host, *port).map_err(|error| error.to_string())?;
         self.bootstraps()
             .insert(vault.clone(), (entry.ports, tls, files.clone()));
         Ok(files)
@@ -165,13 +166,13 @@ fn identity(
     secret: Option<&Value>,
     authority: &Authority,
     now: Timestamp,
-) -> Result<(fleet::Identity, Timestamp), String> {
+) -> Result<(proxies::Identity, Timestamp), String> {
     let stored = |file: &str| -> Option<String> {
         let text = secret?.get("data")?.get(file)?;
         let bytes: ByteString = serde_json::from_value(text.clone()).ok()?;
         String::from_utf8(bytes.0).ok()
     };
-    let certificate = stored(fleet::CERTIFICATE_FILE).zip(stored(fleet::KEY_FILE));
+    let certificate = stored(CERTIFICATE_FILE).zip(stored(KEY_FILE));
     let current = certificate.and_then(|(certificate, key)| {
         let identity = Identity::Proxy(vault.clone());
         let lifetime = authority.lifetime(&certificate, &key, &identity, now)?;
@@ -185,7 +186,7 @@ fn identity(
             .map_err(|error| error.to_string())?;
         (issued.certificate_pem, issued.key_pem, issued.not_after)
     };
-    let identity = fleet::Identity {
+    let identity = proxies::Identity {
         certificate,
         key,
         authority: authority.ca_pem().to_owned(),
@@ -219,8 +220,8 @@ mod tests {
         assert_eq!(end, after(now, LEAF_LIFE));
         let base64 = |text: &str| json!(ByteString(text.as_bytes().to_vec()));
         let secret = json!({"data": {
-            fleet::CERTIFICATE_FILE: base64(&first.certificate),
-            fleet::KEY_FILE: base64(&first.key),
+            CERTIFICATE_FILE: base64(&first.certificate),
+            KEY_FILE: base64(&first.key),
         }});
         let at = |moment| identity(&vault, Some(&secret), &authority, moment).unwrap();
         let (kept, kept_end) = at(after(now, LEAF_LIFE / 2));

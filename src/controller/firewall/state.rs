@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::api::VaultNetworkPolicyStatus;
-use crate::compile::{ProtectedService, ProxyPorts};
+use crate::compile::ProxyPorts;
+use crate::compile::kubernetes::protected_service::ProtectedService;
 use crate::controller::firewall::status::TargetProblem;
 use crate::index::{ObjectName, VaultResolution};
 use crate::policy::{VaultId, Violation};

@@ -1,8 +1,8 @@
-//! The table that classifies requests, as Envoy routes: each route says which plane its requests are, in the filter
-//! state that the deciding filter reads, and which operations, in metadata for the access log.
+//! The table that classifies requests, as Envoy routes. Each route writes the plane of its requests into the filter
+//! state that the deciding filter reads, and has their operations in its metadata, for the access log.
 //!
-//! Rows are kept in their order, but apart by what their paths begin with, so that a request for one engine is not
-//! held against the rows of all the others.
+//! Rows keep their order, but are grouped by the first segments of their paths, so that a request for one engine is not
+//! compared with the rows of all the others.
 
 use std::collections::HashMap;
 
@@ -29,8 +29,8 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
 use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
+use super::names::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
 use super::wire::any;
-use super::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
 use crate::vault_api::{
     FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, Operations, PathMatch,
     Prefix, Row, Table, Template, Verb, path,
@@ -69,7 +69,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
     }
 }
 
-/// Tells every caller which address was seen.
+/// Response header with the caller's addresses as Envoy sees them.
 fn network_info() -> HeaderValueOption {
     let value = "conn_type=Ipv4;addr=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%;\
                  direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;";
@@ -84,7 +84,7 @@ fn network_info() -> HeaderValueOption {
     }
 }
 
-/// Requests that have more than one reading, in the order in which `classify` refuses them.
+/// Routes of requests that can be read in more than one way, in the order in which `classify` refuses them.
 fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
     let target = format!("{}(?:\\?{})?", path::PATH, path::QUERY);
     let methods: Vec<&str> = Verb::METHODS
@@ -143,8 +143,8 @@ struct Group<'t> {
     unknown: Option<&'t Row>,
 }
 
-/// No group's beginning is beneath another's, so a path is in one group at most: a mount beneath another one, which can
-/// only be in another namespace, shares its group.
+/// Groups the rows. No group's start is below another's, so a path is in one group at most: a mount below another
+/// mount, which is possible only in another namespace, shares that group.
 fn groups(table: &Table) -> Vec<Group<'_>> {
     let starts: Vec<&str> = table.rows.iter().filter_map(start).collect();
     let mut groups: Vec<Group<'_>> = Vec::new();
@@ -152,7 +152,7 @@ fn groups(table: &Table) -> Vec<Group<'_>> {
         let Some(own) = start(row) else { continue };
         let start = starts
             .iter()
-            .filter(|start| is_beneath(own, start))
+            .filter(|start| is_below(own, start))
             .min_by_key(|start| start.len())
             .map_or(own, |start| *start);
         match groups.iter_mut().find(|group| group.start == start) {
@@ -168,7 +168,7 @@ fn groups(table: &Table) -> Vec<Group<'_>> {
     groups
 }
 
-/// What the paths of a row begin with, after the vault's namespace.
+/// First segments of a row's paths, after the vault's namespace.
 fn start(row: &Row) -> Option<&str> {
     match (&row.mount, &row.path) {
         (Some(mount), _) => Some(mount),
@@ -177,14 +177,15 @@ fn start(row: &Row) -> Option<&str> {
     }
 }
 
-/// Whether a path is another one or beneath it, by whole segments.
-fn is_beneath(path: &str, parent: &str) -> bool {
+/// Whether a path equals `parent` or is below it, by whole segments.
+fn is_below(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Group<'_> {
-    /// A flag in the query makes another verb of GET. Flags that change nothing here are not asked about.
+    /// The routes of the group. A flag in the query turns GET into another verb; flags that change nothing here are not
+    /// matched.
     fn matcher(&self) -> OnMatch {
         let flagged = |flag| {
             let set = first_value(flag, &format!("=(?:{})", FLAGS_TRUE.join("|")));
@@ -229,15 +230,15 @@ impl Group<'_> {
     }
 }
 
-/// The same rows, fewer: among neighbours with one meaning the order is of no matter, so those for the same verbs
-/// become one. `flagged`: the verb was matched before.
+/// The same rows, joined where possible: the order of neighbours with one meaning does not matter, so those for the
+/// same verbs become one. `flagged`: the verb was matched before.
 fn joined<'t>(rows: impl Iterator<Item = &'t Row>, flagged: bool) -> Vec<Row> {
     let mut joined: Vec<Row> = Vec::new();
     for row in rows {
         let mut neighbours = joined
             .iter_mut()
             .rev()
-            .take_while(|known| mean_the_same(known, row));
+            .take_while(|known| same_meaning(known, row));
         let same = neighbours.find(|known| flagged || known.verbs == row.verbs);
         match (same.map(|known| &mut known.path), &row.path) {
             (Some(PathMatch::V1(_, known)), PathMatch::V1(_, more)) => {
@@ -250,7 +251,7 @@ fn joined<'t>(rows: impl Iterator<Item = &'t Row>, flagged: bool) -> Vec<Row> {
 }
 
 /// Whether two rows differ in nothing but their verbs and templates.
-fn mean_the_same(one: &Row, other: &Row) -> bool {
+fn same_meaning(one: &Row, other: &Row) -> bool {
     let prefixes = match (&one.path, &other.path) {
         (PathMatch::V1(one, _), PathMatch::V1(other, _)) => one == other,
         _ => false,
@@ -258,8 +259,8 @@ fn mean_the_same(one: &Row, other: &Row) -> bool {
     prefixes && (&one.name, &one.class, &one.header) == (&other.name, &other.class, &other.header)
 }
 
-/// A target whose path begins with these whole segments, in any namespace that a row of the group is for. A namespace
-/// may begin with the letters of a mount, and the other way round.
+/// Matches a target whose path begins with the group's segments, in any namespace of the group's rows. A namespace may
+/// begin with the letters of a mount, and the other way round.
 fn belongs_to(group: &Group<'_>) -> Predicate {
     let mut bare = false;
     let mut namespaces: Vec<&String> = Vec::new();
@@ -279,7 +280,7 @@ fn belongs_to(group: &Group<'_>) -> Predicate {
     is(header(":path"), matches(&target))
 }
 
-/// Whether a path may go without a namespace in front, and with which ones.
+/// Whether a path may have no namespace in front, and the namespaces that it may have.
 fn namespaces_of(prefix: &Prefix) -> (bool, &[String]) {
     match prefix {
         Prefix::None => (true, &[]),
@@ -288,7 +289,7 @@ fn namespaces_of(prefix: &Prefix) -> (bool, &[String]) {
     }
 }
 
-/// One of these namespaces and a slash; `bare`: or nothing.
+/// Pattern of one of these namespaces and a slash; `bare`: or of nothing.
 fn namespace_prefix<'n>(namespaces: impl IntoIterator<Item = &'n String>, bare: bool) -> String {
     match (alternatives(namespaces), bare) {
         (names, true) if names.is_empty() => String::new(),
@@ -312,7 +313,7 @@ fn row_route(row: &Row, flagged: bool) -> Route {
         }
     };
     let mut headers = Vec::new();
-    // Help is told by its flag as well as by its method, before.
+    // The routes for help matched its method and its flag before.
     let methods: Vec<&str> = row
         .verbs
         .iter()
@@ -350,7 +351,7 @@ fn row_route(row: &Row, flagged: bool) -> Route {
         typed_per_filter_config: filter_state(row.class.plane.name()),
         action: Some(route::Action::Route(RouteAction {
             cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(CLUSTER.into())),
-            // The vault ends its own requests; zero is Envoy's word for no limit.
+            // No timeout (zero): the vault has timeouts of its own.
             timeout: Some(Duration::default()),
             ..RouteAction::default()
         })),
@@ -358,7 +359,7 @@ fn row_route(row: &Row, flagged: bool) -> Route {
     }
 }
 
-/// The deciding filter denies it; were that filter gone, this route would still forward nothing.
+/// Route of a bad request. The deciding filter denies it; even without that filter, this route forwards nothing.
 fn bad_request_route() -> Route {
     Route {
         name: BAD_REQUEST.into(),
@@ -432,8 +433,8 @@ fn header(name: &str) -> TypedExtensionConfig {
     )
 }
 
-/// A target whose first pair with this key goes on with `value`, which begins with `=` where there is one. Routes can
-/// be chosen by headers alone, so the query is read from `:path`.
+/// Pattern of a target whose first query pair with this key continues with the pattern `value`, which begins with `=`
+/// for a pair with a value. Routes are chosen by headers alone, so the query is matched in `:path`.
 fn first_value(key: &str, value: &str) -> String {
     let shorter_or_different = key.char_indices().map(|(index, letter)| {
         let (start, _) = key.split_at(index);

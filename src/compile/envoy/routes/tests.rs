@@ -4,7 +4,7 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-//! What may be left out of the routes without changing what a request is.
+//! Routes that are joined or left out without changing the class of any request.
 
 use super::*;
 use crate::policy::{Engine, EngineNamespace, EngineType};
@@ -32,7 +32,7 @@ fn table() -> Table {
     )
 }
 
-/// Paths that rows of every kind are for, in an order that crosses the borders of runs of equal rows.
+/// Paths for rows of every kind, ordered so that neighbours are in different runs of equal rows.
 const PATHS: &str = "
     sys/health sys/init sys/unseal sys/rekey/init sys/raw sys/namespaces/a/unseal sys/metrics sys/pprof/heap
     sys/wrapping/unwrap sys/wrapping/wrap sys/workflows/a sys/tools/hash sys/policies/password/a
@@ -45,7 +45,7 @@ const PATHS: &str = "
     kv/a kv/a/ kv transit/keys transit/keys/a transit/encrypt/a transit/rewrap/a elsewhere/a";
 
 #[test]
-fn joined_rows_classify_as_all_rows_do() {
+fn joined_rows_classify_requests_like_all_rows() {
     let whole = table();
     let fewer = Table {
         rows: joined(whole.rows.iter(), false),
@@ -79,13 +79,13 @@ fn joined_rows_classify_as_all_rows_do() {
 }
 
 #[test]
-fn rows_for_one_verb_are_joined_whatever_their_verbs() {
+fn flagged_rows_are_joined_regardless_of_their_verbs() {
     let whole = table();
     let named = |rows: &[Row], name: &str| rows.iter().filter(|row| *row.name == *name).count();
     let unproven = "unproven-namespace";
     assert!(named(&whole.rows, unproven) > 5);
     assert_eq!(named(&joined(whole.rows.iter(), true), unproven), 1);
-    // What decides between two meanings is never moved.
+    // A row that decides between two meanings is never moved.
     let order: Vec<_> = joined(whole.rows.iter(), true)
         .iter()
         .map(|row| row.name.to_string())
@@ -104,7 +104,7 @@ fn rows_for_one_verb_are_joined_whatever_their_verbs() {
 }
 
 #[test]
-fn flags_that_change_nothing_are_not_asked_about() {
+fn flags_that_change_nothing_are_not_matched() {
     let questions = |start: &str| {
         let table = table();
         let group = groups(&table)

@@ -1,9 +1,9 @@
-//! From a [`Firewall`] to the two `NetworkPolicy` objects around it: one that lets nobody but the proxies (and the
-//! vault's own nodes) to the vault, one that says who gets as far as the proxies.
+//! From a [`Firewall`] to its two `NetworkPolicy` objects: the vault's, which admits only the proxies (and the vault's
+//! own nodes) to the vault, and the proxies', which decides which packets reach the proxies.
 //!
-//! Pure. The two readings of "empty" in a `NetworkPolicy` are opposite, an empty `ingress` admits nobody and an empty
-//! `from` admits everybody, so no rule is written here but through [`Sources`]. What the API server would default is
-//! spelled out, and lists are sorted, so that applying the same firewall twice writes nothing.
+//! Pure. "Empty" has two opposite meanings in a `NetworkPolicy`: an empty `ingress` admits nobody, an empty `from`
+//! admits everybody. So every rule is written through [`Sources`]. Fields that the API server would default are spelled
+//! out, and lists are sorted, so that applying the same firewall again changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -17,33 +17,36 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
 use crate::api::{generated_labels, proxy_labels};
-use crate::compile::{ProtectedService, ProxyPorts, firewall_name, vault_name};
+use crate::compile::kubernetes::protected_service::ProtectedService;
+use crate::compile::names::{firewall_name, vault_name};
+use crate::compile::ports::ProxyPorts;
 use crate::limits::MAX_DROP_BLOCKS;
 use crate::policy::{
     ClientAddressSource, DefaultAction, Denial, Firewall, ManagementAccess, Peer, VaultId,
 };
 
-/// Why a firewall cannot be said as a `NetworkPolicy`.
+/// Reasons why a firewall cannot be expressed as a `NetworkPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NetworkPolicyError {
-    /// Resolution refuses the policy that goes too far, so this is for a caller that makes a firewall otherwise:
-    /// `denial: Drop` with more than [`MAX_DROP_BLOCKS`] blocks, counted after merging.
+    /// `denial: Drop` with more than [`MAX_DROP_BLOCKS`] blocks, counted after merging. Resolution refuses such a
+    /// policy, so only a firewall that was built in another way can cause this error.
     #[error(
-        "vault {vault}: with `denial: Drop` its rules make {blocks} address blocks, and a NetworkPolicy is given at \
+        "vault {vault}: with `denial: Drop` its rules make {blocks} address blocks, and a NetworkPolicy may have at \
          most {MAX_DROP_BLOCKS}; set `denial: Reject`, or use fewer and wider ranges"
     )]
     TooManyBlocks {
-        /// The vault.
+        /// The vault of the firewall.
         vault: VaultId,
-        /// How many blocks there would be.
+        /// Number of blocks that the policy would have.
         blocks: usize,
     },
 }
 
 /// Both policies, `<service>-firewall` and `<service>-vault`, in the vault's namespace.
 ///
-/// On an error nothing of the firewall's may be loosened: the caller leaves `<service>-firewall` as it is, and
-/// [`vault_policy`] can still be applied.
+/// # Errors
+/// The proxies' policy cannot be expressed. The caller then leaves `<service>-firewall` as it is, so that nothing is
+/// opened; [`vault_policy`] can still be applied.
 pub fn network_policies(
     firewall: &Firewall,
     service: &ProtectedService,
@@ -54,8 +57,9 @@ pub fn network_policies(
     ])
 }
 
-/// `<service>-vault` selects the vault's pods: the API port is open to the proxies, the API and cluster ports are open
-/// to the vault's own pods (raft joins and forwards by both), and nothing else is open to anybody (R10).
+/// The vault's policy, `<service>-vault`, selects the vault's pods. The API port is open to the proxies, the API and
+/// cluster ports are open to the vault's own pods (raft joins and forwards requests over both), and nothing else is
+/// open.
 pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolicy {
     let own_pods = Sources::only(vec![pods_here(service.selector().clone())]);
     let proxies = Sources::only(vec![pods_here(proxy_labels(&vault.service))]);
@@ -70,17 +74,18 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
     network_policy(vault, name, service.selector().clone(), opened)
 }
 
-/// `<service>-firewall` selects the proxies.
+/// The proxies' policy, `<service>-firewall`, selects the proxies.
 ///
 /// | port | open to |
 /// |---|---|
-/// | data | `Reject`, or `defaultAction: Allow`: anybody, Envoy answers. `Drop`: the rules' pods and blocks, and proxies believed for `X-Forwarded-For`; without any of them, nobody |
-/// | management | `Unrestricted`: anybody; `NetworkRules`: as data; `Disabled`: nobody |
-/// | leaving | nobody: only the kubelet of the proxy's own node has business there |
-/// | metrics | every pod of the cluster, because a scraper may run anywhere; nothing outside. It tells counts, no secrets |
+/// | data, with `Reject` or `defaultAction: Allow` | anybody: Envoy answers |
+/// | data, with `Drop` | the rules' pods and blocks, and trusted proxies of `X-Forwarded-For`; without any, nobody |
+/// | management | `Unrestricted`: anybody; `NetworkRules`: the same as data; `Disabled`: nobody |
+/// | drain | nobody: only the kubelet of the proxy's own node uses it |
+/// | metrics | every pod of the cluster, because a scraper may run anywhere; metrics hold no secret |
 ///
-/// The kubelet's probes come from the proxy's own node and need no rule. Envoy judges every connection again, so a CNI
-/// that matches too much here opens nothing.
+/// The kubelet's requests come from the proxy's own node and need no rule. Envoy judges every connection again, so a
+/// network plugin that matches too much here opens nothing.
 pub fn firewall_policy(firewall: &Firewall) -> Result<NetworkPolicy, NetworkPolicyError> {
     let ports = ProxyPorts::of(firewall.port);
     let data = data_sources(firewall)?;
@@ -103,7 +108,7 @@ pub fn firewall_policy(firewall: &Firewall) -> Result<NetworkPolicy, NetworkPoli
     ))
 }
 
-/// Who gets as far as the proxies' data port.
+/// Sources that reach the proxies' data port.
 fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
     match (firewall.denial, firewall.default_action) {
         (Denial::Reject, _) | (Denial::Drop, DefaultAction::Allow) => return Ok(Sources::Anybody),
@@ -121,10 +126,10 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
         }
     }
     if let ClientAddressSource::XForwardedFor { trusted_proxies } = &firewall.client_address {
-        // The client is behind the proxy, so Envoy has to see the request before anybody can judge it.
+        // The client is behind the trusted proxy: only Envoy can judge its request.
         blocks.extend(trusted_proxies);
     }
-    // Exact: what one block holds of another, and halves of a block, are joined; the addresses stay the same.
+    // Exact: blocks inside others are removed, and halves of a block are joined; the addresses stay the same.
     let blocks = Ipv4Net::aggregate(&blocks);
     if blocks.len() > MAX_DROP_BLOCKS {
         return Err(NetworkPolicyError::TooManyBlocks {
@@ -136,19 +141,19 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
     Ok(Sources::only(peers))
 }
 
-/// Who is admitted to a port.
+/// Sources that a port is open to.
 #[derive(Clone, PartialEq)]
 enum Sources {
     /// No ingress rule at all.
     Nobody,
     /// A rule without `from`.
     Anybody,
-    /// A rule with these in `from`: made by [`Sources::only`] alone, sorted, never empty.
+    /// A rule with these in `from`. Only [`Sources::only`] makes it; sorted, never empty.
     Only(Vec<NetworkPolicyPeer>),
 }
 
 impl Sources {
-    /// Pods first, then blocks by address; none is nobody.
+    /// Pods first, then blocks by address. Without peers it is [`Sources::Nobody`].
     fn only(mut peers: Vec<NetworkPolicyPeer>) -> Self {
         peers.sort_by_cached_key(|peer| {
             let address = peer
@@ -166,7 +171,7 @@ impl Sources {
     }
 }
 
-/// A policy on the pods with the labels `selected`, that opens the given ports and no other.
+/// A policy that selects the pods with the labels `selected` and opens the given ports and no other.
 fn network_policy(
     vault: &VaultId,
     name: String,
@@ -189,7 +194,7 @@ fn network_policy(
     }
 }
 
-/// One rule for each group of sources, with all the ports that it is admitted to, so that a long list is written once.
+/// One rule for each distinct list of sources, with all ports that are open to it, so that a long list appears once.
 fn ingress(
     opened: impl IntoIterator<Item = (Sources, IntOrString)>,
 ) -> Vec<NetworkPolicyIngressRule> {
@@ -214,7 +219,7 @@ fn ingress(
         .collect()
 }
 
-/// Names in order, then numbers in order.
+/// Ports sorted: names first, then numbers.
 fn tcp(mut ports: Vec<IntOrString>) -> Vec<NetworkPolicyPort> {
     ports.sort_by_cached_key(|port| match port {
         IntOrString::Int(number) => (Some(*number), String::new()),
@@ -245,8 +250,8 @@ fn pods_here(labels: BTreeMap<String, String>) -> NetworkPolicyPeer {
 
 fn pods(namespaces: &LabelSelector, pods: &LabelSelector) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
-        namespace_selector: Some(in_order(namespaces)),
-        pod_selector: Some(in_order(pods)),
+        namespace_selector: Some(canonical(namespaces)),
+        pod_selector: Some(canonical(pods)),
         ip_block: None,
     }
 }
@@ -268,8 +273,8 @@ fn with_labels(labels: BTreeMap<String, String>) -> LabelSelector {
     }
 }
 
-/// The same selector, written the one way: no empty lists, expressions and their values sorted.
-fn in_order(selector: &LabelSelector) -> LabelSelector {
+/// The selector in canonical form: no empty lists, expressions and their values sorted.
+fn canonical(selector: &LabelSelector) -> LabelSelector {
     let mut selector = selector.clone();
     selector.match_labels = selector.match_labels.filter(|labels| !labels.is_empty());
     selector.match_expressions = selector

@@ -4,7 +4,7 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-//! Tables of *firewall → who gets to which port*, one line each; rules are written `ports<-sources`.
+//! Tables of firewalls and the ports that their policies open, one line each; rules are written `ports<-sources`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
@@ -122,41 +122,41 @@ fn rules(policy: &NetworkPolicy) -> String {
         .join(" ")
 }
 
-/// `e=1/app=ci` is a peer that is pods: namespace labels, then pod labels; `/` is every pod.
-const WHO_REACHES_THE_PROXIES: &str = "
+/// `e=1/a=2` is a peer that selects pods: namespace labels, then pod labels; `/` selects every pod.
+const SOURCES_OF_THE_PROXIES: &str = "
 # denial | default | management  | peers | trusted | rules
 # Reject: Envoy answers everybody.
-Reject | Deny  | Unrestricted |                              |             | 8200+8300<-any 8400<-/
-Reject | Deny  | Unrestricted | e=1/app=ci,203.0.113.7/32    |             | 8200+8300<-any 8400<-/
-Reject | Deny  | NetworkRules | e=1/app=ci,203.0.113.7/32    |             | 8200+8300<-any 8400<-/
-Reject | Deny  | Disabled     | e=1/app=ci,203.0.113.7/32    |             | 8200<-any 8400<-/
-Reject | Allow | Disabled     |                              |             | 8200<-any 8400<-/
-# Drop: only the rules' sources; none is nobody.
-Drop   | Deny  | Disabled     |                              |             | 8400<-/
-Drop   | Deny  | NetworkRules |                              |             | 8400<-/
-Drop   | Deny  | Unrestricted |                              |             | 8300<-any 8400<-/
-Drop   | Deny  | Disabled     | e=1/app=ci,203.0.113.7/32    |             | 8200<-e=1/app=ci,203.0.113.7/32 8400<-/
-Drop   | Deny  | NetworkRules | e=1/app=ci,203.0.113.7/32    |             | 8200+8300<-e=1/app=ci,203.0.113.7/32 8400<-/
-Drop   | Deny  | Unrestricted | e=1/app=ci,203.0.113.7/32    |             | 8200<-e=1/app=ci,203.0.113.7/32 8300<-any 8400<-/
+Reject | Deny  | Unrestricted |                        |             | 8200+8300<-any 8400<-/
+Reject | Deny  | Unrestricted | e=1/a=2,203.0.113.7/32 |             | 8200+8300<-any 8400<-/
+Reject | Deny  | NetworkRules | e=1/a=2,203.0.113.7/32 |             | 8200+8300<-any 8400<-/
+Reject | Deny  | Disabled     | e=1/a=2,203.0.113.7/32 |             | 8200<-any 8400<-/
+Reject | Allow | Disabled     |                        |             | 8200<-any 8400<-/
+# Drop: only the rules' sources; without any, nobody.
+Drop   | Deny  | Disabled     |                        |             | 8400<-/
+Drop   | Deny  | NetworkRules |                        |             | 8400<-/
+Drop   | Deny  | Unrestricted |                        |             | 8300<-any 8400<-/
+Drop   | Deny  | Disabled     | e=1/a=2,203.0.113.7/32 |             | 8200<-e=1/a=2,203.0.113.7/32 8400<-/
+Drop   | Deny  | NetworkRules | e=1/a=2,203.0.113.7/32 |             | 8200+8300<-e=1/a=2,203.0.113.7/32 8400<-/
+Drop   | Deny  | Unrestricted | e=1/a=2,203.0.113.7/32 |             | 8200<-e=1/a=2,203.0.113.7/32 8300<-any 8400<-/
 # Drop with a default of Allow drops nobody.
-Drop   | Allow | NetworkRules | e=1/app=ci,203.0.113.7/32    |             | 8200+8300<-any 8400<-/
-Drop   | Allow | Disabled     |                              |             | 8200<-any 8400<-/
-# Trusted proxies are let through to Envoy, which sees the client behind them.
-Drop   | Deny  | Disabled     |                              | 10.0.9.0/24 | 8200<-10.0.9.0/24 8400<-/
-Drop   | Deny  | Disabled     | e=1/app=ci,203.0.113.7/32    | 10.0.9.0/24 | 8200<-e=1/app=ci,10.0.9.0/24,203.0.113.7/32 8400<-/
-# A peer that is every pod is also the metrics port's.
-Drop   | Deny  | Disabled     | /                            |             | 8200+8400<-/
-# Sorted, without repetition; blocks joined where that is exact.
-Drop   | Deny  | Disabled     | b=1/,a=1/,b=1/               |             | 8200<-a=1/,b=1/ 8400<-/
-Drop   | Deny  | Disabled     | 198.51.100.8/32,198.51.100.0/24 |          | 8200<-198.51.100.0/24 8400<-/
-Drop   | Deny  | Disabled     | 9.0.0.0/9,9.128.0.0/9        |             | 8200<-9.0.0.0/8 8400<-/
-Drop   | Deny  | Disabled     | 9.128.0.0/9,10.0.0.0/9       |             | 8200<-9.128.0.0/9,10.0.0.0/9 8400<-/
-Drop   | Deny  | Disabled     | 203.0.113.7/32,9.9.9.9/32    |             | 8200<-9.9.9.9/32,203.0.113.7/32 8400<-/
+Drop   | Allow | NetworkRules | e=1/a=2,203.0.113.7/32 |             | 8200+8300<-any 8400<-/
+Drop   | Allow | Disabled     |                        |             | 8200<-any 8400<-/
+# Trusted proxies reach Envoy, which reads the client's address from the header.
+Drop   | Deny  | Disabled     |                        | 10.0.9.0/24 | 8200<-10.0.9.0/24 8400<-/
+Drop   | Deny  | Disabled     | e=1/a=2,203.0.113.7/32 | 10.0.9.0/24 | 8200<-e=1/a=2,10.0.9.0/24,203.0.113.7/32 8400<-/
+# A peer that selects every pod shares the rule of the metrics port.
+Drop   | Deny  | Disabled     | /                      |             | 8200+8400<-/
+# Sorted, without duplicates; blocks joined where that is exact.
+Drop   | Deny  | Disabled     | b=1/,a=1/,b=1/         |             | 8200<-a=1/,b=1/ 8400<-/
+Drop   | Deny  | Disabled     | 198.51.100.8/32,198.51.100.0/24 |    | 8200<-198.51.100.0/24 8400<-/
+Drop   | Deny  | Disabled     | 9.0.0.0/9,9.128.0.0/9  |             | 8200<-9.0.0.0/8 8400<-/
+Drop   | Deny  | Disabled     | 9.128.0.0/9,10.0.0.0/9 |             | 8200<-9.128.0.0/9,10.0.0.0/9 8400<-/
+Drop   | Deny  | Disabled     | 203.0.113.7/32,9.9.9.9/32 |          | 8200<-9.9.9.9/32,203.0.113.7/32 8400<-/
 ";
 
 #[test]
-fn who_reaches_the_proxies() {
-    let rows = WHO_REACHES_THE_PROXIES
+fn the_proxies_policy_opens_its_ports_to_these_sources() {
+    let rows = SOURCES_OF_THE_PROXIES
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut count = 0;
@@ -185,7 +185,7 @@ fn who_reaches_the_proxies() {
 }
 
 #[test]
-fn who_reaches_the_vault() {
+fn the_vaults_policy_opens_its_ports_to_proxies_and_own_pods() {
     const PROXIES: &str =
         "here/app.kubernetes.io/name=vaultwall-firewall&vaultwall.dev/vault=openbao";
     let name = |name: &str| IntOrString::String(name.to_owned());
@@ -224,7 +224,7 @@ fn who_reaches_the_vault() {
 }
 
 #[test]
-fn a_vault_on_a_proxys_own_port_opens_no_other() {
+fn a_vault_on_a_default_port_of_the_proxy_opens_no_other_port() {
     let mut firewall = Firewall::deny_all(vault(), 8300);
     firewall.denial = Denial::Drop;
     firewall.management = ManagementAccess::Unrestricted;
@@ -240,7 +240,7 @@ fn a_vault_on_a_proxys_own_port_opens_no_other() {
 }
 
 #[test]
-fn names_namespace_and_labels() {
+fn policies_have_the_vaults_namespace_and_generated_names_and_labels() {
     let policies = network_policies(&Firewall::deny_all(vault(), 8200), &service()).unwrap();
     let names: Vec<_> = policies
         .iter()

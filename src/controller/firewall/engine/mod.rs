@@ -18,7 +18,7 @@ use super::status::target_of;
 use crate::clock::Clock;
 use crate::compile::ProxyPorts;
 use crate::compile::envoy::{Proxy, Tls};
-use crate::compile::kubernetes::fleet;
+use crate::compile::kubernetes::proxies;
 use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
 use crate::limits::Limits;
@@ -276,7 +276,7 @@ impl Engine {
             self.accepted.insert(vault.clone());
         }
         let cold_start = !self.accepted.contains(vault);
-        let tls = fleet::tls(vault, &policies.proxy);
+        let tls = proxies::tls(vault, &policies.proxy);
         let proxy = proxy(firewall, tls, self.local.get(vault));
         // A snapshot contains only resources that proxies ask for.
         let discovers = proxy.upstream.is_none();

@@ -4,8 +4,8 @@ use super::observed::{PolicySeen, TargetProblem, VaultSeen, of_policy};
 use super::reason::{ConditionType, Reason};
 use super::text;
 use crate::api::MESSAGE_LENGTH;
-use crate::compile::ProtectedServiceError;
-use crate::compile::kubernetes::fleet::BOOTSTRAP_FOLDER;
+use crate::compile::kubernetes::protected_service::ProtectedServiceError;
+use crate::compile::kubernetes::proxies::BOOTSTRAP_FOLDER;
 use crate::policy::{Diagnostic, VaultId};
 use crate::xds::{Rejection, State};
 

@@ -1,7 +1,7 @@
 //! Input of the status: the observed state of a policy and of its vault.
 
 use crate::api::VaultNetworkPolicyStatus;
-use crate::compile::{ProtectedService, ProtectedServiceError};
+use crate::compile::kubernetes::protected_service::{ProtectedService, ProtectedServiceError};
 use crate::index::{ServiceFact, VaultResolution};
 use crate::policy::{Diagnostic, Violation};
 use crate::xds;

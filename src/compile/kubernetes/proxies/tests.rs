@@ -4,15 +4,23 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-//! What follows from what; how the objects look as a whole is in the golden files.
+//! Dependencies of single fields; the golden files show the objects as a whole.
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::{ExternalTrafficPolicy, ProxyResources, ProxyService, ServiceType};
+use crate::compile::ports::ProxyPorts;
+use crate::policy::{
+    ExternalTrafficPolicy, ProxyResources, ProxyService, ProxySettings, ServiceType, VaultId,
+};
 
 /// The Deployment and the Service of a vault at a port, as JSON.
-fn made(port: u16, settings: &ProxySettings, files: &[(&str, &str)], key: &str) -> (Value, Value) {
+fn generated(
+    port: u16,
+    settings: &ProxySettings,
+    files: &[(&str, &str)],
+    key: &str,
+) -> (Value, Value) {
     let vault = VaultId {
         namespace: "vault".into(),
         service: "openbao".into(),
@@ -20,7 +28,7 @@ fn made(port: u16, settings: &ProxySettings, files: &[(&str, &str)], key: &str) 
     let files = files
         .iter()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let fleet = objects(&FleetInputs {
+    let objects = objects(&ProxyInputs {
         vault: &vault,
         ports: ProxyPorts::of(port),
         settings,
@@ -34,15 +42,16 @@ fn made(port: u16, settings: &ProxySettings, files: &[(&str, &str)], key: &str) 
         owners: &[],
     });
     (
-        serde_json::to_value(fleet.deployment).unwrap(),
-        serde_json::to_value(fleet.service).unwrap(),
+        serde_json::to_value(objects.deployment).unwrap(),
+        serde_json::to_value(objects.service).unwrap(),
     )
 }
 
 #[test]
 fn proxies_are_replaced_for_a_new_bootstrap_and_not_for_a_new_certificate() {
     let settings = ProxySettings::default();
-    let template = |files, key| made(8200, &settings, files, key).0["spec"]["template"].clone();
+    let template =
+        |files, key| generated(8200, &settings, files, key).0["spec"]["template"].clone();
     let one = template(&[("bootstrap.json", "{}")], "one");
     assert_eq!(one, template(&[("bootstrap.json", "{}")], "two"));
     let others: [&[(&str, &str)]; 4] = [
@@ -56,14 +65,14 @@ fn proxies_are_replaced_for_a_new_bootstrap_and_not_for_a_new_certificate() {
     }
 }
 
-/// A proxy that was started without TLS must not come to have the files that lead to certificates which it has not.
+/// A proxy that was started without TLS must not get files that refer to certificates which it did not mount.
 #[test]
-fn proxies_are_given_no_files_that_come_later() {
+fn a_proxy_mounts_only_the_files_of_its_own_revision() {
     let items = |files: &[(&str, &str)]| {
-        let (deployment, _) = made(8200, &ProxySettings::default(), files, "");
+        let (deployment, _) = generated(8200, &ProxySettings::default(), files, "");
         let volumes = &deployment["spec"]["template"]["spec"]["volumes"];
         let config_map = &volumes[0]["configMap"];
-        assert_eq!(config_map["optional"], true, "some may go");
+        assert_eq!(config_map["optional"], true, "files may be removed later");
         let items = config_map["items"].as_array().unwrap();
         let paths = items.iter().map(|item| {
             assert_eq!(item["key"], item["path"]);
@@ -79,7 +88,7 @@ fn proxies_are_given_no_files_that_come_later() {
 }
 
 #[test]
-fn low_ports_are_opened_to_a_user_and_to_no_lower_port() {
+fn a_low_data_port_sets_the_sysctl_to_exactly_that_port() {
     for (port, expected) in [
         (8200, Value::Null),
         (1024, Value::Null),
@@ -88,14 +97,14 @@ fn low_ports_are_opened_to_a_user_and_to_no_lower_port() {
             json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "443"}]),
         ),
     ] {
-        let (deployment, _) = made(port, &ProxySettings::default(), &[], "");
+        let (deployment, _) = generated(port, &ProxySettings::default(), &[], "");
         let security = &deployment["spec"]["template"]["spec"]["securityContext"];
         assert_eq!(security["sysctls"], expected, "{port}");
     }
 }
 
 #[test]
-fn workers_follow_the_cpu() {
+fn the_number_of_workers_follows_the_cpu() {
     let amounts = |cpu: Option<&str>| {
         cpu.map(|cpu| ("cpu".to_owned(), cpu.to_owned()))
             .into_iter()
@@ -115,7 +124,7 @@ fn workers_follow_the_cpu() {
             }),
             ..ProxySettings::default()
         };
-        let (deployment, _) = made(8200, &settings, &[], "");
+        let (deployment, _) = generated(8200, &settings, &[], "");
         let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
         assert_eq!(arguments[2], "--concurrency");
         assert_eq!(arguments[3], expected, "{request:?}");
@@ -150,7 +159,7 @@ fn ports_of_the_service() {
             }),
             ..ProxySettings::default()
         };
-        let (_, service) = made(8200, &settings, &[], "");
+        let (_, service) = generated(8200, &settings, &[], "");
         let found: Vec<_> = service["spec"]["ports"]
             .as_array()
             .unwrap()
@@ -164,11 +173,12 @@ fn ports_of_the_service() {
 }
 
 #[test]
-fn owners_are_sorted_and_bind_nobody() {
+fn owners_are_sorted_and_none_is_the_controller() {
     let pair = |name: &str, uid: &str| (name.to_owned(), uid.to_owned());
     let owners = owner_references([pair("b", "1"), pair("a", "2"), pair("b", "1")]);
     let found = serde_json::to_value(&owners).unwrap();
-    let owner = |name, uid| json!({"apiVersion": "vaultwall.dev/v1alpha1", "kind": "VaultNetworkPolicy", "name": name, "uid": uid});
+    let kind = "VaultNetworkPolicy";
+    let owner = |name, uid| json!({"apiVersion": "vaultwall.dev/v1alpha1", "kind": kind, "name": name, "uid": uid});
     assert_eq!(found, json!([owner("a", "2"), owner("b", "1")]));
 }
 

@@ -1,4 +1,4 @@
-//! The Deployment: Envoy, with what it is started with and who it is.
+//! The Deployment of the proxies: Envoy with its bootstrap and its identity.
 
 use std::collections::BTreeMap;
 
@@ -15,27 +15,29 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{
-    AUTHORITY_FILE, BOOTSTRAP_FILE, BOOTSTRAP_FOLDER, CERTIFICATE_FILE, CLIENTS_FOLDER,
-    FleetInputs, IDENTITY_FOLDER, KEY_FILE, RUNTIME_FOLDER, VAULT_FOLDER,
+use super::files::{
+    BOOTSTRAP_FILE, BOOTSTRAP_FOLDER, CLIENTS_FOLDER, IDENTITY_FOLDER, RUNTIME_FOLDER, VAULT_FOLDER,
 };
+use super::inputs::ProxyInputs;
 use crate::api::{BOOTSTRAP_HASH_ANNOTATION, generated_labels, proxy_labels};
-use crate::compile::envoy::{ARGUMENTS, LEAVE, LEAVING_SECONDS};
-use crate::compile::names::hash;
-use crate::compile::{ProxyPorts, firewall_name};
+use crate::compile::envoy::{
+    ARGUMENTS, AUTHORITY_FILE, CERTIFICATE_FILE, DRAIN_PATH, DRAIN_SECONDS, KEY_FILE,
+};
+use crate::compile::names::{firewall_name, hash};
+use crate::compile::ports::ProxyPorts;
 use crate::policy::{ProxyResources, ProxySettings, Quantity};
 
-/// User and group of Envoy; nobody has an account of this number.
+/// User and group of Envoy, by convention an unprivileged one (`nonroot` of distroless images).
 const USER: i64 = 65532;
-/// When it is killed, in seconds: the time in which it leaves, and as long again for a node that has none.
-const GRACE: i64 = 2 * LEAVING_SECONDS as i64;
-/// After how many seconds in which none of its newest pods starts a Deployment says so; status warns of it then.
+/// Grace period in seconds, after which the kubelet kills Envoy: the drain time, and as long again for a busy node.
+const GRACE_PERIOD: i64 = 2 * DRAIN_SECONDS as i64;
+/// Seconds without progress after which the Deployment reports `ProgressDeadlineExceeded`; status warns of that.
 const PROGRESS_SECONDS: i32 = 120;
-/// Fewest worker threads of Envoy: one that is busy with a large answer must not hold up everybody.
+/// Fewest worker threads of Envoy: with one alone, a large answer would delay all clients.
 const LEAST_WORKERS: u64 = 2;
-/// Ports below this one are open to root alone, unless the pod says otherwise.
+/// Only root may listen on ports below this one, unless the pod sets a sysctl.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
-/// Read by owner and group; the group is the pod's.
+/// File mode: readable by owner and group; the group is the pod's `fsGroup`.
 const OWNER_AND_GROUP: i32 = 0o440;
 
 /// Names of the pod's volumes.
@@ -45,7 +47,7 @@ const RUNTIME: &str = "runtime";
 const CLIENTS: &str = "clients";
 const VAULT: &str = "vault";
 
-pub(crate) fn deployment(metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Deployment {
+pub(super) fn deployment(metadata: ObjectMeta, inputs: &ProxyInputs<'_>) -> Deployment {
     let selector = LabelSelector {
         match_labels: Some(proxy_labels(&inputs.vault.service)),
         match_expressions: None,
@@ -56,7 +58,7 @@ pub(crate) fn deployment(metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Depl
             replicas: Some(inputs.settings.replicas().into()),
             selector: selector.clone(),
             template: template(inputs, selector),
-            // A new proxy serves before an old one goes.
+            // A new proxy is ready before an old one is stopped.
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -65,7 +67,7 @@ pub(crate) fn deployment(metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Depl
                 }),
             }),
             progress_deadline_seconds: Some(PROGRESS_SECONDS),
-            // What they are made from is not kept with them, so there is little to go back to.
+            // The ConfigMap and the Secret of an old revision are not kept, so a rollback is of little use.
             revision_history_limit: Some(2),
             min_ready_seconds: None,
             paused: None,
@@ -74,7 +76,7 @@ pub(crate) fn deployment(metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Depl
     }
 }
 
-fn template(inputs: &FleetInputs<'_>, selector: LabelSelector) -> PodTemplateSpec {
+fn template(inputs: &ProxyInputs<'_>, selector: LabelSelector) -> PodTemplateSpec {
     let name = firewall_name(&inputs.vault.service);
     let annotations = [(BOOTSTRAP_HASH_ANNOTATION, bootstrap_hash(&inputs.files))];
     PodTemplateSpec {
@@ -91,14 +93,14 @@ fn template(inputs: &FleetInputs<'_>, selector: LabelSelector) -> PodTemplateSpe
             containers: vec![envoy(inputs)],
             volumes: Some(volumes(&name, inputs)),
             service_account_name: Some(name.clone()),
-            // The older name of the same field, which the API server fills in.
+            // The deprecated name of the same field, which the API server fills in.
             service_account: Some(name),
             automount_service_account_token: Some(false),
-            // Environment variables of every Service of the namespace are nothing to Envoy.
+            // Envoy does not use the environment variables of the namespace's Services.
             enable_service_links: Some(false),
             security_context: Some(pod_security(inputs.ports)),
             topology_spread_constraints: Some(vec![spread(selector)]),
-            termination_grace_period_seconds: Some(GRACE),
+            termination_grace_period_seconds: Some(GRACE_PERIOD),
             dns_policy: Some("ClusterFirst".to_owned()),
             restart_policy: Some("Always".to_owned()),
             scheduler_name: Some("default-scheduler".to_owned()),
@@ -107,7 +109,7 @@ fn template(inputs: &FleetInputs<'_>, selector: LabelSelector) -> PodTemplateSpe
     }
 }
 
-/// Changes exactly when a file's name or content does.
+/// Hash of the files; it changes exactly when a file's name or content does.
 fn bootstrap_hash(files: &BTreeMap<String, String>) -> String {
     let length = |text: &str| text.len().to_string();
     let parts = files
@@ -116,7 +118,7 @@ fn bootstrap_hash(files: &BTreeMap<String, String>) -> String {
     hash(parts.collect::<String>().as_bytes())
 }
 
-/// On different nodes if there are, each new generation of proxies counted by itself.
+/// Spreads the proxies over different nodes where possible; each revision is counted by itself.
 fn spread(selector: LabelSelector) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
@@ -128,7 +130,7 @@ fn spread(selector: LabelSelector) -> TopologySpreadConstraint {
     }
 }
 
-fn envoy(inputs: &FleetInputs<'_>) -> Container {
+fn envoy(inputs: &ProxyInputs<'_>) -> Container {
     let resources = inputs.settings.resources();
     Container {
         name: "envoy".to_owned(),
@@ -137,12 +139,12 @@ fn envoy(inputs: &FleetInputs<'_>) -> Container {
         args: Some(arguments(&resources)),
         ports: Some(ports(inputs.ports)),
         resources: Some(requirements(resources)),
-        startup_probe: Some(told()),
+        startup_probe: Some(has_configuration()),
         liveness_probe: Some(alive()),
-        readiness_probe: Some(serving()),
+        readiness_probe: Some(ready()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
-                http_get: Some(page(LEAVE, IntOrString::Int(inputs.ports.leaving.into()))),
+                http_get: Some(get(DRAIN_PATH, IntOrString::Int(inputs.ports.drain.into()))),
                 ..LifecycleHandler::default()
             }),
             ..Lifecycle::default()
@@ -150,14 +152,14 @@ fn envoy(inputs: &FleetInputs<'_>) -> Container {
         security_context: Some(container_security()),
         volume_mounts: Some(mounts(inputs.settings)),
         termination_message_path: Some("/dev/termination-log".to_owned()),
-        // Envoy says in its log why it ends, and writes no file.
+        // Envoy logs why it ends, and writes no termination message.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
     }
 }
 
 fn arguments(resources: &ProxyResources) -> Vec<String> {
-    // Envoy would take one worker for each CPU of the node, each with memory of its own.
+    // By default Envoy starts one worker for each CPU of the node, each with memory of its own.
     let workers = [&resources.limits, &resources.requests]
         .into_iter()
         .find_map(|amounts| Quantity::read(amounts.get("cpu")?))
@@ -204,25 +206,25 @@ fn requirements(resources: ProxyResources) -> ResourceRequirements {
     }
 }
 
-/// It was told what to do. Without the operator a new proxy waits for it and refuses everything; starting it again would
-/// not help. After so long it is done all the same, and so late that the kubelet does not make the next start wait.
-fn told() -> Probe {
-    get("/live", 1, 20 * 60)
+/// Envoy has its first configuration. Without the operator a new proxy waits and serves nothing; a restart would not
+/// help. The probe still fails after 20 minutes: so late, the kubelet restarts the container without a back-off.
+fn has_configuration() -> Probe {
+    probe("/live", 1, 20 * 60)
 }
 
-/// Envoy's threads still turn. Whether anything is served does not matter here: open connections go on.
+/// Envoy does not hang. Listeners do not matter here: open connections continue.
 fn alive() -> Probe {
-    get("/live", 10, 6)
+    probe("/live", 10, 6)
 }
 
-/// It accepts clients.
-fn serving() -> Probe {
-    get("/ready", 2, 2)
+/// Envoy accepts clients on the data port.
+fn ready() -> Probe {
+    probe("/ready", 2, 2)
 }
 
-fn get(path: &str, period: i32, failures: i32) -> Probe {
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
-        http_get: Some(page(path, IntOrString::String("metrics".to_owned()))),
+        http_get: Some(get(path, IntOrString::String("metrics".to_owned()))),
         period_seconds: Some(period),
         failure_threshold: Some(failures),
         success_threshold: Some(1),
@@ -231,7 +233,7 @@ fn get(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-fn page(path: &str, port: IntOrString) -> HTTPGetAction {
+fn get(path: &str, port: IntOrString) -> HTTPGetAction {
     HTTPGetAction {
         path: Some(path.to_owned()),
         port,
@@ -241,10 +243,11 @@ fn page(path: &str, port: IntOrString) -> HTTPGetAction {
 }
 
 fn pod_security(ports: ProxyPorts) -> PodSecurityContext {
-    // The others are chosen by us.
+    // Only the data port can be low: the others are Vaultwall's own.
     let lowest = ports.data;
-    // The ports inside and outside stay the same number, as NetworkPolicies and Envoy's listeners have it. This setting
-    // is the pod's own, and `restricted` allows it; the capability NET_BIND_SERVICE would not reach a non-root process.
+    // The container's port equals the Service's port, as in NetworkPolicies and Envoy's listeners. The sysctl holds for
+    // the pod alone, and Pod Security `restricted` allows it; the capability NET_BIND_SERVICE has no effect for a
+    // non-root process.
     let sysctls = (lowest < FIRST_UNPRIVILEGED_PORT).then(|| {
         vec![Sysctl {
             name: "net.ipv4.ip_unprivileged_port_start".to_owned(),
@@ -286,7 +289,7 @@ fn runtime_default() -> SeccompProfile {
     }
 }
 
-fn volumes(name: &str, inputs: &FleetInputs<'_>) -> Vec<Volume> {
+fn volumes(name: &str, inputs: &ProxyInputs<'_>) -> Vec<Volume> {
     let settings = inputs.settings;
     let mut volumes = vec![
         Volume {
@@ -294,8 +297,9 @@ fn volumes(name: &str, inputs: &FleetInputs<'_>) -> Vec<Volume> {
             config_map: Some(ConfigMapVolumeSource {
                 name: name.to_owned(),
                 default_mode: Some(OWNER_AND_GROUP),
-                // No files that come later: with those of TLS, whose Secrets it did not mount, a proxy of before would take
-                // a listener that nobody can speak to. Some may go, and no pod needs them then.
+                // Only the files of this revision. TLS files that are added later would make an older proxy, which did
+                // not mount their Secrets, accept a listener without a certificate. Files that are removed later are
+                // optional.
                 items: Some(inputs.files.keys().map(|file| item(file)).collect()),
                 optional: Some(true),
             }),
@@ -304,7 +308,7 @@ fn volumes(name: &str, inputs: &FleetInputs<'_>) -> Vec<Volume> {
         secret(IDENTITY, name, &[]),
         Volume {
             name: RUNTIME.to_owned(),
-            // A socket takes no room.
+            // It holds only a socket.
             empty_dir: Some(EmptyDirVolumeSource {
                 medium: Some("Memory".to_owned()),
                 size_limit: Some(Amount("1Mi".to_owned())),
@@ -329,7 +333,8 @@ fn item(file: &str) -> KeyToPath {
     }
 }
 
-/// A Secret's files; all of them, or these alone: an authority's key that is in the same Secret is nothing to a proxy.
+/// A volume with a Secret's files. Empty `files`: all of them. Otherwise these alone, so that a proxy does not get an
+/// authority's key that is in the same Secret.
 fn secret(volume: &str, name: &str, files: &[&str]) -> Volume {
     let items: Vec<KeyToPath> = files.iter().map(|file| item(file)).collect();
     Volume {
@@ -359,12 +364,12 @@ fn mounts(settings: &ProxySettings) -> Vec<VolumeMount> {
     mounts
 }
 
-/// Whole folders: what is mounted as a single file never changes in a running pod.
+/// Mounts a whole folder: a file that is mounted alone never changes in a running pod.
 fn mount(name: &str, folder: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: folder.to_owned(),
-        // `false` is left out by the API server.
+        // The API server leaves `false` out.
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     }

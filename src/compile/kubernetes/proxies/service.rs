@@ -4,21 +4,21 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::FleetInputs;
+use super::inputs::ProxyInputs;
 use crate::api::proxy_labels;
 use crate::policy::{ExternalTrafficPolicy, ServiceType};
 
-pub(crate) fn service(mut metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Service {
+pub(super) fn service(mut metadata: ObjectMeta, inputs: &ProxyInputs<'_>) -> Service {
     let settings = inputs.settings.service();
     metadata.annotations = Some(settings.annotations).filter(|annotations| !annotations.is_empty());
-    let inside = settings.service_type == ServiceType::ClusterIP;
+    let cluster_internal = settings.service_type == ServiceType::ClusterIP;
     let mut ports = vec![
         port("data", inputs.ports.data),
         port("management", inputs.ports.management),
     ];
-    // Every port of a node port or load balancer is open to the outside, and counts are nobody's business there.
-    // Scrapers find the pods' own port.
-    if inside {
+    // Every port of a NodePort or LoadBalancer Service is open to the outside, where metrics are not meant to be read.
+    // Scrapers use the pods' own port.
+    if cluster_internal {
         ports.push(port("metrics", inputs.ports.metrics));
     }
     Service {
@@ -27,7 +27,7 @@ pub(crate) fn service(mut metadata: ObjectMeta, inputs: &FleetInputs<'_>) -> Ser
             type_: Some(settings.service_type.name().to_owned()),
             selector: Some(proxy_labels(&inputs.vault.service)),
             ports: Some(ports),
-            // Addresses of rules are IPv4, on every cluster.
+            // Rules hold IPv4 addresses only, on every cluster.
             ip_families: Some(vec!["IPv4".to_owned()]),
             ip_family_policy: Some("SingleStack".to_owned()),
             internal_traffic_policy: Some("Cluster".to_owned()),

@@ -1,10 +1,10 @@
-//! A proxy's port for whoever stops it: asked once, it tells its clients to come back by another connection, and answers
-//! when that has been long enough.
+//! The drain port: a proxy's port for the kubelet that stops it. A request there makes the proxy drain its connections,
+//! and is answered when the drain time is over.
 //!
-//! Envoy ends at once on SIGTERM, and with it every connection that a client keeps open; a request that is on its way there
-//! is lost. So before that, each answer closes its connection, new connections are still served, and the next ones find
-//! another proxy. Envoy has that as a POST to its admin endpoint, and the kubelet can only GET; hence the few words of Lua.
-//! The port is open to nobody but the proxy's own node (`compile::network_policy`).
+//! Envoy ends at once on SIGTERM and closes every connection that a client keeps open; a request in flight is lost.
+//! With the drain, each answer closes its connection, new connections are still served, and the clients' next
+//! connections reach another proxy. Envoy offers this as a POST to its admin endpoint, but the kubelet can only GET;
+//! the Lua filter translates. Only the proxy's own node reaches the port (`compile::kubernetes::network_policy`).
 
 use std::net::SocketAddrV4;
 
@@ -16,28 +16,27 @@ use envoy_types::pb::envoy::config::route::v3::{
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::{FaultDelay, fault_delay};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, http_filter,
+    HttpConnectionManager, http_connection_manager::RouteSpecifier,
 };
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
-use envoy_types::pb::google::protobuf::Any;
-use prost::{Message, Name};
 
-use super::listener::serving;
-use super::metrics_port::{ADMIN, exactly, get, router};
-use super::wire::{any, seconds};
+use super::http;
+use super::names::ADMIN_CLUSTER;
+use super::wire::seconds;
 
-/// The page that is asked.
-pub const LEAVE: &str = "/leave";
-/// How long a proxy goes on after that, in seconds: by then every node has stopped sending it new connections.
-pub const LEAVING_SECONDS: u8 = 15;
+/// Path of the request that starts the drain.
+pub const DRAIN_PATH: &str = "/leave";
+/// Drain time in seconds. After it, no node sends the proxy new connections any more.
+pub const DRAIN_SECONDS: u8 = 15;
 
+/// Name of the listener, its routes and its statistics.
 const NAME: &str = "leaving";
 
 pub(super) fn listener(at: SocketAddrV4) -> Listener {
     let done = Route {
-        r#match: Some(get(LEAVE)),
+        r#match: Some(http::get(DRAIN_PATH)),
         action: Some(route::Action::DirectResponse(DirectResponseAction {
             status: 200,
             ..DirectResponseAction::default()
@@ -48,9 +47,9 @@ pub(super) fn listener(at: SocketAddrV4) -> Listener {
         stat_prefix: NAME.into(),
         request_headers_timeout: Some(seconds(10)),
         http_filters: vec![
-            http_filter("envoy.filters.http.lua", &tell_clients()),
-            http_filter("envoy.filters.http.fault", &wait()),
-            router(),
+            http::filter("envoy.filters.http.lua", &drain()),
+            http::filter("envoy.filters.http.fault", &delay()),
+            http::router(&Router::default()),
         ],
         route_specifier: Some(RouteSpecifier::RouteConfig(RouteConfiguration {
             name: NAME.into(),
@@ -66,16 +65,17 @@ pub(super) fn listener(at: SocketAddrV4) -> Listener {
     };
     Listener {
         ignore_global_conn_limit: true,
-        ..serving(NAME, at, &manager)
+        ..http::listener(NAME, at, &manager)
     }
 }
 
-/// `skip_exit`: without it, new connections would be refused a few seconds later, though nodes may still send some.
-fn tell_clients() -> Lua {
+/// Starts the drain. `skip_exit`: without it, new connections would be refused a few seconds later, though nodes may
+/// still send some.
+fn drain() -> Lua {
     let code = format!(
         r#"function envoy_on_request(request)
-  if request:headers():get(":path") == "{LEAVE}" and request:headers():get(":method") == "GET" then
-    request:httpCall("{ADMIN}", {{
+  if request:headers():get(":path") == "{DRAIN_PATH}" and request:headers():get(":method") == "GET" then
+    request:httpCall("{ADMIN_CLUSTER}", {{
       [":method"] = "POST",
       [":path"] = "/drain_listeners?graceful&skip_exit",
       [":authority"] = "{NAME}",
@@ -93,8 +93,8 @@ end
     }
 }
 
-/// Envoy's filter for made-up faults is the one that can wait.
-fn wait() -> HttpFault {
+/// Holds the answer back for the drain time. Fault injection is Envoy's only filter that can delay a request.
+fn delay() -> HttpFault {
     HttpFault {
         delay: Some(FaultDelay {
             percentage: Some(FractionalPercent {
@@ -102,19 +102,13 @@ fn wait() -> HttpFault {
                 ..FractionalPercent::default()
             }),
             fault_delay_secifier: Some(fault_delay::FaultDelaySecifier::FixedDelay(seconds(
-                LEAVING_SECONDS.into(),
+                DRAIN_SECONDS.into(),
             ))),
         }),
-        headers: vec![exactly(":path", LEAVE), exactly(":method", "GET")],
+        headers: vec![
+            http::header_is(":path", DRAIN_PATH),
+            http::header_is(":method", "GET"),
+        ],
         ..HttpFault::default()
-    }
-}
-
-fn http_filter<M: Message + Name>(name: &str, configuration: &M) -> HttpFilter {
-    let configuration: Any = any(configuration);
-    HttpFilter {
-        name: name.into(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(configuration)),
-        ..HttpFilter::default()
     }
 }

@@ -1,0 +1,51 @@
+//! The whole configuration of a proxy: all resources of one firewall.
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
+use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+
+use super::proxy::Proxy;
+use super::{cluster, listener, rbac, routes};
+use crate::policy::{Firewall, Listener};
+use crate::vault_api::Table;
+
+/// All resources that the proxies of one firewall receive, except the vault's [`endpoints`](super::endpoints).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configuration {
+    /// Clusters, for CDS.
+    pub clusters: Vec<Cluster>,
+    /// Listeners, for LDS.
+    pub listeners: Vec<EnvoyListener>,
+    /// Route configurations, for RDS.
+    pub routes: Vec<RouteConfiguration>,
+    /// Configurations of HTTP filters, for ECDS.
+    pub extensions: Vec<TypedExtensionConfig>,
+}
+
+/// Compiles a firewall. `table` is the firewall's own. Equal input gives equal bytes.
+pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Configuration {
+    let sides = [Listener::Data, Listener::Management];
+    Configuration {
+        clusters: vec![cluster::cluster(proxy)],
+        listeners: sides
+            .map(|side| listener::listener(firewall, proxy, side, listener::Delivery::Ads))
+            .into(),
+        routes: vec![routes::route_configuration(table)],
+        extensions: extensions(firewall),
+    }
+}
+
+/// The resources that change with a rule.
+pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
+    let facts =
+        rbac::Fact::ALL.map(|fact| rbac::extension(fact.resource(), &fact.filter(firewall)));
+    let sides = [Listener::Data, Listener::Management];
+    let decisions = sides.map(|side| {
+        rbac::extension(
+            rbac::decision_resource(side),
+            &rbac::decision(firewall, side),
+        )
+    });
+    facts.into_iter().chain(decisions).collect()
+}

@@ -1,0 +1,67 @@
+//! Parts of HTTP listeners: the listener itself, filters, and matches of routes.
+
+use std::net::SocketAddrV4;
+
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, RouteMatch, route_match};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, http_filter,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use prost::{Message, Name};
+
+use super::addresses::socket;
+use super::wire::any;
+
+/// A listener with one filter chain, which ends in this connection manager.
+pub(super) fn listener(name: &str, at: SocketAddrV4, manager: &HttpConnectionManager) -> Listener {
+    Listener {
+        name: name.into(),
+        address: Some(socket(&at.ip().to_string(), at.port())),
+        filter_chains: vec![FilterChain {
+            filters: vec![Filter {
+                name: "http".into(),
+                config_type: Some(filter::ConfigType::TypedConfig(any(manager))),
+            }],
+            ..FilterChain::default()
+        }],
+        ..Listener::default()
+    }
+}
+
+/// An HTTP filter with its configuration in place.
+pub(super) fn filter<M: Message + Name>(name: &str, configuration: &M) -> HttpFilter {
+    HttpFilter {
+        name: name.into(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(any(configuration))),
+        ..HttpFilter::default()
+    }
+}
+
+/// The filter that ends every chain.
+pub(super) fn router(configuration: &Router) -> HttpFilter {
+    filter("envoy.filters.http.router", configuration)
+}
+
+/// Matches a GET of exactly this path.
+pub(super) fn get(path: &str) -> RouteMatch {
+    RouteMatch {
+        path_specifier: Some(route_match::PathSpecifier::Path(path.into())),
+        headers: vec![header_is(":method", "GET")],
+        ..RouteMatch::default()
+    }
+}
+
+/// Matches a header with exactly this value.
+pub(super) fn header_is(name: &str, value: &str) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.into(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(value.into())),
+            ..StringMatcher::default()
+        })),
+        ..HeaderMatcher::default()
+    }
+}

@@ -1,0 +1,12 @@
+//! Names inside Envoy's configuration that more than one part of it refers to.
+
+/// The vault's cluster.
+pub(super) const CLUSTER: &str = "vault";
+/// The cluster of Envoy's own admin endpoint.
+pub(super) const ADMIN_CLUSTER: &str = "vaultwall-admin";
+/// Filter state that holds a request's plane.
+pub(super) const PLANE: &str = "vaultwall.plane";
+/// Value of that filter state for a request that can be read in more than one way; also the name of its route.
+pub(super) const BAD_REQUEST: &str = "bad-request";
+/// The filter that writes the filter state; each route configures it.
+pub(super) const SET_FILTER_STATE: &str = "envoy.filters.http.set_filter_state";
