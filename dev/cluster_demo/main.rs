@@ -31,12 +31,12 @@ enum Expected {
 }
 
 impl Expected {
-    fn is(self, answer: &Answer) -> bool {
+    fn matches(self, answer: &Answer) -> bool {
         match (self, answer) {
             (Self::Status(status, text), Answer::Answered(found, body)) => {
                 status == *found && body.contains(text)
             }
-            (Self::Dropped, Answer::Unreachable(why)) => why.contains("no answer in"),
+            (Self::Dropped, Answer::Unreachable(error)) => error.contains("no answer in"),
             _ => false,
         }
     }
@@ -55,7 +55,9 @@ fn main() -> ExitCode {
 }
 
 fn demo(report: &mut Report) -> io::Result<()> {
-    report.heading("Charts: the definitions, and the operator in a namespace that Pod Security holds to `restricted`")?;
+    report.heading(
+        "Charts: the CRDs, and the operator in a namespace with Pod Security `restricted`",
+    )?;
     operator::Release::current().install();
     report.quote(&kubectl(&[
         "get",
@@ -64,26 +66,27 @@ fn demo(report: &mut Report) -> io::Result<()> {
         operator::NAMESPACE,
     ]))?;
 
-    report.heading(
-        "A vault: OpenBao as its own chart runs it, with TLS, in the namespace `demo-vault`",
-    )?;
+    report
+        .heading("A vault: OpenBao from its own chart, with TLS, in the namespace `demo-vault`")?;
     let vault = Vault::start("demo-vault");
-    let pods = [SHOP, SIBLING, OUTSIDE].map(|(name, what)| {
+    let pods = [SHOP, SIBLING, OUTSIDE].map(|(name, description)| {
         let labels = if name == OUTSIDE.0 { "" } else { OPTED_IN };
         let clients = Clients::new(name, labels, &vault);
         clients.start("client", "shop");
-        (clients, what)
+        (clients, description)
     });
     let direct = vault.url("openbao", 8200, SECRET_PATH);
     let open = pods[2]
         .0
         .eventually_gets("client", &vault.token, &direct, Some(200));
     report.check(
-        Expected::Status(200, "").is(&open),
+        Expected::Status(200, "").matches(&open),
         "without a policy every pod of the cluster reads the secret",
     )?;
 
-    report.heading("A policy: pods of two namespaces may use it, of which one opted in")?;
+    report.heading(
+        "A policy: its rules select pods of two namespaces, and one of them has opted in",
+    )?;
     let rule = |namespace| {
         json!({"pods": {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
@@ -92,7 +95,7 @@ fn demo(report: &mut Report) -> io::Result<()> {
     };
     vault.protect(&json!({"virtualNetworkRules": [rule(SHOP.0), rule(OUTSIDE.0)]}));
     report.quote(&kubectl(&["get", "vnp", "--namespace", "demo-vault"]))?;
-    report.line("Its status describes the other namespace:")?;
+    report.line("Its status reports the other namespace:")?;
     report.quote(&kubectl(&[
         "get",
         "vnp/openbao",
@@ -100,9 +103,9 @@ fn demo(report: &mut Report) -> io::Result<()> {
         "--output=jsonpath={.status.conditions[?(@.type=='ResolvedRefs')].message}",
     ]))?;
 
-    report.heading("Who gets in: every pod has a valid token")?;
+    report.heading("Requests: every pod has a valid token")?;
     let management = vault.url("openbao-firewall", 8300, "/v1/sys/mounts");
-    let asked = [
+    let urls = [
         (
             "the firewall's Service",
             vault.url("openbao-firewall", 8200, SECRET_PATH),
@@ -114,9 +117,12 @@ fn demo(report: &mut Report) -> io::Result<()> {
         ),
         ("the list of mounts, on the management endpoint", management),
     ];
-    for (clients, what) in &pods {
-        report.line(&format!("a pod in {}: {what}", clients.namespace.name))?;
-        for (index, (place, url)) in asked.iter().enumerate() {
+    for (clients, description) in &pods {
+        report.line(&format!(
+            "a pod in {}: {description}",
+            clients.namespace.name
+        ))?;
+        for (index, (place, url)) in urls.iter().enumerate() {
             let expected = match (index, clients.namespace.name == SHOP.0) {
                 (0, true) => Expected::Status(200, testkit::cluster::vault::SECRET_VALUE),
                 (0, false) => Expected::Status(403, "ForbiddenByFirewall"),
@@ -129,18 +135,30 @@ fn demo(report: &mut Report) -> io::Result<()> {
                 Answer::Answered(status, _) => report.verdict(&format!("denied: {status}")),
                 Answer::Unreachable(_) => report.verdict("dropped: no packet comes back"),
             };
-            report.check(expected.is(&answer), &format!("  {place:<48} {found}"))?;
+            report.check(expected.matches(&answer), &format!("  {place:<48} {found}"))?;
         }
     }
-    let denied = pods[1].0.request("client", &vault.token, &asked[0].1);
+    let denied = pods[1].0.request("client", &vault.token, &urls[0].1);
     if let Answer::Answered(_, body) = denied {
         report.line("The answer to a denied client:")?;
         report.quote(&body)?;
     }
 
+    stays_protected(report, &pods, &vault.token, &urls[0].1)?;
+    report.line("")?;
+    report.close()
+}
+
+/// Uninstalls the operator; the proxies keep their last configuration.
+fn stays_protected(
+    report: &mut Report,
+    pods: &[(Clients, &str); 3],
+    token: &str,
+    url: &str,
+) -> io::Result<()> {
     report.heading("The operator is uninstalled: the vault stays protected")?;
     operator::uninstall();
-    let [first, second, _] = &pods;
+    let [first, second, _] = pods;
     let still = [
         (
             first,
@@ -150,9 +168,8 @@ fn demo(report: &mut Report) -> io::Result<()> {
         (second, Expected::Status(403, ""), "the other pod does not"),
     ];
     for ((clients, _), expected, text) in still {
-        let answer = clients.request("client", &vault.token, &asked[0].1);
-        report.check(expected.is(&answer), text)?;
+        let answer = clients.request("client", token, url);
+        report.check(expected.matches(&answer), text)?;
     }
-    report.line("")?;
-    report.close()
+    Ok(())
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 use crate::requests::Answer;
 
-/// Envoy writes the log out every 100 ms.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for the records; Envoy flushes the log every 100 ms.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The fields of a record that the demo reads.
 #[derive(Deserialize, Clone, Debug)]
@@ -42,7 +42,7 @@ impl Record {
         }
     }
 
-    /// The rule that decided, if it was one.
+    /// The rule that decided, if a rule did.
     pub fn rule(&self) -> Option<&str> {
         match self.reason.as_deref()? {
             "VirtualNetworkRule" => self
@@ -54,12 +54,12 @@ impl Record {
         }
     }
 
-    /// The reason code.
+    /// Reason code, or an empty string.
     pub fn reason(&self) -> &str {
         self.reason.as_deref().unwrap_or_default()
     }
 
-    /// Whether the vault was asked.
+    /// Whether the vault answered.
     pub fn passed(&self) -> bool {
         self.answer().verdict.starts_with("pass")
     }
@@ -77,7 +77,7 @@ impl AccessLog {
         }
     }
 
-    /// The records of these user agents, once all are there.
+    /// Waits for the records of these user agents, and returns them.
     pub async fn records(&self, agents: &[String]) -> Fallible<Vec<Record>> {
         let started = Instant::now();
         loop {
@@ -88,7 +88,7 @@ impl AccessLog {
                 .collect();
             match records {
                 Some(records) => return Ok(records),
-                None if started.elapsed() > PATIENCE => {
+                None if started.elapsed() > TIMEOUT => {
                     return Err(
                         format!("{}: not every request has a record", self.path.display()).into(),
                     );
@@ -101,7 +101,7 @@ impl AccessLog {
     fn read(&self) -> Fallible<HashMap<String, Record>> {
         let text = std::fs::read_to_string(&self.path)?;
         let mut found = HashMap::new();
-        // The last line may be half written.
+        // The last line may be incomplete.
         for line in text
             .split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))

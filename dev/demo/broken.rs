@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Fallible;
-use crate::changes::{BUSY, RULES, STEADY, VISITOR_RULE, named};
-use crate::edit::WatchedFile;
-use crate::poller::Poller;
-use crate::requests::callers;
+use crate::edit::{RULES, VISITOR_RULE, WatchedFile};
+use crate::fallible::Fallible;
+use crate::poller::{FAST, Poller, SLOW};
+use crate::requests::{caller_named, callers};
 use crate::stage::Stage;
 use testkit::report::{Report, milliseconds};
 
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Answers of each client that are looked at after Vaultwall has spoken.
+/// Timeout for a log line, and for answers.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Number of answers of each client that are checked after Vaultwall has logged the error.
 const ANSWERS: u64 = 50;
 /// End of such a message.
 const STAYS: &str = "stays in force";
@@ -20,14 +20,14 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
     let callers = callers()?;
     report.heading("3. A broken file changes nothing, and is reported")?;
     let policy = WatchedFile::open(stage, "policy.yaml")?;
-    let mut visitor = Poller::start(stage, &named(&callers, "visitor")?, BUSY);
-    let mut inside = Poller::start(stage, &named(&callers, "hq")?, STEADY);
-    let mut outside = Poller::start(stage, &named(&callers, "outsider")?, STEADY);
+    let mut visitor = Poller::start(stage, &caller_named(&callers, "visitor")?, FAST);
+    let mut inside = Poller::start(stage, &caller_named(&callers, "hq")?, SLOW);
+    let mut outside = Poller::start(stage, &caller_named(&callers, "outsider")?, SLOW);
     let private = policy.with_below(RULES, "  - {name: everyone, value: 10.0.0.0/8}")?;
     let torn = policy.with_below(RULES, "  - {name: everyone, value: ")?;
     let broken = [
         (
-            "a rule that may not be: 10.0.0.0/8 as a public address",
+            "an invalid rule: 10.0.0.0/8 as a public address",
             private.as_str(),
         ),
         (
@@ -36,59 +36,61 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
         ),
         ("an empty file", ""),
     ];
-    for (called, text) in broken {
-        let said_before = stage.vaultwall.log()?.len();
+    for (title, text) in broken {
+        let logged_before = stage.vaultwall.log()?.len();
         policy.replace(text)?;
-        let said = said(stage, said_before).await?;
+        let errors = errors(stage, logged_before).await?;
         for client in [&mut visitor, &mut inside, &mut outside] {
-            client.more(ANSWERS, PATIENCE).await?;
+            client.more(ANSWERS, TIMEOUT).await?;
         }
         let clients = [(&inside, 200), (&outside, 403), (&visitor, 403)];
         let same = clients
             .iter()
             .all(|(client, status)| client.seen().always(*status));
-        let told = said.iter().any(|message| message.contains("policy.yaml"));
+        let reported = errors.iter().any(|message| message.contains("policy.yaml"));
         let answers = if same {
-            "everybody is answered as before".to_owned()
+            "all clients get the same answers as before".to_owned()
         } else {
             let seen = clients.map(|(client, _)| client.seen().answers);
-            format!("not everybody is answered as before: hq, outsider, visitor {seen:?}")
+            format!("some clients get other answers than before: hq, outsider, visitor {seen:?}")
         };
         report.check(
-            same && told,
-            &format!("{called}: {answers}; Vaultwall says"),
+            same && reported,
+            &format!("{title}: {answers}; Vaultwall logs"),
         )?;
-        said.iter().try_for_each(|message| report.quote(message))?;
+        errors
+            .iter()
+            .try_for_each(|message| report.quote(message))?;
     }
     let replaced = policy.replace(&policy.with_below(RULES, VISITOR_RULE)?)?;
-    let since = visitor.answered(200, PATIENCE).await?;
+    let since = visitor.answered(200, TIMEOUT).await?;
     let took = milliseconds(since.saturating_duration_since(replaced));
     report.check(
         true,
         &format!("a good file with a rule for the visitor: let in after {took}"),
     )?;
     policy.replace(policy.original())?;
-    visitor.answered(403, PATIENCE).await?;
+    visitor.answered(403, TIMEOUT).await?;
     Ok(())
 }
 
-/// The errors that Vaultwall logs from this place on, once there is one.
-async fn said(stage: &Stage, from: usize) -> Fallible<Vec<String>> {
+/// Waits for errors in Vaultwall's log after this position, and returns them.
+async fn errors(stage: &Stage, from: usize) -> Fallible<Vec<String>> {
     let started = Instant::now();
     loop {
         let log = stage.vaultwall.log()?;
-        let said: Vec<String> = log
+        let errors: Vec<String> = log
             .get(from..)
             .unwrap_or_default()
             .lines()
             .filter(|line| line.contains(STAYS))
             .map(message)
             .collect();
-        if !said.is_empty() {
-            return Ok(said);
+        if !errors.is_empty() {
+            return Ok(errors);
         }
-        if started.elapsed() > PATIENCE {
-            return Err("vaultwall serve says nothing about the broken file".into());
+        if started.elapsed() > TIMEOUT {
+            return Err("vaultwall serve does not report the broken file".into());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -1,31 +1,26 @@
-//! Second act: rules change while clients send, and each change is timed from the edit to the first changed answer.
+//! Second act: rules change while clients send requests. Each change is timed from the edit to the first changed
+//! answer.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Fallible;
 use crate::cluster::Cluster;
-use crate::edit::{Edit, WatchedFile};
-use crate::poller::{Poller, Seen};
-use crate::requests::{Caller, callers};
+use crate::edit::{Edit, RULES, VISITOR_RULE, WatchedFile};
+use crate::fallible::Fallible;
+use crate::poller::{FAST, Poller, SLOW, Seen};
+use crate::requests::{Caller, caller_named, callers};
 use crate::stage::Stage;
 use testkit::report::{Report, milliseconds};
 
-/// How often each change is made.
+/// Number of repetitions of each change.
 const TIMES: usize = 10;
-/// Not a target: a change that takes this long is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the clients ask whose rules change, and those whose rules do not.
-pub const BUSY: Duration = Duration::from_millis(1);
-pub const STEADY: Duration = Duration::from_millis(5);
-/// Rest between two changes, so that each is measured by itself.
-const REST: Duration = Duration::from_millis(30);
+/// Timeout after which a change counts as lost.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two changes, so that each is measured alone.
+const PAUSE: Duration = Duration::from_millis(30);
 
-/// The rule that comes and goes.
-pub const RULES: &str = "  ipRules:";
-pub const VISITOR_RULE: &str = "  - {name: visitor, value: 192.0.2.44}";
-/// The pod that comes and goes.
+/// The pod that is created and deleted.
 const POD: &str = "---
 apiVersion: v1
 kind: Pod
@@ -33,11 +28,13 @@ metadata: {name: runner-3, namespace: build, labels: {app: runner}}
 status: {phase: Running, podIP: 127.0.30.7}
 ";
 
-/// One kind of change: what it is called, what it makes of the answer, and how long each took.
+/// One kind of change.
 struct Change<'a> {
-    called: &'a str,
+    title: &'a str,
+    /// Status code that the client gets afterwards.
     status: u16,
     edit: Edit<'a>,
+    /// Duration of each repetition.
     took: Vec<Duration>,
 }
 
@@ -49,32 +46,34 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
     let runner = Caller {
         name: "runner-3",
         address: [127, 0, 30, 7].into(),
-        ..named(&callers, "runner-1")?
+        ..caller_named(&callers, "runner-1")?
     };
-    let mut visitor = Poller::start(stage, &named(&callers, "visitor")?, BUSY);
-    let mut runner = Poller::start(stage, &runner, BUSY);
-    let inside = Poller::start(stage, &named(&callers, "hq")?, STEADY);
-    let outside = Poller::start(stage, &named(&callers, "outsider")?, STEADY);
+    let mut visitor = Poller::start(stage, &caller_named(&callers, "visitor")?, FAST);
+    let mut runner = Poller::start(stage, &runner, FAST);
+    let inside = Poller::start(stage, &caller_named(&callers, "hq")?, SLOW);
+    let outside = Poller::start(stage, &caller_named(&callers, "outsider")?, SLOW);
     for client in [&mut visitor, &mut runner] {
-        client.answered(403, PATIENCE).await?;
+        client.answered(403, TIMEOUT).await?;
     }
     let started: Value = serde_saphyr::from_str(POD.trim_start_matches("---\n"))?;
     let edits = edits(stage.cluster.as_ref(), &policy, &facts, &started)?;
-    let [rule_added, rule_removed, pod_started, pod_gone] =
-        edits.map(|(called, status, edit)| Change {
-            called,
+    let [rule_added, rule_removed, pod_started, pod_deleted] =
+        edits.map(|(title, status, edit)| Change {
+            title,
             status,
             edit,
             took: Vec::new(),
         });
     let mut rule = [rule_added, rule_removed];
-    let mut pod = [pod_started, pod_gone];
+    let mut pod = [pod_started, pod_deleted];
     report.line(
         "  visitor and runner-3 (127.0.30.7) read the secret every millisecond, each on one kept-alive connection.",
     )?;
-    report.line("  Vaultwall is a debug build here, and what else the machine does counts too.")?;
+    report.line(
+        "  The times include other work of the machine, and Vaultwall is a debug build here.",
+    )?;
     if stage.cluster.is_some() {
-        report.line("  So does kubectl.")?;
+        report.line("  They also include kubectl.")?;
     }
     for round in 0..TIMES {
         for (changes, client) in [(&mut rule, &mut visitor), (&mut pod, &mut runner)] {
@@ -89,11 +88,11 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
                     };
                     report.line(&format!(
                         "  {:40} {shown} after {}, at request {number}",
-                        change.called,
+                        change.title,
                         milliseconds(took)
                     ))?;
                 }
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -111,7 +110,7 @@ pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
     )
 }
 
-/// The edits, each with what it is called and what it makes of the answer: a rule comes and goes, a pod comes and goes.
+/// The edits, each with its title and the status code that follows: a rule is added and removed, a pod starts and ends.
 fn edits<'a>(
     cluster: Option<&'a Cluster>,
     policy: &'a WatchedFile,
@@ -138,7 +137,7 @@ fn edits<'a>(
                 Edit::Replace(facts, facts.with_last(POD)),
             ),
             (
-                "facts.yaml: pod runner-3 gone",
+                "facts.yaml: pod runner-3 removed",
                 403,
                 Edit::Replace(facts, facts.original().to_owned()),
             ),
@@ -155,14 +154,14 @@ fn edits<'a>(
                 Edit::Apply(cluster, removed),
             ),
             (
-                "kubectl patch: pod runner-3 runs",
+                "kubectl patch: pod runner-3 started",
                 200,
                 Edit::Start(cluster, pod),
             ),
             (
                 "kubectl delete: pod runner-3",
                 403,
-                Edit::Remove(cluster, pod),
+                Edit::Delete(cluster, pod),
             ),
         ],
     })
@@ -172,16 +171,16 @@ impl Change<'_> {
     async fn make(&mut self, client: &mut Poller) -> Fallible<Duration> {
         let made = self.edit.make()?;
         let since = client
-            .answered(self.status, PATIENCE)
+            .answered(self.status, TIMEOUT)
             .await
-            .map_err(|error| format!("{}: {error}", self.called))?;
+            .map_err(|error| format!("{}: {error}", self.title))?;
         let took = since.saturating_duration_since(made);
         self.took.push(took);
         Ok(took)
     }
 }
 
-/// Prints how long each kind of change took.
+/// Prints the durations of each kind of change.
 fn figures<'a, 'b: 'a>(
     report: &Report,
     from: &str,
@@ -202,7 +201,7 @@ fn figures<'a, 'b: 'a>(
         let slowest = change.took.last().copied().unwrap_or_default();
         report.line(&format!(
             "  {:40} {:>5} {:>9} {:>9}",
-            change.called,
+            change.title,
             change.took.len(),
             milliseconds(median),
             milliseconds(slowest)
@@ -211,7 +210,7 @@ fn figures<'a, 'b: 'a>(
     Ok(())
 }
 
-fn compare(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> Fallible<()> {
+fn compare(report: &mut Report, changed: &[Seen; 2], unaffected: &[Seen; 2]) -> Fallible<()> {
     let edits = 2 * TIMES as u64;
     for (name, seen) in ["visitor", "runner-3"].into_iter().zip(changed) {
         report.check(
@@ -222,7 +221,7 @@ fn compare(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> F
             ),
         )?;
     }
-    for ((name, status), seen) in [("hq", 200), ("outsider", 403)].into_iter().zip(untouched) {
+    for ((name, status), seen) in [("hq", 200), ("outsider", 403)].into_iter().zip(unaffected) {
         let always = seen.always(status);
         let answers = if always {
             format!("all of them {status}")
@@ -232,12 +231,12 @@ fn compare(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> F
         report.check(
             always,
             &format!(
-                "{name}, whom no edit touches: {} answers, {answers}",
+                "{name}, not affected by any edit: {} answers, {answers}",
                 seen.requests()
             ),
         )?;
     }
-    let all = || changed.iter().chain(untouched);
+    let all = || changed.iter().chain(unaffected);
     report.check(
         all().all(Seen::undisturbed),
         &format!(
@@ -248,12 +247,4 @@ fn compare(report: &mut Report, changed: &[Seen; 2], untouched: &[Seen; 2]) -> F
         ),
     )?;
     Ok(())
-}
-
-/// The caller of this name in the table.
-pub fn named(callers: &[Caller], name: &str) -> Fallible<Caller> {
-    let found = callers.iter().find(|caller| caller.name == name);
-    Ok(found
-        .ok_or_else(|| format!("{name} is not in callers.txt"))?
-        .clone())
 }

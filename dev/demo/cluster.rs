@@ -1,5 +1,5 @@
-//! The stage with Kubernetes' API between: a real API server with its store, the quickstart example's objects in it, and
-//! kubectl. What controllers would do, and nodes, is done here: pods get their status, and the proxy its files.
+//! A real Kubernetes API server with the objects of the quickstart example, and kubectl. There are no nodes and no
+//! other controllers: this module writes the status of pods, and gives the proxy its files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 use testkit::ApiServer;
 
-/// The operator's own namespace.
+/// Namespace of the operator.
 const SYSTEM: &str = "vaultwall-system";
 /// Objects that the operator creates for the proxies of the Service `openbao`.
 const PROXIES: [&str; 3] = ["-n", "vault", "openbao-firewall"];
 
-/// A cluster of nothing but its API.
+/// A cluster that has only an API server.
 pub struct Cluster {
     server: ApiServer,
     /// Kubeconfig of a user who may do everything.
@@ -28,7 +28,7 @@ impl Cluster {
     /// Starts the API server and puts the CRDs and all objects of the example into it.
     pub async fn start(policies: &Path) -> Fallible<Self> {
         let (sender, started) = oneshot::channel();
-        // Not a blocking task of the runtime, which would be waited for when the demo is stopped.
+        // A thread, because the runtime would wait for a blocking task when the demo is stopped.
         std::thread::spawn(move || {
             let server = ApiServer::start();
             server.install_crds();
@@ -56,39 +56,39 @@ impl Cluster {
         objects.push(fs::read_to_string(policies.join("policy.yaml"))?);
         cluster.apply(&objects.join("\n---\n"))?;
         for pod in &running {
-            cluster.runs(pod)?;
+            cluster.set_running(pod)?;
         }
         Ok(cluster)
     }
 
-    /// Runs kubectl, whatever comes of it.
+    /// Runs kubectl; it may fail.
     pub fn kubectl(&self, arguments: &[&str], stdin: &str) -> Output {
         tokio::task::block_in_place(|| self.server.kubectl(arguments, stdin))
     }
 
     /// Runs kubectl, which has to succeed; returns the moment before it started, and its output.
     pub fn must(&self, arguments: &[&str], stdin: &str) -> Fallible<(Instant, String)> {
-        let moment = Instant::now();
+        let started = Instant::now();
         let output = self.kubectl(arguments, stdin);
         if output.status.success() {
-            return Ok((moment, String::from_utf8(output.stdout)?));
+            return Ok((started, String::from_utf8(output.stdout)?));
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("kubectl {}: {}", arguments.join(" "), said.trim_end()).into())
+        let error = String::from_utf8_lossy(&output.stderr);
+        Err(format!("kubectl {}: {}", arguments.join(" "), error.trim_end()).into())
     }
 
-    /// `kubectl apply` of objects. The answer is the moment before.
+    /// Applies objects. Returns the time before.
     pub fn apply(&self, objects: &str) -> Fallible<Instant> {
         Ok(self.must(&["apply", "-f", "-"], objects)?.0)
     }
 
-    /// Puts a pod into the cluster that has no address yet.
+    /// Creates a pod that has no address yet.
     pub fn create(&self, pod: &Value) -> Fallible<Instant> {
         self.apply(&unscheduled(pod).to_string())
     }
 
-    /// Gives a pod its status, as its node would. The answer is the moment before.
-    pub fn runs(&self, pod: &Value) -> Fallible<Instant> {
+    /// Writes the status of a running pod, like its node. Returns the time before.
+    pub fn set_running(&self, pod: &Value) -> Fallible<Instant> {
         let text = |pointer| {
             pod.pointer(pointer)
                 .and_then(Value::as_str)
@@ -100,7 +100,7 @@ impl Cluster {
             "podIPs": [{"ip": text("/status/podIP")}],
         }});
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        let what = [
+        let object = [
             "patch",
             "pod",
             "-n",
@@ -109,12 +109,12 @@ impl Cluster {
             "--subresource",
             "status",
         ];
-        let how = ["--type", "merge", "-p", &status.to_string()];
-        Ok(self.must(&[&what[..], &how[..]].concat(), "")?.0)
+        let patch = ["--type", "merge", "-p", &status.to_string()];
+        Ok(self.must(&[&object[..], &patch[..]].concat(), "")?.0)
     }
 
-    /// Removes a pod. The answer is the moment before.
-    pub fn remove(&self, pod: &Value) -> Fallible<Instant> {
+    /// Deletes a pod. Returns the time before.
+    pub fn delete(&self, pod: &Value) -> Fallible<Instant> {
         let text = |pointer| {
             pod.pointer(pointer)
                 .and_then(Value::as_str)
@@ -126,7 +126,7 @@ impl Cluster {
             .0)
     }
 
-    /// Waits until all proxies of the policy have it in force.
+    /// Waits until the policy is in force in all its proxies.
     pub fn programmed(&self) -> Fallible<()> {
         let wait = ["wait", "--for=condition=Programmed", "--timeout=60s"];
         self.must(
@@ -136,7 +136,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether the operator has made what the proxies run with.
+    /// Whether the operator has created the objects that a proxy needs.
     pub fn has_proxies(&self) -> bool {
         ["secret", "configmap", "deployment"]
             .iter()
@@ -161,7 +161,7 @@ impl Cluster {
     }
 }
 
-/// A pod as a person would apply it.
+/// A pod without status, like one that a user applies.
 fn unscheduled(pod: &Value) -> Value {
     json!({
         "apiVersion": "v1",

@@ -1,5 +1,4 @@
-//! Edits of what Vaultwall watches. Files are edited as a careful person does it: a new file is written and takes the old
-//! one's place.
+//! Edits of the files or objects that Vaultwall watches. A file is replaced by a complete new one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,38 +6,43 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::Fallible;
 use crate::cluster::Cluster;
+use crate::fallible::Fallible;
 use crate::stage::Stage;
 
-/// One edit, which can be made again and again.
+/// Line of `policy.yaml` below which rules are added.
+pub const RULES: &str = "  ipRules:";
+/// The rule that is added and removed.
+pub const VISITOR_RULE: &str = "  - {name: visitor, value: 192.0.2.44}";
+
+/// An edit that can be repeated.
 pub enum Edit<'a> {
-    /// A watched file gets this text.
+    /// Replaces the text of a watched file.
     Replace(&'a WatchedFile, String),
-    /// Objects are applied.
+    /// Applies objects.
     Apply(&'a Cluster, String),
-    /// A pod starts. Only that it runs is timed: it is there a little before that.
+    /// Creates a pod and sets it running. The time counts from the second step.
     Start(&'a Cluster, &'a Value),
-    /// A pod is removed.
-    Remove(&'a Cluster, &'a Value),
+    /// Deletes a pod.
+    Delete(&'a Cluster, &'a Value),
 }
 
 impl Edit<'_> {
-    /// Makes it. The answer is the moment before; kubectl's own time comes after it.
+    /// Makes the edit. Returns the time before, so that kubectl's own time counts too.
     pub fn make(&self) -> Fallible<Instant> {
         match self {
             Self::Replace(file, text) => file.replace(text),
             Self::Apply(cluster, objects) => cluster.apply(objects),
             Self::Start(cluster, pod) => {
                 cluster.create(pod)?;
-                cluster.runs(pod)
+                cluster.set_running(pod)
             }
-            Self::Remove(cluster, pod) => cluster.remove(pod),
+            Self::Delete(cluster, pod) => cluster.delete(pod),
         }
     }
 }
 
-/// A watched file, and what it held at first.
+/// A watched file and its original text.
 pub struct WatchedFile {
     path: PathBuf,
     original: String,
@@ -71,12 +75,12 @@ impl WatchedFile {
         &self.original
     }
 
-    /// Replaces the file at once. The answer is the moment before it was replaced.
+    /// Replaces the file atomically. Returns the time before.
     pub fn replace(&self, text: &str) -> Fallible<Instant> {
-        let aside = self.path.with_extension("aside");
-        fs::write(&aside, text)?;
-        let moment = Instant::now();
-        fs::rename(&aside, &self.path)?;
-        Ok(moment)
+        let new = self.path.with_extension("new");
+        fs::write(&new, text)?;
+        let started = Instant::now();
+        fs::rename(&new, &self.path)?;
+        Ok(started)
     }
 }

@@ -1,10 +1,10 @@
-//! Asks `vaultwall explain` about a request of the table.
+//! Runs `vaultwall explain` for a request of the table.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 use crate::requests::Case;
 use crate::stage::Stage;
 
@@ -35,26 +35,26 @@ pub async fn explain(stage: &Stage, case: &Case) -> Fallible<Explained> {
         None => command.args(["--source-ip", &case.caller.address.to_string()]),
     };
     if let Some(forwarded) = case.caller.forwarded_for {
-        // The address that the trusted proxy itself added; what stands before it is its client's claim.
+        // The last address was added by the trusted proxy itself; earlier ones are the client's claims.
         let client = forwarded.rsplit(',').next().unwrap_or(forwarded);
         command.args(["--client-ip", client]);
     }
     if let Some(namespace) = case.namespace {
         command.args(["--namespace", namespace]);
     }
-    let said = command.output().await?;
-    let answer: Explained = serde_json::from_slice(&said.stdout).map_err(|error| {
+    let output = command.output().await?;
+    let answer: Explained = serde_json::from_slice(&output.stdout).map_err(|error| {
         format!(
             "vaultwall explain: {error}\n{}{}",
-            String::from_utf8_lossy(&said.stdout),
-            String::from_utf8_lossy(&said.stderr)
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
         )
     })?;
     let code = i32::from(answer.verdict != "Allow");
-    if said.status.code() != Some(code) {
+    if output.status.code() != Some(code) {
         return Err(format!(
-            "vaultwall explain says {answer} and ends with {}",
-            said.status
+            "vaultwall explain prints {answer} and ends with {}",
+            output.status
         )
         .into());
     }

@@ -1,9 +1,9 @@
 //! First act: every request of the table is sent, and checked by its response, by the access log, and by `vaultwall
 //! explain`.
 
-use crate::Fallible;
 use crate::access_log::{AccessLog, Record};
 use crate::explain::{Explained, explain};
+use crate::fallible::Fallible;
 use crate::http::{Request, Response};
 use crate::requests::{Answer, Case, Endpoint, callers, cases};
 use crate::stage::{Stage, TOKEN};
@@ -12,7 +12,7 @@ use testkit::report::Report;
 /// Part of the secret that the first request writes.
 const SECRET: &str = "correct-horse";
 
-/// Widths of the columns: who, request, expected and got. With the longest reason and rule a row has 120 columns.
+/// Widths of the columns: caller, request, expected and got. With the longest reason and rule a row has 120 columns.
 const WIDTHS: [usize; 3] = [14, 29, 8];
 
 pub async fn show(stage: &Stage, report: &mut Report) -> Fallible<()> {
@@ -73,7 +73,7 @@ fn request(case: &Case, agent: &str) -> Request {
 }
 
 fn head(stage: &Stage, report: &Report, endpoint: Endpoint) -> Fallible<()> {
-    let [who, request, verdict] = WIDTHS;
+    let [caller, request, verdict] = WIDTHS;
     report.line("")?;
     report.line(&format!(
         "  {} endpoint, {}; paths below /v1/",
@@ -81,19 +81,19 @@ fn head(stage: &Stage, report: &Report, endpoint: Endpoint) -> Fallible<()> {
         stage.address(endpoint)
     ))?;
     report.line(&format!(
-        "  {:who$} {:request$} {:verdict$} {:verdict$} {}",
-        "who", "request", "expected", "got", "why"
+        "  {:caller$} {:request$} {:verdict$} {:verdict$} {}",
+        "caller", "request", "expected", "got", "reason"
     ))?;
     Ok(())
 }
 
 fn row(report: &mut Report, case: &Case, response: &Response, record: &Record) -> Fallible<()> {
-    let [who, request, verdict] = WIDTHS;
+    let [caller, request, verdict] = WIDTHS;
     let got = record.answer();
     let wrong = wrong(case, response, record, &got);
     let padded = |text: &str| report.verdict(&format!("{text:verdict$}"));
     let line = format!(
-        "{:who$} {:request$} {} {} {}",
+        "{:caller$} {:request$} {} {} {}",
         case.caller.name,
         case.shown(),
         padded(&case.expected.verdict),
@@ -122,22 +122,23 @@ fn wrong(case: &Case, response: &Response, record: &Record, got: &Answer) -> Opt
         return lost.then(|| "the body is not the secret".into());
     }
     // A denied caller receives the reason, in the format of the vault, with the id of its access log record.
-    let told: Option<[String; 1]> = serde_json::from_str::<serde_json::Value>(&response.body)
+    let errors: Option<[String; 1]> = serde_json::from_str::<serde_json::Value>(&response.body)
         .ok()
         .and_then(|body| serde_json::from_value(body.get("errors")?.clone()).ok());
-    let Some([told]) = told else {
+    let Some([error]) = errors else {
         return Some("the body is not the vault's {\"errors\":[…]}".into());
     };
     for part in [format!("({})", record.reason()), record.decision_id.clone()] {
-        if !told.contains(&part) {
+        if !error.contains(&part) {
             return Some(format!("the body does not name {part}"));
         }
     }
-    told.contains(SECRET)
+    error
+        .contains(SECRET)
         .then(|| "the body holds the secret".into())
 }
 
-/// Asks the decision function about each request, without Envoy, and compares.
+/// Compares Envoy's decision on each request with the one of `vaultwall explain`.
 async fn agreement(
     stage: &Stage,
     report: &mut Report,
@@ -166,7 +167,7 @@ async fn agreement(
         }
     }
     report.line(&format!(
-        "vaultwall explain, asked the same, gives Envoy's verdict, reason and rule for {agreed} of {} requests",
+        "vaultwall explain gives the same verdict, reason and rule as Envoy for {agreed} of {} requests",
         cases.len()
     ))?;
     Ok(())

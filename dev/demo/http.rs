@@ -1,6 +1,6 @@
-//! As much HTTP/1.1 as the demo needs: one kept-alive connection from a chosen source address, bytes sent as written.
+//! A small HTTP/1.1 client: one kept-alive connection from a chosen source address; it sends the bytes as they are.
 //!
-//! A client library would normalise paths and hide when a connection was lost; both are what the demo is about.
+//! A client library would normalise paths and hide lost connections, and the demo shows both.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One caller's connection to one endpoint. It is opened when needed, and kept.
+/// A caller's connection to one endpoint. It is opened when it is needed, and kept.
 pub struct Client {
     source: Ipv4Addr,
     server: SocketAddrV4,
@@ -23,7 +24,7 @@ pub struct Client {
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     pub method: String,
-    /// Path and query, exactly as sent.
+    /// Path and query, sent as they are.
     pub target: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
@@ -46,7 +47,7 @@ impl Client {
         }
     }
 
-    /// How many connections were opened so far; more than one means that one was lost.
+    /// Number of connections opened; more than one means that a connection was lost.
     pub fn opened(&self) -> u64 {
         self.opened
     }
@@ -57,7 +58,7 @@ impl Client {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let (response, keep) = tokio::time::timeout(PATIENCE, exchange(&mut connection, request))
+        let (response, keep) = tokio::time::timeout(TIMEOUT, exchange(&mut connection, request))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))??;
         if keep {
@@ -76,7 +77,7 @@ impl Client {
     }
 }
 
-/// The answer, and whether the connection may be used again.
+/// Sends a request. Returns the response, and whether the connection may be used again.
 async fn exchange(
     connection: &mut BufReader<TcpStream>,
     request: &Request,

@@ -1,9 +1,9 @@
-//! `make demo`: protects a real `OpenBao` with a real Envoy, and shows who gets in and why. With `make demo API=1` the rules
-//! come from a real Kubernetes API server and the operator in place of files.
+//! `make demo`: protects a real `OpenBao` with a real Envoy, and shows which requests pass and why. With `make demo
+//! API=1` the rules come from a real Kubernetes API server and the operator instead of files.
 //!
-//! The acts hold no knowledge of each other: `gate` (who gets in), `changes` (rules change under load), `broken` (files
-//! that must change nothing) or `refused` (objects that the API server does not take), `command_lines` (what a person
-//! sees). The demo uses the program as anybody would, by its command line, files, objects and ports; it may not call the
+//! The acts do not use each other: `gate` (requests of all callers), `changes` (rules change under load), `broken`
+//! (broken files change nothing) or `refused` (the API server refuses objects), `command_lines` (output of command
+//! lines). The demo uses the program like a user, by its command line, files, objects and ports; it may not call the
 //! library.
 
 mod access_log;
@@ -13,6 +13,7 @@ mod cluster;
 mod command_lines;
 mod edit;
 mod explain;
+mod fallible;
 mod gate;
 mod http;
 mod poller;
@@ -21,7 +22,6 @@ mod requests;
 mod server;
 mod stage;
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,11 +29,9 @@ use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use fallible::Fallible;
 use stage::Stage;
 use testkit::report::Report;
-
-/// An error is a sentence for the person who runs the demo.
-type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Lines of each log that are shown when something failed.
 const SHOWN: usize = 40;
@@ -57,7 +55,7 @@ async fn demo(report: &mut Report) -> Fallible<ExitCode> {
     let folder = tempfile::Builder::new()
         .prefix("vaultwall-demo-")
         .tempdir()?;
-    // Whichever ends first: dropping the acts ends every process that they started.
+    // Dropping the acts ends every process that they started.
     let (ended, stopped) = tokio::select! {
         ended = acts(folder.path(), report) => (ended, None),
         (name, code) = stop => (Err(format!("stopped by {name}").into()), Some(code)),
@@ -72,7 +70,7 @@ async fn demo(report: &mut Report) -> Fallible<ExitCode> {
     folder.close()?;
     report.line("")?;
     report.line(&format!(
-        "all of it took {:.1} s; nothing is left running",
+        "the demo took {:.1} s; no process is left running",
         started.elapsed().as_secs_f64()
     ))?;
     report.close()?;
@@ -104,12 +102,12 @@ async fn acts(folder: &Path, report: &mut Report) -> Fallible<()> {
     let Err(error) = shown.await else {
         return Ok(());
     };
-    // A lost process explains more than what was noticed of it.
+    // A process that ended explains the error better than its symptom.
     let lost = stage.ended().unwrap_or_default();
     Err(format!("{error}{lost}").into())
 }
 
-/// Waits for a signal to end: its name, and the exit code for it.
+/// Waits for a signal that ends the demo. Returns its name and exit code.
 fn stop_signal() -> io::Result<impl Future<Output = (&'static str, u8)>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -123,7 +121,7 @@ fn stop_signal() -> io::Result<impl Future<Output = (&'static str, u8)>> {
     })
 }
 
-/// Puts the logs where they outlive the demo, and shows the ends of those for people.
+/// Copies the logs to the target folder, and shows the last lines of the readable ones.
 fn keep_logs(folder: &Path, report: &Report) -> Fallible<()> {
     let demo = std::env::current_exe()?;
     let target = demo.ancestors().nth(3).unwrap_or(folder);

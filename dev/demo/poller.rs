@@ -1,4 +1,4 @@
-//! A client that asks the same over and over on one kept-alive connection, and notes when the answer changed.
+//! A client that repeats one request on one kept-alive connection, and records when the answer changes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,12 +7,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 use crate::http::Request;
 use crate::requests::{Caller, Endpoint};
 use crate::stage::{Stage, TOKEN};
 
-/// A client at work. It works until it is dropped or finished.
+/// Period of clients whose rules change.
+pub const FAST: Duration = Duration::from_millis(1);
+/// Period of clients whose rules stay the same.
+pub const SLOW: Duration = Duration::from_millis(5);
+
+/// A running client. It stops when it is dropped.
 pub struct Poller {
     seen: watch::Receiver<Seen>,
     task: JoinHandle<()>,
@@ -21,17 +26,17 @@ pub struct Poller {
 /// Responses that a client has received so far.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The newest answer.
+    /// Status code of the latest answer; 0 before the first.
     pub status: u16,
-    /// When that answer came for the first time since another.
+    /// Time of the first answer with this status code after a different one.
     pub since: Instant,
-    /// How often the answer changed.
+    /// Number of changes of the status code.
     pub changes: u64,
-    /// How often each answer came.
+    /// Number of answers by status code.
     pub answers: BTreeMap<u16, u64>,
-    /// Requests without an answer.
+    /// Number of requests without an answer.
     pub errors: u64,
-    /// Connections opened.
+    /// Number of connections opened.
     pub connections: u64,
 }
 
@@ -40,7 +45,7 @@ impl Seen {
         self.answers.values().sum()
     }
 
-    /// Whether no answer but this one ever came, and one connection was enough.
+    /// Whether all answers had this status code, on one connection.
     pub fn always(&self, status: u16) -> bool {
         self.undisturbed() && self.answers.keys().eq([&status])
     }
@@ -52,7 +57,7 @@ impl Seen {
 }
 
 impl Poller {
-    /// Starts to read the secret every `period`, as this caller.
+    /// Starts to read the secret as this caller, once in each `period`.
     pub fn start(stage: &Stage, caller: &Caller, period: Duration) -> Self {
         let mut client = stage.client(caller, Endpoint::Data);
         let forwarded = caller
@@ -105,21 +110,21 @@ impl Poller {
     }
 
     /// Waits for a response with this status, and returns the moment of the first.
-    pub async fn answered(&mut self, status: u16, patience: Duration) -> Fallible<Instant> {
+    pub async fn answered(&mut self, status: u16, timeout: Duration) -> Fallible<Instant> {
         let waiting = self.seen.wait_for(|seen| seen.status == status);
-        match tokio::time::timeout(patience, waiting).await {
+        match tokio::time::timeout(timeout, waiting).await {
             Ok(seen) => Ok(seen?.since),
-            Err(_) => Err(format!("no answer was {status} within {patience:?}").into()),
+            Err(_) => Err(format!("no answer was {status} within {timeout:?}").into()),
         }
     }
 
-    /// Waits for so many more answers.
-    pub async fn more(&mut self, answers: u64, patience: Duration) -> Fallible<()> {
+    /// Waits for this number of further answers.
+    pub async fn more(&mut self, answers: u64, timeout: Duration) -> Fallible<()> {
         let enough = self.seen().requests() + answers;
         let waiting = self.seen.wait_for(|seen| seen.requests() >= enough);
-        match tokio::time::timeout(patience, waiting).await {
+        match tokio::time::timeout(timeout, waiting).await {
             Ok(seen) => Ok(seen.map(drop)?),
-            Err(_) => Err(format!("{answers} answers did not come within {patience:?}").into()),
+            Err(_) => Err(format!("{answers} answers did not come within {timeout:?}").into()),
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::net::Ipv4Addr;
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 
 /// Sender of requests.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub name: &'static str,
-    /// Address that it sends from.
+    /// Source address of its connections.
     pub address: Ipv4Addr,
-    /// `X-Forwarded-For` that it sends.
+    /// Value of the header `X-Forwarded-For` that it sends.
     pub forwarded_for: Option<&'static str>,
     /// `NAMESPACE/NAME` of the pod that has the address.
     pub pod: Option<&'static str>,
@@ -24,9 +24,9 @@ pub struct Case {
     pub caller: Caller,
     pub endpoint: Endpoint,
     pub method: &'static str,
-    /// Below `/v1/`, with the query.
+    /// Path below `/v1/`, with the query.
     pub path: &'static str,
-    /// `X-Vault-Namespace`.
+    /// Value of the header `X-Vault-Namespace`.
     pub namespace: Option<&'static str>,
     pub token: bool,
     pub body: Option<&'static str>,
@@ -45,7 +45,7 @@ pub enum Endpoint {
 pub struct Answer {
     /// `pass N`: the vault answered N; `deny N`: Vaultwall did.
     pub verdict: String,
-    /// The reason, and the rule where one decided.
+    /// Reason, and the rule if a rule decided.
     pub why: String,
 }
 
@@ -64,7 +64,7 @@ impl Case {
 }
 
 impl Endpoint {
-    /// As the access log and the command line name it.
+    /// Name in the access log and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -73,7 +73,7 @@ impl Endpoint {
     }
 }
 
-/// Every caller, in the order of the table.
+/// All callers, in the order of the table.
 pub fn callers() -> Fallible<Vec<Caller>> {
     rows("callers.txt", include_str!("callers.txt"))
         .map(|(place, row)| {
@@ -90,7 +90,15 @@ pub fn callers() -> Fallible<Vec<Caller>> {
         .collect()
 }
 
-/// Every request, in the order of the table.
+/// The caller of this name in the table.
+pub fn caller_named(callers: &[Caller], name: &str) -> Fallible<Caller> {
+    let found = callers.iter().find(|caller| caller.name == name);
+    Ok(found
+        .ok_or_else(|| format!("{name} is not in callers.txt"))?
+        .clone())
+}
+
+/// All requests, in the order of the table.
 pub fn cases(callers: &[Caller]) -> Fallible<Vec<Case>> {
     rows("requests.txt", include_str!("requests.txt"))
         .map(|(place, row)| {
@@ -128,7 +136,7 @@ pub fn cases(callers: &[Caller]) -> Fallible<Vec<Case>> {
         .collect()
 }
 
-/// The lines of a table that are neither empty nor comments, each with its place.
+/// The lines of a table that are neither empty nor comments, each with its file and line number.
 fn rows(file: &str, table: &'static str) -> impl Iterator<Item = (String, &'static str)> {
     table
         .lines()

@@ -1,4 +1,4 @@
-//! A process that the demo started: it is ended by its own id, however the demo ends.
+//! A process of the demo. It is ended by its id, however the demo ends.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -8,31 +8,32 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 
-/// How long a process may take to end before it is killed.
-const ENDING: Duration = Duration::from_secs(15);
-/// How long a process may take until it serves.
-const STARTING: Duration = Duration::from_mins(1);
+/// Grace period after SIGTERM; then the process is killed.
+const GRACE_PERIOD: Duration = Duration::from_secs(15);
+/// Timeout for the start of a process.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// Pause between two checks of a process.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A running process. Dropping it ends it and waits for that.
+/// A running process. Dropping it ends the process and waits for its end.
 pub struct Server {
     name: &'static str,
     child: Child,
     log: PathBuf,
-    /// File with the id of a process that would outlive this one if it had to be killed, and a word of its command line.
-    heir: Option<(PathBuf, PathBuf)>,
+    /// A process that outlives this one when this one is killed: the file with its id, and a word of its command line.
+    child_process: Option<(PathBuf, PathBuf)>,
 }
 
 impl Server {
-    /// Starts it, with all its output in a log.
+    /// Starts a process with all its output in a log.
     pub fn start(name: &'static str, command: Command, log: &Path) -> Fallible<Self> {
         let errors = File::create(log)?;
         Self::run(name, command, errors.try_clone()?, errors, log)
     }
 
-    /// Starts it, with its standard output in a file of its own.
+    /// Starts a process with its standard output in a file of its own.
     pub fn start_printing(
         name: &'static str,
         command: Command,
@@ -60,7 +61,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
-            // A group of its own: Ctrl-C reaches the demo alone, which then ends everything in order.
+            // In its own group: Ctrl-C reaches only the demo, which then ends all processes in order.
             .process_group(0)
             .spawn()
             .map_err(|error| format!("{}: cannot be run: {error}", program.display()))?;
@@ -68,13 +69,14 @@ impl Server {
             name,
             child,
             log: log.to_owned(),
-            heir: None,
+            child_process: None,
         })
     }
 
-    /// Names what this process leaves behind when it is killed: the file with its id, and a word of its command line.
-    pub fn leaves(mut self, id: PathBuf, word: PathBuf) -> Self {
-        self.heir = Some((id, word));
+    /// Names a process that outlives this one when this one is killed: the file with its id, and a word of its command
+    /// line.
+    pub fn with_child(mut self, id: PathBuf, word: PathBuf) -> Self {
+        self.child_process = Some((id, word));
         self
     }
 
@@ -85,15 +87,15 @@ impl Server {
             if let Some(ended) = self.ended() {
                 return Err(ended.into());
             }
-            if started.elapsed() > STARTING {
-                return Err(format!("{} does not serve after {STARTING:?}", self.name).into());
+            if started.elapsed() > START_TIMEOUT {
+                return Err(format!("{} does not serve after {START_TIMEOUT:?}", self.name).into());
             }
             tokio::time::sleep(PAUSE).await;
         }
         Ok(started.elapsed())
     }
 
-    /// That it has ended, and how, if it has.
+    /// Name and exit status of a process that has ended; `None` while it runs.
     pub fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         Some(format!("{} ended: {status}", self.name))
@@ -106,10 +108,10 @@ impl Server {
 
     fn end(&mut self) {
         for signal in [Signal::TERM, Signal::KILL] {
-            // Not yet waited for, so the id is still this process's.
+            // The process was not waited for yet, so the id still belongs to it.
             let _ = kill_process(Pid::from_child(&self.child), signal);
             let since = Instant::now();
-            while since.elapsed() < ENDING {
+            while since.elapsed() < GRACE_PERIOD {
                 if !matches!(self.child.try_wait(), Ok(None)) {
                     return;
                 }
@@ -118,8 +120,8 @@ impl Server {
         }
     }
 
-    fn end_heir(&self) {
-        let Some((file, word)) = &self.heir else {
+    fn end_child_process(&self) {
+        let Some((file, word)) = &self.child_process else {
             return;
         };
         let id = std::fs::read_to_string(file)
@@ -134,7 +136,7 @@ impl Server {
                 .is_ok_and(|words| words.split(|byte| *byte == 0).any(|other| other == word))
         };
         let since = Instant::now();
-        while runs() && since.elapsed() < ENDING {
+        while runs() && since.elapsed() < GRACE_PERIOD {
             let _ = kill_process(id, Signal::KILL);
             std::thread::sleep(PAUSE);
         }
@@ -146,6 +148,6 @@ impl Drop for Server {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.end();
         }
-        self.end_heir();
+        self.end_child_process();
     }
 }

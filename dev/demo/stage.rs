@@ -1,37 +1,38 @@
-//! The stage: a real `OpenBao`, a real Envoy in front of it with either `vaultwall serve` and a copy of the quickstart
-//! example, or the operator and a cluster that holds it; all on loopback addresses, with their usual ports on the demo's own.
+//! All processes of the demo: a real `OpenBao`, and in front of it a real Envoy with either `vaultwall serve` and a
+//! copy of the quickstart example, or the operator and a cluster that has the example's objects. They use their usual
+//! ports on loopback addresses of the demo's own.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::Fallible;
 use crate::cluster::Cluster;
+use crate::fallible::Fallible;
 use crate::http::{Client, Request};
 use crate::requests::{Caller, Endpoint};
 use crate::server::Server;
 use testkit::own_address;
 use testkit::report::Report;
 
-/// Root token of the vault, which lives in memory and on loopback only, for as long as the demo.
+/// Root token of the vault, which keeps its data in memory and listens on loopback, only while the demo runs.
 pub const TOKEN: &str = "demo-root-token";
-/// A caller's own address that the rules let nothing through but probes.
-const ANYBODY: Ipv4Addr = Ipv4Addr::new(127, 0, 50, 1);
+/// Caller address in no rule; only health probes from it are admitted.
+const PROBE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 50, 1);
 
-/// All that runs. Dropping it ends it: the firewall first, then the vault.
+/// All processes. Dropping it ends them: the firewall first, then the vault.
 pub struct Stage {
     pub vaultwall: Server,
-    /// Envoy, where Vaultwall does not run it itself.
+    /// Envoy, unless `vaultwall serve` runs it.
     proxy: Option<Server>,
     openbao: Server,
     /// The cluster that Vaultwall watches, if it does not watch files.
     pub cluster: Option<Cluster>,
     pub programs: Programs,
-    /// Copy of the quickstart example, which Vaultwall watches or the cluster holds.
+    /// Folder with a copy of the quickstart example, which Vaultwall watches or whose objects are in the cluster.
     pub policies: PathBuf,
     pub access_log: PathBuf,
-    /// Home of what `bao` writes.
+    /// Home folder of `bao`.
     pub home: PathBuf,
     data: SocketAddrV4,
     management: SocketAddrV4,
@@ -45,7 +46,7 @@ pub struct Programs {
 }
 
 impl Stage {
-    /// Starts everything below `folder` with files, saying so.
+    /// Starts everything with files below `folder`, and reports each step.
     pub async fn start(folder: &Path, report: &Report) -> Fallible<Self> {
         let programs = Programs::find()?;
         let policies = folder.join("quickstart");
@@ -77,11 +78,11 @@ impl Stage {
             .arg(&access_log)
             .arg("--state-dir")
             .arg(&state)
-            // Its messages are part of the demo.
+            // The demo shows its messages.
             .env("RUST_LOG", "info");
         let mut vaultwall =
             Server::start("vaultwall serve", command, &folder.join("vaultwall.log"))?
-                .leaves(state.join("envoy.pid"), state.join("bootstrap.pb"));
+                .with_child(state.join("envoy.pid"), state.join("bootstrap.pb"));
         let log = folder.join("vaultwall.log");
         let in_force =
             || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("in force at"));
@@ -106,7 +107,7 @@ impl Stage {
         })
     }
 
-    /// The same with a cluster's API and the operator.
+    /// Starts everything with the API of a cluster and the operator.
     pub async fn start_cluster(folder: &Path, report: &Report) -> Fallible<Self> {
         let programs = Programs::find()?;
         let policies = folder.join("quickstart");
@@ -141,7 +142,7 @@ impl Stage {
         let mut vaultwall = Server::start("vaultwall controller", command, &log)?;
         let took = vaultwall.ready(async || cluster.has_proxies()).await?;
         report.line(&format!(
-            "  it has made the proxy's objects after {} ms",
+            "  it has created the proxy's objects after {} ms",
             took.as_millis()
         ))?;
 
@@ -173,7 +174,7 @@ impl Stage {
         })
     }
 
-    /// `vaultwall explain` with what Vaultwall enforces.
+    /// `vaultwall explain` with the objects that Vaultwall enforces.
     pub fn explain(&self) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.programs.vaultwall);
         command.arg("explain").kill_on_drop(true);
@@ -184,7 +185,7 @@ impl Stage {
         command
     }
 
-    /// Which of its processes has ended by itself, as the end of a sentence.
+    /// Processes that have ended by themselves, as the end of a sentence.
     pub fn ended(&mut self) -> Option<String> {
         let servers = [&mut self.vaultwall, &mut self.openbao];
         let ended: Vec<String> = servers
@@ -202,7 +203,7 @@ impl Stage {
         }
     }
 
-    /// A connection of a caller's.
+    /// A client with the caller's address.
     pub fn client(&self, caller: &Caller, endpoint: Endpoint) -> Client {
         Client::new(caller.address, self.address(endpoint))
     }
@@ -251,7 +252,7 @@ async fn start_vault(
     let mut openbao = Server::start("OpenBao", command, &folder.join("openbao.log"))?;
     let took = openbao.ready(async || healthy(vault).await).await?;
     report.line(&format!(
-        "  it serves on {vault} after {} ms",
+        "  it listens on {vault} after {} ms",
         took.as_millis()
     ))?;
     Ok(openbao)
@@ -286,13 +287,13 @@ fn shorten(version: &str) -> String {
     }
 }
 
-/// Whether a probe is answered with 200, as it is by an unsealed vault, and by a firewall with its rules in front of one.
+/// Whether a health probe gets 200: from an unsealed vault, or from a firewall with rules in front of one.
 async fn healthy(address: SocketAddrV4) -> bool {
     let probe = Request {
         method: "GET".into(),
         target: "/v1/sys/health".into(),
         ..Request::default()
     };
-    let answer = Client::new(ANYBODY, address).send(&probe).await;
+    let answer = Client::new(PROBE_ADDRESS, address).send(&probe).await;
     answer.is_ok_and(|answer| answer.status == 200)
 }

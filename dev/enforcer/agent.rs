@@ -22,39 +22,39 @@ use crate::nft::Nft;
 use crate::policy::{Model, render, resolve};
 
 /// Changes within this time are sent to nft together.
-const BURST: Duration = Duration::from_millis(5);
-/// Until what failed is tried again.
+const DEBOUNCE: Duration = Duration::from_millis(5);
+/// Pause before a failed change is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Event of a watch.
-enum Seen {
+enum Event {
     Changed,
-    /// All objects of the kind are known.
+    /// All objects of the kind are in the store.
     Listed(&'static str),
     Failed(&'static str, watcher::Error),
 }
 
-/// Runs for ever, but for the watches ending, which they do not by themselves.
+/// Runs for ever. It returns only if the watches end, which they do not do by themselves.
 pub async fn run(client: Client, nft: Nft) -> String {
     let (policies, of_policies) = watched::<NetworkPolicy>(&client, "networkpolicies");
     let (pods, of_pods) = watched::<Pod>(&client, "pods");
     let (namespaces, of_namespaces) = watched::<Namespace>(&client, "namespaces");
-    let mut seen = select_all([of_policies, of_pods, of_namespaces]);
+    let mut events = select_all([of_policies, of_pods, of_namespaces]);
     let mut unlisted = BTreeSet::from(["networkpolicies", "pods", "namespaces"]);
     let mut in_force = None;
-    // When to look at everything again, and since when that is due.
+    // Time of the next update, and time of the first change that it covers.
     let mut due: Option<(Instant, Instant)> = None;
     loop {
         let (at, since) = due.unwrap_or_else(|| (Instant::now(), Instant::now()));
         tokio::select! {
-            what = seen.next() => match what {
-                Some(Seen::Changed) => due = due.or_else(soon),
-                Some(Seen::Listed(kind)) => {
+            event = events.next() => match event {
+                Some(Event::Changed) => due = due.or_else(soon),
+                Some(Event::Listed(kind)) => {
                     unlisted.remove(kind);
                     due = due.or_else(soon);
                 }
-                Some(Seen::Failed(kind, error)) => {
-                    tracing::warn!("{kind} are not watched for now, the last rules stay: {error}");
+                Some(Event::Failed(kind, error)) => {
+                    tracing::warn!("the watch of {kind} failed, the last rules stay: {error}");
                 }
                 None => return "the watches ended".into(),
             },
@@ -67,11 +67,11 @@ pub async fn run(client: Client, nft: Nft) -> String {
                 }
                 match nft.apply(&ruleset).await {
                     Ok(()) => {
-                        say(&model, since);
+                        log(&model, since);
                         in_force = Some(ruleset);
                     }
                     Err(error) => {
-                        tracing::error!("the last rules stay, tried again in a second: {error}");
+                        tracing::error!("the last rules stay, next try in a second: {error}");
                         due = Some((Instant::now() + RETRY, since));
                     }
                 }
@@ -82,14 +82,14 @@ pub async fn run(client: Client, nft: Nft) -> String {
 
 #[allow(
     clippy::unnecessary_wraps,
-    reason = "it is what `Option::or_else` takes"
+    reason = "`Option::or_else` takes a function that returns an option"
 )]
 fn soon() -> Option<(Instant, Instant)> {
     let now = Instant::now();
-    Some((now + BURST, now))
+    Some((now + DEBOUNCE, now))
 }
 
-fn say(model: &Model, since: Instant) {
+fn log(model: &Model, since: Instant) {
     let isolated =
         |addresses: usize| format!("{addresses} pod{}", if addresses == 1 { "" } else { "s" });
     tracing::info!(
@@ -100,23 +100,23 @@ fn say(model: &Model, since: Instant) {
     );
 }
 
-/// All objects of a kind, and what becomes of them.
-fn watched<K>(client: &Client, kind: &'static str) -> (Store<K>, BoxStream<'static, Seen>)
+/// A store of all objects of a kind, and the events that change it.
+fn watched<K>(client: &Client, kind: &'static str) -> (Store<K>, BoxStream<'static, Event>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+    let objects = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear());
-    let seen = reflector::reflector(writer, events).filter_map(move |event| async move {
+    let events = reflector::reflector(writer, objects).filter_map(move |event| async move {
         match event {
-            // A new list counts once it is whole; the store keeps the old one until then.
+            // A new list takes effect when it is complete; until then the store keeps the old one.
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => None,
-            Ok(watcher::Event::InitDone) => Some(Seen::Listed(kind)),
-            Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => Some(Seen::Changed),
-            Err(error) => Some(Seen::Failed(kind, error)),
+            Ok(watcher::Event::InitDone) => Some(Event::Listed(kind)),
+            Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => Some(Event::Changed),
+            Err(error) => Some(Event::Failed(kind, error)),
         }
     });
-    (store, seen.boxed())
+    (store, events.boxed())
 }

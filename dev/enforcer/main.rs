@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use enforcer::agent;
 use enforcer::nft::Nft;
 
-/// Whether packets between ports of a bridge are shown to the rules.
+/// Kernel setting that passes packets between ports of a bridge to the rules.
 const BRIDGE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// The command line.
@@ -21,13 +21,13 @@ const BRIDGE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     about = "Enforces NetworkPolicies on this node by one nftables table"
 )]
 struct Arguments {
-    /// How to reach the API server, and as whom: a user who may list and watch networkpolicies, pods and namespaces
+    /// Kubeconfig of a user who may list and watch networkpolicies, pods and namespaces
     #[arg(long, value_name = "PATH")]
     kubeconfig: PathBuf,
     /// The table of family `ip` that is kept; no other program may write to it
     #[arg(long, value_name = "NAME", default_value = "vaultwall_dev", value_parser = table_name)]
     table: String,
-    /// The program that puts rules in force
+    /// Path of the program nft
     #[arg(long, value_name = "PATH", default_value = "nft")]
     nft: PathBuf,
 }
@@ -37,7 +37,7 @@ fn table_name(name: &str) -> Result<String, &'static str> {
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     if name.is_empty() || !letters {
-        return Err("lower-case letters and underscores make a table's name");
+        return Err("write a table name of lower-case letters and underscores");
     }
     Ok(name.to_owned())
 }
@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
 async fn prepare(arguments: Arguments) -> Result<(Client, Nft), String> {
     let file = arguments.kubeconfig.display();
     let of_file = |error: &dyn std::error::Error| {
-        format!("{file} cannot be used: {error}: name the cluster's kubeconfig by --kubeconfig")
+        format!("{file} cannot be used: {error}: give the cluster's kubeconfig with --kubeconfig")
     };
     let kubeconfig =
         Kubeconfig::read_from(&arguments.kubeconfig).map_err(|error| of_file(&error))?;
@@ -76,13 +76,13 @@ async fn prepare(arguments: Arguments) -> Result<(Client, Nft), String> {
         Ok(value) if value.trim() == "1" => {}
         Ok(value) => {
             return Err(format!(
-                "{BRIDGE} is {}: pods of a bridge would reach each other unseen: set it to 1",
+                "{BRIDGE} is {}: pods on one bridge would bypass the rules: set it to 1",
                 value.trim()
             ));
         }
         Err(error) => {
             return Err(format!(
-                "{BRIDGE} cannot be read: {error}: pods of a bridge would reach each other unseen: load br_netfilter"
+                "{BRIDGE} cannot be read: {error}: pods on one bridge would bypass the rules: load br_netfilter"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! Asks on and on, and counts.
+//! Sends requests until it is stopped, and counts the answers.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,22 +8,23 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::{Error, Question, causes};
+use crate::question::{Error, Question, causes};
 
-/// Between two requests of one client: enough requests to meet every gap, and time for others on a small machine.
+/// Pause between two requests of one client: short enough to notice every gap, and long enough for a small machine.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Largest number of different failures that are printed.
-const TOLD: usize = 20;
+/// Highest number of different failures in the output.
+const MAX_CAUSES: usize = 20;
 
-/// Results of the requests.
+/// Counts of answers and failures.
 #[derive(Default, Serialize)]
 pub(crate) struct Counts {
-    /// How many there were.
+    /// Number of requests.
     requests: u64,
-    /// How often each status code came.
+    /// Number of answers by status code.
     answers: BTreeMap<u16, u64>,
-    /// Requests that got no answer, and why; of the causes the first few.
+    /// Number of requests without an answer.
     failures: u64,
+    /// Number of failures by cause, for the first few causes.
     causes: BTreeMap<String, u64>,
 }
 
@@ -34,7 +35,7 @@ impl Counts {
             Ok(status) => *self.answers.entry(status).or_default() += 1,
             Err(cause) => {
                 self.failures += 1;
-                if self.causes.len() < TOLD || self.causes.contains_key(&cause) {
+                if self.causes.len() < MAX_CAUSES || self.causes.contains_key(&cause) {
                     *self.causes.entry(cause).or_default() += 1;
                 }
             }
@@ -53,7 +54,7 @@ impl Counts {
     }
 }
 
-/// Sends requests until standard input ends. Prints `started` to standard error after the first response.
+/// Sends requests until standard input ends. Prints `started` on standard error after the first answer.
 pub(crate) async fn load(question: &Question, clients: usize) -> Result<Counts, Error> {
     let (end, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -63,7 +64,7 @@ pub(crate) async fn load(question: &Question, clients: usize) -> Result<Counts, 
         tasks.spawn(async move {
             let mut counts = Counts::default();
             while !*ended.borrow() {
-                let answer = question.ask(&client).await;
+                let answer = question.send(&client).await;
                 if index == 0 && counts.requests == 0 {
                     eprintln!("started");
                 }

@@ -1,7 +1,7 @@
-// Prints cyclonus' own conformance cases and what its engine expects of them: one JSON object a line for each step.
+// Prints cyclonus' own conformance cases and the results that its engine expects: one JSON object a line for each step.
 //
-// It needs no cluster: cyclonus' mock of Kubernetes stands for one. Unlike that mock's, the pods' addresses lie apart,
-// so that the address blocks of the cases hold some pods and leave others out.
+// It needs no cluster: it uses cyclonus' mock of Kubernetes. Unlike in that mock, the pods' addresses are not
+// consecutive, so that the address blocks of the cases contain some pods and exclude others.
 package main
 
 import (
@@ -27,19 +27,20 @@ import (
 var (
 	namespaces = []string{"x", "y", "z"}
 	podNames   = []string{"a", "b", "c"}
-	// What the pods serve, as in `cyclonus generate`.
+	// Ports that the pods serve, as in `cyclonus generate`.
 	served = []int{80, 81}
-	// Served or not: every port that a case names, and its neighbours.
+	// Ports that are tried: every port that a case names, and its neighbours.
 	ports     = []int{52, 53, 54, 79, 80, 81, 82, 83, 84, 85, 7981}
 	protocols = []v1.Protocol{v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP}
-	// Not of pods: between the pods' addresses, in their block alone, and far away.
+	// Addresses of no pod: between the pods' addresses, in their block only, and far away.
 	outside = []string{"192.168.1.50", "192.168.1.250", "203.0.113.9"}
 )
 
-// addressApart lies between the addresses of two pods: of sixteen addresses in a row, two or three are pods'.
-const addressApart = 6
+// addressStep is the distance between the addresses of two pods: of sixteen consecutive addresses, two or three are
+// pods'.
+const addressStep = 6
 
-// cluster is cyclonus' mock with other addresses.
+// cluster is cyclonus' mock with different addresses.
 type cluster struct {
 	*kube.MockKubernetes
 	pods int
@@ -51,7 +52,7 @@ func (c *cluster) CreatePod(pod *v1.Pod) (*v1.Pod, error) {
 		return nil, err
 	}
 	c.pods++
-	created.Status.PodIP = fmt.Sprintf("192.168.1.%d", c.pods*addressApart)
+	created.Status.PodIP = fmt.Sprintf("192.168.1.%d", c.pods*addressStep)
 	return created, nil
 }
 
@@ -69,14 +70,14 @@ type step struct {
 	Rows    []row    `json:"rows"`
 }
 
-// row tells what passes between two addresses: a letter for each column.
+// row has the verdicts between two addresses: a letter for each column.
 type row struct {
 	From    netip.Addr `json:"from"`
 	To      netip.Addr `json:"to"`
 	Letters string     `json:"letters"`
 }
 
-// letter of a verdict: passes, or who denies it.
+// letter of a verdict: allowed, or the direction that denies it.
 func letter(allowed *matcher.AllowedResult) byte {
 	switch ingress, egress := allowed.Ingress.IsAllowed(), allowed.Egress.IsAllowed(); {
 	case ingress && egress:
@@ -90,7 +91,7 @@ func letter(allowed *matcher.AllowedResult) byte {
 	}
 }
 
-// peer is one end of a packet: a pod, or an address that no pod has.
+// peer is one end of a packet: a pod, or an address of no pod.
 type peer struct {
 	address string
 	traffic *matcher.TrafficPeer
@@ -115,7 +116,7 @@ func peers(resources *probe.Resources) []peer {
 	return all
 }
 
-// portName is what the pod calls a port that it serves; a policy may open it by that name.
+// portName is the pod's name for a port that it serves; a policy may open the port by that name.
 func (p peer) portName(port int, protocol v1.Protocol) string {
 	if p.pod != nil {
 		for _, container := range p.pod.Containers {
@@ -127,7 +128,7 @@ func (p peer) portName(port int, protocol v1.Protocol) string {
 	return ""
 }
 
-// perform does what cyclonus' interpreter does for an action.
+// perform applies an action, like cyclonus' interpreter.
 func perform(state *connectivity.TestCaseState, action *generator.Action) error {
 	switch a := action; {
 	case a.CreatePolicy != nil:
@@ -149,11 +150,11 @@ func perform(state *connectivity.TestCaseState, action *generator.Action) error 
 	case a.DeletePod != nil:
 		return state.DeletePod(a.DeletePod.Namespace, a.DeletePod.Pod)
 	default:
-		return fmt.Errorf("an action that this program does not know: %+v", action)
+		return fmt.Errorf("unknown action: %+v", action)
 	}
 }
 
-// judged is a step's state with the engine's verdicts.
+// judged returns a step's state with the engine's verdicts.
 func judged(state *connectivity.TestCaseState) (*step, error) {
 	line := &step{Policies: state.Policies}
 	for _, protocol := range protocols {
@@ -200,14 +201,14 @@ func judged(state *connectivity.TestCaseState) (*step, error) {
 	return line, nil
 }
 
-// resources are the pods that every case begins with, on a mock of their own.
+// resources creates the pods that every case begins with, on a new mock.
 func resources() (*cluster, *probe.Resources, error) {
 	mock := &cluster{MockKubernetes: kube.NewMockKubernetes(1)}
 	made, err := probe.NewDefaultResources(mock, namespaces, podNames, served, protocols, nil, 10, false, "mock")
 	if err != nil {
 		return nil, nil, err
 	}
-	// The API server writes it to every namespace; the mock does when it is asked, except to those a case makes.
+	// The API server sets this label on every namespace; the mock does not for namespaces that a case creates.
 	for name, labels := range made.Namespaces {
 		labels[kube.DefaultNamespaceLabel] = name
 	}
@@ -219,7 +220,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// As `cyclonus generate` does, the cases' address blocks are made of this pod's address.
+	// Like `cyclonus generate`: the cases' address blocks are derived from this pod's address.
 	last, err := made.GetPod("z", "c")
 	if err != nil {
 		return err
@@ -255,7 +256,8 @@ func run() error {
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: cyclonus-cases: prints cyclonus' conformance cases with the verdicts of its engine")
+		fmt.Fprintln(flag.CommandLine.Output(),
+			"usage: cyclonus-cases: prints cyclonus' conformance cases with the verdicts of its engine")
 	}
 	flag.Parse()
 	if flag.NArg() > 0 {

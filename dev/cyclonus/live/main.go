@@ -1,7 +1,7 @@
-// Runs cyclonus' conformance cases against the cluster of KUBECONFIG: `cyclonus generate`, but for each pod's connections
-// being tried by one process (worker/), so that a case takes seconds.
+// Runs cyclonus' conformance cases against the cluster of KUBECONFIG, like `cyclonus generate`, but one process
+// (worker/) tries all connections of a pod, so that a case takes seconds.
 //
-// Traffic of a pod with itself is not looked at: cyclonus would have it denied, and a pod cannot be kept from itself.
+// It ignores traffic of a pod to itself: cyclonus expects it to be denied, but Kubernetes always allows it.
 package main
 
 import (
@@ -29,17 +29,16 @@ var (
 	ports      = []int{80, 81}
 )
 
-// image holds agnhost, which the pods serve with, and worker/ beside it (dev/image).
+// image contains agnhost, the pods' server, and worker/ (dev/image).
 const image = "vaultwall.local/cyclonus:dev"
 
-// patience is how many seconds the pods may take to come.
-const patience = 120
+// podTimeout is the time in seconds in which the pods must be ready.
+const podTimeout = 120
 
-// leaving is how long the namespaces may take to go.
-const leaving = 2 * time.Minute
+// deleteTimeout is the time in which the namespaces must be deleted.
+const deleteTimeout = 2 * time.Minute
 
-// cluster is cyclonus' client, but it has an image of its own, does not wait between requests, and tries again if somebody
-// else has just written.
+// cluster is cyclonus' client with an image of our own, without a rate limit, and with a retry after a write conflict.
 type cluster struct{ *kube.Kubernetes }
 
 func connect() (*cluster, error) {
@@ -76,14 +75,14 @@ func (c *cluster) SetNamespaceLabels(name string, labels map[string]string) (nam
 	return namespace, err
 }
 
-// leave removes what the cases were run in, and waits until it is gone.
-func (c *cluster) leave() error {
+// cleanUp deletes the namespaces of the cases, and waits until they are deleted.
+func (c *cluster) cleanUp() error {
 	for _, namespace := range namespaces {
 		if err := c.DeleteNamespace(namespace); err != nil && !apierrors.IsNotFound(errors.Cause(err)) {
 			return err
 		}
 	}
-	end := time.Now().Add(leaving)
+	end := time.Now().Add(deleteTimeout)
 	for _, namespace := range namespaces {
 		for {
 			_, err := c.GetNamespace(namespace)
@@ -91,7 +90,7 @@ func (c *cluster) leave() error {
 				break
 			}
 			if time.Now().After(end) {
-				return fmt.Errorf("namespace %s is not gone after %s", namespace, leaving)
+				return fmt.Errorf("namespace %s is not deleted after %s", namespace, deleteTimeout)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -99,7 +98,7 @@ func (c *cluster) leave() error {
 	return nil
 }
 
-// protocols leaves SCTP out unless it is asked for: few kernels serve it.
+// protocols includes SCTP only on request: few kernels have it.
 func protocols(withSCTP bool) []v1.Protocol {
 	if withSCTP {
 		return []v1.Protocol{v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP}
@@ -107,11 +106,12 @@ func protocols(withSCTP bool) []v1.Protocol {
 	return []v1.Protocol{v1.ProtocolTCP, v1.ProtocolUDP}
 }
 
-// counts of connections between different pods, as they were tried last.
+// counts has the results of connections between different pods in their last try.
 type counts struct{ right, denied, lost, leaked int }
 
-// add counts what was tried, and says whether all was as it should be. cyclonus tries a step again if anything was not, as a
-// packet may be lost on a busy machine. That one came that is denied is no such accident, in whatever try.
+// add counts the results of a case, and reports whether all were as expected. cyclonus repeats a step with an
+// unexpected result, because a busy machine may lose a packet. A packet that passed although it is denied counts in
+// every try.
 func (c *counts) add(result *connectivity.Result) bool {
 	before := c.lost + c.leaked
 	for _, step := range result.Steps {
@@ -153,16 +153,17 @@ func run(include []string, withSCTP bool) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// An earlier run may have been ended before it had cleaned up.
-	if err := kubernetes.leave(); err != nil {
+	// An earlier run may have ended without cleaning up.
+	if err := kubernetes.cleanUp(); err != nil {
 		return false, err
 	}
 	defer func() {
-		if left := kubernetes.leave(); err == nil {
+		if left := kubernetes.cleanUp(); err == nil {
 			err = left
 		}
 	}()
-	resources, err := probe.NewDefaultResources(kubernetes, namespaces, podNames, ports, protocols(withSCTP), nil, patience, true, "")
+	resources, err := probe.NewDefaultResources(
+		kubernetes, namespaces, podNames, ports, protocols(withSCTP), nil, podTimeout, true, "")
 	if err != nil {
 		return false, fmt.Errorf("%w: is the image %s on the nodes?", err, image)
 	}
@@ -194,9 +195,11 @@ func run(include []string, withSCTP bool) (ok bool, err error) {
 			verdict = "FAILED"
 			printer.PrintTestCaseResult(result)
 		}
-		fmt.Printf("%s %d of %d, after %.0f s: %s\n", verdict, number+1, len(cases), time.Since(started).Seconds(), testCase.Description)
+		fmt.Printf("%s %d of %d, after %.0f s: %s\n",
+			verdict, number+1, len(cases), time.Since(started).Seconds(), testCase.Description)
 	}
-	fmt.Printf("cyclonus, live: %d of %d cases (%d steps), %d connections as expected, of which %d denied; %d lost, %d came though denied\n",
+	fmt.Printf("cyclonus, live: %d of %d cases (%d steps), %d connections as expected, of which %d denied; "+
+		"%d lost, %d passed although denied\n",
 		passed, len(cases), steps, seen.right, seen.denied, seen.lost, seen.leaked)
 	return len(cases) > 0 && passed == len(cases), nil
 }

@@ -1,6 +1,7 @@
-// Stands for cyclonus' worker in the pods of the live cases: it tries a batch of connections and prints what came of each.
+// Replaces cyclonus' worker in the pods of the live cases: it tries a batch of connections and prints the result of
+// each.
 //
-// cyclonus' own runs a process for every connection, which takes minutes for what takes a second this way.
+// cyclonus' own worker starts a process for every connection, and needs minutes for a batch; this one needs a second.
 package main
 
 import (
@@ -21,29 +22,29 @@ import (
 )
 
 const (
-	// patience is how long a packet may take, as with cyclonus' own worker.
-	patience = time.Second
-	// lookup is how long a name may take: a question that was lost is asked again after five seconds.
-	lookup = 12 * time.Second
+	// timeout for a packet, the same as in cyclonus' own worker.
+	timeout = time.Second
+	// lookupTimeout for a DNS name: the resolver repeats a lost query after five seconds.
+	lookupTimeout = 12 * time.Second
 )
 
-// Ports that UDP is sent from: below those that the kernel gives, and others for every second's batch, as the network
-// remembers a pair of ports for two minutes and takes what it sees then for a part of an earlier exchange.
+// Source ports for UDP: below the kernel's ephemeral ports, and different for the batches of different seconds, because
+// connection tracking remembers a pair of ports for two minutes and treats its packets as part of the earlier exchange.
 const (
-	firstPort  = 1024
-	lastPort   = 32767
-	ofOneBatch = 100
+	firstPort = 1024
+	lastPort  = 32767
+	batchSize = 100
 )
 
-// portOf is the port that the request of this number is sent from; it comes again after five minutes.
+// portOf returns the source port for a request's index in its batch; ports repeat after five minutes.
 func portOf(number int) int {
-	batches := int64((lastPort - firstPort) / ofOneBatch)
-	return firstPort + int(time.Now().Unix()%batches)*ofOneBatch + number%ofOneBatch
+	batches := int64((lastPort - firstPort) / batchSize)
+	return firstPort + int(time.Now().Unix()%batches)*batchSize + number%batchSize
 }
 
-// addresses looks up every name of a batch once, so that a slow answer is not taken for a denied packet.
+// addresses resolves every name of a batch once, so that a slow DNS answer does not count as a denied packet.
 func addresses(requests []*worker.Request) map[string]string {
-	ctx, cancel := context.WithTimeout(context.Background(), lookup)
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
 	var (
 		found   = map[string]string{}
@@ -60,7 +61,7 @@ func addresses(requests []*worker.Request) map[string]string {
 			defer waiting.Done()
 			name := host
 			if net.ParseIP(host) == nil {
-				// A whole name, so that it is not looked up in every search domain first.
+				// A fully qualified name, so that search domains are not tried first.
 				name += "."
 			}
 			answer, err := net.DefaultResolver.LookupHost(ctx, name)
@@ -75,12 +76,12 @@ func addresses(requests []*worker.Request) map[string]string {
 	return found
 }
 
-// connect is done when there is an answer: a connection with TCP, anything at all with UDP.
+// connect succeeds on any answer: a connection with TCP, a packet with UDP.
 func connect(request *worker.Request, number int, host string) error {
 	if host == "" {
 		return fmt.Errorf("the address of %s was not found", request.Host)
 	}
-	dialer := net.Dialer{Timeout: patience}
+	dialer := net.Dialer{Timeout: timeout}
 	if request.Protocol == v1.ProtocolUDP {
 		dialer.LocalAddr = &net.UDPAddr{Port: portOf(number)}
 	}
@@ -93,7 +94,7 @@ func connect(request *worker.Request, number int, host string) error {
 	if request.Protocol == v1.ProtocolTCP {
 		return nil
 	}
-	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := connection.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
 	if _, err := connection.Write([]byte("hostname")); err != nil {
@@ -120,7 +121,7 @@ func run(jobs string) error {
 		return err
 	}
 	if len(batch.Requests) == 0 {
-		return errors.New("there is nothing to do: --jobs takes cyclonus' batch of requests")
+		return errors.New("no requests: --jobs takes cyclonus' batch of requests in JSON")
 	}
 	found := addresses(batch.Requests)
 	results := make([]*worker.Result, len(batch.Requests))
@@ -137,7 +138,7 @@ func run(jobs string) error {
 }
 
 func main() {
-	jobs := flag.String("jobs", "", "what to do: cyclonus' batch, in JSON")
+	jobs := flag.String("jobs", "", "cyclonus' batch of requests, in JSON")
 	flag.Parse()
 	if err := run(*jobs); err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)

@@ -46,7 +46,7 @@ pub struct Model {
     pub egress: Isolated,
 }
 
-/// The first packet of a connection, after a Service's address has become a pod's.
+/// The first packet of a connection, after a Service's address was translated to a pod's.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
     /// Address of the sender.
@@ -58,7 +58,8 @@ pub struct Packet {
 }
 
 impl Model {
-    /// Whether the packet passes. A pod always reaches itself: "a Pod cannot block access to itself".
+    /// Whether the packet passes. A pod always reaches itself: Kubernetes says that a pod cannot block access to
+    /// itself.
     pub fn allows(&self, packet: &Packet) -> bool {
         packet.source == packet.destination || (self.may_leave(packet) && self.may_enter(packet))
     }

@@ -1,6 +1,6 @@
-//! Sets of numbers, kept as ranges: IPv4 addresses and ports.
+//! Sets of numbers (IPv4 addresses, ports), stored as ranges.
 
-/// Ranges with both ends inside, in order; no two overlap or touch, so equal sets are equal values.
+/// Sorted ranges that include both ends. No two overlap or touch, so equal sets are equal values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ranges(Vec<(u32, u32)>);
 
@@ -55,7 +55,7 @@ impl Ranges {
 }
 
 impl FromIterator<(u32, u32)> for Ranges {
-    /// A range whose end comes before its beginning is empty.
+    /// A range whose end is before its start is empty.
     fn from_iter<I: IntoIterator<Item = (u32, u32)>>(ranges: I) -> Self {
         let mut ranges: Vec<_> = ranges
             .into_iter()

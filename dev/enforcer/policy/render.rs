@@ -18,17 +18,17 @@ use super::ranges::Ranges;
 /// All ports of a protocol.
 const EVERY_PORT: (u32, u32) = (0, 65_535);
 
-/// Which rules a chain holds.
+/// The kind of rules in a chain.
 #[derive(Clone, Copy)]
 enum Direction {
     Ingress,
     Egress,
 }
 
-/// The text that puts `table` in force, whatever it held before.
+/// The text that replaces the content of `table`.
 pub fn render(model: &Model, table: &str) -> String {
     let mut text = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write_table(&mut text, model, table);
     text
 }
@@ -43,7 +43,7 @@ fn write_table(text: &mut String, model: &Model, table: &str) -> fmt::Result {
     Direction::Ingress.write(text, &model.ingress)?;
     writeln!(text, "\tchain forward {{")?;
     writeln!(text, "\t\tct state established,related accept")?;
-    // A pod that reaches itself by a Service comes by here.
+    // Traffic of a pod to itself through a Service.
     let isolated: BTreeSet<_> = model.egress.keys().chain(model.ingress.keys()).collect();
     let itself = isolated
         .iter()
@@ -77,7 +77,7 @@ impl Direction {
             let (field, _) = self.fields();
             let all = set(&addresses(isolated.keys()), address);
             writeln!(text, "\t\t{field} != {all} return")?;
-            // Pods to which the same is allowed share its rule.
+            // Pods with the same allowed traffic share a rule.
             let mut pods: BTreeMap<&Rule, Vec<&Ipv4Addr>> = BTreeMap::new();
             for (pod, rules) in isolated {
                 for rule in rules {

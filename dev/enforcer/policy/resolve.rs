@@ -1,7 +1,7 @@
-//! From objects to the model: networking.k8s.io/v1 in full, for IPv4.
+//! From objects to the model: all of networking.k8s.io/v1, for IPv4.
 //!
-//! What the API server would not have taken (an unknown operator, an `endPort` without a port) allows nothing; a
-//! policy's own `podSelector` that cannot be read isolates its whole namespace.
+//! A part that the API server would have refused (an unknown operator, an `endPort` without a port) allows nothing; a
+//! policy whose own `podSelector` is invalid isolates its whole namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -57,7 +57,7 @@ struct PodFacts<'a> {
 }
 
 impl<'a> PodFacts<'a> {
-    /// Nothing for a pod that has no address, has ended, or shares its node's.
+    /// `None` for a pod that has no address, has ended, or shares its node's address.
     fn of(pod: &'a Pod) -> Option<Self> {
         let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
@@ -70,7 +70,7 @@ impl<'a> PodFacts<'a> {
             .iter()
             .chain(others)
             .find_map(|address| address.parse().ok())?;
-        // An init container that is restarted always is a sidecar, whose ports count.
+        // An init container with restart policy `Always` is a sidecar; its ports count.
         let sidecars = spec.init_containers.iter().flatten();
         let sidecars =
             sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
@@ -135,7 +135,7 @@ impl Cluster<'_> {
             })
             .collect();
         let types = spec.policy_types.as_deref().unwrap_or_default();
-        // Without types, ingress always is isolated, and egress if there are rules for it.
+        // Without types, ingress is always isolated, and egress if there are egress rules.
         let is_of = |name: &str| types.iter().any(|its| its == name);
         if types.is_empty() || is_of("Ingress") {
             for pod in &selected {
@@ -176,7 +176,7 @@ impl Cluster<'_> {
             .collect()
     }
 
-    /// The addresses of the pods that a peer's selectors mean; without a namespace selector, of the policy's namespace.
+    /// Addresses of the pods that a peer selects; without a namespace selector, in the policy's namespace.
     fn pods_of(&self, namespace: &str, peer: &NetworkPolicyPeer) -> Vec<(u32, u32)> {
         if peer.pod_selector.is_none() && peer.namespace_selector.is_none() {
             return Vec::new();
@@ -188,29 +188,29 @@ impl Cluster<'_> {
         let (Some(of_pods), Some(of_namespaces)) = selectors else {
             return Vec::new();
         };
-        let is_meant = |name: &str| {
+        let is_selected = |name: &str| {
             if peer.namespace_selector.is_none() {
                 return name == namespace;
             }
-            // A namespace that is not known yet may have any labels: `NotIn` would let it in.
+            // A namespace that is not known yet may have any labels: `NotIn` would admit it.
             self.namespaces
                 .get(name)
                 .is_some_and(|labels| selects(&of_namespaces, *labels))
         };
         self.pods
             .iter()
-            .filter(|pod| is_meant(pod.namespace) && selects(&of_pods, pod.labels))
+            .filter(|pod| is_selected(pod.namespace) && selects(&of_pods, pod.labels))
             .map(|pod| (pod.address.into(), pod.address.into()))
             .collect()
     }
 }
 
-/// The pod's rules, which are none at first.
+/// The pod's rules; at first none.
 fn isolate<'a>(isolated: &'a mut Isolated, pod: &PodFacts) -> &'a mut BTreeSet<Rule> {
     isolated.entry(pod.address).or_default()
 }
 
-/// A selector that can be matched. One that is missing selects all; none stands for one that cannot be read.
+/// A parsed selector. A missing one selects everything; `None` means that it is invalid.
 fn selector(selector: Option<&LabelSelector>) -> Option<Selector> {
     selector.cloned().unwrap_or_default().try_into().ok()
 }
@@ -222,7 +222,7 @@ fn selects(selector: &Selector, labels: Option<&Labels>) -> bool {
     )
 }
 
-/// The IPv4 addresses of a block; nothing if one of its parts cannot be read, as an exception might be lost.
+/// IPv4 addresses of a block; empty if a part is invalid, because an exception could be lost.
 fn addresses(block: &IPBlock) -> Ranges {
     let range = |net: &Ipv4Net| (net.network().into(), net.broadcast().into());
     let Ok(IpNet::V4(net)) = block.cidr.parse() else {
@@ -241,7 +241,7 @@ fn addresses(block: &IPBlock) -> Ranges {
     all.without(&except.iter().map(range).collect())
 }
 
-/// A rule's ports, before it is known whose they are.
+/// A rule's ports, with names that each pod resolves differently.
 enum WantedPorts<'a> {
     All,
     Some {
@@ -275,7 +275,7 @@ impl<'a> WantedPorts<'a> {
         Self::Some { numbers, names }
     }
 
-    /// For ingress: the ports are the selected pod's own.
+    /// For ingress: names are resolved by the selected pod.
     fn at(&self, pod: &PodFacts, peers: Ranges) -> Option<Rule> {
         let Self::Some { numbers, names } = self else {
             return rule(peers, Ports::All);
@@ -287,7 +287,7 @@ impl<'a> WantedPorts<'a> {
         rule(peers, only(numbers.iter().copied().chain(named)))
     }
 
-    /// For egress: a name is whatever number each of the peers gives it, which an address without a pod cannot.
+    /// For egress: names are resolved by each peer pod; an address without a pod has no named ports.
     fn at_peers(&self, pods: &[PodFacts], peers: Ranges) -> Vec<Rule> {
         let Self::Some { numbers, names } = self else {
             return rule(peers, Ports::All).into_iter().collect();
@@ -333,7 +333,7 @@ fn only(ports: impl Iterator<Item = (Protocol, (u32, u32))>) -> Ports {
     )
 }
 
-/// Nothing if the rule could never allow anything.
+/// `None` if the rule could never allow anything.
 fn rule(peers: Ranges, ports: Ports) -> Option<Rule> {
     let is_idle =
         peers.is_empty() || matches!(&ports, Ports::Only(protocols) if protocols.is_empty());

@@ -102,7 +102,7 @@ impl Clients {
 
     /// Sends one request.
     pub fn request(&self, client: &str, token: &str, url: &str) -> Answer {
-        let arguments = self.arguments(client, ["ask", "--patience", REQUEST_TIMEOUT], token, url);
+        let arguments = self.arguments(client, ["ask", "--timeout", REQUEST_TIMEOUT], token, url);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let output = run("kubectl", &arguments);
         assert!(output.succeeded, "{}{}", output.stdout, output.stderr);
@@ -135,8 +135,7 @@ impl Clients {
 
     /// Sends requests until [`Load::end`].
     pub fn load(&self, client: &str, token: &str, url: &str) -> Load {
-        let mut arguments =
-            self.arguments(client, ["load", "--patience", LOAD_TIMEOUT], token, url);
+        let mut arguments = self.arguments(client, ["load", "--timeout", LOAD_TIMEOUT], token, url);
         arguments.insert(1, "--stdin".to_owned());
         let mut process = Command::new("kubectl")
             .args(&arguments)
