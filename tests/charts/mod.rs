@@ -9,7 +9,7 @@ mod helm;
 mod installed;
 mod labels;
 mod namespaces;
+mod permissions;
 mod program;
 mod releases;
-mod rights;
 mod values;

@@ -49,7 +49,7 @@ pub(crate) fn files() -> BTreeMap<PathBuf, String> {
             ),
         );
     }
-    files.insert(operator.join("_rights.tpl"), rights());
+    files.insert(operator.join("_rights.tpl"), permissions());
     files.insert("charts/vaultwall/values.yaml".into(), values::file());
     files.insert("docs/reference/chart.md".into(), values::page());
     files
@@ -91,21 +91,24 @@ fn template<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
 }
 
 /// The rules of the operator's roles, each with what it is for.
-fn rights() -> String {
+fn permissions() -> String {
     let mut text = notice("src/runtime/permissions.rs");
     for (scope, name) in [
         (Scope::Cluster, "cluster"),
         (Scope::OwnNamespace, "ownNamespace"),
     ] {
         writeln!(text, "{{{{- define \"vaultwall.rights.{name}\" -}}}}").unwrap();
-        for right in PERMISSIONS.iter().filter(|right| right.scope == scope) {
+        for permission in PERMISSIONS
+            .iter()
+            .filter(|permission| permission.scope == scope)
+        {
             writeln!(
                 text,
                 "# {}\n- apiGroups: [{:?}]\n  resources: [{}]\n  verbs: [{}]",
-                right.why,
-                right.group,
-                right.resource,
-                right.verbs.join(", ")
+                permission.why,
+                permission.group,
+                permission.resource,
+                permission.verbs.join(", ")
             )
             .unwrap();
         }

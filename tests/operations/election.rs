@@ -268,7 +268,7 @@ async fn a_replica_at_rest_writes_the_lease_alone_and_a_follower_nothing() {
         "system:serviceaccount:default:second",
     ];
     for user in users {
-        crate::operations::rights::allow_lease(server, user);
+        crate::operations::permissions::allow_lease(server, user);
     }
     let one = start(
         server.client_for(users[0], &[]).await,

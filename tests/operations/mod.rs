@@ -2,4 +2,4 @@
 
 mod election;
 mod forwarder;
-mod rights;
+mod permissions;

@@ -120,8 +120,8 @@ fn an_authority_that_was_deleted_without_an_event_is_created_again() {
     operator.wait_for_log("this replica leads");
 
     // It may not create a new one, so that its error is in the log.
-    let without = rules(Scope::Cluster, |right, verb| {
-        (right.resource, verb) != ("secrets", "create")
+    let without = rules(Scope::Cluster, |permission, verb| {
+        (permission.resource, verb) != ("secrets", "create")
     });
     sandbox.server.bind(OPERATOR, None, OPERATOR, &without);
     // Deleted in etcd, past the API server, and compacted: no watch sees it.

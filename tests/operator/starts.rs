@@ -53,7 +53,8 @@ fn says(error: &str, words: &[&str]) {
 
 /// Allows a user everything that the operator needs but one verb on one resource.
 fn allow_all_but(server: &ApiServer, user: &str, verb: &str, resource: &str) {
-    let wanted = |right: &Permission, found: &str| (found, right.resource) != (verb, resource);
+    let wanted =
+        |permission: &Permission, found: &str| (found, permission.resource) != (verb, resource);
     server.bind(user, None, user, &rules(Scope::Cluster, wanted));
     let own = rules(Scope::OwnNamespace, wanted);
     server.bind(user, Some("vaultwall-system"), user, &own);
@@ -122,7 +123,7 @@ fn an_error_at_the_start_is_reported_and_ends_the_operator() {
         );
     }
 
-    // One right is missing, whichever.
+    // One permission is missing.
     for (verb, resource) in [
         ("watch", "pods"),
         ("list", "endpointslices"),
@@ -140,10 +141,10 @@ fn an_error_at_the_start_is_reported_and_ends_the_operator() {
     }
     // All of them.
     let said = fails(&server.kubeconfig_for("nobody", &[]), address);
-    for right in PERMISSIONS {
-        for verb in right.verbs {
+    for permission in PERMISSIONS {
+        for verb in permission.verbs {
             assert!(
-                said.contains(&format!("{verb} {}", right.resource)),
+                said.contains(&format!("{verb} {}", permission.resource)),
                 "{said}"
             );
         }

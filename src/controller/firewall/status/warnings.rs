@@ -72,8 +72,8 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
     if plain_http.to_vault {
         warnings.push(plain(
             UPSTREAM_TLS,
-            "the proxies connect to the vault with plain HTTP, so tokens and secrets cross the network unencrypted; name \
-             a Secret with the CA certificate of the vault",
+            "the proxies connect to the vault with plain HTTP, so tokens and secrets cross the network unencrypted; \
+             name a Secret with the CA certificate of the vault",
         ));
     }
     let diagnostics = vault

@@ -216,8 +216,8 @@ impl Fixture {
         status_of(&policy, &seen, self.now)
     }
 
-    /// Stores the desired status as the operator does: when it is settled and differs. Returns the events of the write, or
-    /// none without a write.
+    /// Stores the desired status as the operator does: when it is settled and differs. Returns the events of the write,
+    /// or none without a write.
     pub(crate) fn write(&mut self, waits: bool) -> Option<Vec<EventNote>> {
         let desired = self.desired();
         match urgency(self.stored.as_ref(), &desired, false) {

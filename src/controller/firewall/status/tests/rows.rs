@@ -433,8 +433,8 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-/// With `Drop` and more blocks than a `NetworkPolicy` can have, the policy is not accepted any more, and its last accepted
-/// generation stays in force.
+/// With `Drop` and more blocks than a `NetworkPolicy` can have, the policy is not accepted any more, and its last
+/// accepted generation stays in force.
 fn beyond_drop() -> Fixture {
     let before = limited(127).corp(&blocks(10)).own(&dropping());
     before.corp(&blocks(crate::limits::MAX_DROP_BLOCKS + 1))

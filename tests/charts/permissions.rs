@@ -73,8 +73,8 @@ fn the_roles_are_the_table() {
         let role = find(&rendered, kind, "vaultwall");
         let wanted: Vec<Value> = PERMISSIONS
             .iter()
-            .filter(|right| right.scope == scope)
-            .map(|right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs}))
+            .filter(|permission| permission.scope == scope)
+            .map(|permission| json!({"apiGroups": [permission.group], "resources": [permission.resource], "verbs": permission.verbs}))
             .collect();
         assert_eq!(role["rules"], json!(wanted), "{kind}");
     }
@@ -140,18 +140,18 @@ async fn the_operator_may_do_that_and_nothing_else() {
 
     let expected: Allowed = PERMISSIONS
         .iter()
-        .flat_map(|right| {
-            let places: &[Option<&str>] = match right.scope {
+        .flat_map(|permission| {
+            let places: &[Option<&str>] = match permission.scope {
                 // A permission in all namespaces holds in each.
                 Scope::Cluster => &[None, Some(NAMESPACE), Some("default")],
                 Scope::OwnNamespace => &[Some(NAMESPACE)],
             };
             places.iter().flat_map(move |place| {
-                right.verbs.iter().map(move |verb| {
+                permission.verbs.iter().map(move |verb| {
                     (
                         (*verb).to_owned(),
-                        right.group.to_owned(),
-                        right.resource.to_owned(),
+                        permission.group.to_owned(),
+                        permission.resource.to_owned(),
                         place.map(str::to_owned),
                     )
                 })
