@@ -1,4 +1,4 @@
-//! The vault's API, row by row: which request is which plane and operation.
+//! Classification of the requests of the vault's API, by tables.
 
 use vaultwall::vault_api::{Request, classify};
 
@@ -9,7 +9,7 @@ use crate::decisions::table::{optional, request, rows};
 /// `400` is a bad request; its last column is a part of the message.
 const COLUMNS: usize = 4;
 
-/// Every file of `classify/`; a file that is not listed fails.
+/// All files of `classify/`. The test fails if one is not listed.
 const FILES: [&str; 9] = [
     "planes",
     "kv",
@@ -80,8 +80,8 @@ fn every_file_is_used() {
     assert_eq!(found, listed);
 }
 
-/// On the management listener only session, control and infrastructure pass. No request to an engine may be one of
-/// them, whatever is mounted where.
+/// The management listener allows only session, control and infrastructure. No request to an engine may be one of
+/// them, for any mount path.
 #[test]
 fn no_request_to_an_engine_leaves_the_data_plane() {
     let firewall = firewall("deny");

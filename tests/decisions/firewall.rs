@@ -32,16 +32,16 @@ const ENGINES: &[(&str, EngineType, EngineNamespace)] = &[
 ];
 const NAMESPACES: &[&str] = &["ns1", "ns1/child"];
 
-/// The firewall that a table names:
+/// Returns the firewall of a name in a table:
 ///
-/// | name | what it is |
+/// | name | firewall |
 /// |---|---|
 /// | `deny` | the rules above, `defaultAction: Deny`, management unrestricted |
 /// | `allow` | the same with `defaultAction: Allow` |
 /// | `rules` | as `deny`, with `management.access: NetworkRules` |
 /// | `allow+rules` | as `allow`, with `management.access: NetworkRules` |
 /// | `closed` | as `deny`, with `management.access: Disabled` |
-/// | `none` | a vault that no policy describes |
+/// | `none` | a vault without a policy |
 pub fn firewall(name: &str) -> Firewall {
     let vault = VaultId {
         namespace: "vault".into(),

@@ -1,10 +1,10 @@
-//! Reads a table.
+//! Parser of the tables.
 
-/// A row and where it is written.
+/// A row of a table.
 pub struct Row {
     /// File and line, for messages.
     pub place: String,
-    /// Its cells, trimmed; `-` is an empty one.
+    /// Cells without spaces at the ends; `-` for an empty one.
     pub cells: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ pub fn optional(cell: &str) -> Option<&str> {
     Some(cell).filter(|cell| *cell != "-")
 }
 
-/// `GET /path` as method and target; `{space}`, `{tab}` and `{bar}` in the target are what a table cannot hold.
+/// `GET /path` as method and target; `{space}`, `{tab}` and `{bar}` in the target are characters that a table cannot contain.
 pub fn request(cell: &str) -> (String, String) {
     let (method, target) = cell.split_once(' ').unwrap_or((cell, ""));
     let target = target
