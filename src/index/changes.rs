@@ -1,4 +1,4 @@
-//! How the objects of each kind change the index, and which vaults that touches.
+//! Effect of each kind's objects on the index, and the vaults that a change affects.
 
 use std::sync::Arc;
 
@@ -126,7 +126,7 @@ impl Index {
         }
     }
 
-    /// Touches only vaults that name a subnet which differs from its former state.
+    /// Reports only vaults that name a subnet which differs from its former state.
     fn virtual_network_changed(&mut self, name: &str, old: Option<&ValidatedVirtualNetwork>) {
         let new = self.virtual_networks.get(name).cloned();
         let differs =

@@ -1,6 +1,4 @@
-//! Where the vaults' pods listen: what Kubernetes itself found out, from `EndpointSlice`s.
-//!
-//! Apart from the [`super::Index`], because no rule depends on it: it says where allowed requests go.
+//! Addresses of the vaults' pods, from `EndpointSlice`s. No rule depends on them: allowed requests are sent there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,24 +10,24 @@ use super::ObjectName;
 /// Label of a slice that names its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// A part of a Service's endpoints.
+/// Part of a Service's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSliceFact {
-    /// The slice.
+    /// Namespace and name of the slice.
     pub id: ObjectName,
-    /// Its Service.
+    /// Namespace and name of its Service.
     pub service: ObjectName,
     /// Port numbers by the name that the Service gives the port; empty where it gives none.
     pub ports: BTreeMap<String, u16>,
-    /// IPv4 addresses of the endpoints that the Service gives its clients.
+    /// IPv4 addresses of the endpoints that the Service offers to clients.
     pub published: BTreeSet<Ipv4Addr>,
-    /// Those among them whose pods say themselves that they are ready, and do not end. A Service that publishes all its
-    /// pods, as those of vaults do, gives its clients others too.
+    /// The published addresses whose pods are ready themselves and not terminating. A Service with
+    /// `publishNotReadyAddresses`, as those of vaults are, offers other pods too.
     pub serving: BTreeSet<Ipv4Addr>,
 }
 
 impl EndpointSliceFact {
-    /// The fact of a slice; none for one that belongs to no Service or has no IPv4 addresses.
+    /// Converts a slice; none for one that belongs to no Service or has no IPv4 addresses.
     pub fn from_object(slice: &EndpointSlice) -> Option<Self> {
         let metadata = &slice.metadata;
         let namespace = metadata.namespace.clone()?;
@@ -66,17 +64,17 @@ impl EndpointSliceFact {
     }
 }
 
-/// What is not known counts as ready, as the API defines it.
+/// Whether the Service offers the endpoint. A missing condition counts as ready, as the API defines it.
 fn ready(conditions: &EndpointConditions) -> bool {
     conditions.ready.unwrap_or(true)
 }
 
-/// Whether the pod itself is ready, whatever the Service makes of it.
+/// Whether the pod itself is ready, independent of the Service's settings.
 fn serves(conditions: &EndpointConditions) -> bool {
     conditions.serving.unwrap_or(true) && !conditions.terminating.unwrap_or(false)
 }
 
-/// The endpoints of all Services.
+/// Endpoints of all Services.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
     slices: BTreeMap<ObjectName, EndpointSliceFact>,
@@ -115,8 +113,8 @@ impl Endpoints {
         vec![old.service]
     }
 
-    /// Where a port of a Service is served; `port` is the port's name in the Service. While no pod serves, these are all
-    /// that the Service publishes: a vault that is sealed says so itself.
+    /// Addresses behind a port of a Service; `port` is the port's name in the Service. While no pod serves, these are
+    /// all published addresses, so that a sealed vault answers for itself.
     pub(super) fn addresses(
         &self,
         service: &ObjectName,
@@ -168,9 +166,9 @@ mod tests {
         EndpointSliceFact::from_object(&serde_json::from_value(object).unwrap()).unwrap()
     }
 
-    /// A Service that publishes pods that are not ready calls them all ready.
+    /// With `publishNotReadyAddresses`, every endpoint has the condition `ready`.
     #[test]
-    fn of_all_that_is_published_those_that_serve_are_asked() {
+    fn requests_go_to_serving_pods_if_there_are_any() {
         let service = ObjectName {
             namespace: "vault".into(),
             name: "openbao".into(),
@@ -185,7 +183,7 @@ mod tests {
                 .map(|address| address.ip().to_string())
                 .collect::<Vec<_>>()
         };
-        // Sealed, both.
+        // Both sealed.
         apply("a", false, false, "10.0.0.1");
         assert_eq!(
             apply("b", false, false, "10.0.0.2"),
@@ -204,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_those_that_take_requests() {
+    fn addresses_are_those_of_ready_endpoints_of_the_port() {
         let service = |name: &str| ObjectName {
             namespace: "vault".into(),
             name: name.into(),

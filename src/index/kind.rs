@@ -1,13 +1,14 @@
-//! The kinds of objects that the index holds. [`for_each_kind`] is their only list: names, keys, the index's doors, the
-//! decoders of [`crate::objects`] and the operator's watches are derived from it.
+//! The kinds of objects that the index holds. [`for_each_kind`] is their only list: names, keys, `apply` and `delete`
+//! of the index, the decoders of [`crate::objects`] and the operator's watches are derived from it.
 
 use std::fmt;
 
 use super::{ObservedPolicy, Payload};
 use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork};
 
-/// Expands `$generate!` with every kind: its name in Kubernetes, and the type of its objects in the index, which has to
-/// implement [`Payload`], [`super::Indexed`] and [`crate::objects::Decode`]. Sorted by name, which is the order of keys.
+/// Expands `$generate!` with every kind: its name in Kubernetes, and the type of its objects in the index, which
+/// implements [`Payload`], [`super::Indexed`] and [`crate::objects::Decode`]. The list is sorted by name, which is the
+/// order of keys.
 macro_rules! for_each_kind {
     ($generate:ident) => {
         $generate! {
@@ -131,8 +132,8 @@ impl From<ValidatedPolicy> for Object {
     }
 }
 
-/// Identity of an object: no two objects have the same one at a time. Written `KIND NAMESPACE/NAME`, or `KIND NAME` for a
-/// cluster-scoped object.
+/// Identity of an object: no two objects have the same one at a time. Written `KIND NAMESPACE/NAME`, or `KIND NAME` for
+/// a cluster-scoped object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Kind of the object.

@@ -1,8 +1,7 @@
-//! Who is in which group of pods, kept up to date event by event.
+//! Membership of pods in groups, updated event by event.
 //!
-//! Each distinct group is kept once, however many policies ask for it. An event looks at the groups that its own
-//! namespace takes part in, and at no other; what it changes is told as the set of vaults that depend on those groups.
-//! Policies are not known here.
+//! Each distinct group is kept once, even if many policies use it. An event only looks at the groups that its namespace
+//! takes part in, and reports the vaults that depend on a changed group. Policies are not known here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -10,15 +9,16 @@ use std::net::Ipv4Addr;
 use super::{Labels, NamespaceFact, ObjectName, PodFact};
 use crate::policy::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, VaultId};
 
-/// Handle of a group; never used again after the group is gone.
+/// Handle of a group; never used again after the group is removed.
 type GroupId = u64;
 
-/// Namespaces, counted pods and the groups that somebody asks for.
+/// Namespaces, counted pods, and the groups that at least one vault depends on.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     namespaces: BTreeMap<String, Namespace>,
     pods: HashMap<ObjectName, Pod>,
-    /// Counted pods by address. More than one: the address went to another pod before the older one's end was seen.
+    /// Counted pods by address. There are several when an address was given to another pod before the event of the
+    /// older pod's end arrived.
     claims: HashMap<Ipv4Addr, BTreeSet<ObjectName>>,
     groups: BTreeMap<GroupId, Group>,
     ids: HashMap<GroupSelector, GroupId>,
@@ -27,11 +27,11 @@ pub(super) struct Membership {
 
 #[derive(Debug, Default)]
 struct Namespace {
-    /// None: pods of it were seen, the namespace itself was not. No group has its pods then: labels that nobody knows
-    /// must not satisfy a selector such as `NotIn`.
+    /// None when pods of the namespace were seen and the namespace itself was not. No group has its pods then: unknown
+    /// labels must not satisfy a selector such as `NotIn`.
     labels: Option<Labels>,
     pods: BTreeSet<String>,
-    /// Groups that its pods can be members of.
+    /// Groups that select the namespace.
     groups: BTreeSet<GroupId>,
 }
 
@@ -45,13 +45,13 @@ struct Pod {
 struct Group {
     selector: GroupSelector,
     members: GroupMembers,
-    /// Whose firewalls depend on it.
+    /// Vaults whose firewalls depend on the group.
     vaults: BTreeSet<VaultId>,
 }
 
-/// What an address is to the groups: in some, contested in some, in the others not at all.
+/// Groups of an address. Contested: not every pod that claims the address is a member.
 #[derive(Default)]
-struct Standing {
+struct AddressMembership {
     member_of: BTreeSet<GroupId>,
     contested_in: BTreeSet<GroupId>,
 }
@@ -82,8 +82,8 @@ impl Membership {
             .filter_map(|id| self.pod(id))
     }
 
-    /// Makes `vault` depend on exactly the groups in `wanted`, in place of `had`. New groups are filled from the facts
-    /// at hand, groups that nobody depends on any more are dropped.
+    /// Makes `vault` depend on exactly the groups in `wanted`, in place of `had`. Fills new groups from the known facts
+    /// and removes groups that no vault depends on any more.
     pub(super) fn depend(
         &mut self,
         vault: &VaultId,
@@ -154,13 +154,13 @@ impl Membership {
                 .iter()
                 .filter_map(|id| self.pod(id))
                 .flat_map(|pod| pod.addresses.clone());
-            let before = self.standings(addresses);
+            let before = self.address_memberships(addresses);
             for id in &pods {
                 self.regroup(id);
             }
-            self.settle(before, changed);
+            self.commit(before, changed);
         }
-        self.forget_if_empty(name);
+        self.remove_if_empty(name);
     }
 
     /// Sets or, with none, removes a counted pod.
@@ -180,16 +180,16 @@ impl Membership {
             .chain(&fact)
             .flat_map(|pod| pod.addresses.clone());
         let addresses: BTreeSet<Ipv4Addr> = addresses.collect();
-        let before = self.standings(addresses);
+        let before = self.address_memberships(addresses);
         self.remove_pod(id);
         if let Some(fact) = fact {
             self.add_pod(id, fact);
         }
-        self.forget_if_empty(&id.namespace);
-        self.settle(before, changed);
+        self.remove_if_empty(&id.namespace);
+        self.commit(before, changed);
     }
 
-    /// Whether pods and namespaces point at groups that exist and nowhere else; stale pointers would pile up unseen.
+    /// Whether pods and namespaces refer only to groups that exist; stale references would accumulate.
     #[cfg(test)]
     pub(super) fn is_tidy(&self) -> bool {
         let of_pods = self.pods.values().flat_map(|pod| &pod.groups);
@@ -245,7 +245,7 @@ impl Membership {
         }
     }
 
-    /// Finds the groups of a pod anew, among those that its namespace takes part in.
+    /// Updates the groups of a pod, from the groups that select its namespace.
     fn regroup(&mut self, id: &ObjectName) {
         let (Some(pod), Some(namespace)) =
             (self.pods.get_mut(id), self.namespaces.get(&id.namespace))
@@ -260,26 +260,26 @@ impl Membership {
         pod.groups = namespace.groups.iter().copied().filter(selects).collect();
     }
 
-    fn forget_if_empty(&mut self, namespace: &str) {
+    fn remove_if_empty(&mut self, namespace: &str) {
         let empty = |known: &Namespace| known.labels.is_none() && known.pods.is_empty();
         if self.namespaces.get(namespace).is_some_and(empty) {
             self.namespaces.remove(namespace);
         }
     }
 
-    fn standings(
+    fn address_memberships(
         &self,
         addresses: impl IntoIterator<Item = Ipv4Addr>,
-    ) -> BTreeMap<Ipv4Addr, Standing> {
+    ) -> BTreeMap<Ipv4Addr, AddressMembership> {
         addresses
             .into_iter()
-            .map(|address| (address, self.standing(address)))
+            .map(|address| (address, self.address_membership(address)))
             .collect()
     }
 
-    /// An address is a member where every pod that claims it is: when two claim it, nobody knows which of them answers,
-    /// so it is let in only where that makes no difference.
-    fn standing(&self, address: Ipv4Addr) -> Standing {
+    /// Returns the groups of an address. It is a member of the groups of which every pod that claims it is a member: if
+    /// two pods claim it, it is not known which of them sends from it.
+    fn address_membership(&self, address: Ipv4Addr) -> AddressMembership {
         let mut claimants = self
             .claims
             .get(&address)
@@ -287,7 +287,7 @@ impl Membership {
             .flatten()
             .filter_map(|id| self.pods.get(id));
         let Some(first) = claimants.next() else {
-            return Standing::default();
+            return AddressMembership::default();
         };
         let mut all = first.groups.clone();
         let mut any = first.groups.clone();
@@ -295,17 +295,21 @@ impl Membership {
             all.retain(|group| other.groups.contains(group));
             any.extend(&other.groups);
         }
-        Standing {
+        AddressMembership {
             contested_in: any.difference(&all).copied().collect(),
             member_of: all,
         }
     }
 
-    /// Brings the groups' members up to date with what became of the addresses, and names the vaults that depend on
-    /// groups where that made a difference.
-    fn settle(&mut self, before: BTreeMap<Ipv4Addr, Standing>, changed: &mut BTreeSet<VaultId>) {
+    /// Updates the members of groups after a change of these addresses, and adds the vaults that depend on a changed
+    /// group.
+    fn commit(
+        &mut self,
+        before: BTreeMap<Ipv4Addr, AddressMembership>,
+        changed: &mut BTreeSet<VaultId>,
+    ) {
         for (address, before) in before {
-            let after = self.standing(address);
+            let after = self.address_membership(address);
             let members = before.member_of.symmetric_difference(&after.member_of);
             let contested = before
                 .contested_in
@@ -351,8 +355,8 @@ impl Membership {
             }
         }
         for address in addresses {
-            let standing = self.standing(address);
-            group.set_address(address, &standing, id);
+            let membership = self.address_membership(address);
+            group.set_address(address, &membership, id);
         }
         self.groups.insert(id, group);
         self.ids.insert(selector.clone(), id);
@@ -379,7 +383,7 @@ impl Membership {
     }
 }
 
-/// Namespaces that can be in a group: the one that it names, or all.
+/// Returns the namespaces that a group can select: the one that it names, or all.
 fn candidates<'a>(
     namespaces: &'a mut BTreeMap<String, Namespace>,
     selector: &GroupSelector,
@@ -391,28 +395,28 @@ fn candidates<'a>(
 }
 
 impl Group {
-    /// Takes note of a namespace's labels; without labels, or with others than selected, it is in no list.
+    /// Updates the lists of namespaces. A namespace without labels, or with others than the selector needs, is in none.
     fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) -> NamespaceMembership {
-        let standing = labels.map_or(NamespaceMembership::Out, |labels| {
+        let membership = labels.map_or(NamespaceMembership::Out, |labels| {
             self.selector.namespace_membership(labels)
         });
         set(
             &mut self.members.namespaces,
             name,
-            standing == NamespaceMembership::In,
+            membership == NamespaceMembership::In,
         );
         set(
             &mut self.members.not_opted_in,
             name,
-            standing == NamespaceMembership::NotOptedIn,
+            membership == NamespaceMembership::NotOptedIn,
         );
-        standing
+        membership
     }
 
-    fn set_address(&mut self, address: Ipv4Addr, standing: &Standing, id: GroupId) {
+    fn set_address(&mut self, address: Ipv4Addr, membership: &AddressMembership, id: GroupId) {
         let lists = [
-            (&mut self.members.addresses, &standing.member_of),
-            (&mut self.members.contested, &standing.contested_in),
+            (&mut self.members.addresses, &membership.member_of),
+            (&mut self.members.contested, &membership.contested_in),
         ];
         for (list, groups) in lists {
             if groups.contains(&id) {

@@ -1,4 +1,5 @@
-//! The types that the index keeps objects in, one a kind: their names, and the part of them that counts in any case.
+//! The types in which the index keeps objects, one a kind: the name of an object, and the part of it that counts even
+//! if the object itself must not be used.
 
 use super::{
     EndpointSliceFact, InvalidPolicy, NamespaceFact, ObservedPod, ObservedPolicy,

@@ -13,8 +13,8 @@ use crate::policy::{
 /// The resolution of one vault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VaultResolution {
-    /// The resolved policies. When none is accepted, `accepted` is empty and the firewall is the last accepted one, with
-    /// the current pods and its proxies' settings, or denies everything if there never was one.
+    /// The resolved policies. When none is accepted, `accepted` is empty and the firewall is the last accepted one,
+    /// with the current pods and its proxies' settings, or denies everything if there never was one.
     pub resolution: Resolution,
     /// Whether the firewall is an earlier one, kept because no policy is accepted.
     pub kept: bool,
@@ -82,7 +82,7 @@ impl Index {
                 last.virtual_networks.insert(name.clone(), network.clone());
             }
         }
-        // Most events are about pods, and then the dependencies stay the same.
+        // Most events are about pods and leave the dependencies as they are.
         if known.last_accepted.as_ref() != Some(&last) {
             if let Some(known) = self.vaults.get_mut(vault) {
                 known.last_accepted = Some(last);
@@ -131,8 +131,8 @@ impl Index {
             .chain(last.into_iter().flat_map(|last| &last.policies))
     }
 
-    /// Updates the groups and networks that a vault depends on, from its policies and from what is kept for it. Removes a
-    /// vault that no policy is for.
+    /// Updates the groups and networks that a vault depends on, from its policies and from its last accepted ones.
+    /// Removes a vault that no policy is for.
     pub(super) fn update_dependencies(&mut self, vault: &VaultId) {
         let Some(known) = self.vaults.get(vault) else {
             return;
@@ -154,11 +154,11 @@ impl Index {
             }
         }
         self.membership.depend(vault, &known.groups, &groups);
-        for gone in known.networks.difference(&networks) {
-            if let Some(vaults) = self.vaults_by_network.get_mut(gone) {
+        for removed in known.networks.difference(&networks) {
+            if let Some(vaults) = self.vaults_by_network.get_mut(removed) {
                 vaults.remove(vault);
                 if vaults.is_empty() {
-                    self.vaults_by_network.remove(gone);
+                    self.vaults_by_network.remove(removed);
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! The index: everything that is known, and the vaults whose firewalls may have changed since the last question.
+//! The state of the index: every known object, and the vaults whose firewalls may have changed.
 //!
-//! Objects are put in by [`Index::apply`] and removed by [`Index::delete`], resolutions are taken out by
-//! [`Index::resolve`]. The work of an event is proportional to what it changes. Applying an equal object changes nothing.
+//! Objects are put in by [`Index::apply`] and removed by [`Index::delete`]; [`Index::resolve`] returns the resolution
+//! of a vault. The work of an event is proportional to its changes. Applying an equal object changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -27,13 +27,13 @@ pub struct Index {
     pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
     pub(super) policies: BTreeMap<ObjectName, Policy>,
     pub(super) vaults: BTreeMap<VaultId, Vault>,
-    /// Objects of kinds that no firewall depends on.
+    /// Objects of the kinds that no firewall depends on.
     pub(super) others: BTreeMap<Key, Object>,
     pub(super) changed: BTreeSet<VaultId>,
 }
 
-/// How objects of a kind change the index. The methods that are given are those of a kind that no firewall depends on:
-/// its objects are kept by their keys.
+/// Effect of a kind's objects on the index. The default methods are for a kind that no firewall depends on: its objects
+/// are kept by their keys.
 pub trait Indexed: Payload + Into<Object> {
     /// Puts an object in place of its former state.
     fn apply(self, index: &mut Index) {
@@ -47,10 +47,10 @@ pub trait Indexed: Payload + Into<Object> {
     }
 }
 
-macro_rules! define_doors {
+macro_rules! define_apply_and_delete {
     ($($kind:ident($payload:ty),)*) => {
         impl Index {
-            /// Puts an object in, in place of its former state.
+            /// Puts an object into the index, in place of its former state.
             pub fn apply(&mut self, object: impl Into<Object>) {
                 match object.into() {
                     $(Object::$kind(object) => Indexed::apply(object, self),)*
@@ -66,7 +66,7 @@ macro_rules! define_doors {
         }
     };
 }
-for_each_kind!(define_doors);
+for_each_kind!(define_apply_and_delete);
 
 impl Index {
     /// An empty index.

@@ -1,4 +1,4 @@
-//! What the index remembers of a policy object and of a vault.
+//! State of a policy object and of a vault in the index.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,30 +8,31 @@ use crate::policy::{
     ValidatedVirtualNetwork, VaultId, VirtualNetworks,
 };
 
-/// A policy object as it stands.
+/// A policy object.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) vault: VaultId,
-    /// Its last valid form.
+    /// Last valid form of the policy.
     pub(super) valid: Option<Arc<ValidatedPolicy>>,
-    /// Port that an invalid object without a valid form names.
+    /// Port of `spec.targetRef`; of an object without a valid form, as far as it could be read.
     pub(super) port: u16,
 }
 
-/// A vault that some policy is about.
+/// A vault that at least one policy is for.
 #[derive(Debug, Default)]
 pub(super) struct Vault {
-    /// Names of its policies; all in its namespace.
+    /// Names of its policies, which are in its namespace.
     pub(super) policies: BTreeSet<String>,
-    /// Groups and networks that its resolution depends on.
+    /// Groups of pods and virtual networks that its resolution depends on.
     pub(super) groups: BTreeSet<GroupSelector>,
     pub(super) networks: BTreeSet<String>,
-    /// From what the last resolution with an accepted policy was made.
+    /// Inputs of the last resolution that had an accepted policy.
     pub(super) last_accepted: Option<LastAccepted>,
 }
 
 impl Vault {
-    /// What is kept for the case that no policy is accepted must not let in whom a deleted policy let in.
+    /// Removes a deleted policy from the inputs that are kept for the case that no policy is accepted: clients that
+    /// only the deleted policy allowed must not be allowed again.
     pub(super) fn remove_accepted(&mut self, policy: &str) {
         if let Some(last) = &mut self.last_accepted {
             last.policies.retain(|kept| kept.name != policy);
@@ -40,8 +41,8 @@ impl Vault {
     }
 }
 
-/// Policies and networks of a resolution. Not the firewall itself: pods come and go, and an address that was kept could
-/// meanwhile be somebody else's.
+/// Policies and networks of a resolution. The firewall itself is not kept: a pod's address may belong to another pod by
+/// the time it is used again.
 #[derive(Debug)]
 pub(super) struct LastAccepted {
     pub(super) policies: Vec<Arc<ValidatedPolicy>>,
@@ -49,9 +50,9 @@ pub(super) struct LastAccepted {
 }
 
 impl LastAccepted {
-    /// The networks to resolve the kept policies with: what was open then and is still open now. A subnet that grew
-    /// may be why nothing is accepted any more, so it keeps its size; one that its owner shrank, closed or deleted is
-    /// not let in because of what it was.
+    /// Returns the networks to resolve the kept policies with: the subnets that were open then and are still open. A
+    /// subnet that grew keeps its former size, because its growth may be the reason that no policy is accepted. A
+    /// subnet that its owner shrank, closed or deleted is not allowed because of its former state.
     pub(super) fn virtual_networks(&self, now: &VirtualNetworks) -> VirtualNetworks {
         let networks = self.virtual_networks.iter();
         let both = networks.filter_map(|(name, then)| Some((name, then, now.get(name)?)));
@@ -77,7 +78,7 @@ fn open_then_and_now(then: &ValidatedSubnet, now: &ValidatedSubnet) -> Option<Va
                 .filter(|prefix| now.iter().any(|now| now.contains(*prefix)));
             SubnetMembers::Prefixes(still.copied().collect())
         }
-        // Membership of pods is always that of now.
+        // Pods are always matched against the current groups.
         (SubnetMembers::Pods(then), SubnetMembers::Pods(now)) if then == now => {
             SubnetMembers::Pods(now.clone())
         }
@@ -91,7 +92,7 @@ fn open_then_and_now(then: &ValidatedSubnet, now: &ValidatedSubnet) -> Option<Va
     })
 }
 
-/// The subnet of a network by its name.
+/// Finds a subnet of a network by its name.
 pub(super) fn find_subnet<'a>(
     network: Option<&'a ValidatedVirtualNetwork>,
     subnet: &str,
@@ -102,7 +103,7 @@ pub(super) fn find_subnet<'a>(
         .find(|candidate| candidate.name == subnet)
 }
 
-/// Virtual network and subnet of the rules that name one.
+/// Virtual network and subnet of each rule that names one.
 pub(super) fn named_subnets(policy: &ValidatedPolicy) -> impl Iterator<Item = (&String, &String)> {
     policy
         .virtual_network_rules
@@ -117,7 +118,7 @@ pub(super) fn named_subnets(policy: &ValidatedPolicy) -> impl Iterator<Item = (&
 }
 
 impl PartialEq for LastAccepted {
-    /// By identity: objects are replaced, never edited, and comparing what they hold would cost as much as they hold.
+    /// Compares by pointer: objects are replaced and never edited, and comparing their content would be expensive.
     fn eq(&self, other: &Self) -> bool {
         let networks = self.virtual_networks.values().map(Arc::as_ptr);
         let policies = self.policies.iter().map(Arc::as_ptr);

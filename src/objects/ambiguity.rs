@@ -1,5 +1,5 @@
-//! Plain words such as `no`, which are texts in YAML 1.2 and booleans for kubectl: refused, because one file must not mean two
-//! things.
+//! Plain words such as `no`, which are texts in YAML 1.2 and booleans for kubectl. They are refused, because one file
+//! must not have two meanings.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::policy::{Violation, ViolationReason, field_of, quoted};
 /// Plain words that YAML 1.1 reads as booleans and YAML 1.2 as texts, in lower case.
 const BOOLEAN_WORDS: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
-/// Whether a document of one of our kinds has a value that kubectl reads as a boolean when it is written without quotes.
+/// Whether a document of one of our kinds has a value that kubectl reads as a boolean if it is written without quotes.
 pub(crate) fn may_be_ambiguous(document: &Value) -> bool {
     match document {
         Value::String(text) => is_boolean_word(text),
@@ -47,8 +47,8 @@ fn compare(field: &str, ours: &Value, theirs: &Value, found: &mut Vec<Violation>
     match (ours, theirs) {
         (Value::String(text), Value::Bool(meant)) => {
             let message = format!(
-                "{} without quotes is the boolean {meant} for kubectl and a text for others; write true or false where a \
-                 boolean is meant, and put a text in quotes",
+                "{} without quotes is the boolean {meant} for kubectl and a text for others; write true or false \
+                 where a boolean is meant, and put a text in quotes",
                 quoted(text)
             );
             found.push(violation(field, ViolationReason::WrongType, message));

@@ -1,4 +1,4 @@
-//! The contents of one file, or of one answer of an API server: objects, and what is wrong with them.
+//! The contents of one file, or of one answer of an API server: objects and their violations.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ pub struct LocatedViolation {
     pub file: String,
     /// Kind of the object; empty when the object does not have one.
     pub kind: String,
-    /// Namespace of an object of a cluster, empty for a cluster-scoped one. Absent for an object of a file: its file tells
-    /// it from others of the same name.
+    /// Namespace of an object of a cluster, empty for a cluster-scoped one. Absent for an object of a file, which is
+    /// identified by its file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Name of the object; empty when the object does not have one.
@@ -44,9 +44,9 @@ pub struct Located<T> {
 /// An object that must not be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// All that is wrong with the object; never empty for a custom resource.
+    /// Violations of the object, all of them; never empty for a custom resource.
     pub violations: Vec<Violation>,
-    /// The part that counts all the same: of a policy, the vault that it is for.
+    /// The part that counts in spite of the violations: of a policy, the vault that it is for.
     pub fallback: Option<Box<Object>>,
 }
 
@@ -57,7 +57,7 @@ pub struct FileContents {
     pub file: PathBuf,
     /// Objects of known kinds in the file's order; of one with violations at most [`Refused::fallback`].
     pub objects: Vec<(Key, Option<Object>)>,
-    /// What is wrong in the file.
+    /// Violations of the objects of the file.
     pub violations: Vec<LocatedViolation>,
     /// Kinds that no firewall needs, and the number of objects of each.
     pub ignored: BTreeMap<String, usize>,

@@ -13,12 +13,12 @@ use crate::index::Key;
 use crate::limits::Limits;
 use crate::policy::{Violation, ViolationReason};
 
-/// Namespace of a namespaced object that does not have one, as kubectl takes it.
+/// Namespace of an object that does not have one, as kubectl sets it.
 const DEFAULT_NAMESPACE: &str = "default";
 /// Most times that an object is repaired by hand before its other violations are given up.
 const MAX_ATTEMPTS: usize = 16;
 
-/// The source of a kind of our own. A watch decodes it to any JSON, so that an object with violations never stalls it.
+/// Source of our own kinds. A watch decodes them to any JSON, so that an object with violations never stalls it.
 pub struct Custom;
 
 impl Source for Custom {
@@ -57,8 +57,8 @@ impl Source for Custom {
     }
 }
 
-/// Removes unset fields: kubectl prints `creationTimestamp: null` for an object that was never created, and the API server
-/// takes it as left out. Adds the namespace that kubectl takes when there is none.
+/// Removes unset fields: kubectl prints `creationTimestamp: null` for an object that was never created, and the API
+/// server takes it as left out. Adds the namespace that kubectl uses by default.
 fn complete_metadata(document: &mut Value, namespaced: bool) {
     if let Some(Value::Object(metadata)) = document.get_mut("metadata") {
         metadata.retain(|_, value| !value.is_null());
@@ -100,8 +100,8 @@ fn check<D: Decode>(
     }
 }
 
-/// The typed object. A value that the schema allows and the type does not (`8200.0`, a wrong time) is a violation, too, and
-/// is removed so that the rest can be validated.
+/// Returns the typed object. A value that the schema allows and the type does not (`8200.0`, a wrong time) is a
+/// violation as well, and is removed so that the rest can be validated.
 fn typed<K: DeserializeOwned>(mut value: Value, faults: &mut Vec<Fault>) -> Option<K> {
     if let Some(object) = value.as_object_mut() {
         object.remove("status");
@@ -133,7 +133,7 @@ fn parent_and_key(field: &str) -> Option<(String, String)> {
     Some((parent.to_owned(), key.to_owned()))
 }
 
-/// The violations of schema and validation, without those that only follow from a repair.
+/// Returns the violations of schema and validation, without those that only follow from a repair.
 fn together(
     faults: Vec<Fault>,
     violations: Vec<Violation>,

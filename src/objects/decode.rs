@@ -1,4 +1,4 @@
-//! What a kind has to say about itself, so that its objects can be read from documents and from watches.
+//! Interface of a kind: everything that is needed to read its objects from documents and from watches.
 
 use std::fmt::Debug;
 
@@ -16,27 +16,27 @@ use crate::policy::{ObjectName, Violation};
 pub trait Decode: Indexed + KindOf + 'static {
     /// The object as the API server stores it.
     type Stored: Stored;
-    /// How its documents are checked: [`super::Custom`] for our own kinds, [`super::Ordinary`] for those of Kubernetes.
+    /// Checks of its documents: [`super::Custom`] for our own kinds, [`super::Ordinary`] for those of Kubernetes.
     type Source: Source;
 
-    /// Whether objects of this kind count in files and in the answers that the command line reads from a cluster;
-    /// otherwise they are passed over there.
+    /// Whether objects of this kind are read from files, and by the command line from a cluster; otherwise they are
+    /// counted as ignored there.
     const IN_FILES: bool = true;
     /// Whether the operator watches the kind.
     const WATCHED: bool = true;
-    /// Whether an object of this name in another API group is a mistake in its `apiVersion`, which must not be passed over.
+    /// Whether an object of this name in another API group has a mistake in its `apiVersion` and must not be ignored.
     const NAME_IS_RESERVED: bool = false;
-    /// Pairs of field paths: a value of the first that has the wrong type leads validation to a wrong conclusion about the
-    /// second, which is therefore left out.
+    /// Pairs of field paths: a value of the first that has the wrong type leads validation to a wrong conclusion about
+    /// the second, which is therefore left out.
     const MISLEADING: &'static [(&'static str, &'static str)] = &[];
 
     /// Makes the index's object from the stored one.
     ///
     /// # Errors
-    /// All violations of the rules that the object's type does not express.
+    /// Violations of the rules that the object's type does not express, all of them.
     fn decode(stored: &Self::Stored, limits: &Limits) -> Result<Self, Vec<Violation>>;
 
-    /// The part of an object with violations that counts all the same.
+    /// Returns the part of an object that counts in spite of its violations.
     fn fallback(_name: &ObjectName, _document: &Value) -> Option<Self> {
         None
     }
@@ -88,8 +88,8 @@ pub trait Source {
     /// The object must not be used.
     fn decode_sent<D: Decode>(sent: Self::Sent<D::Stored>, limits: &Limits) -> Result<D, Refused>;
 
-    /// Decodes a document; `other_reading` is the same document as YAML 1.1 has it. The key is that of the document,
-    /// whether or not the object may be used; `None` when the document has no name.
+    /// Decodes a document; `other_reading` is the same document in YAML 1.1. The key is that of the document, also if
+    /// the object must not be used; `None` when the document has no name.
     fn decode_document<D: Decode>(
         document: Value,
         other_reading: Option<&Value>,
@@ -100,7 +100,7 @@ pub trait Source {
 /// The type that a watch of `D` decodes an object to.
 pub type Sent<D> = <<D as Decode>::Source as Source>::Sent<<D as Decode>::Stored>;
 
-/// The key of a document that has a name.
+/// Returns the key of a document that has a name.
 pub(crate) fn key_of<D: Decode>(document: &Value) -> Option<Key> {
     let text = |pointer: &str| {
         let text = document.pointer(pointer).and_then(Value::as_str);

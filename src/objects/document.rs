@@ -1,8 +1,8 @@
-//! Bytes of a file → its documents. Every way in which a file cannot be read at all ends here, with the file's name
-//! and, where known, the line. What the documents mean is not this module's business.
+//! Bytes of a file → its documents. Reports every file that cannot be read at all, with its name and, where known, the
+//! line. Does not interpret the documents.
 //!
-//! JSON is read by the same parser: YAML 1.2 holds it. Plain scalars are read as YAML 1.2 does, so that `no` is a text
-//! and `010` no number in disguise; see [`parse_as_yaml_1_1`] for those that other programs read otherwise.
+//! JSON is read by the same parser, because it is part of YAML 1.2. Plain scalars are read as in YAML 1.2: `no` is a
+//! text, and so is `010`. See [`parse_as_yaml_1_1`] for those that other programs read differently.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,35 +18,40 @@ const MAX_FILE_BYTES: u64 = 128 << 20;
 const MAX_NODES: usize = 16_000_000;
 /// Deepest nesting. Our objects need about ten levels, a pod in a List about fifteen.
 const MAX_DEPTH: usize = 64;
-/// Most aliases of a file, and most nodes that they may stand for: enough to share a selector, too few for a bomb.
+/// Most aliases of a file, and most nodes that they may expand to: enough to share a selector, too few to exhaust
+/// memory.
 const MAX_ALIASES: usize = 1_000;
 const MAX_ALIASED_NODES: usize = 100_000;
 
 /// A file that cannot be read at all.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The operating system does not hand it out.
+    /// The operating system does not return its content.
     #[error("{}: cannot be read: {source}; check that the path exists and may be read", file.display())]
     Unreadable {
         /// The file or folder.
         file: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It is larger than anything that is meant.
+    /// It is larger than [`MAX_FILE_BYTES`].
     #[error("{}: is larger than {MAX_FILE_BYTES} bytes; split it", file.display())]
     TooLarge {
         /// The file.
         file: PathBuf,
     },
     /// It is not YAML or JSON within bounds.
-    #[error("{}{}: cannot be read as YAML or JSON: {problem}", file.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
+    #[error(
+        "{}{}: cannot be read as YAML or JSON: {problem}",
+        file.display(),
+        line.map(|line| format!(":{line}")).unwrap_or_default()
+    )]
     Syntax {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: Option<u64>,
-        /// What the parser says.
+        /// Message of the parser.
         problem: String,
     },
 }
@@ -83,12 +88,12 @@ pub(crate) fn read(file: &Path) -> Result<String, LoadError> {
     })
 }
 
-/// The documents of a file, empty ones left out.
+/// Returns the documents of a file, without empty ones.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Value>, LoadError> {
     parse_with(file, text, true)
 }
 
-/// The same, with `yes`, `no`, `on`, `off`, `y` and `n` as booleans, as kubectl reads them.
+/// Returns the same documents with `yes`, `no`, `on`, `off`, `y` and `n` as booleans, as kubectl reads them.
 pub(crate) fn parse_as_yaml_1_1(file: &Path, text: &str) -> Result<Vec<Value>, LoadError> {
     parse_with(file, text, false)
 }

@@ -1,4 +1,4 @@
-//! Which files are meant by paths: a file is itself, a folder is every YAML and JSON file beneath it, in the order of names.
+//! The files of paths: a file stands for itself, a folder for every YAML and JSON file below it, in the order of names.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -16,18 +16,18 @@ const MAX_DEPTH: usize = 32;
 /// A file or folder under both of its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// As it was named or found.
+    /// Path as it was named or found.
     pub path: PathBuf,
-    /// Without symbolic links.
+    /// Path without symbolic links.
     pub canonical: PathBuf,
 }
 
-/// What paths mean.
+/// Files and folders that paths stand for.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The files, each once.
     pub files: Vec<Place>,
-    /// The folders that were looked into, each once.
+    /// The folders that were listed, each once.
     pub folders: Vec<Place>,
     /// The symbolic links that were followed inside folders.
     pub links: Vec<PathBuf>,
@@ -35,8 +35,8 @@ pub struct Listing {
     pub errors: Vec<LoadError>,
 }
 
-/// Finds the files of `paths`. Hidden files and folders are left out: editors keep their copies there, and a mounted
-/// `ConfigMap` its versions.
+/// Finds the files of `paths`. Hidden files and folders are left out: editors have their backup copies there, and a
+/// mounted `ConfigMap` its versions.
 pub fn list(paths: &[PathBuf]) -> Listing {
     let mut found = Found::default();
     for path in paths {
@@ -45,14 +45,14 @@ pub fn list(paths: &[PathBuf]) -> Listing {
     found.listing
 }
 
-/// The files of `paths`, and the paths that cannot be read; see [`list`].
+/// Returns the files of `paths`, and the paths that cannot be read; see [`list`].
 pub fn files_of(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<LoadError>) {
     let listing = list(paths);
     let files = listing.files.into_iter().map(|file| file.path).collect();
     (files, listing.errors)
 }
 
-/// Whether a name in a folder is passed over.
+/// Whether a name in a folder is ignored.
 pub fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
@@ -68,7 +68,7 @@ pub fn is_read_in_folders(name: &OsStr) -> bool {
 #[derive(Default)]
 struct Found {
     listing: Listing,
-    /// Canonical paths: a file is read once, and a circle of links ends.
+    /// Canonical paths, so that a file is read once and a cycle of links ends.
     seen: BTreeSet<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! Several files, or the answers of a cluster, put together; an object that stands in two of them is found here.
+//! Several files, or the answers of a cluster, put together. Finds objects that are in two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,10 @@ use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork, ViolationReason};
 /// Everything from a set of files, or from a cluster.
 #[derive(Debug, Default)]
 pub struct LoadedObjects {
-    /// The objects that can be used, and [`ObservedPolicy::Invalid`] for each policy that cannot, in the order of the files.
+    /// The objects that can be used, and [`ObservedPolicy::Invalid`] for each policy that cannot, in the order of the
+    /// files.
     pub objects: Vec<Located<Object>>,
-    /// What is wrong, by file.
+    /// Violations, in the order of the files.
     pub violations: Vec<LocatedViolation>,
     /// Files that could not be read at all.
     pub errors: Vec<LoadError>,
@@ -72,13 +73,13 @@ impl LoadedObjects {
         objects.filter(is_fact).count()
     }
 
-    /// Whether nothing was found, neither good nor bad.
+    /// Whether nothing was found: no object, no violation, no error.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.violations.is_empty() && self.errors.is_empty()
     }
 
-    /// The index of the objects that can be used, for a question that is asked once. Whether the question may be answered
-    /// in spite of violations and errors is the caller's decision.
+    /// Returns an index of the objects that can be used. Whether a question may be answered in spite of violations and
+    /// errors is the caller's decision.
     pub fn into_index(self, limits: Limits) -> Index {
         let mut index = Index::new(limits);
         for located in self.objects {
@@ -87,7 +88,7 @@ impl LoadedObjects {
         index
     }
 
-    /// Uses none of the objects that stand in two places: which of them is meant is not known.
+    /// Uses none of the objects that are in two places: it is not known which of them is meant.
     fn add(&mut self, contents: Vec<FileContents>) {
         let mut places: BTreeMap<Key, (PathBuf, usize)> = BTreeMap::new();
         for file in &contents {

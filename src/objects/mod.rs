@@ -1,9 +1,9 @@
 //! Objects from files and folders, or as an API server sends them: our own kinds, checked and validated, and ordinary
 //! Kubernetes objects as facts.
 //!
-//! A file is read on its own ([`load_file`]), so that a watcher reloads only the file that changed; [`LoadedObjects`] puts
-//! files together. An object with a violation is left out; whether the others may then be used is the caller's decision.
-//! Reads files and decides no rule. A new kind is a file in `kinds/` and a line in the index's list of kinds.
+//! A file is read on its own ([`load_file`]), so that a watcher reloads only the file that changed; [`LoadedObjects`]
+//! puts files together. An object with a violation is left out; whether the others may then be used is the caller's
+//! decision. Reads files and decides no rule. A new kind is a file in `kinds/` and a line in the index's list of kinds.
 
 mod ambiguity;
 mod contents;

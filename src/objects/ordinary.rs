@@ -1,4 +1,4 @@
-//! Kinds of Kubernetes itself: objects become facts, and everything that no firewall needs is dropped at once.
+//! Kinds of Kubernetes itself: objects become facts, and everything that no firewall needs is dropped.
 
 use kube::Resource;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::index::{FactError, Key};
 use crate::limits::Limits;
 use crate::policy::{Violation, ViolationReason};
 
-/// The source of a kind of Kubernetes itself. A watch decodes it to its own type: the API server sends no other.
+/// Source of the kinds of Kubernetes itself. A watch decodes them to their own types: the API server sends no other.
 pub struct Ordinary;
 
 impl Source for Ordinary {
@@ -43,7 +43,7 @@ impl Source for Ordinary {
     }
 }
 
-/// The violation of an object that cannot be a fact.
+/// Returns the violation of an object that cannot be converted to a fact.
 pub(crate) fn not_a_fact(error: FactError) -> Vec<Violation> {
     vec![violation(
         &error.field,

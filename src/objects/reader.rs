@@ -1,4 +1,5 @@
-//! One document → the object that it is, a violation, or nothing that matters here. Lists are taken apart.
+//! One document → an object, violations, or neither for a kind that no firewall needs. Lists are split into their
+//! members.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::index::{Key, Kind, Object};
 use crate::limits::Limits;
 use crate::policy::{Violation, ViolationReason, quoted};
 
-/// Kinds of ours that the design names and this version does not have.
+/// Our kinds that this version does not support yet.
 const NOT_SUPPORTED_YET: [&str; 2] = ["ServiceTag", "TrustedService"];
 /// Deepest nesting of Lists; kubectl writes one level.
 const MAX_LIST_DEPTH: usize = 4;
@@ -55,7 +56,7 @@ pub fn read_from_cluster(sent: Value, limits: &Limits) -> FileContents {
 /// Decodes an object of a known kind, by the same rules as one in a file.
 ///
 /// # Errors
-/// The object must not be used. Also said of an object of another kind.
+/// The object must not be used, or is of another kind.
 pub fn decode(kind: Kind, document: Value, limits: &Limits) -> Result<Object, Refused> {
     (kinds::info(kind).decode)(document, None, limits).1
 }
@@ -67,7 +68,7 @@ struct Reader<'a> {
     from_cluster: bool,
 }
 
-/// The fields by which a document says which object it is.
+/// The fields of a document that identify its object.
 #[derive(Default)]
 struct Header {
     api_version: String,
@@ -97,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a document; `other_reading` is the same document as YAML 1.1 has it.
+    /// Reads a document; `other_reading` is the same document in YAML 1.1.
     fn member(&mut self, mut value: Value, other_reading: Option<&Value>, list: Option<ListOf>) {
         let Value::Object(object) = &mut value else {
             let message = "is not an object; write apiVersion, kind, metadata and spec";
@@ -231,7 +232,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The kind of a document, if its objects count here.
+/// Returns the kind of a document, if it is read from files.
 fn info_of(header: &Header) -> Option<&'static KindInfo> {
     kinds::infos().find(|info| {
         info.in_files
@@ -240,7 +241,7 @@ fn info_of(header: &Header) -> Option<&'static KindInfo> {
     })
 }
 
-/// The violation of a document that claims to be one of our kinds and is none.
+/// Returns the violation of a document that claims to be one of our kinds and is none.
 fn unknown_kind(header: &Header) -> Option<Violation> {
     let is_ours = header.api_version.split('/').next() == Some(GROUP);
     let is_reserved =

@@ -1,8 +1,8 @@
-//! The schema of our own kinds: every unknown field, wrong type and value that is not in its list is found in one pass, as
-//! the API server would find them. Rules beyond the schema belong to validation.
+//! The schema of our own kinds: every unknown field, wrong type and value that is not in its list is found in one pass,
+//! as the API server finds them. Rules beyond the schema belong to validation.
 //!
-//! An object with such faults is repaired just enough for validation to check the rest of it, so that one typing error does
-//! not hide the others. A repaired object is never used.
+//! An object with such faults is repaired just enough for validation to check the rest of it, so that one typing error
+//! does not hide the others. A repaired object is never used.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, OnceLock};
@@ -295,8 +295,8 @@ impl Repair {
     }
 }
 
-/// Makes the schema refuse fields that it does not name, in every object whose fields it names. A CRD's schema leaves that
-/// to the API server, which prunes such fields or, with strict validation, refuses them.
+/// Makes the schema refuse fields that it does not name, in every object whose fields it names. A CRD's schema leaves
+/// that to the API server, which prunes such fields or, with strict validation, refuses them.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -1,4 +1,4 @@
-//! Files as people write them, and every `kind name field Reason` that comes of them.
+//! Files, and the violations of their objects as `kind name field Reason`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ fn listed(violations: &[LocatedViolation]) -> Vec<String> {
     violations.iter().map(|v| format!("{} {} {} {:?}", v.kind, v.name, v.field, v.reason)).collect()
 }
 
-/// A policy with this below `spec`, behind a good targetRef.
+/// A policy with these fields in `spec`, after a valid `targetRef`.
 fn policy(spec: &str) -> String {
     format!(
         "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: main, namespace: vault}}\n\
@@ -30,14 +30,14 @@ fn policy(spec: &str) -> String {
     )
 }
 
-/// Each line: below `spec`, and every `field Reason`.
+/// Each row: fields in `spec`, and every `field Reason`.
 fn check_policies(table: &[(&str, &[&str])]) {
     for (spec, expected) in table {
         let expected: Vec<String> = expected.iter().map(|e| format!("VaultNetworkPolicy main spec.{e}")).collect();
         let contents = parse(&policy(spec));
         assert_eq!(listed(&contents.violations), expected, "{spec}");
         assert_eq!(contents.objects.len(), 1, "{spec}");
-        // A refused policy is never an accepted one, and it still says which vault it is for.
+        // An invalid policy is never a valid one, and its vault is still known.
         match &contents.objects[0].1 {
             Some(Object::VaultNetworkPolicy(ObservedPolicy::Valid(_))) => assert!(expected.is_empty(), "{spec}"),
             Some(Object::VaultNetworkPolicy(ObservedPolicy::Invalid(policy))) => {
@@ -83,9 +83,10 @@ fn wrong_types_and_unknown_fields_are_violations_with_their_path() {
         ("virtualNetworkRules: [{pods: {podSelector: {}}, ignoreMissingServiceEndpoint: \"true\"}]",
             &["virtualNetworkRules[0].ignoreMissingServiceEndpoint WrongType"]),
         ("management: {access: No}", &["management.access WrongType"]),
-        // a source that cannot be read does not make its list wrong
+        // a source that cannot be read does not make the list wrong
         ("clientAddress: {source: XForwarded, trustedProxies: [10.0.0.1]}", &["clientAddress.source Invalid"]),
-        ("clientAddress: {source: XForwardedFor, trustedProxies: 10.0.0.1}", &["clientAddress.trustedProxies WrongType"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: 10.0.0.1}",
+            &["clientAddress.trustedProxies WrongType"]),
     ]);
 }
 
@@ -101,10 +102,11 @@ fn one_wrong_type_does_not_hide_the_other_violations() {
 }
 
 #[test]
-fn ports_and_the_target() {
+fn violations_of_ports_and_the_target_have_their_path() {
     let of = |target: &str| {
         let text = policy("").replace("{name: openbao, port: 8200}", target);
-        listed(&parse(&text).violations).iter().map(|v| v.replace("VaultNetworkPolicy main spec.targetRef", "")).collect::<Vec<_>>()
+        let violations = listed(&parse(&text).violations);
+        violations.iter().map(|v| v.replace("VaultNetworkPolicy main spec.targetRef", "")).collect::<Vec<_>>()
     };
     let table: &[(&str, &[&str])] = &[
         ("{kind: Service, name: openbao, port: 8200}", &[]),
@@ -131,24 +133,26 @@ fn ports_and_the_target() {
 }
 
 #[test]
-fn words_that_kubectl_reads_as_booleans() {
+fn words_that_kubectl_reads_as_booleans_are_refused_without_quotes() {
     check_policies(&[
         ("ipRules: [{name: no, value: 203.0.113.7}]", &["ipRules[0].name WrongType"]),
         ("ipRules: [{name: \"no\", value: 203.0.113.7}]", &[]),
         ("ipRules: [{name: 'on', value: 203.0.113.7}]", &[]),
-        ("ipRules: [{name: \"no\", value: 203.0.113.7}, {name: off, value: 203.0.113.8}]", &["ipRules[1].name WrongType"]),
+        ("ipRules: [{name: \"no\", value: 203.0.113.7}, {name: off, value: 203.0.113.8}]",
+            &["ipRules[1].name WrongType"]),
         ("virtualNetworkRules: [{pods: {podSelector: {}}, ignoreMissingServiceEndpoint: yes}]",
             &["virtualNetworkRules[0].ignoreMissingServiceEndpoint WrongType"]),
         ("virtualNetworkRules: [{pods: {podSelector: {}}, ignoreMissingServiceEndpoint: true}]", &[]),
         ("virtualNetworkRules: [{pods: {podSelector: {matchLabels: {a: y}}}}]",
             &["virtualNetworkRules[0].pods.podSelector.matchLabels.a WrongType"]),
     ]);
-    let list = format!("kind: List\napiVersion: v1\nitems:\n- {}", policy("ipRules: [{name: no, value: 203.0.113.7}]").replace('\n', "\n  "));
+    let item = policy("ipRules: [{name: no, value: 203.0.113.7}]").replace('\n', "\n  ");
+    let list = format!("kind: List\napiVersion: v1\nitems:\n- {item}");
     assert_eq!(listed(&parse(&list).violations), ["VaultNetworkPolicy main spec.ipRules[0].name WrongType"]);
 }
 
 #[test]
-fn metadata_as_kubectl_prints_it_and_as_people_mistype_it() {
+fn metadata_that_kubectl_prints_is_valid_and_mistakes_in_it_are_violations() {
     let of = |metadata: &str| {
         let text = policy("").replace("{name: main, namespace: vault}", metadata);
         let contents = parse(&text);
@@ -157,7 +161,8 @@ fn metadata_as_kubectl_prints_it_and_as_people_mistype_it() {
     for good in [
         "{name: main, namespace: vault, creationTimestamp: null}",
         "{name: main, creationTimestamp: \"2026-01-02T03:04:05Z\", generation: 3, uid: abc, resourceVersion: \"7\"}",
-        "{name: main, labels: {a: b}, annotations: {c: d}, managedFields: [{manager: kubectl, fieldsV1: {\"f:spec\": {}}}]}",
+        "{name: main, labels: {a: b}, annotations: {c: d}, \
+          managedFields: [{manager: kubectl, fieldsV1: {\"f:spec\": {}}}]}",
     ] {
         assert_eq!(of(good).0, [""; 0], "{good}");
     }
@@ -172,14 +177,14 @@ fn metadata_as_kubectl_prints_it_and_as_people_mistype_it() {
     for (metadata, expected) in table {
         assert_eq!(of(metadata).0, [*expected], "{metadata}");
     }
-    // as kubectl does
+    // the default namespace, as kubectl sets it
     let contents = of("{name: main}").1;
     let policy = contents.objects[0].1.as_ref().and_then(Object::policy).expect("a valid policy");
     assert_eq!(policy.vault.namespace, "default");
 }
 
 #[test]
-fn status_is_the_operators_and_not_read() {
+fn status_is_not_read() {
     let text = policy("ipRules: []") + "status: {conditions: 5, anything: {}}\n";
     assert_eq!(listed(&parse(&text).violations), [""; 0]);
     let text = policy("ipRules: []") + "sttaus: {}\n";
@@ -187,7 +192,7 @@ fn status_is_the_operators_and_not_read() {
 }
 
 #[test]
-fn kinds() {
+fn kinds_of_our_group_are_read_or_refused_and_others_are_ignored() {
     let table: &[(&str, &str, &[&str])] = &[
         ("vaultwall.dev/v1alpha1", "TrustedService", &["TrustedService x kind NotSupportedYet"]),
         ("vaultwall.dev/v1alpha1", "ServiceTag", &["ServiceTag x kind NotSupportedYet"]),
@@ -197,7 +202,7 @@ fn kinds() {
         ("vaultwall.dev", "VirtualNetwork", &["VirtualNetwork x apiVersion UnknownKind"]),
         ("vaultwall.io/v1alpha1", "VaultNetworkPolicy", &["VaultNetworkPolicy x apiVersion UnknownKind"]),
         ("v1", "VaultNetworkPolicy", &["VaultNetworkPolicy x apiVersion UnknownKind"]),
-        // other people's kinds
+        // kinds of other groups
         ("v1", "ConfigMap", &[]),
         ("azure.example.org/v1", "VirtualNetwork", &[]),
         ("serving.knative.dev/v1", "Service", &[]),
@@ -211,7 +216,7 @@ fn kinds() {
 }
 
 #[test]
-fn documents_that_are_no_objects() {
+fn documents_that_are_not_objects_are_violations() {
     let table: &[(&str, &[&str])] = &[
         ("", &[]),
         ("---\n---\n# nothing\n", &[]),
@@ -229,7 +234,7 @@ fn documents_that_are_no_objects() {
 }
 
 #[test]
-fn facts_from_documents_and_lists() {
+fn facts_are_read_from_documents_and_lists() {
     let text = r"
 apiVersion: v1
 kind: Namespace
@@ -260,13 +265,16 @@ items:
 }
 
 #[test]
-fn facts_that_cannot_be_are_violations() {
+fn objects_that_cannot_be_facts_are_violations() {
     let table: &[(&str, &[&str])] = &[
-        ("kind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {hostNetwork: 5}", &["Pod web spec.hostNetwork WrongType"]),
+        ("kind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {hostNetwork: 5}",
+            &["Pod web spec.hostNetwork WrongType"]),
         ("kind: Pod\nmetadata: {name: web}", &["Pod web metadata.namespace Invalid"]),
         ("kind: Namespace\nmetadata: {labels: {a: b}}", &["Namespace  metadata.name Invalid"]),
-        ("kind: Service\nmetadata: {name: b, namespace: v}\nspec: {ports: [{port: 70000}]}", &["Service b spec.ports[0].port Invalid"]),
-        ("kind: Pod\nmetadata: {name: web, namespace: shop}\nstatus: {phase: Running, podIP: 10.1}", &["Pod web status.podIP WrongType"]),
+        ("kind: Service\nmetadata: {name: b, namespace: v}\nspec: {ports: [{port: 70000}]}",
+            &["Service b spec.ports[0].port Invalid"]),
+        ("kind: Pod\nmetadata: {name: web, namespace: shop}\nstatus: {phase: Running, podIP: 10.1}",
+            &["Pod web status.podIP WrongType"]),
     ];
     for (text, expected) in table {
         assert_eq!(listed(&parse(&format!("apiVersion: v1\n{text}")).violations), *expected, "{text}");
@@ -274,14 +282,14 @@ fn facts_that_cannot_be_are_violations() {
 }
 
 #[test]
-fn files_that_cannot_be_read_at_all() {
+fn a_file_that_cannot_be_parsed_is_an_error_with_its_line() {
     let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned()
         + &('b'..='h').fold((String::new(), 'a'), |(text, last), name| {
             let aliases = vec![format!("*{last}"); 10].join(",");
             (format!("{text}{name}: &{name} [{aliases}]\n"), name)
         }).0;
     let deep = "[".repeat(10_000);
-    // text | line, where the parser can tell | a word of the message
+    // text | line, if the parser has one | a word of the message
     let table: &[(&str, Option<u64>, &str)] = &[
         ("a: [1\nb: 2", Some(2), ""),
         ("a: 1\n b: 2", Some(2), ""),
@@ -308,7 +316,7 @@ fn files_that_cannot_be_read_at_all() {
 }
 
 #[test]
-fn json_is_read_too() {
+fn json_is_read_as_well() {
     let text = "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Namespace\",\n\t\"metadata\": {\"name\": \"shop\", \
                 \"annotations\": {\"a\": \"\\u003cb\\/\\n\", \"b\": \"\\ud83d\\ude00\"}}\n}\n";
     let contents = parse_file(Path::new("x.json"), text, &Limits::default()).unwrap();
@@ -316,18 +324,19 @@ fn json_is_read_too() {
 }
 
 #[test]
-fn duplicates_name_both_files_and_neither_is_used() {
+fn an_object_in_two_files_is_a_violation_and_not_used() {
     let one = FileContents { file: "one.yaml".into(), ..parse(&policy("ipRules: []")) };
     let two = FileContents { file: "two.yaml".into(), ..parse(&policy("mode: Audit")) };
     let elsewhere = parse(&policy("ipRules: []").replace("namespace: vault", "namespace: other"));
     let loaded = LoadedObjects::of([one.clone(), two, elsewhere]);
     let found = loaded.violations.iter().find(|v| v.reason == ViolationReason::Duplicate).unwrap();
-    assert_eq!((found.file.as_str(), found.kind.as_str(), found.name.as_str()), ("two.yaml", "VaultNetworkPolicy", "main"));
+    let place = (found.file.as_str(), found.kind.as_str(), found.name.as_str());
+    assert_eq!(place, ("two.yaml", "VaultNetworkPolicy", "main"));
     assert!(found.message.contains("in one.yaml"), "{}", found.message);
     let used: Vec<String> = loaded.policies().map(|(_, policy)| policy.vault.to_string()).collect();
     assert_eq!(used, ["other/openbao"]);
     assert_eq!(invalid_policies(&loaded), ["vault/openbao", "vault/openbao"]);
-    // also within one file
+    // twice in one file
     let twice = parse(&format!("{}---\n{}", policy("ipRules: []"), policy("ipRules: []")));
     let loaded = LoadedObjects::of([twice]);
     assert_eq!(listed(&loaded.violations), ["VaultNetworkPolicy main  Duplicate"]);
@@ -336,17 +345,20 @@ fn duplicates_name_both_files_and_neither_is_used() {
 }
 
 #[test]
-fn folders_are_read_in_order_and_every_file_once() {
+fn folders_are_read_in_order_and_each_file_once() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::create_dir_all(at("sub/deeper")).unwrap();
     fs::create_dir_all(at("..versions")).unwrap();
-    for name in ["b.yaml", "a.json", "c.yml", "sub/deeper/d.yaml", "notes.txt", ".hidden.yaml", "b.yaml~", "..versions/x.yaml", "Z.YAML"] {
+    for name in [
+        "b.yaml", "a.json", "c.yml", "sub/deeper/d.yaml", "notes.txt", ".hidden.yaml", "b.yaml~", "..versions/x.yaml",
+        "Z.YAML",
+    ] {
         fs::write(at(name), "").unwrap();
     }
     #[cfg(unix)]
     {
-        // a circle, and a second way to the same file
+        // a cycle, and a second path to the same file
         std::os::unix::fs::symlink(dir.path(), at("sub/circle")).unwrap();
         std::os::unix::fs::symlink(at("b.yaml"), at("zz.yaml")).unwrap();
     }
@@ -356,7 +368,8 @@ fn folders_are_read_in_order_and_every_file_once() {
         files.iter().map(|f| f.strip_prefix(dir.path()).unwrap().display().to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&[dir.path().into()]), ["a.json", "b.yaml", "c.yml", "sub/deeper/d.yaml"]);
-    assert_eq!(names(&[at("c.yml"), dir.path().into(), at("notes.txt")]), ["c.yml", "a.json", "b.yaml", "sub/deeper/d.yaml", "notes.txt"]);
+    let several = names(&[at("c.yml"), dir.path().into(), at("notes.txt")]);
+    assert_eq!(several, ["c.yml", "a.json", "b.yaml", "sub/deeper/d.yaml", "notes.txt"]);
     let (files, errors) = files_of(&[at("nothere.yaml"), at("b.yaml")]);
     assert_eq!(files.len(), 1);
     assert!(errors[0].to_string().contains("nothere.yaml"), "{}", errors[0]);

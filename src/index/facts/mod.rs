@@ -1,7 +1,7 @@
-//! Slim facts: what the index keeps of ordinary Kubernetes objects, and nothing else of them.
+//! Facts: the part of Kubernetes objects that firewalls need, and nothing else of them.
 //!
-//! Conversion reads one object and touches nothing; who watches or reads files is another module's business. A pod
-//! that does not count is told apart here, once, so that no later step has to know about phases or host networking.
+//! A conversion reads one object and has no effect. It decides whether a pod counts, so that no later step has to look
+//! at phases or host networking.
 
 mod policy;
 
@@ -24,13 +24,13 @@ const TERMINATING: &str = "Terminating";
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
-/// A namespace.
+/// A Namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceFact {
-    /// Its name.
+    /// Name of the namespace.
     pub name: String,
-    /// Its labels. `kubernetes.io/metadata.name` is always there: the API server guarantees it, and a file that was
-    /// written by hand may not say it.
+    /// Labels of the namespace. `kubernetes.io/metadata.name` is always among them: the API server guarantees it, and
+    /// it is added to a file that leaves it out.
     pub labels: Labels,
     /// Whether the namespace is being deleted; nothing can be created in it any more.
     pub terminating: bool,
@@ -39,15 +39,15 @@ pub struct NamespaceFact {
 /// A pod that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFact {
-    /// Its namespace.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// Its name.
+    /// Name of the pod, unique in its namespace.
     pub name: String,
-    /// Its labels.
+    /// Labels of the pod, which selectors of rules match.
     pub labels: Labels,
-    /// Name of its service account, in its namespace; `default` when the pod does not say.
+    /// Name of the pod's service account, in its namespace; `default` when the pod does not name one.
     pub service_account: String,
-    /// Its IPv4 addresses, sorted, at least one.
+    /// IPv4 addresses of the pod, sorted, at least one.
     pub addresses: Vec<Ipv4Addr>,
 }
 
@@ -61,27 +61,27 @@ impl PodFact {
     }
 }
 
-/// What is known of a pod.
+/// A pod, as far as rules can select it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedPod {
-    /// It counts.
+    /// Rules can select it.
     Counted(PodFact),
-    /// It does not count: no rule lets it in.
+    /// No rule allows it.
     NotCounted {
-        /// The pod.
+        /// Namespace and name of the pod.
         pod: ObjectName,
-        /// Why.
+        /// Reason, for explanations.
         reason: NotCounted,
     },
 }
 
-/// Why a pod does not count (design.md, "which pods count").
+/// Reason for which a pod does not count.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotCounted {
-    /// It has the node's address, so its address says nothing about it.
+    /// It has the node's address, which identifies no pod.
     #[error("it uses the host's network, so its address is the node's")]
     HostNetwork,
-    /// It does not run, or nobody knows whether it does.
+    /// It has ended, or it is not known whether it runs.
     #[error("its phase is {0}; only Pending and Running count")]
     Phase(String),
     /// It has no IPv4 address (yet).
@@ -92,61 +92,64 @@ pub enum NotCounted {
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceFact {
-    /// Its namespace.
+    /// Namespace of the Service.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Service, unique in its namespace.
     pub name: String,
-    /// Its TCP ports, in the object's order.
+    /// TCP ports, in the object's order.
     pub ports: Vec<ServicePortFact>,
-    /// Selects the pods behind it. Empty: it selects none (a Service without a selector), never all.
+    /// Selector of the pods behind the Service. An empty one selects no pod (a Service without a selector), never all.
     pub selector: Labels,
 }
 
 /// A TCP port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePortFact {
-    /// Its name, where it has one.
+    /// Name of the port in the Service; a Service with one port may leave it out.
     pub name: Option<String>,
-    /// The Service's port.
+    /// Port that clients of the Service connect to.
     pub port: u16,
-    /// The pods' port behind it.
+    /// Port of the pods behind it.
     pub target: TargetPort,
 }
 
-/// A port of pods.
+/// Port of the pods behind a Service's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetPort {
-    /// By number.
+    /// Number of the port, 1 to 65535.
     Number(u16),
-    /// By the name that the container gives it.
+    /// Name of the port in the container's `ports`.
     Name(String),
 }
 
-/// A service account.
+/// A `ServiceAccount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAccountFact {
-    /// Its namespace.
+    /// Namespace of the service account.
     pub namespace: String,
-    /// Its name.
+    /// Name of the service account, unique in its namespace.
     pub name: String,
 }
 
-/// An object that cannot be a fact. The API server never sends one; files can say anything.
+/// An object that cannot be converted. The API server never sends one; a file can contain anything.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{kind} {object}: {field}: {message}")]
 pub struct FactError {
-    /// Kind of the object.
+    /// Kind of the object, for example `Pod`.
     pub kind: &'static str,
-    /// Namespace and name as far as they are known; `(unnamed)` otherwise.
+    /// Namespace and name, or the name alone; `(unnamed)` without a name.
     pub object: String,
     /// Field path, for example `status.podIPs[0].ip`.
     pub field: String,
-    /// Why it is refused and what to do.
+    /// Problem and remedy.
     pub message: String,
 }
 
 impl NamespaceFact {
-    /// The fact of a Namespace.
+    /// Converts a Namespace.
+    ///
+    /// # Errors
+    /// It has no name.
     pub fn from_object(object: &Namespace) -> Result<Self, FactError> {
         let name = required_name("Namespace", &object.metadata)?;
         let mut labels = object.metadata.labels.clone().unwrap_or_default();
@@ -165,7 +168,10 @@ impl NamespaceFact {
 }
 
 impl ServiceAccountFact {
-    /// The fact of a `ServiceAccount`.
+    /// Converts a `ServiceAccount`.
+    ///
+    /// # Errors
+    /// It has no name or no namespace.
     pub fn from_object(object: &ServiceAccount) -> Result<Self, FactError> {
         let ObjectName { namespace, name } = required_names("ServiceAccount", &object.metadata)?;
         Ok(Self { namespace, name })
@@ -173,7 +179,10 @@ impl ServiceAccountFact {
 }
 
 impl ServiceFact {
-    /// The fact of a Service. Ports that are not TCP are left out: a vault speaks HTTP.
+    /// Converts a Service. Only TCP ports are kept, because a vault's API is HTTP.
+    ///
+    /// # Errors
+    /// It has no name or no namespace, or a port is out of range.
     pub fn from_object(object: &Service) -> Result<Self, FactError> {
         const KIND: &str = "Service";
         let id = required_names(KIND, &object.metadata)?;
@@ -213,8 +222,11 @@ impl ServiceFact {
 }
 
 impl ObservedPod {
-    /// What a Pod says. A `deletionTimestamp` alone does not matter: a pod that is shutting down may still have to
-    /// reach the vault, and its address is its own until it is gone.
+    /// Converts a Pod. A `deletionTimestamp` alone does not matter: a pod that is shutting down may still have to reach
+    /// the vault, and its address belongs to it until it is deleted.
+    ///
+    /// # Errors
+    /// It has no name or no namespace, or an address is not one.
     pub fn from_object(object: &Pod) -> Result<Self, FactError> {
         let id = required_names("Pod", &object.metadata)?;
         let not_counted = |reason| {
@@ -252,7 +264,8 @@ impl ObservedPod {
     }
 }
 
-/// `status.podIP` repeats the first of `status.podIPs`; files may have either. IPv6, also IPv4-mapped, is dropped.
+/// Returns the pod's IPv4 addresses. `status.podIP` repeats the first of `status.podIPs`; files may have either. IPv6
+/// addresses, also IPv4-mapped ones, are dropped.
 fn pod_addresses(object: &Pod, id: &ObjectName) -> Result<Vec<Ipv4Addr>, FactError> {
     let Some(status) = object.status.as_ref() else {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! What is known of a `VaultNetworkPolicy` object, valid or not.
+//! A `VaultNetworkPolicy` object as the index keeps it, valid or not.
 
 use crate::policy::{ValidatedPolicy, VaultId};
 

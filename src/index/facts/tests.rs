@@ -20,7 +20,7 @@ fn pod(spec: Value, status: Value) -> Result<ObservedPod, FactError> {
 }
 
 #[test]
-fn which_pods_count() {
+fn pods_that_are_pending_or_running_with_an_own_ipv4_address_count() {
     let any = || json!({"containers": []});
     let host = || json!({"containers": [], "hostNetwork": true});
     let at = |phase: &str, ips: &[&str]| {
@@ -197,7 +197,7 @@ fn a_service_keeps_its_tcp_ports_and_its_selector() {
 }
 
 #[test]
-fn a_namespace_always_knows_its_name_and_a_service_account_its_two() {
+fn a_namespace_has_the_label_with_its_name_and_a_service_account_its_namespace() {
     let object =
         json!({"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "other"}}});
     let fact = NamespaceFact::from_object(&serde_json::from_value(object).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! Whatever happened before, the index says what an index says that was told only how things stand, and what a plain
-//! computation without any cache says. And who is not reported as changed, has not changed.
+//! After any sequence of events, the index equals a new index of the current objects, and a computation without any
+//! cache. A vault that is not reported as changed has not changed.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::vocabulary::Event;
+use super::event::Event;
 use crate::index::{Index, VaultResolution};
 use crate::limits::Limits;
 use crate::policy::fixtures::*;
@@ -24,7 +24,7 @@ const NAMESPACE_LABELS: [&str; 4] = [
     "vaultwall.dev/service-endpoint=enabled",
     "team=x,vaultwall.dev/service-endpoint=enabled",
 ];
-/// Few, so that pods often claim each other's.
+/// Few, so that several pods often have the same address.
 const ADDRESSES: [&str; 6] = [
     "",
     "10.1.0.1",
@@ -36,8 +36,8 @@ const ADDRESSES: [&str; 6] = [
 const NETWORKS: [&str; 2] = ["corp", "lab"];
 const SUBNETS: [&str; 3] = ["s", "t", "u"];
 
-/// How things stand: what an object is called → the event that says it.
-type Standing = BTreeMap<(&'static str, String), Event>;
+/// Current objects: kind and name → the event that created or changed the object.
+type Current = BTreeMap<(&'static str, String), Event>;
 
 struct Chance(ChaCha8Rng);
 
@@ -104,25 +104,25 @@ impl Chance {
                 self.of(&LABELS),
                 self.of(&ADDRESSES),
             ),
-            10..=11 => Event::NoPod(self.of(&NAMESPACES), self.of(&NAMES)),
+            10..=11 => Event::PodDeleted(self.of(&NAMESPACES), self.of(&NAMES)),
             12..=13 => Event::Namespace(self.of(&NAMESPACES), self.of(&NAMESPACE_LABELS)),
-            14 => Event::NoNamespace(self.of(&NAMESPACES)),
+            14 => Event::NamespaceDeleted(self.of(&NAMESPACES)),
             15 => Event::Network(self.network()),
-            16 => Event::NoNetwork(self.of(&NETWORKS)),
+            16 => Event::NetworkDeleted(self.of(&NETWORKS)),
             17..=18 => Event::Policy(self.policy()),
-            _ => Event::NoPolicy(self.of(&NAMESPACES[..2]), self.of(&NAMES)),
+            _ => Event::PolicyDeleted(self.of(&NAMESPACES[..2]), self.of(&NAMES)),
         }
     }
 }
 
-fn note(standing: &mut Standing, event: &Event) {
-    let (key, is_there) = match event {
+fn record(current: &mut Current, event: &Event) {
+    let (key, exists) = match event {
         Event::Namespace(name, _) => (("namespace", (*name).to_owned()), true),
-        Event::NoNamespace(name) => (("namespace", (*name).to_owned()), false),
+        Event::NamespaceDeleted(name) => (("namespace", (*name).to_owned()), false),
         Event::Pod(namespace, name, ..) => (("pod", format!("{namespace}/{name}")), true),
-        Event::NoPod(namespace, name) => (("pod", format!("{namespace}/{name}")), false),
+        Event::PodDeleted(namespace, name) => (("pod", format!("{namespace}/{name}")), false),
         Event::Network(network) => (("network", network.name.clone()), true),
-        Event::NoNetwork(name) => (("network", (*name).to_owned()), false),
+        Event::NetworkDeleted(name) => (("network", (*name).to_owned()), false),
         Event::Policy(policy) => (
             (
                 "policy",
@@ -130,13 +130,13 @@ fn note(standing: &mut Standing, event: &Event) {
             ),
             true,
         ),
-        Event::NoPolicy(namespace, name) => (("policy", format!("{namespace}/{name}")), false),
+        Event::PolicyDeleted(namespace, name) => (("policy", format!("{namespace}/{name}")), false),
         other => panic!("not in this test: {other:?}"),
     };
-    if is_there {
-        standing.insert(key, event.clone());
+    if exists {
+        current.insert(key, event.clone());
     } else {
-        standing.remove(&key);
+        current.remove(&key);
     }
 }
 
@@ -148,11 +148,11 @@ fn resolve_all(index: &mut Index) -> BTreeMap<VaultId, VaultResolution> {
         .collect()
 }
 
-/// The same without the index.
-fn plainly(standing: &Standing, vault: &VaultId) -> crate::policy::Resolution {
+/// Resolves a vault without the index.
+fn resolve_without_index(current: &Current, vault: &VaultId) -> crate::policy::Resolution {
     let mut facts = PlainMembership::default();
     let (mut policies, mut networks) = (Vec::new(), Vec::new());
-    for event in standing.values() {
+    for event in current.values() {
         match event {
             Event::Namespace(name, text) => {
                 let mut labels = labels(text);
@@ -178,29 +178,29 @@ fn plainly(standing: &Standing, vault: &VaultId) -> crate::policy::Resolution {
 }
 
 #[test]
-fn equals_an_index_made_from_scratch_on_every_step() {
+fn every_step_equals_a_new_index_of_the_same_objects() {
     for seed in 0..20_u64 {
         println!("seed {seed}");
         let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
         let mut index = Index::default();
-        let mut standing = Standing::new();
+        let mut current = Current::new();
         let mut before = BTreeMap::new();
-        let mut touched_and_same = 0;
+        let mut reported_and_same = 0;
         for step in 0..100 {
             let event = chance.event();
             let words = format!("seed {seed}, step {step}: {event:?}");
-            note(&mut standing, &event);
-            event.tell(&mut index);
+            record(&mut current, &event);
+            event.apply_to(&mut index);
             let changed = index.take_changed();
             let after = resolve_all(&mut index);
 
             assert!(index.membership.is_tidy(), "{words}");
 
-            let mut told: Vec<&Event> = standing.values().collect();
-            told.shuffle(&mut chance.0);
+            let mut events: Vec<&Event> = current.values().collect();
+            events.shuffle(&mut chance.0);
             let mut scratch = Index::default();
-            for event in told {
-                event.clone().tell(&mut scratch);
+            for event in events {
+                event.clone().apply_to(&mut scratch);
             }
             assert_eq!(after, resolve_all(&mut scratch), "{words}");
 
@@ -212,18 +212,18 @@ fn equals_an_index_made_from_scratch_on_every_step() {
                         "{words}: {vault} was not reported"
                     );
                 } else if after.get(vault) == before.get(vault) {
-                    touched_and_same += 1;
+                    reported_and_same += 1;
                 }
             }
             for (vault, resolved) in &after {
                 assert_eq!(
                     resolved.resolution,
-                    plainly(&standing, vault),
+                    resolve_without_index(&current, vault),
                     "{words}: {vault}"
                 );
             }
             before = after;
         }
-        println!("{touched_and_same} times a vault was reported that stayed the same");
+        println!("{reported_and_same} times a vault was reported and stayed the same");
     }
 }

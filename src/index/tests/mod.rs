@@ -5,12 +5,12 @@
     clippy::indexing_slicing,
     clippy::too_many_lines
 )]
-//! The index, told one event after another.
+//! Events one after another, and the vaults that the index reports as changed.
 
+mod event;
 mod incremental;
-mod vocabulary;
 
-use vocabulary::*;
+use event::*;
 
 use super::*;
 use crate::limits::Limits;
@@ -19,7 +19,7 @@ use crate::policy::{
     DefaultAction, Firewall, NetworkRuleSource, SubnetMembers, ValidatedPolicy, VaultId,
 };
 
-/// A policy `name` in the namespace `team`, on the vault `team/vault`.
+/// A policy `name` in the namespace `team`, for the vault `team/vault`.
 fn on(team: &str, name: &str) -> ValidatedPolicy {
     policy(name, 1).with(|policy| {
         policy.vault = VaultId {
@@ -33,11 +33,11 @@ fn opted(namespace: &'static str) -> Event {
     Event::Namespace(namespace, "vaultwall.dev/service-endpoint=enabled")
 }
 
-/// Tells the events of a script one by one and compares the vaults that each of them touches.
+/// Applies the events of a script one by one and compares the vaults that each of them changes.
 fn follow(index: &mut Index, script: Vec<(&str, Event, &[&str])>) {
     for (what, event, expected) in script {
         let words = format!("{what}: {event:?}");
-        event.tell(index);
+        event.apply_to(index);
         let touched: Vec<String> = index
             .take_changed()
             .iter()
@@ -49,16 +49,16 @@ fn follow(index: &mut Index, script: Vec<(&str, Event, &[&str])>) {
         }
         assert!(
             index.take_changed().is_empty(),
-            "{words}: resolving touches nothing"
+            "{words}: resolving changes nothing"
         );
     }
 }
 
 #[test]
-fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
+fn an_event_reports_the_vaults_that_it_changes_and_no_other() {
     use Event::{
-        Namespace, Network, NoNamespace, NoNetwork, NoPod, NoPolicy, NoService, Pod, Policy,
-        Service,
+        Namespace, NamespaceDeleted, Network, NetworkDeleted, Pod, PodDeleted, Policy,
+        PolicyDeleted, Service, ServiceDeleted,
     };
     let web = || on("red", "web").inline(pods(Some(""), "app=web"));
     let all = || on("green", "all").inline(pods(Some(""), ""));
@@ -72,7 +72,7 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
     };
     let app = |app| pods(Some("team=shop"), app);
     let script: Vec<(&str, Event, &[&str])> = vec![
-        // nobody asks yet
+        // before there is a policy
         ("first namespace", opted("shop"), &[]),
         ("first pod", Pod("shop", "web", "app=web", "10.1.1.1"), &[]),
         // policies
@@ -86,7 +86,7 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
         ),
         // networks
         (
-            "it comes",
+            "network created",
             corp(true, app("app=web"), &["10.20.0.0/16"]),
             &["blue"],
         ),
@@ -96,7 +96,7 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
             &[],
         ),
         (
-            "a subnet nobody names",
+            "a subnet that no rule names",
             corp(true, app("app=web"), &["10.21.0.0/16"]),
             &[],
         ),
@@ -128,7 +128,7 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
             &["red"],
         ),
         (
-            "a label that nobody looks at",
+            "a label that no selector uses",
             Pod("shop", "db", "app=web,x=y", "10.1.1.2"),
             &[],
         ),
@@ -137,8 +137,8 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
             Pod("shop", "db", "app=web", "10.1.1.3"),
             &["green", "red"],
         ),
-        ("leaves", NoPod("shop", "db"), &["green", "red"]),
-        ("again", NoPod("shop", "db"), &[]),
+        ("leaves", PodDeleted("shop", "db"), &["green", "red"]),
+        ("again", PodDeleted("shop", "db"), &[]),
         (
             "finished",
             Pod("shop", "web", "app=web", ""),
@@ -168,26 +168,26 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
         ),
         ("leaves the subnet", opted("dark"), &["blue"]),
         (
-            "a label that nobody looks at",
+            "a label that no selector uses",
             Namespace("dark", "vaultwall.dev/service-endpoint=enabled,x=y"),
             &[],
         ),
         ("empty", opted("empty"), &[]),
-        ("gone", NoNamespace("dark"), &["green", "red"]),
-        ("again", NoNamespace("dark"), &[]),
-        // the vault's Service shapes the walls around it
+        ("deleted", NamespaceDeleted("dark"), &["green", "red"]),
+        ("again", NamespaceDeleted("dark"), &[]),
+        // Services: the NetworkPolicies of a vault are made from its Service
         ("of a vault", Service("red", "vault", 8200), &["red"]),
         ("the same again", Service("red", "vault", 8200), &[]),
         ("another port", Service("red", "vault", 8300), &["red"]),
-        ("of nobody", Service("red", "shop", 80), &[]),
-        ("gone", NoService("red", "vault"), &["red"]),
-        // and away
-        ("network gone", NoNetwork("corp"), &["blue"]),
-        ("again", NoNetwork("corp"), &[]),
-        ("policy gone", NoPolicy("red", "web"), &["red"]),
-        ("again", NoPolicy("red", "web"), &[]),
+        ("of no vault", Service("red", "shop", 80), &[]),
+        ("deleted", ServiceDeleted("red", "vault"), &["red"]),
+        // deletions
+        ("network deleted", NetworkDeleted("corp"), &["blue"]),
+        ("again", NetworkDeleted("corp"), &[]),
+        ("policy deleted", PolicyDeleted("red", "web"), &["red"]),
+        ("again", PolicyDeleted("red", "web"), &[]),
         (
-            "its group went with it",
+            "its group is removed with it",
             Pod("shop", "web", "app=api", "10.1.1.1"),
             &[],
         ),
@@ -196,11 +196,11 @@ fn an_event_touches_the_vaults_that_it_changes_and_no_other() {
 }
 
 #[test]
-fn a_policy_that_moves_touches_both_vaults() {
+fn a_policy_with_another_target_changes_both_vaults() {
     let mut index = Index::default();
-    Event::Policy(policy("p", 1).ip("203.0.113.7")).tell(&mut index);
+    Event::Policy(policy("p", 1).ip("203.0.113.7")).apply_to(&mut index);
     index.take_changed();
-    Event::Policy(policy("p", 1).with(|p| p.vault.service = "other".into())).tell(&mut index);
+    Event::Policy(policy("p", 1).with(|p| p.vault.service = "other".into())).apply_to(&mut index);
     let touched: Vec<String> = index
         .take_changed()
         .iter()
@@ -211,8 +211,8 @@ fn a_policy_that_moves_touches_both_vaults() {
     assert_eq!(index.vaults().count(), 1);
 }
 
-/// Addresses that `vault/openbao` lets in.
-fn let_in(index: &mut Index) -> Vec<String> {
+/// Addresses that the firewall of `vault/openbao` allows.
+fn allowed(index: &mut Index) -> Vec<String> {
     let resolution = index.resolve(&vault()).unwrap().resolution;
     let firewall = &resolution.firewall;
     let both = lines(&firewall.virtual_networks)
@@ -223,18 +223,18 @@ fn let_in(index: &mut Index) -> Vec<String> {
 }
 
 #[test]
-fn a_recycled_address_is_let_in_only_where_every_pod_that_claims_it_is() {
-    use Event::{NoPod, Pod, Policy};
+fn an_address_of_two_pods_is_allowed_only_if_both_pods_are() {
+    use Event::{Pod, PodDeleted, Policy};
     let mut index = Index::default();
-    opted("shop").tell(&mut index);
-    opted("blog").tell(&mut index);
-    Policy(policy("p", 1).inline(pods(Some(""), "app=web"))).tell(&mut index);
-    // event | whether 10.1.1.1 is let in afterwards | whether the vault is reported
+    opted("shop").apply_to(&mut index);
+    opted("blog").apply_to(&mut index);
+    Policy(policy("p", 1).inline(pods(Some(""), "app=web"))).apply_to(&mut index);
+    // event | whether 10.1.1.1 is allowed afterwards | whether the vault is reported
     let script = [
         (Pod("shop", "old", "app=web", "10.1.1.1"), true, true),
-        // another pod has the address before the end of the first was seen
+        // another pod has the address before the deletion of the first arrives
         (Pod("blog", "new", "app=db", "10.1.1.1"), false, true),
-        (NoPod("shop", "old"), false, true),
+        (PodDeleted("shop", "old"), false, true),
         (Pod("blog", "new", "app=web", "10.1.1.1"), true, true),
         (Pod("shop", "third", "app=web", "10.1.1.1"), true, false),
         (Pod("shop", "third", "app=db", "10.1.1.1"), false, true),
@@ -244,15 +244,15 @@ fn a_recycled_address_is_let_in_only_where_every_pod_that_claims_it_is() {
     for (event, expected, reported) in script {
         let words = format!("{event:?}");
         index.take_changed();
-        event.tell(&mut index);
+        event.apply_to(&mut index);
         assert_eq!(!index.take_changed().is_empty(), reported, "{words}");
-        assert_eq!(let_in(&mut index) == ["10.1.1.1"], expected, "{words}");
+        assert_eq!(allowed(&mut index) == ["10.1.1.1"], expected, "{words}");
     }
 }
 
 #[test]
-fn without_an_accepted_policy_what_was_in_force_stays() {
-    use Event::{InvalidPolicy, Network, NoPod, NoPolicy, Pod, Policy};
+fn without_an_accepted_policy_the_last_accepted_one_stays_in_force() {
+    use Event::{InvalidPolicy, Network, Pod, PodDeleted, Policy, PolicyDeleted};
     let mut index = Index::new(Limits {
         virtual_network_rules: 2,
         ip_rules: 2,
@@ -274,11 +274,11 @@ fn without_an_accepted_policy_what_was_in_force_stays() {
             .ip("203.0.113.2")
             .ip("203.0.113.3")
     };
-    // event | let in | kept from earlier
+    // event | allowed | whether the firewall is an earlier one
     let script: Vec<(Event, &[&str], bool)> = vec![
         // never valid: closed
         (InvalidPolicy("p"), &[], false),
-        // valid by itself, refused for the vault: closed, there was nothing before
+        // valid by itself, refused for the vault: closed, because no policy was accepted before
         (
             Policy(ips("p", &["203.0.113.1", "203.0.113.2", "203.0.113.3"])),
             &[],
@@ -287,14 +287,14 @@ fn without_an_accepted_policy_what_was_in_force_stays() {
         (Policy(ips("p", &["203.0.113.1"])), &["203.0.113.1"], false),
         // the last valid form of an object that is now invalid
         (InvalidPolicy("p"), &["203.0.113.1"], false),
-        // the last accepted form of one that is now refused
+        // the last accepted form of an object that is now refused
         (
             Policy(ips("p", &["203.0.113.1", "203.0.113.2", "203.0.113.3"])),
             &["203.0.113.1"],
             true,
         ),
         (Policy(ips("p", &["203.0.113.2"])), &["203.0.113.2"], false),
-        // what is kept is a policy, not addresses: pods still come and go
+        // the policy is kept and not its addresses: pods are still added and removed
         (
             Event::Namespace("shop", "team=shop"),
             &["203.0.113.2"],
@@ -322,7 +322,7 @@ fn without_an_accepted_policy_what_was_in_force_stays() {
             true,
         ),
         (
-            NoPod("shop", "web"),
+            PodDeleted("shop", "web"),
             &["10.1.1.2", "10.20.0.0/24", "10.21.0.0/24"],
             true,
         ),
@@ -335,18 +335,18 @@ fn without_an_accepted_policy_what_was_in_force_stays() {
         (dc(&["10.20.0.0/16"]), &["10.1.1.2", "10.20.0.0/24"], true),
         (closed(&["10.20.0.0/16"]), &["10.1.1.2"], true),
         (dc(&["10.20.0.0/16"]), &["10.1.1.2", "10.20.0.0/24"], true),
-        // a deleted policy keeps nobody in
+        // a deleted policy allows no client
         (
             Policy(ips("other", &["203.0.113.4", "203.0.113.5", "203.0.113.6"])),
             &["10.1.1.2", "10.20.0.0/24"],
             true,
         ),
-        (NoPolicy("vault", "p"), &[], false),
+        (PolicyDeleted("vault", "p"), &[], false),
     ];
     for (event, expected, kept) in script {
         let words = format!("{event:?}");
-        event.tell(&mut index);
-        assert_eq!(let_in(&mut index), expected, "{words}");
+        event.apply_to(&mut index);
+        assert_eq!(allowed(&mut index), expected, "{words}");
         let resolved = index.resolve(&vault()).unwrap();
         assert_eq!(resolved.kept, kept, "{words}");
         if expected.is_empty() {
@@ -357,20 +357,20 @@ fn without_an_accepted_policy_what_was_in_force_stays() {
             );
         }
     }
-    NoPolicy("vault", "other").tell(&mut index);
+    PolicyDeleted("vault", "other").apply_to(&mut index);
     assert_eq!(index.resolve(&vault()), None);
 }
 
-/// A mistake in a rule must not take proxies or a load balancer away.
+/// A mistake in a rule must not remove proxies or a load balancer.
 #[test]
-fn without_an_accepted_policy_the_proxies_stay_as_they_were() {
+fn without_an_accepted_policy_the_proxies_keep_their_settings() {
     let mut index = Index::new(Limits {
         virtual_network_rules: 1,
         ip_rules: 1,
     });
     let three = || policy("p", 1).with(|p| p.proxy.replicas = Some(3));
     let replicas = |index: &mut Index, policy: ValidatedPolicy| {
-        Event::Policy(policy).tell(index);
+        Event::Policy(policy).apply_to(index);
         index.resolve(&vault()).unwrap().resolution.proxy.replicas()
     };
     assert_eq!(replicas(&mut index, three()), 3);
@@ -381,10 +381,10 @@ fn without_an_accepted_policy_the_proxies_stay_as_they_were() {
 }
 
 #[test]
-fn an_invalid_policy_beside_a_valid_one_opens_nothing() {
+fn an_invalid_policy_next_to_a_valid_one_sets_the_default_action_to_deny() {
     let mut index = Index::default();
     let open = policy("open", 1).with(|policy| policy.default_action = DefaultAction::Allow);
-    Event::Policy(open).tell(&mut index);
+    Event::Policy(open).apply_to(&mut index);
     let default_action = |index: &mut Index| {
         index
             .resolve(&vault())
@@ -394,22 +394,22 @@ fn an_invalid_policy_beside_a_valid_one_opens_nothing() {
             .default_action
     };
     assert_eq!(default_action(&mut index), DefaultAction::Allow);
-    Event::InvalidPolicy("broken").tell(&mut index);
+    Event::InvalidPolicy("broken").apply_to(&mut index);
     assert_eq!(index.take_changed().len(), 1);
     assert_eq!(default_action(&mut index), DefaultAction::Deny);
-    Event::InvalidPolicy("broken").tell(&mut index);
+    Event::InvalidPolicy("broken").apply_to(&mut index);
     assert!(index.take_changed().is_empty());
-    Event::NoPolicy("vault", "broken").tell(&mut index);
+    Event::PolicyDeleted("vault", "broken").apply_to(&mut index);
     assert_eq!(default_action(&mut index), DefaultAction::Allow);
 }
 
 #[test]
 fn facts_can_be_looked_up() {
     let mut index = Index::default();
-    Event::Namespace("shop", "team=shop").tell(&mut index);
-    Event::Pod("shop", "web", "app=web", "10.1.1.1").tell(&mut index);
-    Event::Pod("shop", "job", "app=job", "").tell(&mut index);
-    Event::Service("red", "vault", 8200).tell(&mut index);
+    Event::Namespace("shop", "team=shop").apply_to(&mut index);
+    Event::Pod("shop", "web", "app=web", "10.1.1.1").apply_to(&mut index);
+    Event::Pod("shop", "job", "app=job", "").apply_to(&mut index);
+    Event::Service("red", "vault", 8200).apply_to(&mut index);
     let id = |name: &str| ObjectName {
         namespace: "shop".into(),
         name: name.into(),

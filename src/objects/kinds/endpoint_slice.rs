@@ -1,4 +1,4 @@
-//! `EndpointSlice` as a fact. Passed over in files: outside of a cluster, the vault's address is given by an option.
+//! `EndpointSlice` as a fact. Ignored in files: outside of a cluster, the vault's address is set by an option.
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 

@@ -1,5 +1,5 @@
-//! How the objects of each kind are decoded: one file a kind. The list of kinds is that of the index; a kind that is added
-//! there is read from files, watched, indexed and deleted without another list.
+//! Decoders, one file a kind. The list of kinds is that of the index; a kind that is added there is read from files,
+//! watched, indexed and deleted without another list.
 
 mod endpoint_slice;
 mod namespace;
@@ -22,15 +22,15 @@ use crate::limits::Limits;
 
 /// A kind, as data.
 pub struct KindInfo {
-    /// The kind.
+    /// Name and identity of the kind.
     pub kind: Kind,
     /// API group, version and plural.
     pub resource: ApiResource,
-    /// [`Decode::IN_FILES`].
+    /// Whether it is read from files; see [`Decode::IN_FILES`].
     pub in_files: bool,
-    /// [`Decode::WATCHED`].
+    /// Whether the operator watches it; see [`Decode::WATCHED`].
     pub watched: bool,
-    /// [`Decode::NAME_IS_RESERVED`].
+    /// See [`Decode::NAME_IS_RESERVED`].
     pub(crate) name_is_reserved: bool,
     /// Decodes a document of this kind.
     pub(crate) decode: DecodeDocument,
@@ -61,15 +61,15 @@ impl KindInfo {
     }
 }
 
-/// Takes every kind by its type.
+/// Receives every kind by its type.
 pub trait Visitor {
-    /// Takes one kind.
+    /// Receives one kind.
     fn visit<D: Decode>(&mut self);
 }
 
 macro_rules! define_table {
     ($($kind:ident($payload:ty),)*) => {
-        /// What is known of a kind.
+        /// Returns the data of a kind.
         pub fn info(kind: Kind) -> &'static KindInfo {
             match kind {
                 $(Kind::$kind => {
@@ -79,7 +79,7 @@ macro_rules! define_table {
             }
         }
 
-        /// Hands every kind to the visitor, sorted by name.
+        /// Calls the visitor with every kind, sorted by name.
         pub fn visit_kinds(visitor: &mut impl Visitor) {
             $(visitor.visit::<$payload>();)*
         }

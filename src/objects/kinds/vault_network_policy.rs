@@ -11,7 +11,7 @@ use crate::policy::{ObjectName, VaultId, Violation, validate_policy};
 impl Decode for ObservedPolicy {
     type Stored = VaultNetworkPolicy;
     type Source = Custom;
-    // A policy that is passed over because of a typing error would protect nothing.
+    // A policy that is ignored because of a typing error would protect nothing.
     const NAME_IS_RESERVED: bool = true;
     const MISLEADING: &'static [(&'static str, &'static str)] = &[(
         "spec.clientAddress.source",
@@ -22,7 +22,7 @@ impl Decode for ObservedPolicy {
         validate_policy(stored, limits).map(Self::Valid)
     }
 
-    /// The vault that the policy is for, whatever else is wrong with it.
+    /// Returns the vault that the policy is for, if `spec.targetRef` can be read.
     fn fallback(name: &ObjectName, document: &Value) -> Option<Self> {
         let target = document.pointer("/spec/targetRef")?;
         let service = target

@@ -1,4 +1,4 @@
-//! Events in a word or two.
+//! Events of tests, in a short form.
 
 use crate::index::*;
 use crate::policy::fixtures::{labels, vault};
@@ -8,23 +8,23 @@ use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork};
 pub(super) enum Event {
     /// Name, labels.
     Namespace(&'static str, &'static str),
-    NoNamespace(&'static str),
-    /// Namespace, name, labels, addresses; without an address it does not count.
+    NamespaceDeleted(&'static str),
+    /// Namespace, name, labels, addresses separated by spaces; a pod without an address does not count.
     Pod(&'static str, &'static str, &'static str, &'static str),
-    NoPod(&'static str, &'static str),
+    PodDeleted(&'static str, &'static str),
     /// Namespace, name, port.
     Service(&'static str, &'static str, u16),
-    NoService(&'static str, &'static str),
+    ServiceDeleted(&'static str, &'static str),
     Network(ValidatedVirtualNetwork),
-    NoNetwork(&'static str),
+    NetworkDeleted(&'static str),
     Policy(ValidatedPolicy),
     /// Of the vault `vault/openbao`.
     InvalidPolicy(&'static str),
-    NoPolicy(&'static str, &'static str),
+    PolicyDeleted(&'static str, &'static str),
 }
 
 impl Event {
-    pub(super) fn tell(self, index: &mut Index) {
+    pub(super) fn apply_to(self, index: &mut Index) {
         match self {
             Self::Namespace(name, text) => {
                 let mut labels = labels(text);
@@ -35,7 +35,7 @@ impl Event {
                     terminating: false,
                 });
             }
-            Self::NoNamespace(name) => {
+            Self::NamespaceDeleted(name) => {
                 index.delete(&Key::new(Kind::Namespace, ObjectName::cluster_scoped(name)));
             }
             Self::Pod(namespace, name, _, "") => {
@@ -56,7 +56,9 @@ impl Event {
                         .collect(),
                 }));
             }
-            Self::NoPod(namespace, name) => index.delete(&Key::new(Kind::Pod, id(namespace, name))),
+            Self::PodDeleted(namespace, name) => {
+                index.delete(&Key::new(Kind::Pod, id(namespace, name)));
+            }
             Self::Service(namespace, name, port) => {
                 let ports = vec![ServicePortFact {
                     name: None,
@@ -71,11 +73,11 @@ impl Event {
                     selector,
                 });
             }
-            Self::NoService(namespace, name) => {
+            Self::ServiceDeleted(namespace, name) => {
                 index.delete(&Key::new(Kind::Service, id(namespace, name)));
             }
             Self::Network(network) => index.apply(network),
-            Self::NoNetwork(name) => index.delete(&Key::new(
+            Self::NetworkDeleted(name) => index.delete(&Key::new(
                 Kind::VirtualNetwork,
                 ObjectName::cluster_scoped(name),
             )),
@@ -85,7 +87,7 @@ impl Event {
                 vault: vault(),
                 port: 8200,
             })),
-            Self::NoPolicy(namespace, name) => {
+            Self::PolicyDeleted(namespace, name) => {
                 index.delete(&Key::new(Kind::VaultNetworkPolicy, id(namespace, name)));
             }
         }
