@@ -6,7 +6,8 @@
 //! | `rules` | pods are created and deleted, labels and rules change, `denial: Drop`, `defaultAction` |
 //! | `peers` | a vault of three peers with integrated storage, and back to one |
 //! | `tls` | TLS is disabled and enabled, a Secret is missing, a certificate is renewed |
-//! | `replaced` | proxies and operator are replaced under load; the operator is uninstalled, upgraded and rolled back |
+//! | `operator` | the operator is uninstalled, upgraded and rolled back under load |
+//! | `replaced` | proxies are replaced under load |
 //! | `enforced` | the cluster's network enforces NetworkPolicies: cyclonus' cases |
 //! | `installed` | the charts: permissions, Pod Security, refusals |
 //! | `pages` | the commands of `docs/openbao.md` and `docs/install.md` |
@@ -19,6 +20,7 @@
 
 mod enforced;
 mod installed;
+mod operator;
 mod pages;
 mod peers;
 mod replaced;
