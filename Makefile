@@ -1,14 +1,14 @@
-# Each target can be run on a fresh clone; what a target needs, it installs (dev/tools).
+# Each target runs in a fresh clone and installs the tools that it needs (dev/tools).
 .DEFAULT_GOAL := help
 .PHONY: help demo cluster-demo check test e2e lint generate bench
 
-# The pinned tools come before any others of the same name.
+# The pinned tools precede other tools of the same name.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Protect a real OpenBao with a real Envoy and show who gets in; API=1: through Kubernetes' API
+demo: ## Protect a real OpenBao with a real Envoy and show which requests are allowed; API=1: with a Kubernetes API server
 ifdef API
 	@echo 'etcd, kube-apiserver and kubectl are built once, which takes minutes'
 	dev/tools install envoy openbao etcd kube-apiserver kubectl
@@ -18,7 +18,7 @@ endif
 	cargo build --locked --bin vaultwall --example demo
 	cargo run --locked --quiet --example demo $(if $(API),-- --api)
 
-cluster-demo: ## On a cluster of kind: install the charts, protect an OpenBao with TLS, and show which pods get in
+cluster-demo: ## On a kind cluster: install the charts, protect an OpenBao with TLS, and show which pods are allowed
 	cargo build --locked --example cluster_demo
 	dev/with-cluster target/debug/examples/cluster_demo
 
@@ -27,12 +27,12 @@ check: ## Check format and lints, and run the tests that need no other program
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --no-fail-fast --workspace --lib --test pure
 
-test: ## Run every test, those on a cluster too
+test: ## Run every test, including those on a cluster
 	dev/run-tests
 
-# As root and with nftables, packets are sent through the rules of the agent that enforces NetworkPolicies here.
+# As root and with nftables, also sends packets through the rules of the agent that enforces NetworkPolicies.
 packets := $$([ "$$(id -u)" != 0 ] || ! command -v nft >/dev/null || echo --test packets)
-e2e: ## Run the tests on a cluster of kind; KEEP=1 leaves the cluster
+e2e: ## Run the tests on a kind cluster; KEEP=1 keeps the cluster
 	cargo build --locked --workspace --test e2e --test packets
 	dev/with-cluster --cyclonus sh -c 'cargo test --locked --offline --no-fail-fast --workspace --test e2e $(packets) -- \
 		--test-threads=4 --show-output'
@@ -43,12 +43,12 @@ lint: ## Check format, lints, and the dependencies' licences and sources
 	dev/tools install cargo-deny
 	cargo-deny --locked --all-features check bans licenses sources
 
-generate: ## Write again what is generated: CRDs, charts, reference, golden files
+generate: ## Regenerate CRDs, charts, reference pages and golden files
 	dev/tools install envoy helm
 	UPDATE_GENERATED=1 cargo test --locked --quiet --test pure -- generated:: descriptors::
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test pure golden::golden
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test with_api_server charts::golden
 
-bench: ## Measure what the performance claims rest on
+bench: ## Measure the figures of docs/performance.md
 	dev/tools install envoy openbao etcd kubectl kube-apiserver
 	cargo bench --locked
