@@ -142,7 +142,8 @@ struct Scene {
 type Stages = [Duration; STAGES.len()];
 
 impl Scene {
-    /// Each vault lets in a subnet of its own; the first vault's has `addresses` pods. Five policies a vault where there are several.
+    /// Each vault lets in a subnet of its own; the first vault's has `addresses` pods. Five policies a vault where
+    /// there are several.
     fn new(addresses: usize, vaults: usize) -> Self {
         let mut objects = vec![json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "build", "labels": {"team": "build"}},
@@ -296,7 +297,8 @@ fn pod_object(number: usize) -> Value {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": format!("runner-{number}"), "namespace": "build", "uid": format!("00000000-0000-4000-8000-{number:012}"),
+            "name": format!("runner-{number}"), "namespace": "build",
+            "uid": format!("00000000-0000-4000-8000-{number:012}"),
             "labels": {"app": "runner", "pod-template-hash": "5d8b9c7f6"},
             "creationTimestamp": "2026-01-01T00:00:00Z",
         },

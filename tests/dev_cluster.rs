@@ -244,8 +244,8 @@ fn a_process_with_the_number_of_an_earlier_cluster_is_not_ended() {
     assert_eq!(left(folder.path()), Vec::<String>::new(), "{errors}");
 }
 
-/// Mounts new folders on /etc, /opt, /run and /var/lib. They have the entries of the machine's folders except those that
-/// container engines and mount create, so that they are like those of a fresh machine.
+/// Mounts new folders on /etc, /opt, /run and /var/lib. They have the entries of the machine's folders except those
+/// that container engines and mount create, so that they are like those of a fresh machine.
 const FRESH: &str = r#"
 shopt -s dotglob nullglob
 for folder in /etc /opt /run /var/lib; do

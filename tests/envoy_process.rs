@@ -88,7 +88,8 @@ fn write_policy(folder: &Path, source: &str) {
         _ => format!(", trustedProxies: [{PROXY}]"),
     };
     let policy = format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: p, namespace: vault}}\nspec:\n  \
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: p, namespace: \
+            vault}}\nspec:\n  \
          targetRef: {{name: openbao, port: 8200}}\n  ipRules: [{{value: 203.0.113.7}}]\n  \
          clientAddress: {{source: {source}{trusted}}}\n"
     );

@@ -76,8 +76,8 @@ fn envoy_accepts_the_bootstrap_file_of_render() {
     assert_eq!(errors(vec![bootstrap]), Vec::<String>::new());
 }
 
-/// A validation that never fails would prove nothing. Envoy accepts a `.pb` file that it cannot parse at all; an error about
-/// the field at the very end of one shows that it has read the fields before.
+/// A validation that never fails would prove nothing. Envoy accepts a `.pb` file that it cannot parse at all; an error
+/// about the field at the very end of one shows that it has read the fields before.
 #[test]
 fn envoy_refuses_an_unknown_field() {
     let case = &Case::all()[0];

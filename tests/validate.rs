@@ -182,9 +182,11 @@ fn an_empty_folder_is_reported_as_clean() {
 fn limits_are_the_installations() {
     let dir = tempfile::tempdir().unwrap();
     let policy = |list: &str, rules: usize| {
-        let mut text = "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {name: main, namespace: vault}\n\
+        let mut text =
+            "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {name: main, \
+            namespace: vault}\n\
                         spec:\n  targetRef: {name: openbao, port: 8200}\n"
-            .to_owned();
+                .to_owned();
         writeln!(text, "  {list}:").unwrap();
         for n in 0..rules {
             match list {

@@ -15,7 +15,7 @@ use crate::configurations::{Filters, pod_address};
 /// Connections to each Envoy, each from an address of its own, with one request under way.
 const CONNECTIONS: usize = 4;
 /// Longer than anything here takes; only a run that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A read of a secret as the command line of the vault sends it.
 const REQUEST: &str = "GET /v1/secret/data/team/app HTTP/1.1\r\n\
@@ -25,7 +25,13 @@ const REQUEST: &str = "GET /v1/secret/data/team/app HTTP/1.1\r\n\
     X-Vault-Token: s.iyNUhq8Ov4hIAx6snw5mB2nL\r\n\r\n";
 
 /// Response of the vault.
-const SECRET: &str = r#"{"request_id":"80c53a11-2f3a-4b5c-9d6e-7f8091a2b3c4","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":{"password":"correct horse"},"metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":3}},"wrap_info":null,"warnings":null,"auth":null}"#;
+const SECRET: &str = concat!(
+    r#"{"request_id":"80c53a11-2f3a-4b5c-9d6e-7f8091a2b3c4","lease_id":"","renewable":false,"lease_duration":0,"#,
+    r#""data":{"data":{"password":"correct horse"},"#,
+    r#""metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"#,
+    r#""deletion_time":"","destroyed":false,"version":3}},"#,
+    r#""wrap_info":null,"warnings":null,"auth":null}"#,
+);
 
 /// Address of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +91,7 @@ impl Clients {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
-        tokio::time::timeout(PATIENCE, join_all(all))
+        tokio::time::timeout(TIMEOUT, join_all(all))
             .await
             .unwrap_or_else(|_| panic!("not every client is answered with {}", self.status));
     }
@@ -177,7 +183,8 @@ pub(crate) async fn serve(address: SocketAddrV4) {
 async fn answer_all(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let answer = format!(
-        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{SECRET}",
+        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: \
+            {}\r\n\r\n{SECRET}",
         SECRET.len()
     );
     let mut requests = Vec::new();

@@ -112,8 +112,8 @@ impl Envoy {
         }
     }
 
-    /// From the scheduler, which counts nanoseconds where `/proc/PID/stat` counts ticks; its first number is the time on
-    /// a processor. None of these threads ends before the process does.
+    /// From the scheduler, which counts nanoseconds where `/proc/PID/stat` counts ticks; its first number is the time
+    /// on a processor. None of these threads ends before the process does.
     fn running_cpu(&self) -> Duration {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let nanoseconds = threads.map(|thread| {

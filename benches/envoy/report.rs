@@ -6,7 +6,8 @@ use crate::Series;
 pub(crate) fn table(series: &[Series], costs: &[Vec<f64>], requests: usize) {
     let base = &costs[0];
     println!(
-        "Envoy's CPU a request, in us: {} rounds of {requests} requests for each configuration, which take turns; then how\n\
+        "Envoy's CPU a request, in us: {} rounds of {requests} requests for each configuration, which take turns; \
+            then how\n\
          many times that of the first in the same round it is: median, and where that median is with 95% confidence\n\n\
          {:<26}{:>8}{:>8}{:>8}{:>9}{:>16}{:>12}  target",
         base.len(),

@@ -161,7 +161,7 @@ fn needs(sandbox: &Sandbox, scale: &Scale) {
     let cpu = process::cpu_since(sandbox.operator(), before.1);
     let after = sandbox.writes();
     println!(
-        "writes to the API in {} s without changes: {} (target 0), beside {} of the lease; CPU: {:.1} ms a second",
+        "writes to the API in {} s without changes: {} (target 0), and {} of the lease; CPU: {:.1} ms a second",
         scale.quiet.as_secs(),
         after.other - before.0.other,
         after.lease - before.0.lease,

@@ -42,8 +42,8 @@ impl Poller {
     }
 
     /// The next change, if it comes in time.
-    pub(crate) fn next(&self, patience: Duration) -> Option<Changed> {
-        self.changes.recv_timeout(patience).ok()
+    pub(crate) fn next(&self, timeout: Duration) -> Option<Changed> {
+        self.changes.recv_timeout(timeout).ok()
     }
 }
 

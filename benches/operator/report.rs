@@ -43,12 +43,14 @@ pub(crate) fn row(row: &Row) {
         at(99),
         at(100),
         row.times.len(),
-        row.target
-            .map_or_else(|| "-".to_owned(), |target| beside(target, at(50), at(99)))
+        row.target.map_or_else(
+            || "-".to_owned(),
+            |target| against_target(target, at(50), at(99))
+        )
     );
 }
 
-fn beside(target: Target, p50: f64, p99: f64) -> String {
+fn against_target(target: Target, p50: f64, p99: f64) -> String {
     let mut text = format!("p50 <= {}", target.p50);
     if target.p99.is_finite() {
         text = format!("{text}, p99 <= {}", target.p99);

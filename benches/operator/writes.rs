@@ -75,7 +75,7 @@ pub(crate) struct Series {
 pub(crate) fn series(sandbox: &Sandbox, change: Change, others: &Others, samples: usize) -> Series {
     let poller = sandbox.poller.as_ref().unwrap();
     let done = Arc::new(AtomicU32::new(0));
-    let beside = sandbox
+    let other_writes = sandbox
         .runtime
         .spawn(write_others(sandbox, others, Arc::clone(&done)));
     let cpu = process::cpu(sandbox.operator());
@@ -103,7 +103,7 @@ pub(crate) fn series(sandbox: &Sandbox, change: Change, others: &Others, samples
         assert_eq!(again, None, "after change {number} to {verdict:?}");
     }
     let (time, cpu) = (begin.elapsed(), process::cpu_since(sandbox.operator(), cpu));
-    beside.abort();
+    other_writes.abort();
     Series {
         others: f64::from(done.load(Ordering::Relaxed)) / time.as_secs_f64(),
         cpu: cpu / u32::try_from(times.len()).unwrap(),

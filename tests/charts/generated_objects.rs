@@ -26,7 +26,10 @@ fn generated(namespace: &str) -> Vec<Value> {
         json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 8200}]}}),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"selector": selector, "template": template}}),
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": selector}}),
-        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": {"selector": selector, "maxUnavailable": 1}}),
+        json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "spec": {"selector": selector, "maxUnavailable": 1},
+        }),
     ];
     for object in &mut objects {
         object["metadata"] = json!({

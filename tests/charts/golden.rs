@@ -69,7 +69,8 @@ fn golden() {
     assert_eq!(names, ["default", "everything"]);
     assert!(
         wrong.is_empty(),
-        "not as it was: {wrong:#?}\nIf this is intended: UPDATE_GOLDEN=1 cargo test --test with_api_server charts::golden"
+        "not as it was: {wrong:#?}\nIf this is intended: UPDATE_GOLDEN=1 cargo test --test with_api_server \
+            charts::golden"
     );
 }
 

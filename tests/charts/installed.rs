@@ -10,7 +10,7 @@ use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, find, objects, rende
 use testkit::ApiServer;
 
 /// Longer than what was applied takes to come into force; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Applies what both charts render, by the letter: an unknown field is refused.
 pub(crate) fn apply_rendered(server: &ApiServer, arguments: &[&str]) {
@@ -152,7 +152,7 @@ fn limits_of_the_values_are_in_force() {
         }
     };
     let until = |policy: &str, expected: &str| {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             let said = said(policy);
             if said.contains(expected) {

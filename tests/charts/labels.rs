@@ -10,7 +10,7 @@ use crate::charts::installed::with_charts;
 use testkit::ApiServer;
 
 /// Longer than what was applied takes to come into force; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// An admin of the cluster, by `cluster-admin`.
 pub(crate) const ADMIN: &str = "admin";
@@ -118,7 +118,7 @@ pub(crate) fn check<'a>(server: &ApiServer, rows: impl IntoIterator<Item = Row<'
 
 /// Waits until a row is as it should be: policies and roles come into force a moment after they are stored.
 pub(crate) fn until(server: &ApiServer, row: Row<'_>) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while let Some(wrong) = differs(server, row) {
         assert!(Instant::now() < end, "{wrong}");
     }

@@ -8,8 +8,10 @@ use crate::charts::labels::{
 };
 use testkit::ApiServer;
 
-const ENDPOINT: &str = "to set, change or remove it needs the right to set serviceendpoints in the API group vaultwall.dev";
-const SUBSCRIPTION: &str = "to set, change or remove it needs the right to set subscriptions in the API group vaultwall.dev";
+const ENDPOINT: &str = "to set, change or remove it needs the right to set serviceendpoints in the API group \
+    vaultwall.dev";
+const SUBSCRIPTION: &str = "to set, change or remove it needs the right to set subscriptions in the API group \
+    vaultwall.dev";
 
 const SET: &str = "label namespace team vaultwall.dev/service-endpoint=enabled";
 const CHANGE: &str = "label --overwrite namespace open vaultwall.dev/service-endpoint=disabled";

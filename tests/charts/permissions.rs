@@ -74,7 +74,12 @@ fn the_roles_are_the_table() {
         let wanted: Vec<Value> = PERMISSIONS
             .iter()
             .filter(|permission| permission.scope == scope)
-            .map(|permission| json!({"apiGroups": [permission.group], "resources": [permission.resource], "verbs": permission.verbs}))
+            .map(|permission| {
+                json!({
+                    "apiGroups": [permission.group], "resources": [permission.resource],
+                    "verbs": permission.verbs,
+                })
+            })
             .collect();
         assert_eq!(role["rules"], json!(wanted), "{kind}");
     }

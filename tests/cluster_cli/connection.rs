@@ -101,7 +101,8 @@ fn without_the_definitions_the_error_names_the_command_that_installs_them() {
     refuses(
         &server.kubeconfig(),
         &[],
-        "the cluster has no vaultnetworkpolicies.vaultwall.dev; install the custom resource definitions: vaultwall crds \
+        "the cluster has no vaultnetworkpolicies.vaultwall.dev; install the custom resource definitions: vaultwall \
+            crds \
          | kubectl apply --server-side -f -",
     );
     server.install_crds();

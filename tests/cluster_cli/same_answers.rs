@@ -1,4 +1,5 @@
-//! Files and cluster are read by one path: what `kubectl get -o yaml` prints and what the API server sends mean the same.
+//! Files and cluster are read by one path: what `kubectl get -o yaml` prints and what the API server sends mean the
+//! same.
 
 use std::path::PathBuf;
 

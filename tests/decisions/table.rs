@@ -34,7 +34,8 @@ pub fn optional(cell: &str) -> Option<&str> {
     Some(cell).filter(|cell| *cell != "-")
 }
 
-/// `GET /path` as method and target; `{space}`, `{tab}` and `{bar}` in the target are characters that a table cannot contain.
+/// `GET /path` as method and target; `{space}`, `{tab}` and `{bar}` in the target are characters that a table cannot
+/// contain.
 pub fn request(cell: &str) -> (String, String) {
     let (method, target) = cell.split_once(' ').unwrap_or((cell, ""));
     let target = target

@@ -26,9 +26,11 @@ const SMUGGLED: &[&str] = &[
     "POST /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nContent-Length: -1\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nX-Vault-Namespace: a\r\n folded\r\n\r\nSECRET",
-    "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\nSECRET",
+    "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: \
+        AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nSECRET",
-    "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nConnection: X-Vault-Namespace, keep-alive\r\nX-Vault-Namespace: ns1\r\n\r\nSECRET",
+    "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nConnection: X-Vault-Namespace, keep-alive\r\nX-Vault-Namespace: \
+        ns1\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nExpect: 100-continue\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nSECRET",

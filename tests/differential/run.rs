@@ -113,7 +113,8 @@ pub async fn run_against(case: &Case, enforced: &Firewall) -> Tally {
         }
         if !differences.is_empty() {
             tally.mismatches.push(format!(
-                "MISMATCH {}, request {index}\n  {}\n  sent      {sent}\n  {}\n  decide    {:?}\n  trace     {:?}\n  envoy     {observed:?}\n  log       {}",
+                "MISMATCH {}, request {index}\n  {}\n  sent      {sent}\n  {}\n  decide    {:?}\n  trace     {:?}\n  \
+                    envoy     {observed:?}\n  log       {}",
                 case.name,
                 describe(&case.firewall),
                 differences.join("\n  "),

@@ -46,7 +46,8 @@ impl Vault {
             .map(|name| format!("X-Vault-Namespace: {name}\r\n"))
             .unwrap_or_default();
         let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {TOKEN}\r\n{namespace}Content-Length: {}\r\n\r\n{body}",
+            "{method} /v1/{path} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {TOKEN}\r\n{namespace}Content-Length: \
+                {}\r\n\r\n{body}",
             body.len()
         );
         exchange(
@@ -258,7 +259,8 @@ async fn the_secret_stays_where_it_is() {
     }
     check_places(&envoy, &places).await;
     announce(&format!(
-        "canary: {} requests on the data listener, {} on the management listener, {answered} answered with 200, the secret in none",
+        "canary: {} requests on the data listener, {} on the management listener, {answered} answered with 200, the \
+            secret in none",
         sent_to[0], sent_to[1]
     ));
     assert!(

@@ -1,5 +1,5 @@
-//! The walk-throughs with running servers: a real vault, a real Envoy, and the commands as a reader types them. Only the
-//! ports differ, so that two runs do not disturb each other.
+//! The walk-throughs with running servers: a real vault, a real Envoy, and the commands as a reader types them. Only
+//! the ports differ, so that two runs do not disturb each other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use crate::docs::page::{Kind, Page, root};
 use crate::docs::shown::{Shown, commands, fits};
 
 /// Longer than anything here takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at something that takes effect by itself.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -83,7 +83,7 @@ fn until_fits(shown: &str, answer: impl Fn() -> String) -> Result<(), String> {
         if fits(shown, &real) {
             return Ok(());
         }
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > TIMEOUT {
             return Err(real);
         }
         thread::sleep(PAUSE);

@@ -13,7 +13,8 @@ pub(crate) enum Kind {
         refused: bool,
         file: Option<String>,
     },
-    /// `yaml values`: values for a Helm chart of others. `values=NAME`: for the chart in `charts/NAME`, whose schema they keep to.
+    /// `yaml values`: values for a Helm chart of others. `values=NAME`: for the chart in `charts/NAME`, whose schema
+    /// they keep to.
     Values { chart: Option<String> },
     /// `console`: commands after `$ `, each with its output; `…` stands for anything. Run in order.
     Commands,

@@ -1,8 +1,8 @@
 //! The operator is uninstalled, upgraded and rolled back while clients send requests: an allowed client loses none, and
 //! a denied one gets none through.
 //!
-//! No other test can use the operator meanwhile. Tests start in alphabetical order, so this one starts before those that
-//! take long, and they do not wait for each other in turn.
+//! No other test can use the operator meanwhile. Tests start in alphabetical order, so this one starts before those
+//! that take long, and they do not wait for each other in turn.
 
 use serde_json::json;
 use testkit::cluster::operator::{self, Release};

@@ -61,7 +61,8 @@ fn notice(source: &str) -> String {
 
 /// An admission policy, or its binding: it stays when the release goes, as what it guards does.
 fn admission<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(object: &T) -> String {
-    let marks = "{{- include \"vaultwall.marks\" (list . dict (dict \"helm.sh/resource-policy\" \"keep\")) | nindent 2 }}";
+    let marks = "{{- include \"vaultwall.marks\" (list . dict (dict \"helm.sh/resource-policy\" \"keep\")) | nindent \
+        2 }}";
     let text = template(object, marks);
     let limits = [
         (PLACES.virtual_network_rules, "virtualNetworkRules"),

@@ -1,5 +1,5 @@
-//! A real Envoy with what a pod would give it: a mounted Secret, a folder of configuration, and the bootstrap that Vaultwall
-//! writes.
+//! A real Envoy with what a pod would give it: a mounted Secret, a folder of configuration, and the bootstrap that
+//! Vaultwall writes.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client as client_of;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
@@ -60,7 +60,7 @@ impl Asking {
             ..DeltaDiscoveryRequest::default()
         };
         requests.send(first).await.unwrap();
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let mut client = client_of::AggregatedDiscoveryServiceClient::new(channel);
         let responses = client.delta_aggregated_resources(ReceiverStream::new(queue));
         let responses = in_time("a stream", responses).await.unwrap().into_inner();
         Self {

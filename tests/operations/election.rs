@@ -16,7 +16,7 @@ use crate::operations::forwarder::Forwarder;
 use testkit::ApiServer;
 
 /// Longer than anything here takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A replica that is a candidate for the lease of its test.
 struct Replica {
@@ -52,7 +52,7 @@ fn start(client: Client, lease: &str, identity: &str, timing: Timing) -> Replica
 impl Replica {
     async fn state(&self, is_so: impl FnMut(&State) -> bool) -> State {
         let mut state = self.state.clone();
-        let waited = tokio::time::timeout(PATIENCE, state.wait_for(is_so)).await;
+        let waited = tokio::time::timeout(TIMEOUT, state.wait_for(is_so)).await;
         waited
             .unwrap_or_else(|_| panic!("stays {:?}", self.state.borrow()))
             .unwrap()
@@ -84,7 +84,7 @@ impl Replica {
 
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        tokio::time::timeout(PATIENCE, self.leadership.ended())
+        tokio::time::timeout(TIMEOUT, self.leadership.ended())
             .await
             .unwrap();
     }
@@ -155,7 +155,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_begins() {
         if let Some(second) = second {
             break second;
         }
-        assert!(blocked.elapsed() < PATIENCE);
+        assert!(blocked.elapsed() < TIMEOUT);
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
     let began = blocked.elapsed();
@@ -170,13 +170,13 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_begins() {
 
     // The request without a response arrives now, and changes nothing.
     way.open();
-    tokio::time::timeout(PATIENCE, one.leadership.ended())
+    tokio::time::timeout(TIMEOUT, one.leadership.ended())
         .await
         .unwrap();
     let leases = leases(server).await;
     let renewed = |lease: &Lease| lease.spec.as_ref().unwrap().renew_time.clone();
     let before = renewed(&leases.get("cut-off").await.unwrap());
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while renewed(&leases.get("cut-off").await.unwrap()) == before {
         assert!(Instant::now() < end, "no renewal");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -228,7 +228,7 @@ async fn changes_of_the_lease_by_others() {
 }
 
 async fn wait_for(leases: &Api<Lease>, is_so: impl Fn(&Lease) -> bool) -> Lease {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         if let Some(lease) = leases.get_opt("meddled").await.unwrap()
             && is_so(&lease)
@@ -249,7 +249,7 @@ async fn a_restart_of_the_api_server_costs_no_term() {
     let before = server.writes("admin").len();
     server.stop();
     server.restart();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while server.writes("admin").len() == before {
         assert!(Instant::now() < end, "no renewal after the restart");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -287,7 +287,7 @@ async fn a_replica_at_rest_writes_the_lease_alone_and_a_follower_nothing() {
     let begin = Instant::now();
     let before = server.writes(users[0]).len();
     // Ten renewals.
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while server.writes(users[0]).len() < before + 10 {
         assert!(Instant::now() < end, "no renewals");
         tokio::time::sleep(Duration::from_millis(20)).await;

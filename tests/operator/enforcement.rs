@@ -6,8 +6,10 @@ use testkit::client::Verdict::{Allowed, Denied, Refused};
 /// Lets one app of the namespace `shop` in.
 pub(crate) fn policy(name: &str, app: &str) -> String {
     format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: {name}, namespace: vault}}\nspec:\n  \
-         targetRef: {{name: openbao, port: 8200}}\n  vault: {{engines: [{{path: secret, type: KvV2}}]}}\n  virtualNetworkRules:\n  \
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: {name}, namespace: \
+            vault}}\nspec:\n  \
+         targetRef: {{name: openbao, port: 8200}}\n  vault: {{engines: [{{path: secret, type: KvV2}}]}}\n  \
+         virtualNetworkRules:\n  \
          - pods:\n      namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: shop}}}}\n      \
          podSelector: {{matchLabels: {{app: {app}}}}}\n"
     )

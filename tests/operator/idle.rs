@@ -80,7 +80,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
         });
     }
     let after = writes(&sandbox);
-    assert_eq!(before.1, after.1, "written beside the lease");
+    assert_eq!(before.1, after.1, "writes other than those of the lease");
     println!(
         "an idle hour (in {:.0} s): {} writes of the lease, no others",
         (Timestamp::now() - begin)

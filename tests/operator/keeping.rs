@@ -56,8 +56,8 @@ fn an_operator_that_starts_again_writes_nothing() {
 
     let operator = sandbox.operator_at("again", sandbox.operators);
     operator.wait_for_programmed_proxy();
-    // It is busy with a third policy, after everything else was looked at: of that come each object's third owner and the
-    // third status, and nothing else.
+    // It is busy with a third policy, after everything else was looked at: of that come each object's third owner and
+    // the third status, and nothing else.
     sandbox.server.apply(&policy("third", "third"));
     sandbox.condition("third", "Programmed", "True", "Programmed");
     let new = writes(&sandbox).split_off(before);
@@ -201,7 +201,8 @@ fn a_refused_edit_and_a_restart_change_nothing() {
     operator.stop();
     sandbox.server.apply(&too_wide("web", "other"));
     let _operator = sandbox.operator_at("third", sandbox.operators);
-    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: other}\n  \
+    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: \
+        other}\n  \
                  ports: [{port: 8200}]\n";
     sandbox.server.apply(other);
     // The earlier vault is reconciled first.

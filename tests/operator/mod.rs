@@ -1,5 +1,5 @@
-//! The operator as it is used: a real API server, the real program, a real Envoy that asks it over mutual TLS, and a real
-//! `OpenBao` behind that.
+//! The operator as it is used: a real API server, the real program, a real Envoy that asks it over mutual TLS, and a
+//! real `OpenBao` behind that.
 
 mod authority;
 mod enforcement;

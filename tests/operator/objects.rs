@@ -115,7 +115,8 @@ fn a_policy_that_passed_admission_by_mistake_opens_nothing_and_has_the_reason() 
         .map(|n| format!("{{value: 203.0.113.{n}}}"))
         .collect();
     sandbox.server.apply(&format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: wide, namespace: vault}}\nspec:\n  \
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: wide, namespace: \
+            vault}}\nspec:\n  \
          targetRef: {{name: openbao, port: 8200}}\n  defaultAction: Allow\n  ipRules: [{}]\n",
         rules.join(", ")
     ));
@@ -157,7 +158,8 @@ fn a_service_that_cannot_be_protected_is_named() {
     sandbox.condition("web", "ResolvedRefs", "True", "ResolvedRefs");
     all_there(&sandbox);
     // Aimed elsewhere, what was made for the first vault goes.
-    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: other}\n  \
+    let other = "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: vault}\nspec:\n  selector: {app: \
+        other}\n  \
                  ports: [{port: 8200}]\n";
     sandbox.server.apply(other);
     to("other", 8200);

@@ -19,7 +19,8 @@ fn network(subnet: &str, endpoints: &str) -> String {
 /// A policy that lets in the subnet.
 fn policy(name: &str, management: &str) -> String {
     format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: {name}, namespace: vault}}\nspec:\n  \
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: {name}, namespace: \
+            vault}}\nspec:\n  \
          targetRef: {{name: openbao, port: 8200}}\n  management: {{access: {management}}}\n  virtualNetworkRules:\n  \
          - subnet: {{virtualNetwork: corp, name: dc}}\n"
     )

@@ -1,6 +1,8 @@
 //! The house keeps its shape: pure modules stay pure, files stay short, the map names every module.
 
 mod paths;
+mod structure;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -325,7 +325,7 @@ fn one_file_by_a_relative_path() {
     // Another file in the folder is left alone.
     protected
         .sandbox
-        .put("beside.yaml", &allowing(&[ONE_PREFIX]));
+        .put("second.yaml", &allowing(&[ONE_PREFIX]));
     protected
         .sandbox
         .put("only.conf", &allowing(&[TWO_PREFIX, "127.20.0.0/16"]));

@@ -1,6 +1,6 @@
 //! Rules change while clients send requests.
 //!
-//! What must hold, and when a change counts as acknowledged: Envoy answers to a new resource when its main thread has
+//! Point at which a change counts as acknowledged: Envoy answers to a new resource when its main thread has
 //! accepted it; each worker takes it over on its own a moment later (tens of microseconds, or as long as the scheduler
 //! lets it wait), and a connection belongs to one worker. So for a connection a change is acknowledged with the first
 //! answer that follows it, and

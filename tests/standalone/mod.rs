@@ -1,7 +1,7 @@
 //! `vaultwall serve` with a real Envoy and a real `OpenBao`: changes under load, faults, bad input.
 //!
-//! Every test has loopback addresses, a folder and processes of its own, and waits for conditions, never for time to pass.
-//! `VAULTWALL_ENVOY` and `VAULTWALL_BAO` name other binaries than those that `dev/tools install` puts in place.
+//! Every test has loopback addresses, a folder and processes of its own, and waits for conditions, never for time to
+//! pass. `VAULTWALL_ENVOY` and `VAULTWALL_BAO` name other binaries than those that `dev/tools install` puts in place.
 
 mod arguments;
 mod by_hand;

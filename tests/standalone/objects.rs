@@ -15,7 +15,8 @@ pub(crate) fn policy(name: &str, rules: &[&str], more: &str) -> String {
 /// The same for another vault.
 pub(crate) fn policy_of(vault: &str, name: &str, rules: &[&str], more: &str) -> String {
     format!(
-        "---\napiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: {name}, namespace: vault}}\n\
+        "---\napiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {{name: {name}, namespace: \
+            vault}}\n\
          spec:\n  targetRef: {{name: {vault}, port: 8200}}\n  vault: {{engines: [{{path: secret, type: KvV2}}]}}\n  \
          virtualNetworkRules: [{}]\n{more}",
         rules.join(", ")

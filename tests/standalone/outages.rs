@@ -108,7 +108,7 @@ fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
         serve.wait_for_line_with(said, &["Envoy ended", "signal 9", "until it runs again"]);
         // No client is allowed in between.
         let expected = AS_EVER.map(|(_, verdict)| verdict);
-        wait_for("the verdicts are those of before", || {
+        wait_for("the verdicts are the earlier ones", || {
             let verdicts = AS_EVER.map(|(source, _)| sandbox.verdict(source));
             for (verdict, (source, expected)) in verdicts.iter().zip(&AS_EVER) {
                 let closed = [Verdict::Refused, Verdict::Denied].contains(verdict);

@@ -1,5 +1,5 @@
-//! TLS on both sides of a real Envoy: `bao` as the client, a real `OpenBao` with a certificate of its own as the vault, and
-//! certificates that are renewed as a kubelet renews a mounted Secret.
+//! TLS on both sides of a real Envoy: `bao` as the client, a real `OpenBao` with a certificate of its own as the vault,
+//! and certificates that are renewed as a kubelet renews a mounted Secret.
 
 mod setup;
 

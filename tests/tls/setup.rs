@@ -1,4 +1,5 @@
-//! An Envoy that is configured by xDS, between `bao` and a vault with TLS; certificates are in folders like mounted Secrets.
+//! An Envoy that is configured by xDS, between `bao` and a vault with TLS; certificates are in folders like mounted
+//! Secrets.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};

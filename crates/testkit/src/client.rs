@@ -83,8 +83,9 @@ impl Client {
         Ok(BufReader::new(stream))
     }
 
-    /// Sends a request on the open connection, or on a new one if there is none yet. An error ends the connection. A server
-    /// may close a connection with the first response, if its listener is replaced in that moment, but not a later one.
+    /// Sends a request on the open connection, or on a new one if there is none yet. An error ends the connection. A
+    /// server may close a connection with the first response, if its listener is replaced in that moment, but not a
+    /// later one.
     pub fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
         let was_open = self.connection.is_some();
         let mut connection = match self.connection.take() {
@@ -115,8 +116,8 @@ impl Client {
     }
 }
 
-/// Number of times in a row that [`wait_for_verdicts`] wants the verdicts. Each of Envoy's workers takes over a new rule
-/// at a moment of its own, and a new connection may be any worker's.
+/// Number of times in a row that [`wait_for_verdicts`] wants the verdicts. Each of Envoy's workers takes over a new
+/// rule at a moment of its own, and a new connection may be any worker's.
 const IN_A_ROW: usize = 8;
 
 /// Waits until clients, each on a new connection, get these verdicts, several times in a row.

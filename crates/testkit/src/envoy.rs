@@ -68,8 +68,8 @@ pub fn start_proxy(
     Process::start("envoy", command, folder)
 }
 
-/// Writes the files of a proxy's pod below `folder`, and returns the command of its container. `edit` changes each file of
-/// the configuration.
+/// Writes the files of a proxy's pod below `folder`, and returns the command of its container. `edit` changes each file
+/// of the configuration.
 pub fn proxy_command(
     secret: &Value,
     config_map: &Value,

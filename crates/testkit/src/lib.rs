@@ -1,8 +1,8 @@
 //! Servers, clients and conditions that the tests, the benchmarks and the demos share.
 //!
-//! It starts real programs (etcd, kube-apiserver, Envoy, `OpenBao`) on loopback addresses of their own and ends them with
-//! the process that started them. It does not use the `vaultwall` library, so that a change in there does not build it
-//! again; what a test needs from the library, it passes as plain values.
+//! It starts real programs (etcd, kube-apiserver, Envoy, `OpenBao`) on loopback addresses of their own and ends them
+//! with the process that started them. It does not use the `vaultwall` library, so that a change in there does not
+//! build it again; what a test needs from the library, it passes as plain values.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

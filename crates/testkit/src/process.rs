@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::{PAUSE, TIMEOUT, wait_until};
 
-/// Reads until the test process has ended, then ends the process and removes its folder, if any. It repeats the removal,
-/// because another process that is about to end may still write there.
+/// Reads until the test process has ended, then ends the process and removes its folder, if any. It repeats the
+/// removal, because another process that is about to end may still write there.
 const WATCH: &str = r#"
 read -r _
 kill -KILL "$1" 2>/dev/null

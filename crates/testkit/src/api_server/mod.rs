@@ -1,7 +1,7 @@
 //! A real Kubernetes API server with its etcd, for one test or for all tests of a binary.
 //!
-//! No controllers run: a deleted object stays until its finalizers are removed, namespaces included; objects whose owner is
-//! deleted stay; Deployments create no pods; the roles `view`, `edit` and `admin` are empty.
+//! No controllers run: a deleted object stays until its finalizers are removed, namespaces included; objects whose
+//! owner is deleted stay; Deployments create no pods; the roles `view`, `edit` and `admin` are empty.
 
 mod audit;
 mod credentials;
@@ -103,8 +103,8 @@ impl ApiServer {
         self.write_kubeconfig("admin.kubeconfig", &json!({"token": credentials::ADMIN}))
     }
 
-    /// Returns a kubeconfig of a user who may do what RBAC grants, which is nothing to begin with. For a service account:
-    /// `system:serviceaccount:NAMESPACE:NAME` without groups; the server adds those itself.
+    /// Returns a kubeconfig of a user who may do what RBAC grants, which is nothing to begin with. For a service
+    /// account: `system:serviceaccount:NAMESPACE:NAME` without groups; the server adds those itself.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> PathBuf {
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
         self.write_kubeconfig(
@@ -167,13 +167,14 @@ impl ApiServer {
         self.expect("PATCH", &path, &body, 200).unwrap();
     }
 
-    /// Installs the output of `vaultwall crds` and waits until it is in force: the resources are served and the limits hold.
+    /// Installs the output of `vaultwall crds` and waits until it is in force: the resources are served and the limits
+    /// hold.
     pub fn install_crds(&self) {
         self.install_crds_with(DEFAULT_LIMIT, DEFAULT_LIMIT);
     }
 
-    /// Installs the same with other limits, also in place of earlier ones: numbers of virtual-network rules and of IP rules
-    /// that a policy may have.
+    /// Installs the same with other limits, also in place of earlier ones: numbers of virtual-network rules and of IP
+    /// rules that a policy may have.
     pub fn install_crds_with(&self, virtual_network_rules: usize, ip_rules: usize) {
         let [networks, ips] = [virtual_network_rules, ip_rules].map(|limit| limit.to_string());
         let mut crds = Command::new(vaultwall());

@@ -106,7 +106,8 @@ fn protocols_with_and_without_ports() {
     net.apply(&ingress([from(CLIENT, Ports::All)]));
     check(&net, CLIENT, SERVER, [true; 4]);
     check(&net, FAR, SERVER, [false; 4]);
-    // Only the server is isolated, and only for what enters. Without ports, any packet back would be an answer from here on.
+    // Only the server is isolated, and only for what enters. Without ports, any packet back would be an answer from
+    // here on.
     check(&net, SERVER, FAR, [true; 4]);
     check(&net, SERVER, CLIENT, [true; 4]);
 }

@@ -21,7 +21,7 @@ const PORTLESS: i32 = 253;
 /// First of the ports that packets are sent from.
 const FIRST_PORT: u16 = 2000;
 /// Longer than any allowed packet takes; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How much later than the last allowed packet a denied one would have come, at most.
 const GRACE: Duration = Duration::from_millis(30);
 
@@ -49,7 +49,7 @@ impl Arrivals {
 
     /// Returns the packets of `sent` that arrived, once all of `expected` have, and for long enough after that.
     pub fn of(&self, sent: &BTreeSet<Probe>, expected: &BTreeSet<Probe>) -> BTreeSet<Probe> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while Instant::now() < end && !self.0.lock().unwrap().is_superset(expected) {
             thread::sleep(Duration::from_millis(2));
         }

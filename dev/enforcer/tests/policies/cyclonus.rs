@@ -34,7 +34,8 @@ fn all_cases() {
         }
     }
     println!(
-        "cyclonus: {} of {} cases ({} steps), {} cells of which {} denied; {} more of a pod with itself, which Kubernetes always allows",
+        "cyclonus: {} of {} cases ({} steps), {} cells of which {} denied; {} more of a pod with itself, which \
+            Kubernetes always allows",
         cases.len() - failed.len(),
         cases.len(),
         steps.len(),

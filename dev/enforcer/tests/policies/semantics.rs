@@ -19,7 +19,9 @@ const NAMESPACES: &str = "
 
 const PODS: &str = "
 - metadata: {namespace: red, name: web, labels: {app: web}}
-  spec: {containers: [{name: c, ports: [{name: http, containerPort: 8080}, {name: dns, containerPort: 53, protocol: UDP}]}]}
+  spec:
+    containers:
+    - {name: c, ports: [{name: http, containerPort: 8080}, {name: dns, containerPort: 53, protocol: UDP}]}
   status: {phase: Running, podIP: 10.0.0.1}
 - metadata: {namespace: red, name: db, labels: {app: db}}
   spec: {containers: [{name: c, ports: [{name: http, containerPort: 9090, protocol: TCP}]}]}
@@ -76,8 +78,8 @@ fn model(specs: &[&str]) -> Model {
     )
 }
 
-/// A row is `SOURCE DESTINATION PORTS VERDICTS`: last numbers of addresses in 10.0.0.0/24, or whole addresses; `PROTOCOL/PORT`
-/// or `ICMP`; `yes` or `-`.
+/// A row is `SOURCE DESTINATION PORTS VERDICTS`: last numbers of addresses in 10.0.0.0/24, or whole addresses;
+/// `PROTOCOL/PORT` or `ICMP`; `yes` or `-`.
 #[track_caller]
 fn check(specs: &[&str], rows: &str) {
     let model = model(specs);
@@ -228,7 +230,8 @@ fn namespaces() {
         "3 1 TCP/80 -\n4 1 TCP/80 yes\n8 1 TCP/80 -",
     );
     // With a selector of pods, both have to fit.
-    let both = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}]}]}";
+    let both = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {app: \
+        web}}}]}]}";
     check(
         &[both],
         "3 1 TCP/80 yes\n4 1 TCP/80 -\n2 1 TCP/80 -\n1 2 TCP/80 yes",
@@ -250,10 +253,12 @@ fn names_of_ports_are_the_destinations() {
     let egress = "{podSelector: {matchLabels: {app: db}}, policyTypes: [Egress], egress: [{ports: [{port: http}]}]}";
     check(
         &[egress],
-        "2 1 TCP/8080 yes\n2 1 TCP/80 -\n2 3 TCP/80 yes\n2 3 TCP/8080 -\n2 3 TCP/8081 -\n2 9.9.9.9 TCP/80 -\n2 4 TCP/80 -",
+        "2 1 TCP/8080 yes\n2 1 TCP/80 -\n2 3 TCP/80 yes\n2 3 TCP/8080 -\n2 3 TCP/8081 -\n2 9.9.9.9 TCP/80 -\n2 4 \
+            TCP/80 -",
     );
     // Only those of the peers that are meant.
-    let blue = "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.3/32}}], ports: [{port: http}, {port: 443}]}]}";
+    let blue = "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.3/32}}], ports: \
+        [{port: http}, {port: 443}]}]}";
     check(
         &[blue],
         "2 3 TCP/80 yes\n2 3 TCP/443 yes\n2 1 TCP/8080 -\n2 1 TCP/443 -",
@@ -309,11 +314,13 @@ fn address_blocks() {
         &[&block(
             "{cidr: 9.0.0.0/8, except: [9.9.0.0/16, 9.9.9.0/24, 9.255.255.255/32]}",
         )],
-        "9.0.0.0 1 TCP/80 yes\n9.8.255.255 1 TCP/80 yes\n9.9.0.0 1 TCP/80 -\n9.9.9.9 1 TCP/80 -\n9.10.0.0 1 TCP/80 yes\n9.255.255.254 1 TCP/80 yes\n9.255.255.255 1 TCP/80 -\n10.0.0.0 1 TCP/80 -",
+        "9.0.0.0 1 TCP/80 yes\n9.8.255.255 1 TCP/80 yes\n9.9.0.0 1 TCP/80 -\n9.9.9.9 1 TCP/80 -\n9.10.0.0 1 TCP/80 \
+            yes\n9.255.255.254 1 TCP/80 yes\n9.255.255.255 1 TCP/80 -\n10.0.0.0 1 TCP/80 -",
     );
     check(
         &[&block("{cidr: 0.0.0.0/0, except: [10.0.0.2/31]}")],
-        "0.0.0.0 1 TCP/80 yes\n255.255.255.255 1 TCP/80 yes\n1 1 TCP/80 yes\n2 1 TCP/80 -\n3 1 TCP/80 -\n4 1 TCP/80 yes",
+        "0.0.0.0 1 TCP/80 yes\n255.255.255.255 1 TCP/80 yes\n1 1 TCP/80 yes\n2 1 TCP/80 -\n3 1 TCP/80 -\n4 1 TCP/80 \
+            yes",
     );
     check(&[&block("{cidr: 9.9.9.9/8}")], "9.1.1.1 1 TCP/80 yes");
     check(
