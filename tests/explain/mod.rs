@@ -55,7 +55,7 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod build/runner-1", "data: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "in one of the vault's own pods"),
     (QUICKSTART, "--pod build/runner-1", "data: GET /v1/secret/data/a;b", 1, "BadRequest", "-", "only one meaning"),
     (QUICKSTART, "--pod build/runner-1", "data: BREW /v1/secret/data/a", 1, "BadRequest", "-", "method BREW"),
-    (QUICKSTART, "--pod build/runner-1", "data: GET secret/data/a", 1, "BadRequest", "-", "does not start with /v1"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET secret/data/a", 1, "BadRequest", "-", "does not begin with /v1"),
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
