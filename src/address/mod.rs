@@ -1,8 +1,8 @@
 //! IPv4 addresses and ranges in one strict notation. Nothing is reinterpreted: text in any other notation is an error.
 //!
 //! [`SPECIAL_RANGES`] is the only list of ranges that are not public: validation reads it, and the CRD's rules are
-//! generated from it. This module judges syntax and ranges. It does not know the field that holds a value, so a message
-//! completes a sentence that the caller begins with the quoted value.
+//! generated from it. This module judges syntax and ranges. A fault's message has no value: the
+//! caller puts the quoted value in front of it.
 
 #[cfg(test)]
 #[rustfmt::skip] // tables are read by eye
