@@ -36,7 +36,8 @@ static_resources:
                 transport_api_version: V3
                 grpc_service: {envoy_grpc: {cluster_name: log}}
                 buffer_size_bytes: 0
-          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+          route_config:
+            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
           http_filters:
           - name: router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -44,8 +45,9 @@ END
 for _ in {1..10}; do curl --silent --fail "http://$host:8000/"; done
 sleep 3
 count() { curl --silent "http://$host:9901/stats?filter=^$1\$" | sed 's/.*: //'; }
-saw 'failed connections to the log server' "$([ "$(count cluster.log.upstream_cx_connect_fail)" -gt 0 ] && echo some)" some
-saw 'opened connections to it' "$(($(count cluster.log.upstream_cx_total) - $(count cluster.log.upstream_cx_connect_fail)))" 0
+failed=$(count cluster.log.upstream_cx_connect_fail)
+saw 'failed connections to the log server' "$([ "$failed" -gt 0 ] && echo some)" some
+saw 'opened connections to it' "$(($(count cluster.log.upstream_cx_total) - failed))" 0
 saw 'logs_written' "$(count access_logs.grpc_access_log.logs_written)" 10
 saw 'logs_dropped' "$(count access_logs.grpc_access_log.logs_dropped)" 0
 conclude

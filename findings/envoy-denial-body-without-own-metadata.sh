@@ -20,20 +20,24 @@ static_resources:
           stat_prefix: http
           local_reply_config: {body_format: {text_format_source: {inline_string: &format "earlier
             %DYNAMIC_METADATA(envoy.filters.http.rbac:earlier_shadow_effective_policy_id)%, own
-            %DYNAMIC_METADATA(envoy.filters.http.rbac:own_shadow_effective_policy_id)%, details %RESPONSE_CODE_DETAILS%\n"}}}
+            %DYNAMIC_METADATA(envoy.filters.http.rbac:own_shadow_effective_policy_id)%, details
+            %RESPONSE_CODE_DETAILS%\n"}}}
           access_log:
           - name: file
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: WORK/access.log
               log_format: {text_format_source: {inline_string: *format}}
-          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+          route_config:
+            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
           http_filters:
           - name: earlier
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
               shadow_rules_stat_prefix: earlier_
-              shadow_rules: &deny {action: DENY, policies: {rule: {permissions: [{any: true}], principals: [{any: true}]}}}
+              shadow_rules: &deny
+                action: DENY
+                policies: {rule: {permissions: [{any: true}], principals: [{any: true}]}}
           - name: own
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC

@@ -23,8 +23,10 @@ static_resources:
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: WORK/access.log
-              log_format: {text_format_source: {inline_string: "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\n"}}
-          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+              log_format:
+                text_format_source: {inline_string: "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\n"}
+          route_config:
+            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
           http_filters:
           - name: rbac
             typed_config:
@@ -33,12 +35,16 @@ static_resources:
           - name: router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
 END
-ask() { curl --silent --http1.1 --output /dev/null --write-out '%{http_code}' --header "content-type: $1" "http://$host:8000/"; }
+ask() {
+    curl --silent --http1.1 --output /dev/null --write-out '%{http_code}' \
+        --header "content-type: $1" "http://$host:8000/"
+}
 logged() { [ "$(wc -l <"$work/access.log")" = 2 ]; }
 saw 'application/json' "$(ask application/json)" 403
 saw 'application/grpc' "$(ask application/grpc)" 200
 until_true logged
 saw 'log of the first' "$(sed -n 1p "$work/access.log")" 'HTTP/1.1 403 rbac_access_denied_matched_policy[all]'
 saw 'log of the second' "$(sed -n 2p "$work/access.log")" 'HTTP/1.1 200 rbac_access_denied_matched_policy[all]'
-saw 'downstream_rq_2xx' "$(curl --silent "http://$host:9901/stats?filter=^http.http.downstream_rq_2xx" | sed 's/.*: //')" 1
+counter=$(curl --silent "http://$host:9901/stats?filter=^http.http.downstream_rq_2xx" | sed 's/.*: //')
+saw 'downstream_rq_2xx' "$counter" 1
 conclude

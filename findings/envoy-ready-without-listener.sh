@@ -24,7 +24,8 @@ resources:
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
         stat_prefix: http
-        route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+        route_config:
+          virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
         http_filters:
         - name: router
           typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}

@@ -6,8 +6,8 @@
 # Consequence: a server must not count the ACK of a resource that was NACKed before, unless its bytes have changed.
 . "$(dirname -- "$0")/lib.sh"
 
-python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --only-binary=:all: --target "$work/xds" \
-    xds-protos==1.85.0 grpcio==1.85.3 protobuf==7.36.2
+python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --only-binary=:all: \
+    --target "$work/xds" xds-protos==1.85.0 grpcio==1.85.3 protobuf==7.36.2
 cat >"$work/server.py" <<'END'
 """Sends a valid filter, one that Envoy rejects twice, and another valid one. Writes one line for each answer."""
 import sys
@@ -50,7 +50,8 @@ class Server(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
                 answer = "NACK" if request.HasField("error_detail") else "ACK"
                 print(f"version {STEPS[sent - 1][0]}: {answer}, {in_force()} in force", flush=True)
             if sent < len(STEPS):
-                yield discovery_pb2.DeltaDiscoveryResponse(type_url=TYPE, nonce=str(sent), resources=[resource(*STEPS[sent])])
+                resources = [resource(*STEPS[sent])]
+                yield discovery_pb2.DeltaDiscoveryResponse(type_url=TYPE, nonce=str(sent), resources=resources)
                 sent += 1
 
 
@@ -84,7 +85,8 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: http
-          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+          route_config:
+            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
           http_filters:
           - name: filter
             config_discovery:

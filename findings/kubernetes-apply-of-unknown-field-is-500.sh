@@ -3,8 +3,8 @@
 # Expected: 400 or 422 as for other invalid input, or the field is dropped with a warning as by other verbs.
 # Seen with Kubernetes 1.36.3 on 2026-11-30:
 # 500, nothing is written. A merge patch with the same field is 200 and drops it.
-# Consequence: an operator that is newer than its CRDs gets 500 for every status; do not treat it as a passing error of
-# the server, and upgrade CRDs first.
+# Consequence: an operator that is newer than its CRDs gets 500 for every status; do not treat it as a temporary error
+# of the server, and upgrade CRDs first.
 . "$(dirname -- "$0")/lib.sh"
 
 start_api_server

@@ -2,9 +2,10 @@
 # Kubernetes: the API server's key set (/openid/v1/jwks) is refused to clients that accept application/json.
 # Expected: 200, as a JWK set is JSON, and as the discovery document next to it answers.
 # Seen with Kubernetes 1.36.3 on 2026-11-30:
-# 406. Only application/jwk-set+json, a wildcard or no Accept header get 200; for the discovery document it is the
-# reverse. Consequence: generic Kubernetes clients, which send "Accept: application/json", cannot fetch the keys without
-# changing the header.
+# 406. Only application/jwk-set+json, a wildcard or no Accept header get 200. The discovery document accepts
+# application/json and refuses application/jwk-set+json.
+# Consequence: generic Kubernetes clients, which send "Accept: application/json", cannot fetch the keys without another
+# header.
 . "$(dirname -- "$0")/lib.sh"
 
 start_api_server

@@ -15,10 +15,13 @@ new=$(create_thing)
 thing='"apiVersion": "example.dev/v1", "kind": "Thing"'
 query='fieldManager=finding&force=true'
 version=$(api "$server$things/a" | field metadata.resourceVersion)
-saw 'merge patch of the object' "$(write PATCH merge-patch+json "$things/a" "{\"metadata\": {\"uid\": \"$old\"}, \"spec\": {\"size\": \"large\"}}")" 422
+saw 'merge patch of the object' "$(write PATCH merge-patch+json "$things/a" \
+    "{\"metadata\": {\"uid\": \"$old\"}, \"spec\": {\"size\": \"large\"}}")" 422
 saw 'PUT of the status' "$(write PUT json "$things/a/status" \
-    "{$thing, \"metadata\": {\"name\": \"a\", \"uid\": \"$old\", \"resourceVersion\": \"$version\"}, \"status\": {\"message\": \"put\"}}")" 409
-saw 'merge patch of the status' "$(write PATCH merge-patch+json "$things/a/status" "{\"metadata\": {\"uid\": \"$old\"}, \"status\": {\"message\": \"merged\"}}")" 200
+    "{$thing, \"metadata\": {\"name\": \"a\", \"uid\": \"$old\", \"resourceVersion\": \"$version\"},
+    \"status\": {\"message\": \"put\"}}")" 409
+saw 'merge patch of the status' "$(write PATCH merge-patch+json "$things/a/status" \
+    "{\"metadata\": {\"uid\": \"$old\"}, \"status\": {\"message\": \"merged\"}}")" 200
 saw 'message of the new object' "$(api "$server$things/a" | field status.message)" merged
 saw 'apply of the status' "$(write PATCH apply-patch+yaml "$things/a/status?$query" \
     "{$thing, \"metadata\": {\"name\": \"a\", \"uid\": \"$old\"}, \"status\": {\"message\": \"applied\"}}")" 200

