@@ -51,16 +51,16 @@ fn names_and_explanations() {
     );
 
     for (what, expected) in [
-        ("vnp", "the network firewall in front of a vault's Service"),
+        ("vnp", "Network firewall in front of a vault's Service"),
         (
             "vnp.spec.ipRules",
-            "Public IPv4 addresses and ranges that are let in.",
+            "Allowed public IPv4 addresses and ranges.",
         ),
         ("vnp.spec.ipRules.value", "FIELD: value <string>"),
         ("vnp.spec.defaultAction", "Allow"),
         (
             "vnet.spec.subnets.serviceEndpoints",
-            "Without `Vault` no vault lets this subnet in.",
+            "Service endpoints that the subnet's owner enabled.",
         ),
     ] {
         explained(server, what, expected);

@@ -8,7 +8,7 @@ use crate::charts::labels::{
 };
 use testkit::ApiServer;
 
-const REFUSED: &str = "only the operator sets, changes or removes them";
+const REFUSED: &str = "only the operator may set, change or remove them";
 const APPLY: &str = "apply --server-side --field-manager=tests -f -";
 const CREATE: &str = "create -f -";
 

@@ -8,9 +8,9 @@ use crate::charts::labels::{
 };
 use testkit::ApiServer;
 
-const ENDPOINT: &str = "to set, change or remove it needs the right to set serviceendpoints in the API group \
+const ENDPOINT: &str = "setting, changing or removing it needs the permission to set serviceendpoints in the API group \
     vaultwall.dev";
-const SUBSCRIPTION: &str = "to set, change or remove it needs the right to set subscriptions in the API group \
+const SUBSCRIPTION: &str = "setting, changing or removing it needs the permission to set subscriptions in the API group \
     vaultwall.dev";
 
 const SET: &str = "label namespace team vaultwall.dev/service-endpoint=enabled";
