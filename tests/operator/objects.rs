@@ -205,7 +205,7 @@ fn a_deployment_that_does_not_get_on_is_warned_of() {
     progressing("False", "ReplicaSet has timed out progressing.");
     let words = wait_for("the warning", warned);
     assert!(
-        words.ends_with("says: ReplicaSet has timed out progressing."),
+        words.ends_with("reports: ReplicaSet has timed out progressing."),
         "{words}"
     );
     progressing("True", "ReplicaSet has successfully progressed.");
