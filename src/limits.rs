@@ -2,7 +2,7 @@
 //! them.
 
 /// Largest number of address blocks of a vault with `denial: Drop`, after adjacent blocks are joined. More are slow in
-/// every network plugin, and the object comes near the size that the API server refuses.
+/// every network plugin, and the object nearly reaches the size that the API server refuses.
 pub const MAX_DROP_BLOCKS: usize = 2_000;
 
 /// Largest number of addresses and ranges in one set of a firewall: Envoy rejects an address trie with more.

@@ -96,8 +96,8 @@ fn match_expressions() -> Value {
     })
 }
 
-/// Schema of a list of conditions: with the bounds of `metav1.Condition`, and as a map by type, so that several writers
-/// can each own their conditions.
+/// Schema of a list of conditions, with the bounds of `metav1.Condition`. It is a list of type `map` with the key
+/// `type`, so that several field managers can each own their conditions.
 pub(super) fn conditions(schema: &mut Schema) {
     first_paragraphs(schema);
     let object = schema.ensure_object();

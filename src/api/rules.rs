@@ -218,7 +218,7 @@ fn malformed() -> String {
     )
 }
 
-/// CEL expression: whether the value and `range` have a common address. Prefixes do exactly if one contains the other.
+/// CEL expression: whether the value and `range` overlap. Two prefixes overlap exactly if one contains the other.
 fn touches(range: Ipv4Net) -> String {
     format!(
         "isIP(self) ? cidr('{range}').containsIP(self) : isCIDR(self) && !self.endsWith('/0') && \

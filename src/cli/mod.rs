@@ -29,7 +29,7 @@ const PROGRAM: &str = "vaultwall";
 /// Name of the program's file as a kubectl plugin, which users start as `kubectl vaultwall`.
 const KUBECTL_PLUGIN: &str = "kubectl-vaultwall";
 
-/// Log filter without `RUST_LOG`. It drops the Kubernetes client's own lines on failed requests: our lines say more.
+/// Log filter without `RUST_LOG`. It drops the Kubernetes client's own lines on failed requests: ours have more detail.
 const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
 
 /// Exit code of an error; clap uses the same for wrong usage.

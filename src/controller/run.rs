@@ -337,7 +337,7 @@ fn reconciler(
     }
 }
 
-/// Counts the resources that proxies reject. Log and status have Envoy's messages.
+/// Counts rejected resources in a metric. The log and the status contain Envoy's messages.
 fn count_rejections(store: &Arc<SnapshotStore>, metrics: &Arc<Metrics>) -> JoinHandle<()> {
     let metrics = Arc::clone(metrics);
     tokio::spawn(report_rejections(Arc::clone(store), move |_| {

@@ -26,7 +26,7 @@ impl Indexed for NamespaceFact {
 }
 
 impl Indexed for ObservedPod {
-    /// A pod that does not count is kept for explanations only.
+    /// Keeps a pod that rules cannot select for explanations only.
     fn apply(self, index: &mut Index) {
         match self {
             Self::Counted(fact) => {
@@ -126,7 +126,7 @@ impl Index {
         }
     }
 
-    /// Reports only vaults that name a subnet which differs from its former state.
+    /// Marks only the vaults whose rules refer to a changed subnet of this network.
     fn virtual_network_changed(&mut self, name: &str, old: Option<&ValidatedVirtualNetwork>) {
         let new = self.virtual_networks.get(name).cloned();
         let differs =
@@ -166,8 +166,8 @@ impl Index {
         }
     }
 
-    /// The last valid form of an invalid policy stays in force. Without one, the policy opens nothing and keeps the
-    /// vault's default action at `Deny`, because its meaning is not known.
+    /// The last valid form of an invalid policy stays in force. Without one, the policy allows no client and keeps the
+    /// vault's default action at `Deny`, because its intent is unknown.
     fn apply_invalid_policy(&mut self, policy: InvalidPolicy) {
         let InvalidPolicy { name, vault, port } = policy;
         let namespace = vault.namespace.clone();

@@ -1,4 +1,4 @@
-//! Addresses of the vaults' pods, from `EndpointSlice`s. No rule depends on them: allowed requests are sent there.
+//! Addresses of the vaults' pods, from `EndpointSlice`s. Envoy sends allowed requests to them; no rule depends on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -22,7 +22,7 @@ pub struct EndpointSliceFact {
     /// IPv4 addresses of the endpoints that the Service offers to clients.
     pub published: BTreeSet<Ipv4Addr>,
     /// The published addresses whose pods are ready themselves and not terminating. A Service with
-    /// `publishNotReadyAddresses`, as those of vaults are, offers other pods too.
+    /// `publishNotReadyAddresses`, such as the Service of a vault, offers other pods too.
     pub serving: BTreeSet<Ipv4Addr>,
 }
 

@@ -78,8 +78,8 @@ macro_rules! define {
                 Key { kind: self.kind(), name }
             }
 
-            /// The part that still counts when the object itself must not be used, for example because it stands in
-            /// two files: that there is a policy, and for which vault.
+            /// Returns the part that has an effect although the object itself must not be used, for example because two
+            /// files define it. Of a policy, that is its existence and its vault.
             pub fn unusable(self) -> Option<Self> {
                 match self {
                     $(Self::$kind(object) => object.unusable().map(Self::$kind),)*

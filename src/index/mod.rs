@@ -1,7 +1,7 @@
-//! Facts from watches or files, and the firewalls that a change of them touches.
+//! Facts from watches or files, and the firewalls that a change of a fact affects.
 //!
-//! Plain objects go in by [`Index::apply`] and [`Index::delete`], which are the only ways in. Does no I/O, and knows no
-//! client and no async runtime: objects are decoded by [`crate::objects`].
+//! Only [`Index::apply`] and [`Index::delete`] change the index. It does no I/O, and depends on no client and no async
+//! runtime: [`crate::objects`] decodes the objects.
 
 mod changes;
 mod endpoints;

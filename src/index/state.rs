@@ -87,7 +87,7 @@ impl Index {
         self.vaults.keys()
     }
 
-    /// The vault that a policy counts for: an invalid one stays with the vault of its last valid form.
+    /// Vault that a policy belongs to. An invalid policy keeps the vault of its last valid form.
     pub fn vault_of(&self, policy: &ObjectName) -> Option<&VaultId> {
         self.policies.get(policy).map(|known| &known.vault)
     }
@@ -108,12 +108,12 @@ impl Index {
         self.membership.namespace_labels(name)
     }
 
-    /// A pod that counts.
+    /// Pod that rules can select.
     pub fn pod(&self, pod: &ObjectName) -> Option<&PodFact> {
         self.membership.pod(pod)
     }
 
-    /// Why a pod that exists does not count.
+    /// Reason why rules cannot select an existing pod.
     pub fn not_counted(&self, pod: &ObjectName) -> Option<&NotCounted> {
         self.not_counted.get(pod)
     }

@@ -14,7 +14,7 @@ pub(super) struct Policy {
     pub(super) vault: VaultId,
     /// Last valid form of the policy.
     pub(super) valid: Option<Arc<ValidatedPolicy>>,
-    /// Port of `spec.targetRef`; of an object without a valid form, as far as it could be read.
+    /// Port of `spec.targetRef`. If no form of the policy is valid, the port that could be read from the object.
     pub(super) port: u16,
 }
 

@@ -152,7 +152,7 @@ fn together(
         .into_iter()
         .filter(|found| !follows(found))
         .collect();
-    // Of two violations of one field, that of validation has the better message.
+    // If the schema and validation report the same field, validation has the better message.
     let validated: Vec<String> = violations.iter().map(|found| found.field.clone()).collect();
     faults
         .into_iter()

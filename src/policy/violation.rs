@@ -1,4 +1,4 @@
-//! Results of validation: one [`Violation`] for each broken rule, with a message that says what to do.
+//! Results of validation: one [`Violation`] for each broken rule, with a message that contains the remedy.
 //!
 //! Validation and the reader of files use these types. They contain no rule.
 

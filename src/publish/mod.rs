@@ -3,7 +3,7 @@
 //!
 //! A caller resolves the vaults that its index reports as changed and passes each result to [`Publisher::publish`].
 //! Work that becomes due later than an event (a missing confirmation, a rule that expires) belongs here, by
-//! the [`Clock`]. This room uses no client, metrics or status: it returns what it did and calls back with
+//! the [`Clock`]. This module uses no client, metrics or status: it returns what it did and calls back with
 //! confirmations.
 
 mod compiler;

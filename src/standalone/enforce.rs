@@ -1,5 +1,5 @@
 //! Decides which firewall the local proxy enforces, passes it to the [`Publisher`] and logs the result. Fails closed:
-//! as long as something that counts is unknown, it is treated as the strictest that it could be.
+//! while the content of a path is unknown, it is treated as the strictest possible.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,7 +32,7 @@ pub(super) struct Enforcer {
 /// The last decision.
 struct Enforced {
     vault: VaultId,
-    /// Whether something was unknown and treated as the strictest that it could be.
+    /// Whether a path could not be used, so that its content was treated as the strictest possible.
     strict: bool,
 }
 
@@ -54,8 +54,7 @@ impl Enforcer {
         }
     }
 
-    /// Handles an Envoy of an earlier run. As long as the files are not read completely, what it enforces stays in
-    /// force.
+    /// Handles an Envoy of an earlier run. Its rules stay in force until every path was read and there is a policy.
     pub(super) fn keep_running_envoy(&mut self, files: &Files) {
         if is_whole(files) {
             return;
@@ -157,7 +156,7 @@ impl Enforcer {
         }
     }
 
-    /// Takes the vault that the policies name, if `--vault` does not say which one is behind `--upstream`.
+    /// Uses the vault that the policies name, unless `--vault` names the one behind `--upstream`.
     fn choose_vault(&mut self, files: &Files) {
         if self.vault.is_some() {
             return;
@@ -183,7 +182,7 @@ fn is_whole(files: &Files) -> bool {
     files.unknown().is_empty() && files.has_policy()
 }
 
-/// Refuses a firewall whose policies ask for TLS: serving plain HTTP instead would go unnoticed.
+/// Refuses a firewall whose policies require TLS: serving plain HTTP instead would remain unnoticed.
 fn check_plain_http(resolution: &Resolution) -> Result<(), String> {
     let Resolution {
         firewall, proxy, ..

@@ -11,7 +11,7 @@
 //! | [`certificates`] | the certificate authority, and the identities in certificates |
 //!
 //! Another gRPC service on the same port is one more entry in [`TlsServer::services`]; another protocol is one more
-//! entry in [`TlsServer::protocols`]. This room may not know what a service does.
+//! entry in [`TlsServer::protocols`]. This module must not depend on a service.
 
 pub mod certificates;
 mod connection;

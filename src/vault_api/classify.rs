@@ -30,7 +30,7 @@ pub struct Request<'a> {
     pub namespace: Option<&'a str>,
 }
 
-/// Cause for which a request is refused as ambiguous.
+/// Reason why a request is refused as ambiguous.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[error("{0}")]
 pub struct BadRequest(String);

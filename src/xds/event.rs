@@ -112,7 +112,7 @@ pub enum ProtocolError {
     },
 }
 
-/// Numbers the responses of a stream.
+/// Counter that gives each response of a stream its nonce.
 #[derive(Debug, Default)]
 pub(super) struct Nonces(u64);
 

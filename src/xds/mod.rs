@@ -10,7 +10,7 @@
 //! | [`changes`] | which nodes have another status |
 //! | [`server`] | the gRPC service: streams, backpressure, the check of the peer's node |
 //!
-//! This room may not look inside a resource: `policy` decides what a firewall means, and `compile` writes the
+//! This module must not look inside a resource: `policy` decides what a firewall means, and `compile` writes the
 //! resources. It depends neither on sockets nor on TLS: `transport` accepts connections and identifies their peers. It
 //! fails closed in one direction only: a proxy never receives more than its own snapshot. Without a snapshot it
 //! receives nothing at all, so that what was in force there stays in force.

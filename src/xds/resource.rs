@@ -22,7 +22,7 @@ pub enum ResourceType {
     Endpoint,
     /// LDS: a port that accepts requests.
     Listener,
-    /// RDS: the table from requests to clusters.
+    /// RDS: the routes, which select the cluster of each request.
     RouteConfiguration,
     /// ECDS: the configuration of one filter; a changed rule changes only these.
     ExtensionConfig,

@@ -1,5 +1,5 @@
 //! State of one resource type in a [`Session`](super::session::Session): what the client subscribes to, what it has,
-//! and what is in flight. Does not know other types; the session decides the order among them.
+//! and what is in flight. It does not depend on other types; the session decides the order among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,8 +58,8 @@ struct Entry {
     copy: Copy,
     in_flight: Option<InFlight>,
     refused: Option<Refused>,
-    /// Whether it has to be sent alone: a response with several resources was refused, and only then it is known which
-    /// one the client refuses.
+    /// Whether it must be sent alone, because the client refused a response with several resources. The next answers
+    /// show which one it refuses.
     alone: bool,
 }
 

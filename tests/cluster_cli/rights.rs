@@ -15,8 +15,8 @@ const NETWORKS: &str = "virtualnetworks.vaultwall.dev";
 const STEPS: [(Grant, &str); 3] = [
     (
         ("vault", "list", POLICIES),
-        "you are not allowed to list virtualnetworks.vaultwall.dev of the cluster, and without them it is unknown whom \
-         the subnets of the rules let in",
+        "you are not allowed to list virtualnetworks.vaultwall.dev of the cluster, and without them it is unknown \
+         which clients the subnets of the rules contain",
     ),
     (
         ("-", "list", NETWORKS),

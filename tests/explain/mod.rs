@@ -271,7 +271,7 @@ fn violations_are_printed_to_stderr() {
         "direct.yaml",
         "typo",
         "spec.ipRules[0].value",
-        "These objects let nobody in",
+        "These objects allow no client",
     ] {
         assert!(run.stderr.contains(part), "{}", run.stderr);
     }

@@ -45,11 +45,11 @@ impl Kind {
         matches!(self, Self::Policies | Self::VirtualNetworks)
     }
 
-    /// The part of a message that names what is unknown without the kind.
+    /// Part of a message: the facts that are unknown if objects of the kind cannot be read.
     fn consequence(self) -> &'static str {
         match self {
             Self::Policies => "which rules there are",
-            Self::VirtualNetworks => "whom the subnets of the rules let in",
+            Self::VirtualNetworks => "which clients the subnets of the rules contain",
             Self::Namespaces => "whose pods the rules select, and which namespaces have opted in",
             Self::Pods => "which addresses belong to which pods",
             Self::Services => "which pods are the vault's",

@@ -51,8 +51,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Reads the objects for `validate`: the policies, and without a namespace also the virtual networks, which are
-/// cluster-scoped.
+/// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks, which
+/// are cluster-scoped.
 pub(crate) fn to_validate(
     args: &ClusterArgs,
     namespace: Option<&str>,

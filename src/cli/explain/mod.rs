@@ -259,7 +259,7 @@ impl Explain {
         if let Some(reason) = index.not_counted(name) {
             let advice = match reason {
                 NotCounted::HostNetwork => "give the node's address with --source-ip",
-                NotCounted::Phase(_) => "no rule lets such a pod in",
+                NotCounted::Phase(_) => "no rule allows such a pod",
                 NotCounted::NoAddress => "try again when it has one",
             };
             return Err(ExplainError::NotCounted {
@@ -358,7 +358,7 @@ impl Rules {
 fn warn_of_violations(loaded: &LoadedObjects) {
     if !loaded.violations.is_empty() {
         output::message(&validate::violations(&loaded.violations));
-        output::message("These objects let nobody in; the answer considers only the others.\n");
+        output::message("These objects allow no client; only rules of the others apply.\n");
     }
 }
 

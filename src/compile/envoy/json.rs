@@ -67,7 +67,7 @@ impl ConfigurationJson {
         })
     }
 
-    /// The resources by the name of their kind, in the order in which Envoy's documentation says to send them.
+    /// The resources by the name of their kind, in the sending order that Envoy's documentation recommends.
     pub fn kinds(&self) -> [(&'static str, &[Value]); 4] {
         [
             ("clusters", &self.clusters),

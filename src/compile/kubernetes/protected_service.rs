@@ -33,7 +33,7 @@ pub struct ProtectedService {
 pub enum ProtectedServiceError {
     /// The Service has no selector. An empty pod selector would select every pod of the namespace.
     #[error(
-        "the Service has no selector, so no NetworkPolicy can say which pods are the vault; \
+        "the Service has no selector, so no NetworkPolicy can select the vault's pods; \
          point `targetRef` at a Service that selects the vault's pods"
     )]
     NoSelector,

@@ -17,7 +17,7 @@ use crate::runtime::watch::StoredPolicy;
 /// Ports and selector of a vault's Service, or the reason why it cannot be protected.
 pub(crate) type Target = Result<ProtectedService, TargetProblem>;
 
-/// A stored policy, as far as writing its status needs it.
+/// A stored policy, with the data that its status is written from.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyEntry {
     pub(crate) stored: Arc<StoredPolicy>,
@@ -55,8 +55,8 @@ pub(crate) enum Scope {
     Objects,
 }
 
-/// Changes that were seen together and are committed together: a reader that sees a policy's new generation with the
-/// resolution of its former one would report the wrong result for it. `None` stands for a deletion.
+/// Changes that are committed together: a reader that sees a policy's new generation with the resolution of its former
+/// one would report the wrong result for it. `None` means that the object was deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
     pub(crate) policies: BTreeMap<ObjectName, Option<PolicyEntry>>,
@@ -118,7 +118,7 @@ pub(crate) struct FirewallState {
 
 impl FirewallState {
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // Whole at every moment, so a panic elsewhere while it was held does no harm.
+        // Every update leaves consistent entries, so a poisoned lock is safe to use.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -61,7 +61,7 @@ impl PodFact {
     }
 }
 
-/// A pod, as far as rules can select it.
+/// A pod, with the fields that rules use if they can select it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedPod {
     /// Rules can select it.
@@ -75,14 +75,14 @@ pub enum ObservedPod {
     },
 }
 
-/// Reason for which a pod does not count.
+/// Reason why rules cannot select a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotCounted {
     /// It has the node's address, which identifies no pod.
     #[error("it uses the host's network, so its address is the node's")]
     HostNetwork,
-    /// It has ended, or it is not known whether it runs.
-    #[error("its phase is {0}; only Pending and Running count")]
+    /// It has ended, or its state is unknown.
+    #[error("its phase is {0}, not Pending or Running")]
     Phase(String),
     /// It has no IPv4 address (yet).
     #[error("it has no IPv4 address")]

@@ -11,7 +11,7 @@ pub enum ObservedPolicy {
     Invalid(InvalidPolicy),
 }
 
-/// A policy with violations that still says which vault it is for. That vault keeps what was in force, or is closed.
+/// A policy with violations whose vault is known. Its last valid form stays in force; without one, it requires `Deny`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPolicy {
     /// Name of the policy; its namespace is the vault's.

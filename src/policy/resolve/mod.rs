@@ -39,7 +39,7 @@ pub struct Resolution {
     pub unresolved: Vec<Diagnostic>,
     /// Settings that do not apply, because the oldest policy has other values (`Conflicted=True`).
     pub conflicts: Vec<Diagnostic>,
-    /// Other messages to the owners.
+    /// Other diagnostics, which become warnings in the status and change no condition.
     pub warnings: Vec<Diagnostic>,
 }
 

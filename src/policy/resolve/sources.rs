@@ -106,7 +106,7 @@ impl Source<'_> {
     }
 }
 
-/// Cause for which a rule allows nothing.
+/// Reason why a rule allows no client.
 enum Missing<'a> {
     VirtualNetwork(&'a str),
     Subnet {

@@ -56,7 +56,7 @@ pub(crate) enum ApplyError {
     },
 }
 
-/// Relation of an owner to a vault whose objects are pruned.
+/// Claim of an owner on the generated objects of a vault when they are pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// The owner does not exist: garbage collection deletes the object.

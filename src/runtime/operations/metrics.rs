@@ -28,7 +28,7 @@ const WORK: [f64; 12] = [
     0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0,
 ];
 
-/// Handles of all metrics. Clones count in the same place.
+/// Handles of all metrics. Clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     policies: Family<Accepted, Gauge>,

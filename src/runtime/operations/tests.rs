@@ -262,7 +262,7 @@ fn the_page_lists_every_metric() {
     let cell = |cell: &str| cell.replace('`', "").trim().to_owned();
     let listed: BTreeMap<String, String> = page
         .lines()
-        .skip_while(|line| *line != "| metric | type | labels | what it says |")
+        .skip_while(|line| *line != "| metric | type | labels | meaning |")
         .take_while(|line| line.starts_with('|'))
         .filter(|line| line.starts_with("| `vaultwall_"))
         .map(|line| {

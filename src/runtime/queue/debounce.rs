@@ -1,10 +1,10 @@
-//! Debounce of status writes: what is not urgent waits, so that a status is not written for a state of milliseconds.
+//! Debounce of status writes. A change that is not urgent waits, so that a state of milliseconds causes no write.
 
 use std::time::{Duration, Instant};
 
-/// Time that a passing state may last before it is written.
+/// Time that a temporary state must last before it is written.
 const SETTLING: Duration = Duration::from_millis(500);
-/// Time that counts of pods and proxies wait, so that a busy cluster does not cost a write for every pod.
+/// Delay of changes to the counts of pods and proxies, so that a busy cluster does not cause a write for every pod.
 const COUNTING: Duration = Duration::from_secs(10);
 /// Time after the start of a term in which proxies may still be connecting: Envoy reconnects after at most 30 s.
 pub(crate) const RECONNECTING: Duration = Duration::from_secs(45);
@@ -16,7 +16,7 @@ pub enum Urgency {
     None,
     /// After proxies have had the time to reconnect.
     Reconnecting,
-    /// After a moment, unless the state has passed by then.
+    /// After a short delay, unless the state has ended before.
     Settling,
     /// Later, together with other changes.
     Counting,
@@ -24,12 +24,12 @@ pub enum Urgency {
     Now,
 }
 
-/// Waiting status changes of one object, with the time since when each has waited.
+/// Status changes of one object that wait, each with the time at which it began to wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Debounce {
-    /// A change to a state that usually passes.
+    /// Change to a state that is usually temporary.
     settling: Option<Instant>,
-    /// A change of counts.
+    /// Change of the counts of pods or proxies.
     counting: Option<Instant>,
     /// Whether proxies that were connected before this term have not reconnected yet.
     reconnecting: bool,

@@ -1,7 +1,7 @@
 //! Requeue queue of a reconciler: merges keys, limits concurrency, delays what can wait and retries failures with
 //! backoff.
 //!
-//! It is not specific to a kind: a key identifies the object to reconcile, and a scope says how much of it to
+//! It is not specific to a kind: a key identifies the object to reconcile, and a scope selects the part to
 //! reconcile. [`Queue`] is a state machine without I/O; [`run`] drives it.
 
 pub(crate) mod debounce;

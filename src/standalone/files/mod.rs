@@ -155,7 +155,7 @@ impl Files {
             if let Some(file) = self.resolver.file_at(&path) {
                 let stays = self.stays(file);
                 tracing::warn!(
-                    "{}: somebody is writing it and has not closed it; {stays} until then",
+                    "{}: a process is writing it and has not closed it; {stays} until then",
                     file.display()
                 );
             }

@@ -165,8 +165,8 @@ impl Watcher {
         self.modified.clear();
     }
 
-    /// Whether a file was written to since reading started, so that what was read of it may be neither its old content
-    /// nor its new one. The end of the writing will be noticed, or is already.
+    /// Whether a file was modified since reading started, so that the content that was read may be neither the old nor
+    /// the new one. The event at the end of the write has arrived, or will arrive.
     pub(super) fn was_modified(&self, file: &Path) -> bool {
         self.modified.contains(file) || self.is_writing(file)
     }
@@ -207,7 +207,7 @@ impl Watcher {
         }
         for (watch, events, cookie, name) in happened {
             if events.contains(ReadFlags::QUEUE_OVERFLOW) {
-                // The end of a writing may be among what was lost.
+                // The lost events may include the end of a write.
                 self.writing.clear();
                 self.changes.lost = true;
                 self.since.get_or_insert_with(Instant::now);

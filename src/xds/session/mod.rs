@@ -7,11 +7,11 @@
 //!   proxy receives no queue of outdated versions, and an idle one receives a change at once.
 //! - Listeners and routes wait for the acknowledgement of clusters: Envoy acknowledges clusters when they are ready
 //!   to be used.
-//! - A removal waits until nothing is unacknowledged or refused; only that of a listener is sent at once: a resource
-//!   in force may still refer to the one to remove.
+//! - A removal waits until nothing is unacknowledged or refused, because a resource in force may still refer to the
+//!   removed one. Only the removal of a listener is sent at once.
 //! - A refused version is not sent again until the content changes or the proxy subscribes again: the answer would be
 //!   the same.
-//! - After a refusal of several resources in one response, each is sent alone: only then is it known which one Envoy
+//! - After Envoy has refused a response with several resources, each is sent alone, to find the one that Envoy
 //!   refuses.
 //! - A request for a filter or route that does not exist is reported, and gets no response: with one, Envoy would
 //!   never open the listener that refers to it.

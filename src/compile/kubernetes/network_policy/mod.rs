@@ -1,8 +1,8 @@
 //! From a [`Firewall`] to its two `NetworkPolicy` objects: the vault's, which admits only the proxies (and the vault's
 //! own nodes) to the vault, and the proxies', which decides which packets reach the proxies.
 //!
-//! Pure. "Empty" has two opposite meanings in a `NetworkPolicy`: an empty `ingress` admits nobody, an empty `from`
-//! admits everybody. So every rule is written through [`Sources`]. Fields that the API server would default are spelled
+//! Pure. "Empty" has two opposite meanings in a `NetworkPolicy`: an empty `ingress` admits no peer, an empty `from`
+//! admits all peers. So every rule is written through [`Sources`]. Fields that the API server would default are spelled
 //! out, and lists are sorted, so that applying the same firewall again changes nothing.
 
 use std::collections::BTreeMap;
@@ -84,8 +84,8 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
 /// | drain | nobody: only the kubelet of the proxy's own node uses it |
 /// | metrics | every pod of the cluster, because a scraper may run anywhere; metrics hold no secret |
 ///
-/// The kubelet's requests come from the proxy's own node and need no rule. Envoy judges every connection again, so a
-/// network plugin that matches too much here opens nothing.
+/// The kubelet's requests come from the proxy's own node and need no rule. Envoy checks every connection again, so a
+/// network plugin that admits too many packets here gives no access to the vault.
 pub fn firewall_policy(firewall: &Firewall) -> Result<NetworkPolicy, NetworkPolicyError> {
     let ports = ProxyPorts::of(firewall.port);
     let data = data_sources(firewall)?;
@@ -126,7 +126,7 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
         }
     }
     if let ClientAddressSource::XForwardedFor { trusted_proxies } = &firewall.client_address {
-        // The client is behind the trusted proxy: only Envoy can judge its request.
+        // The client is behind the trusted proxy: only Envoy can decide about its request.
         blocks.extend(trusted_proxies);
     }
     // Exact: blocks inside others are removed, and halves of a block are joined; the addresses stay the same.

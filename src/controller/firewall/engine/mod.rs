@@ -1,8 +1,8 @@
 //! Applies events to the index, publishes the firewalls that changed, and commits the result to the state.
 //!
-//! Every replica runs one. An event affects only the firewalls that refer to its object. Nothing is published before
-//! every kind was listed once: half a list would deny callers whom the other half admits. This module holds no rule and
-//! writes no object.
+//! Every replica runs one engine. An event affects only the firewalls that refer to its object. Nothing is published
+//! before every kind was listed once: an incomplete list would deny clients that the missing objects allow. This module
+//! contains no rule and writes no object.
 
 #[cfg(test)]
 mod tests;
