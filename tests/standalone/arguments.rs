@@ -196,6 +196,6 @@ fn several_vaults() {
         &sandbox,
         &[("--vault", OsStr::new("vault/openbao"))],
     ));
-    serve.wait_for_line_with(0, &["policies of vault/other are passed over"]);
+    serve.wait_for_line_with(0, &["policies of vault/other are ignored"]);
     serve.wait_for_line(0, "in force at vault/openbao");
 }

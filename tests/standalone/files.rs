@@ -85,10 +85,7 @@ fn broken_files_change_nothing_and_are_named() {
     let good = allowing(&[TWO_PREFIX]);
     let stays = "what it held before stays in force";
     let cases: &[(&str, &[&str])] = &[
-        (
-            "",
-            &["main.yaml", "holds nothing now", stays, "delete the file"],
-        ),
+        ("", &["main.yaml", "it is empty", stays, "delete the file"]),
         ("spec: [", &["main.yaml", "cannot be read as YAML", stays]),
         (
             &good.replace("127.10.0.1/32", "127.10.0.300"),
@@ -217,9 +214,10 @@ fn of_several_files_one_goes_one_is_broken_and_one_is_a_copy() {
     let path = |name: &str| protected.sandbox.path_of(name);
     fs::remove_file(path("one.yaml")).unwrap();
     protected.opens(&[ALLOWED, TWO]);
-    protected
-        .serve
-        .wait_for_line_with(0, &["one.yaml", "is gone, and its rules with it"]);
+    protected.serve.wait_for_line_with(
+        0,
+        &["one.yaml", "the file is deleted, and its rules are removed"],
+    );
     fs::remove_file(path("copy.yaml")).unwrap();
     // The link leads somewhere now.
     fs::write(path("nowhere"), &one).unwrap();
@@ -263,7 +261,7 @@ fn an_empty_folder_denies_and_an_emptied_one_keeps() {
     protected.only_reports(
         &[ALLOWED, ONE],
         |sandbox| sandbox.put("other.yaml", &policy_of("other", "other", &[], "")),
-        &["policies of vault/other are passed over"],
+        &["policies of vault/other are ignored"],
     );
     // The place of the old one is taken by another policy of the same vault.
     protected.sandbox.put("new.yaml", &allowing(&[TWO_PREFIX]));
@@ -397,7 +395,7 @@ fn a_storm_of_writes_ends_with_the_last_content() {
     // Never was half a file taken for a file. That one is empty, as it is when its writer begins, is seen sometimes.
     let log = protected.serve.log();
     let mut errors = log.lines().filter(|line| line.contains("ERROR"));
-    assert!(errors.all(|line| line.contains("holds nothing now")));
+    assert!(errors.all(|line| line.contains("it is empty")));
 }
 
 #[test]
