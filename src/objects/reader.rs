@@ -243,7 +243,7 @@ fn info_of(header: &Header) -> Option<&'static KindInfo> {
 
 /// Returns the violation of a document that claims to be one of our kinds and is none.
 fn unknown_kind(header: &Header) -> Option<Violation> {
-    let is_ours = header.api_version.split('/').next() == Some(GROUP);
+    let is_ours = header.api_version.split('/').any(|part| part == GROUP);
     let is_reserved =
         || kinds::infos().any(|info| info.name_is_reserved && info.resource.kind == header.kind);
     if header.api_version != format!("{GROUP}/{VERSION}") {

@@ -16,7 +16,6 @@ use tokio::sync::watch;
 
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::clock::Clock;
-use crate::index::ObjectName;
 use crate::runtime::operations::{Metrics, WriteResult};
 use crate::runtime::reflector::{Change, Reflector};
 use crate::transport::certificates::{Authority, CertificateError};
@@ -207,13 +206,7 @@ impl AuthorityStore {
 
     async fn follow_stream(&self, authority: &watch::Sender<Arc<Authority>>) {
         let only = watcher::Config::default().fields(&format!("metadata.name={SECRET}"));
-        let name = ObjectName {
-            namespace: self.namespace.clone(),
-            name: SECRET.to_owned(),
-        };
-        let metrics = Arc::clone(&self.metrics);
-        // It may have been deleted after it was loaded.
-        let mut secrets = Reflector::new("Secret", self.api(), only, metrics).with_known(name);
+        let mut secrets = Reflector::new("Secret", self.api(), only, Arc::clone(&self.metrics));
         while let Some(change) = secrets.next().await {
             match change {
                 Change::Applied(secret) => match self.read(&secret.data.unwrap_or_default()) {
@@ -222,8 +215,10 @@ impl AuthorityStore {
                         tracing::error!("{error}; the previous authority stays in use");
                     }
                 },
-                Change::Deleted(..) => self.reload(authority).await,
-                Change::Listed(_) => {}
+                Change::Deleted(_, Some(_)) => self.reload(authority).await,
+                // Every list without the Secret, because it may have been deleted while no watch ran.
+                Change::Listed(names) if names.is_empty() => self.reload(authority).await,
+                Change::Deleted(_, None) | Change::Listed(_) => {}
             }
         }
     }

@@ -8,10 +8,10 @@ use crate::charts::labels::{
 };
 use testkit::ApiServer;
 
-const ENDPOINT: &str = "setting, changing or removing it needs the permission to set serviceendpoints in the API group \
-    vaultwall.dev";
-const SUBSCRIPTION: &str = "setting, changing or removing it needs the permission to set subscriptions in the API group \
-    vaultwall.dev";
+const ENDPOINT: &str = "setting, changing or removing it needs the permission to set serviceendpoints in the API \
+    group vaultwall.dev";
+const SUBSCRIPTION: &str = "setting, changing or removing it needs the permission to set subscriptions in the API \
+    group vaultwall.dev";
 
 const SET: &str = "label namespace team vaultwall.dev/service-endpoint=enabled";
 const CHANGE: &str = "label --overwrite namespace open vaultwall.dev/service-endpoint=disabled";
