@@ -35,7 +35,7 @@ packets := $$([ "$$(id -u)" != 0 ] || ! command -v nft >/dev/null || echo --test
 e2e: ## Run the tests on a kind cluster; KEEP=1 keeps the cluster
 	cargo build --locked --workspace --test e2e --test packets
 	dev/with-cluster --cyclonus sh -c 'cargo test --locked --offline --no-fail-fast --workspace --test e2e $(packets) -- \
-		--test-threads=4 --show-output'
+		--test-threads=2 --show-output'
 
 lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo fmt --all --check

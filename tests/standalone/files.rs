@@ -138,7 +138,7 @@ fn broken_files_change_nothing_and_are_named() {
         |sandbox| sandbox.put("main.yaml", &tls),
         &[
             "spec.proxy.tls",
-            "standalone mode has none",
+            "standalone mode cannot read",
             "stays in force",
         ],
     );
