@@ -6,47 +6,33 @@
 # Consequence: take the rule from %RESPONSE_CODE_DETAILS%, or determine it in an earlier filter.
 . "$(dirname -- "$0")/lib.sh"
 
-start_envoy <<'END'
-node: {id: one, cluster: one}
-admin: {address: {socket_address: {address: HOST, port_value: 9901}}}
-static_resources:
-  listeners:
-  - address: {socket_address: {address: HOST, port_value: 8000}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: http
-          local_reply_config: {body_format: {text_format_source: {inline_string: &format "earlier
-            %DYNAMIC_METADATA(envoy.filters.http.rbac:earlier_shadow_effective_policy_id)%, own
-            %DYNAMIC_METADATA(envoy.filters.http.rbac:own_shadow_effective_policy_id)%, details
-            %RESPONSE_CODE_DETAILS%\n"}}}
-          access_log:
-          - name: file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: WORK/access.log
-              log_format: {text_format_source: {inline_string: *format}}
-          route_config:
-            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
-          http_filters:
-          - name: earlier
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
-              shadow_rules_stat_prefix: earlier_
-              shadow_rules: &deny
-                action: DENY
-                policies: {rule: {permissions: [{any: true}], principals: [{any: true}]}}
-          - name: own
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
-              shadow_rules_stat_prefix: own_
-              shadow_rules: *deny
-              rules: *deny
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-END
+format='"earlier
+  %DYNAMIC_METADATA(envoy.filters.http.rbac:earlier_shadow_effective_policy_id)%, own
+  %DYNAMIC_METADATA(envoy.filters.http.rbac:own_shadow_effective_policy_id)%, details
+  %RESPONSE_CODE_DETAILS%\n"'
+fields="
+local_reply_config: {body_format: {text_format_source: {inline_string: $format}}}
+access_log:
+- name: file
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+    path: WORK/access.log
+    log_format: {text_format_source: {inline_string: $format}}"
+filters='
+- name: earlier
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+    shadow_rules_stat_prefix: earlier_
+    shadow_rules: &deny
+      action: DENY
+      policies: {rule: {permissions: [{any: true}], principals: [{any: true}]}}
+- name: own
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+    shadow_rules_stat_prefix: own_
+    shadow_rules: *deny
+    rules: *deny'
+start_proxy "$filters" "$fields" </dev/null
 details='details rbac_access_denied_matched_policy[rule]'
 saw body "$(curl --silent "http://$host:8000/")" "earlier rule, own -, $details"
 until_true grep details "$work/access.log"

@@ -6,35 +6,20 @@
 # Consequence: count and alert on denials by their reason, never by the HTTP status.
 . "$(dirname -- "$0")/lib.sh"
 
-start_envoy <<'END'
-node: {id: one, cluster: one}
-admin: {address: {socket_address: {address: HOST, port_value: 9901}}}
-static_resources:
-  listeners:
-  - address: {socket_address: {address: HOST, port_value: 8000}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: http
-          access_log:
-          - name: file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: WORK/access.log
-              log_format:
-                text_format_source: {inline_string: "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\n"}
-          route_config:
-            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
-          http_filters:
-          - name: rbac
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
-              rules: {action: DENY, policies: {all: {permissions: [{any: true}], principals: [{any: true}]}}}
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-END
+filters='
+- name: rbac
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+    rules: {action: DENY, policies: {all: {permissions: [{any: true}], principals: [{any: true}]}}}'
+fields='
+access_log:
+- name: file
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+    path: WORK/access.log
+    log_format:
+      text_format_source: {inline_string: "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\n"}'
+start_proxy "$filters" "$fields" </dev/null
 ask() {
     curl --silent --http1.1 --output /dev/null --write-out '%{http_code}' \
         --header "content-type: $1" "http://$host:8000/"
@@ -45,6 +30,5 @@ saw 'application/grpc' "$(ask application/grpc)" 200
 until_true logged
 saw 'log of the first' "$(sed -n 1p "$work/access.log")" 'HTTP/1.1 403 rbac_access_denied_matched_policy[all]'
 saw 'log of the second' "$(sed -n 2p "$work/access.log")" 'HTTP/1.1 200 rbac_access_denied_matched_policy[all]'
-counter=$(curl --silent "http://$host:9901/stats?filter=^http.http.downstream_rq_2xx" | sed 's/.*: //')
-saw 'downstream_rq_2xx' "$counter" 1
+saw 'downstream_rq_2xx' "$(count http.http.downstream_rq_2xx)" 1
 conclude

