@@ -44,7 +44,7 @@ lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo-deny --locked --all-features check bans licenses sources
 
 generate: ## Regenerate CRDs, charts, reference pages and golden files
-	dev/tools install envoy helm
+	dev/tools install helm
 	UPDATE_GENERATED=1 cargo test --locked --quiet --test pure -- generated:: descriptors::
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test pure golden::golden
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test with_api_server charts::golden

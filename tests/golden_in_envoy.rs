@@ -59,21 +59,23 @@ fn envoy_accepts_every_golden_configuration() {
 }
 
 #[test]
-fn envoy_accepts_the_bootstrap_file_of_render() {
+fn envoy_accepts_the_bootstrap_files_of_render() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
         .args(["render", "-f"])
         .args([
             root().join("cluster.yaml"),
             root().join("several-policies/in.yaml"),
+            root().join("active-service/in.yaml"),
         ])
         .arg("--output-dir")
         .arg(folder.path())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let bootstrap = folder.path().join("vault.openbao/envoy-static.json");
-    assert_eq!(errors(vec![bootstrap]), Vec::<String>::new());
+    let bootstraps = ["vault.openbao", "vault.openbao-active"]
+        .map(|vault| folder.path().join(vault).join("envoy-static.json"));
+    assert_eq!(errors(bootstraps.into()), Vec::<String>::new());
 }
 
 /// A validation that never fails would prove nothing. Envoy accepts a `.pb` file that it cannot parse at all; an error

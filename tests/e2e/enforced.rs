@@ -4,7 +4,7 @@
 use testkit::cluster::run;
 
 /// Tags of the cases with changes, and of those whose policies contradict each other. All 230 cases take 15 minutes;
-/// `tests/enforcer` runs each of them without a cluster.
+/// `dev/enforcer/tests/policies` runs each of them without a cluster.
 const CASES: &str = "action,conflict";
 
 #[test]

@@ -169,14 +169,14 @@ fn impure_paths_are_found() {
 
 #[test]
 fn files_are_short() {
-    let all = files("src");
+    let all = all_files();
     let long: Vec<String> = all
         .iter()
         .map(|file| (file, read(file).lines().count()))
         .filter(|(_, lines)| *lines >= LONGEST)
         .map(|(file, lines)| format!("{}: {lines} lines, {LONGEST} are too many", file.display()))
         .collect();
-    assert!(all.len() > 30, "{all:?}");
+    assert!(all.len() > 300, "{all:?}");
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
@@ -221,9 +221,9 @@ fn the_map_names_every_module() {
 #[test]
 fn files_state_their_purpose() {
     // Tests are about the module that they belong to.
-    let silent: Vec<String> = files("src")
+    let silent: Vec<String> = all_files()
         .iter()
-        .filter(|file| !is_test(file))
+        .filter(|file| !file.starts_with(root().join("src")) || !is_test(file))
         .filter(|file| {
             let text = read(file);
             !text.lines().take(12).any(|line| line.starts_with("//! "))
@@ -231,6 +231,50 @@ fn files_state_their_purpose() {
         .map(|file| file.display().to_string())
         .collect();
     assert!(silent.is_empty(), "\n{}", silent.join("\n"));
+}
+
+/// `autotests = false`: a file that no root declares would never run.
+#[test]
+fn every_test_file_is_part_of_a_binary() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let (roots, modules): (Vec<PathBuf>, Vec<PathBuf>) =
+        files("tests").into_iter().partition(|file| {
+            let path = file.strip_prefix(root()).unwrap().display();
+            manifest.contains(&format!("path = \"{path}\""))
+        });
+    assert!(roots.len() > 3 && modules.len() > 80, "{roots:?}");
+    let lost: Vec<&PathBuf> = modules
+        .iter()
+        .filter(|file| !is_declared(file, &roots))
+        .collect();
+    assert!(lost.is_empty(), "no root declares {lost:?}");
+}
+
+/// Whether the parent of a module has a line `mod NAME;`. The parent is the file of the folder, or a root: a root
+/// declares the modules of `tests`, and can list parts of a folder in `mod FOLDER { … }`.
+fn is_declared(file: &Path, roots: &[PathBuf]) -> bool {
+    let module = if file.ends_with("mod.rs") {
+        file.parent().unwrap().to_owned()
+    } else {
+        file.with_extension("")
+    };
+    let folder = module.parent().unwrap();
+    let declaration = format!("mod {};", module.file_name().unwrap().display());
+    let part = format!("mod {} {{", folder.file_name().unwrap().display());
+    let is_top = folder == root().join("tests");
+    let own = ["mod.rs", "main.rs"].map(|name| folder.join(name));
+    let own = own
+        .iter()
+        .filter(|file| file.is_file())
+        .map(|file| read(file));
+    let of_roots = roots
+        .iter()
+        .map(|file| read(file))
+        .filter(|text| is_top || text.contains(&part));
+    own.chain(of_roots).any(|text| {
+        let mut lines = text.lines();
+        lines.any(|line| line.trim().trim_start_matches("pub ") == declaration)
+    })
 }
 
 fn root() -> &'static Path {
@@ -262,6 +306,12 @@ fn dependencies() -> Vec<String> {
 
 fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The Rust files of all folders that have any.
+fn all_files() -> Vec<PathBuf> {
+    let folders = ["src", "crates", "tests", "benches", "dev"];
+    folders.iter().flat_map(|folder| files(folder)).collect()
 }
 
 /// The Rust files of a folder; of the pure ones without those that hold nothing but tests.

@@ -190,8 +190,8 @@ fn texts() -> Vec<PathBuf> {
         "tests/purity/words.rs",
         "CONTRIBUTING.md",
     ];
-    const EXTENSIONS: [&str; 10] = [
-        "rs", "md", "yaml", "go", "sh", "toml", "tpl", "txt", "json", "proto",
+    const EXTENSIONS: [&str; 11] = [
+        "rs", "md", "yaml", "yml", "go", "sh", "toml", "tpl", "txt", "json", "proto",
     ];
     let mut found = Vec::new();
     let mut folders = vec![root().to_owned()];
