@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use crate::runtime::leader::{Term, WriteError};
-use crate::runtime::operations::{Metrics, WriteResult};
+use crate::runtime::leader::Term;
+use crate::runtime::operations::Metrics;
+use crate::runtime::write::{WriteError, write};
 
 /// Type of an event, as Kubernetes names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +73,7 @@ impl EventWriter {
             action: note.action.to_owned(),
             secondary: None,
         };
-        term.still_valid()?;
-        let answer = term.limited(self.recorder.publish(&event, regarding)).await;
-        self.metrics.wrote("Event", WriteResult::of(&answer));
-        Ok(answer?)
+        let request = self.recorder.publish(&event, regarding);
+        write(term, &self.metrics, "Event", request).await
     }
 }

@@ -13,6 +13,7 @@
 //! | [`replicas`] | reports of the replicas to the leader |
 //! | [`status`] | writes of status, and conditions |
 //! | [`watch`] | watches of all kinds that the index holds |
+//! | [`write`](mod@write) | writes of the leader |
 
 pub(crate) mod apply;
 pub(crate) mod authority;
@@ -25,3 +26,4 @@ pub(crate) mod reflector;
 pub mod replicas;
 pub(crate) mod status;
 pub(crate) mod watch;
+pub(crate) mod write;

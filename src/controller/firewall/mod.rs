@@ -36,13 +36,14 @@ use crate::runtime::apply::{
     ApplyError, Changed, ChangedPart, Claim, GeneratedKind, GeneratedObjects, Owner, name_of,
 };
 use crate::runtime::events::EventWriter;
-use crate::runtime::leader::{Lost, Term, WriteError};
+use crate::runtime::leader::{Lost, Term};
 use crate::runtime::operations::Metrics;
 use crate::runtime::queue::debounce::{Debounce, RECONNECTING};
 use crate::runtime::queue::{self, Outcome, Queue};
 use crate::runtime::reflector::version_of;
 use crate::runtime::replicas::Replicas;
 use crate::runtime::status::StatusWriter;
+use crate::runtime::write::WriteError;
 use crate::transport::certificates::Authority;
 
 /// Kind of the objects that this reconciler is for.

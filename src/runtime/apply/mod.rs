@@ -32,8 +32,9 @@ use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
 use crate::runtime::leader::{Lost, Term};
-use crate::runtime::operations::{Metrics, WriteResult};
+use crate::runtime::operations::Metrics;
 use crate::runtime::reflector::{Change, Reflector};
+use crate::runtime::write::{WriteError, write};
 
 /// Reason why an object was not written or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,19 @@ pub(crate) enum ApplyError {
         kind: &'static str,
         object: ObjectName,
     },
+}
+
+impl ApplyError {
+    fn of(kind: GeneratedKind, object: &ObjectName, error: impl Into<WriteError>) -> Self {
+        match error.into() {
+            WriteError::Lost(lost) => Self::Lost(lost),
+            WriteError::Api(source) => Self::Api {
+                kind: kind.name(),
+                object: object.clone(),
+                source,
+            },
+        }
+    }
 }
 
 /// Claim of an owner on the generated objects of a vault when they are pruned.
@@ -169,26 +183,23 @@ impl GeneratedObjects {
         {
             return Ok(false);
         }
-        let failed = |source| ApplyError::Api {
-            kind: kind.name(),
-            object: name.clone(),
-            source,
-        };
         let api = self.api(kind, &name);
-        if !self.exists(kind, &name) && is_foreign(term, &api, &name).await.map_err(failed)? {
+        if !self.exists(kind, &name)
+            && is_foreign(term, &api, &name)
+                .await
+                .map_err(|error| ApplyError::of(kind, &name, error))?
+        {
             return Err(ApplyError::Foreign {
                 kind: kind.name(),
                 object: name,
             });
         }
-        term.still_valid()?;
         let parameters = PatchParams::apply(self.owner.field_manager).force();
         let patch = Patch::Apply(&desired);
-        let answer = term
-            .limited(api.patch(&name.name, &parameters, &patch))
-            .await;
-        self.metrics.wrote(kind.name(), WriteResult::of(&answer));
-        let written = answer.map_err(failed)?;
+        let request = api.patch(&name.name, &parameters, &patch);
+        let written = write(term, &self.metrics, kind.name(), request)
+            .await
+            .map_err(|error| ApplyError::of(kind, &name, error))?;
         tracing::info!(kind = kind.name(), object = %name, "applied");
         // The reconciler that wrote it has handled this change.
         let _ = self.cache.apply(kind, written);
@@ -219,7 +230,6 @@ impl GeneratedObjects {
                 is_complete = false;
                 continue;
             }
-            term.still_valid()?;
             // Only this object: one of the same name may have been created in the meantime.
             let parameters = DeleteParams {
                 preconditions: Some(Preconditions {
@@ -229,18 +239,12 @@ impl GeneratedObjects {
                 ..DeleteParams::background()
             };
             let api = self.api(kind, &name);
-            let answer = term.limited(api.delete(&name.name, &parameters)).await;
-            self.metrics.wrote(kind.name(), WriteResult::of(&answer));
-            match answer {
+            let request = api.delete(&name.name, &parameters);
+            match write(term, &self.metrics, kind.name(), request).await {
                 Ok(_) => tracing::info!(kind = kind.name(), object = %name, "deleted"),
-                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-                Err(source) => {
-                    return Err(ApplyError::Api {
-                        kind: kind.name(),
-                        object: name,
-                        source,
-                    });
-                }
+                Err(WriteError::Api(kube::Error::Api(status)))
+                    if status.code == 404 || status.code == 409 => {}
+                Err(error) => return Err(ApplyError::of(kind, &name, error)),
             }
         }
         Ok(is_complete)

@@ -57,15 +57,6 @@ pub fn unique_identity(name: &str) -> String {
     format!("{name}_{random:016x}")
 }
 
-/// Reason why a leader's write did not happen.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WriteError {
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-}
-
 /// Time as the leader, from the acquisition of the lease to its loss. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Term {

@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::index::ObjectName;
-use crate::runtime::leader::{Term, WriteError};
-use crate::runtime::operations::{Metrics, WriteResult};
+use crate::runtime::leader::Term;
+use crate::runtime::operations::Metrics;
+use crate::runtime::write::{WriteError, write};
 
 /// Writer of the statuses of one kind.
 pub(crate) struct StatusWriter {
@@ -54,7 +55,6 @@ impl StatusWriter {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + Debug + DeserializeOwned,
     {
-        term.still_valid()?;
         let ObjectName { namespace, name } = id;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let patch = json!({
@@ -65,15 +65,11 @@ impl StatusWriter {
         });
         let parameters = PatchParams::apply(self.field_manager).force();
         let patch = Patch::Apply(&patch);
-        let answer = term
-            .limited(api.patch_status(name, &parameters, &patch))
-            .await;
-        self.metrics
-            .wrote(self.metric_kind, WriteResult::of(&answer));
-        match answer {
+        let request = api.patch_status(name, &parameters, &patch);
+        match write(term, &self.metrics, self.metric_kind, request).await {
             Ok(written) => Ok(Some(written)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(WriteError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
