@@ -13,37 +13,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::api::VaultNetworkPolicyStatus;
-use crate::index::{Key, Kind, Object, ObjectName};
+use crate::index::{Key, Kind, Object};
 use crate::limits::Limits;
 use crate::objects::{Decode, Refused, Sent, Source, Visitor, visit_kinds};
-use crate::policy::ValidatedPolicy;
 use crate::runtime::operations::Metrics;
 use crate::runtime::reflector::{Change, Reflector, name_of, version_of};
 
 /// Capacity of the channel; when it is full, the watches wait for the engine.
 const CAPACITY: usize = 1024;
-
-/// Stored form of a policy.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredPolicy {
-    pub(crate) id: ObjectName,
-    pub(crate) uid: String,
-    /// Resource version as a number: a later write has a greater one.
-    pub(crate) version: u64,
-    pub(crate) generation: i64,
-    /// Status that was written last; none if it never had one.
-    pub(crate) status: Option<VaultNetworkPolicyStatus>,
-    /// Decoded and validated form, or the reasons why there is none.
-    pub(crate) read: Result<Object, Refused>,
-}
-
-impl StoredPolicy {
-    /// The policy, if it is valid.
-    pub(crate) fn valid(&self) -> Option<&ValidatedPolicy> {
-        self.read.as_ref().ok().and_then(Object::policy)
-    }
-}
 
 /// An object as the API server has it.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Desired objects of a vault: the output of the compilers, with the current certificate of its proxies.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -11,7 +11,7 @@ use crate::compile::envoy::{CERTIFICATE_FILE, KEY_FILE, MetricsPort, Tls};
 use crate::compile::kubernetes::network_policy::{network_policies, vault_policy};
 use crate::compile::kubernetes::proxies::{self, ProxyInputs};
 use crate::compile::{ProxyPorts, firewall_name};
-use crate::controller::firewall::state::{PolicyEntry, VaultEntry};
+use crate::controller::firewall::state::{StoredPolicy, VaultEntry};
 use crate::controller::options::LocalProxy;
 use crate::policy::VaultId;
 use crate::runtime::apply::GeneratedKind;
@@ -85,7 +85,7 @@ impl DesiredObjects {
         &self,
         vault: &VaultId,
         entry: &VaultEntry,
-        policies: &[PolicyEntry],
+        policies: &[Arc<StoredPolicy>],
         authority: &Authority,
         secret: Option<&Value>,
         now: Timestamp,
@@ -93,7 +93,7 @@ impl DesiredObjects {
         let owners = proxies::owner_references(
             policies
                 .iter()
-                .map(|policy| (policy.stored.id.name.clone(), policy.stored.uid.clone())),
+                .map(|policy| (policy.id.name.clone(), policy.uid.clone())),
         );
         let (identity, expiry) = identity(vault, secret, authority, now)?;
         let resolution = &entry.resolution.resolution;

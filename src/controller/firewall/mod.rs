@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use self::desired::{Desired, DesiredObjects};
-use self::state::{FirewallState, PolicyEntry, Scope, VaultEntry};
+use self::state::{FirewallState, Scope, StoredPolicy, VaultEntry};
 use self::status::{PlainHttp, PolicySeen, RuleCounts, VaultSeen};
 use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::clock::Clock;
@@ -172,7 +172,7 @@ impl Reconciler {
     fn claim(&self, uid: &str, vault: &VaultId) -> Claim {
         match self.state.policy_of_uid(uid) {
             None => Claim::Deleted,
-            Some(policy) => match policy.stored.valid() {
+            Some(policy) => match policy.valid() {
                 Some(policy) if policy.vault != *vault => Claim::Released,
                 _ => Claim::Held,
             },
@@ -244,7 +244,7 @@ impl Reconciler {
         has_settings && self.objects.exists(kind, &name_of(object))
     }
 
-    fn policies(&self, entry: &VaultEntry) -> Vec<PolicyEntry> {
+    fn policies(&self, entry: &VaultEntry) -> Vec<Arc<StoredPolicy>> {
         let ids = entry.policies.iter();
         ids.filter_map(|id| self.state.policy(id)).collect()
     }
@@ -287,9 +287,9 @@ impl Reconciler {
         let mut failed = false;
         for policy in self.policies(entry) {
             let policy_seen = PolicySeen {
-                name: &policy.stored.id.name,
-                generation: policy.stored.generation,
-                status: policy.stored.status.as_ref(),
+                name: &policy.id.name,
+                generation: policy.generation,
+                status: policy.status.as_ref(),
                 violations: policy.violations(),
                 rules: rules(&policy),
             };
@@ -309,11 +309,10 @@ impl Reconciler {
     /// Writes the status of one policy, and the events of the change. Returns false after a failure, which it logs.
     async fn write_status(
         &self,
-        policy: &PolicyEntry,
+        stored: &StoredPolicy,
         desired: &VaultNetworkPolicyStatus,
         term: &Term,
     ) -> Result<bool, Lost> {
-        let stored = &policy.stored;
         let own = status::own_part(desired);
         let written = self.statuses.apply(term, &stored.id, &stored.uid, &own);
         let written: VaultNetworkPolicy = match written.await {
@@ -329,7 +328,7 @@ impl Reconciler {
         let version = version_of(&written);
         self.state.status_written(stored, written.status, version);
         for note in status::events(stored.status.as_ref(), desired) {
-            match self.events.write(term, &reference(policy), note).await {
+            match self.events.write(term, &reference(stored), note).await {
                 Ok(()) => {}
                 Err(WriteError::Lost(lost)) => return Err(lost),
                 // Events are for people; they are not retried.
@@ -401,22 +400,22 @@ pub(crate) fn enqueue_changed(state: &FirewallState, (vault, part): Changed) {
     state.enqueue(vault, scope);
 }
 
-fn rules(policy: &PolicyEntry) -> Option<RuleCounts> {
-    policy.stored.valid().map(|valid| RuleCounts {
+fn rules(policy: &StoredPolicy) -> Option<RuleCounts> {
+    policy.valid().map(|valid| RuleCounts {
         virtual_networks: valid.virtual_network_rules.len(),
         ip: valid.ip_rules.len(),
     })
 }
 
 /// Returns the reference that events about a policy have.
-fn reference(policy: &PolicyEntry) -> ObjectReference {
-    let ObjectName { namespace, name } = &policy.stored.id;
+fn reference(policy: &StoredPolicy) -> ObjectReference {
+    let ObjectName { namespace, name } = &policy.id;
     ObjectReference {
         api_version: Some(format!("{GROUP}/{VERSION}")),
         kind: Some(KIND.to_owned()),
         name: Some(name.clone()),
         namespace: Some(namespace.clone()),
-        uid: Some(policy.stored.uid.clone()),
+        uid: Some(policy.uid.clone()),
         ..ObjectReference::default()
     }
 }

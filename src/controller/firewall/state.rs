@@ -10,22 +10,35 @@ use crate::api::VaultNetworkPolicyStatus;
 use crate::compile::ProxyPorts;
 use crate::compile::kubernetes::protected_service::ProtectedService;
 use crate::controller::firewall::status::TargetProblem;
-use crate::index::{ObjectName, VaultResolution};
-use crate::policy::{VaultId, Violation};
-use crate::runtime::watch::StoredPolicy;
+use crate::index::{Object, ObjectName, VaultResolution};
+use crate::objects::Refused;
+use crate::policy::{ValidatedPolicy, VaultId, Violation};
 
 /// Ports and selector of a vault's Service, or the reason why it cannot be protected.
 pub(crate) type Target = Result<ProtectedService, TargetProblem>;
 
-/// A stored policy, with the data that its status is written from.
+/// Stored form of a policy, with the data that its status is written from.
 #[derive(Clone, Debug)]
-pub(crate) struct PolicyEntry {
-    pub(crate) stored: Arc<StoredPolicy>,
+pub(crate) struct StoredPolicy {
+    pub(crate) id: ObjectName,
+    pub(crate) uid: String,
+    /// Resource version as a number: a later write has a greater one.
+    pub(crate) version: u64,
+    pub(crate) generation: i64,
+    /// Status that was written last; none if it never had one.
+    pub(crate) status: Option<VaultNetworkPolicyStatus>,
+    /// Decoded and validated form, or the reasons why there is none.
+    pub(crate) read: Result<Object, Refused>,
 }
 
-impl PolicyEntry {
+impl StoredPolicy {
+    /// The policy, if it is valid.
+    pub(crate) fn valid(&self) -> Option<&ValidatedPolicy> {
+        self.read.as_ref().ok().and_then(Object::policy)
+    }
+
     pub(crate) fn violations(&self) -> &[Violation] {
-        match &self.stored.read {
+        match &self.read {
             Ok(_) => &[],
             Err(refused) => &refused.violations,
         }
@@ -59,7 +72,7 @@ pub(crate) enum Scope {
 /// one would report the wrong result for it. `None` means that the object was deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
-    pub(crate) policies: BTreeMap<ObjectName, Option<PolicyEntry>>,
+    pub(crate) policies: BTreeMap<ObjectName, Option<Arc<StoredPolicy>>>,
     pub(crate) vaults: BTreeMap<VaultId, Option<VaultEntry>>,
     /// Vaults to reconcile although neither they nor their policies changed.
     pub(crate) queued: BTreeSet<VaultId>,
@@ -73,7 +86,7 @@ impl Delta {
 
 #[derive(Debug, Default)]
 struct Entries {
-    policies: BTreeMap<ObjectName, PolicyEntry>,
+    policies: BTreeMap<ObjectName, Arc<StoredPolicy>>,
     vaults: BTreeMap<VaultId, VaultEntry>,
     /// How many of the stored policies each vault accepts, and all together.
     accepted: BTreeMap<VaultId, usize>,
@@ -96,7 +109,7 @@ impl Entries {
             let names = &entry.resolution.resolution.accepted;
             let is_accepted = |id: &&ObjectName| {
                 let policy = self.policies.get(*id);
-                policy.is_some_and(|policy| policy.stored.read.is_ok()) && names.contains(&id.name)
+                policy.is_some_and(|policy| policy.read.is_ok()) && names.contains(&id.name)
             };
             entry.policies.iter().filter(is_accepted).count()
         });
@@ -151,15 +164,15 @@ impl FirewallState {
     }
 
     /// A policy by namespace and name.
-    pub(crate) fn policy(&self, id: &ObjectName) -> Option<PolicyEntry> {
+    pub(crate) fn policy(&self, id: &ObjectName) -> Option<Arc<StoredPolicy>> {
         self.entries().policies.get(id).cloned()
     }
 
     /// The policy with this UID.
-    pub(crate) fn policy_of_uid(&self, uid: &str) -> Option<PolicyEntry> {
+    pub(crate) fn policy_of_uid(&self, uid: &str) -> Option<Arc<StoredPolicy>> {
         let entries = self.entries();
         let mut policies = entries.policies.values();
-        policies.find(|policy| policy.stored.uid == uid).cloned()
+        policies.find(|policy| policy.uid == uid).cloned()
     }
 
     /// Records a status that was written and the resource version that the write returned, before the watch reports it.
@@ -170,14 +183,13 @@ impl FirewallState {
         version: u64,
     ) {
         let mut entries = self.entries();
-        if let Some(entry) = entries.policies.get_mut(&policy.id)
-            && entry.stored.uid == policy.uid
-            && entry.stored.version < version
+        if let Some(stored) = entries.policies.get_mut(&policy.id)
+            && stored.uid == policy.uid
+            && stored.version < version
         {
-            let mut stored = StoredPolicy::clone(&entry.stored);
+            let stored = Arc::make_mut(stored);
             stored.status = status;
             stored.version = version;
-            entry.stored = Arc::new(stored);
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use super::state::{Delta, FirewallState, PolicyEntry, VaultEntry};
+use super::state::{Delta, FirewallState, StoredPolicy, VaultEntry};
 use super::status::target_of;
 use crate::clock::Clock;
 use crate::compile::ProxyPorts;
@@ -27,7 +27,7 @@ use crate::policy::{Firewall, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
-use crate::runtime::watch::{Event, Observed, Seen, StoredPolicy};
+use crate::runtime::watch::{Event, Observed, Seen};
 use crate::xds::SnapshotStore;
 
 /// Most events of one batch. Events that arrive while a batch is compiled form the next one; a single change is
@@ -199,11 +199,10 @@ impl Engine {
 
     /// The newest form of a policy, committed or not.
     fn known(&self, id: &ObjectName) -> Option<Arc<StoredPolicy>> {
-        let entry = match self.delta.policies.get(id) {
-            Some(entry) => entry.clone(),
+        match self.delta.policies.get(id) {
+            Some(stored) => stored.clone(),
             None => self.state.policy(id),
-        };
-        entry.map(|entry| entry.stored)
+        }
     }
 
     fn apply_policy(&mut self, mut stored: StoredPolicy) {
@@ -239,10 +238,7 @@ impl Engine {
         let same_object = known.is_some_and(|known| {
             known.generation == stored.generation && known.status == stored.status
         });
-        let entry = PolicyEntry {
-            stored: Arc::new(stored),
-        };
-        self.delta.policies.insert(id, Some(entry));
+        self.delta.policies.insert(id, Some(Arc::new(stored)));
         self.delta.queued.extend(vault.filter(|_| !same_object));
     }
 

@@ -156,7 +156,7 @@ async fn an_older_event_does_not_replace_a_written_status() {
     let (mut engine, store) = engine();
     engine.handle(policy("a", 5, Some(&[])));
     publish(&mut engine);
-    let known = engine.state.policy(&id()).unwrap().stored;
+    let known = engine.state.policy(&id()).unwrap();
     let written = crate::api::VaultNetworkPolicyStatus {
         observed_generation: Some(1),
         ..Default::default()
@@ -165,7 +165,7 @@ async fn an_older_event_does_not_replace_a_written_status() {
     // An event from before the write arrives after it.
     engine.handle(policy("a", 6, Some(&["203.0.113.1"])));
     publish(&mut engine);
-    let stored = engine.state.policy(&id()).unwrap().stored;
+    let stored = engine.state.policy(&id()).unwrap();
     assert_eq!(stored.version, 7);
     assert_eq!(stored.status.as_ref().unwrap().observed_generation, Some(1));
     assert_eq!(in_force(&engine, &store), (1, false), "and its rules count");
