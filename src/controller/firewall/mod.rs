@@ -183,11 +183,7 @@ impl Reconciler {
     fn desired(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Desired, String> {
         let policies = self.policies(entry);
         let authority = self.authority.borrow().clone();
-        let secret = ObjectName {
-            namespace: vault.namespace.clone(),
-            name: firewall_name(&vault.service),
-        };
-        let secret = self.objects.get(GeneratedKind::Secret, &secret);
+        let secret = self.objects.get(GeneratedKind::Secret, &object_name(vault));
         self.desired.of(
             vault,
             entry,
@@ -260,10 +256,7 @@ impl Reconciler {
     ) -> Result<Outcome<Scope>, Lost> {
         let proxies = self.replicas.status(&vault.to_string());
         let settings = &entry.resolution.resolution.proxy;
-        let stalled = self.objects.stalled(&ObjectName {
-            namespace: vault.namespace.clone(),
-            name: firewall_name(&vault.service),
-        });
+        let stalled = self.objects.stalled(&object_name(vault));
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
             cold_start: entry.cold_start,
@@ -398,6 +391,14 @@ pub(crate) fn enqueue_changed(state: &FirewallState, (vault, part): Changed) {
         ChangedPart::Readiness => Scope::Status,
     };
     state.enqueue(vault, scope);
+}
+
+/// Returns the name of the objects that are generated for the proxies of a vault.
+fn object_name(vault: &VaultId) -> ObjectName {
+    ObjectName {
+        namespace: vault.namespace.clone(),
+        name: firewall_name(&vault.service),
+    }
 }
 
 fn rules(policy: &StoredPolicy) -> Option<RuleCounts> {
