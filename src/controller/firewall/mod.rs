@@ -9,7 +9,9 @@
 //! | [`state`] | current state of every policy and vault |
 //! | [`desired`] | desired objects of a vault |
 //! | [`status`] | desired status of a policy, and its events |
+//! | [`debounce`] | how long a status that is not urgent waits |
 
+mod debounce;
 pub(crate) mod desired;
 pub(crate) mod engine;
 pub(crate) mod state;
@@ -24,6 +26,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use self::debounce::{Debounce, RECONNECTING};
 use self::desired::{Desired, DesiredObjects};
 use self::state::{FirewallState, Scope, StoredPolicy, VaultEntry};
 use self::status::{PlainHttp, PolicySeen, RuleCounts, VaultSeen};
@@ -38,7 +41,6 @@ use crate::runtime::apply::{
 use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{Lost, Term};
 use crate::runtime::operations::Metrics;
-use crate::runtime::queue::debounce::{Debounce, RECONNECTING};
 use crate::runtime::queue::{self, Outcome, Queue};
 use crate::runtime::reflector::version_of;
 use crate::runtime::replicas::Replicas;

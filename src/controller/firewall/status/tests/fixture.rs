@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::api::{VaultNetworkPolicy, VirtualNetwork};
+use crate::controller::firewall::debounce::Urgency;
 use crate::index::{
     Index, InvalidPolicy, NamespaceFact, ObservedPolicy, ServiceFact, ServicePortFact, TargetPort,
 };
 use crate::limits::Limits;
 use crate::policy::{VaultId, Violation, validate_policy, validate_virtual_network};
 use crate::runtime::events::EventNote;
-use crate::runtime::queue::debounce::Urgency;
 use crate::xds::{self, Rejection, ResourceType};
 
 /// Name of the policy whose status is tested; every policy targets `vault/openbao`.

@@ -4,8 +4,6 @@
 //! It is not specific to a kind: a key identifies the object to reconcile, and a scope selects the part to
 //! reconcile. [`Queue`] is a state machine without I/O; [`run`] drives it.
 
-pub(crate) mod debounce;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending};
 use std::time::{Duration, Instant};
