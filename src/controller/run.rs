@@ -3,7 +3,6 @@
 //! Proxies are served only after every object was listed and compiled once: a proxy that connects earlier would lose
 //! its rules.
 
-use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +14,14 @@ use tonic::service::Routes;
 
 use super::firewall::desired::DesiredObjects;
 use super::firewall::engine::Engine;
-use super::firewall::state::{FirewallState, Scope};
-use super::firewall::{self, Reconciler};
+use super::firewall::state::FirewallState;
+use super::firewall::{self, Reconciler, changes};
 use super::options::{ControllerError, Options};
 use super::role::Role;
-use crate::publish::report_rejections;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{self, Leadership, LeaseOptions};
-use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{self, Health, Metrics};
 use crate::runtime::permissions;
 use crate::runtime::replicas::{self, PROTOCOL, Replicas};
@@ -95,8 +92,11 @@ pub async fn run(
     )
     .await?;
     serving.met();
-    tasks.add(&count_rejections(&store, &metrics));
-    tasks.add(&tokio::spawn(enqueue_changes(
+    tasks.add(&tokio::spawn(changes::count_rejections(
+        Arc::clone(&store),
+        Arc::clone(&metrics),
+    )));
+    tasks.add(&tokio::spawn(changes::enqueue_answered(
         Arc::clone(&replicas),
         Arc::clone(&firewall_state),
         Arc::clone(&metrics),
@@ -236,7 +236,7 @@ fn generated_objects(
     GeneratedObjects::watch(
         options.client.clone(),
         firewall::OWNER,
-        Box::new(move |change| firewall::enqueue_changed(&state, change)),
+        Box::new(move |change| changes::enqueue_generated(&state, change)),
         Arc::clone(metrics),
     )
 }
@@ -334,43 +334,5 @@ fn reconciler(
         authority: certificates.authority,
         clock: options.clock.clone(),
         metrics: Arc::clone(metrics),
-    }
-}
-
-/// Counts rejected resources in a metric. The log and the status contain Envoy's messages.
-fn count_rejections(store: &Arc<SnapshotStore>, metrics: &Arc<Metrics>) -> JoinHandle<()> {
-    let metrics = Arc::clone(metrics);
-    tokio::spawn(report_rejections(Arc::clone(store), move |_| {
-        metrics.xds_rejections.inc();
-    }))
-}
-
-/// Enqueues a vault for its status after every acknowledgement, rejection and disconnect of a proxy of any replica.
-async fn enqueue_changes(
-    replicas: Arc<Replicas>,
-    firewall_state: Arc<FirewallState>,
-    metrics: Arc<Metrics>,
-) {
-    let mut changes = replicas.changes();
-    let mut counted = HashMap::new();
-    let (mut connected, mut programmed) = (0, 0);
-    loop {
-        for node in changes.next().await {
-            let status = replicas.status(&node);
-            let current = (status.connected, status.programmed);
-            let before = if current == (0, 0) {
-                counted.remove(&node)
-            } else {
-                counted.insert(Arc::clone(&node), current)
-            };
-            let before = before.unwrap_or_default();
-            connected = connected + current.0 - before.0;
-            programmed = programmed + current.1 - before.1;
-            if let Ok(vault) = node.parse() {
-                firewall_state.enqueue(vault, Scope::Status);
-            }
-        }
-        metrics.proxies_connected.set(number(connected));
-        metrics.proxies_programmed.set(number(programmed));
     }
 }

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | [`engine`] | events → index → published firewalls and state, on every replica |
 //! | [`state`] | current state of every policy and vault |
+//! | [`changes`] | changes that the engine does not see, which enqueue a vault |
 //! | [`desired`] | desired objects of a vault |
 //! | [`status`] | desired status of a policy, and its events |
 //! | [`debounce`] | how long a status that is not urgent waits |
 
+pub(crate) mod changes;
 mod debounce;
 pub(crate) mod desired;
 pub(crate) mod engine;
@@ -35,9 +37,7 @@ use crate::clock::Clock;
 use crate::compile::firewall_name;
 use crate::index::ObjectName;
 use crate::policy::VaultId;
-use crate::runtime::apply::{
-    ApplyError, Changed, ChangedPart, Claim, GeneratedKind, GeneratedObjects, Owner, name_of,
-};
+use crate::runtime::apply::{ApplyError, Claim, GeneratedKind, GeneratedObjects, Owner, name_of};
 use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{Lost, Term};
 use crate::runtime::operations::Metrics;
@@ -384,15 +384,6 @@ impl<'a> Leading<'a> {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(vault);
     }
-}
-
-/// Enqueues the vault of a generated object that changed.
-pub(crate) fn enqueue_changed(state: &FirewallState, (vault, part): Changed) {
-    let scope = match part {
-        ChangedPart::Content => Scope::Objects,
-        ChangedPart::Readiness => Scope::Status,
-    };
-    state.enqueue(vault, scope);
 }
 
 /// Returns the name of the objects that are generated for the proxies of a vault.
