@@ -18,6 +18,7 @@ use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::clock::Clock;
 use crate::runtime::operations::{Metrics, WriteResult};
 use crate::runtime::reflector::{Change, Reflector};
+use crate::runtime::request::{self, RequestError};
 use crate::transport::certificates::{Authority, CertificateError};
 use crate::transport::{Credentials, CredentialsError};
 
@@ -27,15 +28,13 @@ const SECRET: &str = "vaultwall-ca";
 const FIELD_MANAGER: &str = "vaultwall-ca";
 /// Interval of the checks whether this replica's own certificate must be renewed.
 const RENEWAL_CHECK: Duration = Duration::from_hours(1);
-/// Timeout of one request to the API server.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait before a failed step is retried.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Reason why there is no certificate authority.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// The API server refused the request.
+    /// The API server refused the request, or did not answer in time.
     #[error(
         "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: \
          {source}; {}",
@@ -47,20 +46,7 @@ pub enum AuthorityError {
         /// Operation on the Secret, as a past participle: `read`, `created`.
         done: &'static str,
         /// The API server's answer.
-        source: Box<kube::Error>,
-    },
-    /// The API server did not answer in time.
-    #[error(
-        "the Secret {namespace}/{SECRET}, which holds the operator's certificate authority, cannot be {done}: \
-         no answer in {} s; check that the API server runs, and that no proxy or firewall on the way delays its \
-         answers",
-        REQUEST_TIMEOUT.as_secs()
-    )]
-    Slow {
-        /// The operator's namespace.
-        namespace: String,
-        /// Operation on the Secret, as a past participle: `read`, `created`.
-        done: &'static str,
+        source: Box<RequestError>,
     },
     /// The content of the Secret cannot be used; the source has the remedy.
     #[error("the Secret {namespace}/{SECRET} holds no usable certificate authority: {source}")]
@@ -79,22 +65,18 @@ pub enum AuthorityError {
 }
 
 /// Remedy for an error answer.
-fn remedy(error: &kube::Error, namespace: &str) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => format!(
+fn remedy(error: &RequestError, namespace: &str) -> String {
+    match error.code() {
+        Some(404) => format!(
             "create the namespace (kubectl create namespace {namespace}), or name another one with --own-namespace"
         ),
-        kube::Error::Api(status) if status.code == 403 => format!(
+        Some(403) => format!(
             "grant the operator its permissions for Secrets, and check whether the namespace \
              {namespace} is being deleted or exceeds a quota"
         ),
         _ => "check that the API server runs, and that no proxy or firewall on the way delays its answers"
             .to_owned(),
     }
-}
-
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 /// Reads, creates and watches the Secret of the authority.
@@ -124,24 +106,19 @@ impl AuthorityStore {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Waits for the API server's answer, at most [`REQUEST_TIMEOUT`].
+    /// Waits for the API server's answer. `done` is the operation on the Secret.
     async fn answer<T>(
         &self,
         done: &'static str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, AuthorityError> {
-        let namespace = || self.namespace.clone();
-        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(answer) => answer.map_err(|source| AuthorityError::Api {
-                namespace: namespace(),
+        request::answer(request)
+            .await
+            .map_err(|source| AuthorityError::Api {
+                namespace: self.namespace.clone(),
                 done,
                 source: Box::new(source),
-            }),
-            Err(_) => Err(AuthorityError::Slow {
-                namespace: namespace(),
-                done,
-            }),
-        }
+            })
     }
 
     fn read(&self, data: &BTreeMap<String, ByteString>) -> Result<Authority, AuthorityError> {
@@ -190,7 +167,7 @@ impl AuthorityStore {
                     return Ok(new);
                 }
                 // Another replica was faster.
-                Err(AuthorityError::Api { source, .. }) if is_conflict(&source) => {}
+                Err(AuthorityError::Api { source, .. }) if source.code() == Some(409) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -353,22 +330,31 @@ mod tests {
 
     #[test]
     fn every_error_of_the_api_server_has_a_remedy() {
+        let failed = |source| {
+            let error = AuthorityError::Api {
+                namespace: "vaultwall".to_owned(),
+                done: "created",
+                source: Box::new(source),
+            };
+            error.to_string()
+        };
         let message = |code: u16| {
             let status = kube::core::Status {
                 code,
                 message: "no".to_owned(),
                 ..kube::core::Status::default()
             };
-            let error = AuthorityError::Api {
-                namespace: "vaultwall".to_owned(),
-                done: "created",
-                source: Box::new(kube::Error::Api(Box::new(status))),
-            };
-            error.to_string()
+            failed(RequestError::Api(kube::Error::Api(Box::new(status))))
         };
         assert!(message(404).contains("kubectl create namespace vaultwall"));
         assert!(message(403).contains("permissions for Secrets"));
         assert!(message(500).contains("check that the API server runs"));
+        assert_eq!(
+            failed(RequestError::Slow),
+            "the Secret vaultwall/vaultwall-ca, which holds the operator's certificate authority, cannot be created: \
+             no answer in 10 s; check that the API server runs, and that no proxy or firewall on the way delays its \
+             answers"
+        );
         let unusable = AuthorityError::Unusable {
             namespace: "vaultwall".to_owned(),
             source: CertificateError::NoPair,

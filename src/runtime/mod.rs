@@ -11,6 +11,7 @@
 //! | [`queue`] | requeue queue of a reconciler |
 //! | [`reflector`] | watch of one kind, as changes |
 //! | [`replicas`] | reports of the replicas to the leader |
+//! | [`request`] | requests that need no term, with a timeout |
 //! | [`status`] | writes of status, and conditions |
 //! | [`watch`] | watches of all kinds that the index holds |
 //! | [`write`](mod@write) | writes of the leader |
@@ -24,6 +25,7 @@ pub mod permissions;
 pub(crate) mod queue;
 pub(crate) mod reflector;
 pub mod replicas;
+pub(crate) mod request;
 pub(crate) mod status;
 pub(crate) mod watch;
 pub(crate) mod write;

@@ -6,8 +6,6 @@
 //! it.
 
 use std::fmt;
-use std::future::Future;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
@@ -18,6 +16,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use crate::api::{GENERATED_OBJECTS, GROUP, LABEL_VERB, VERSION, custom_resource_definitions};
+use crate::runtime::request::{RequestError, answer};
 
 /// Namespaces in which a permission is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,8 +170,6 @@ pub const PERMISSIONS: [Permission; 17] = [
 
 /// Most access reviews in flight at a time.
 const CONCURRENT_REVIEWS: usize = 16;
-/// Timeout of one request to the API server.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A verb on a resource that the operator is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,6 +227,12 @@ pub enum PermissionsError {
     Unanswered(String),
 }
 
+impl From<RequestError> for PermissionsError {
+    fn from(error: RequestError) -> Self {
+        Self::Unanswered(error.to_string())
+    }
+}
+
 /// Lists what is missing, with the remedy.
 fn remedies(kinds: &[String], verbs: &[MissingVerb]) -> String {
     let mut lines = Vec::new();
@@ -268,8 +271,8 @@ async fn missing_kinds(client: &Client) -> Result<Vec<String>, PermissionsError>
     let served = match answer(client.list_api_group_resources(&version)).await {
         Ok(list) => list.resources,
         // For an unknown group the API server answers in plain text, without a reason.
-        Err(Some(kube::Error::Api(status))) if status.code == 404 => Vec::new(),
-        Err(error) => return Err(unanswered(error)),
+        Err(error) if error.code() == Some(404) => Vec::new(),
+        Err(error) => return Err(error.into()),
     };
     let definitions = custom_resource_definitions().into_iter();
     Ok(definitions
@@ -312,9 +315,7 @@ async fn check_verb(
 ) -> Result<Option<MissingVerb>, PermissionsError> {
     let parameters = PostParams::default();
     let review = review(permission, verb, namespace.as_deref());
-    let review = answer(reviews.create(&parameters, &review))
-        .await
-        .map_err(unanswered)?;
+    let review = answer(reviews.create(&parameters, &review)).await?;
     let status = review.status.unwrap_or_default();
     if status.allowed {
         return Ok(None);
@@ -347,23 +348,6 @@ fn review(permission: Permission, verb: &str, namespace: Option<&str>) -> SelfSu
         },
         ..SelfSubjectAccessReview::default()
     }
-}
-
-/// Waits for the answer, at most [`REQUEST_TIMEOUT`]; the error `None` is a timeout.
-async fn answer<T>(
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Option<kube::Error>> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-        Ok(answer) => answer.map_err(Some),
-        Err(_) => Err(None),
-    }
-}
-
-fn unanswered(error: Option<kube::Error>) -> PermissionsError {
-    PermissionsError::Unanswered(error.map_or_else(
-        || format!("no answer in {} s", REQUEST_TIMEOUT.as_secs()),
-        |error| error.to_string(),
-    ))
 }
 
 #[cfg(test)]
