@@ -8,7 +8,7 @@
 //! | [`cli`] | the command line: one file a subcommand |
 //! | [`controller`] | the operator: one reconcile a kind, and the start of all its parts |
 //! | [`standalone`] | standalone mode: files in, a local Envoy out |
-//! | [`runtime`] | parts that any operator needs: watches, leader election, apply, permissions, health, metrics, replicas |
+//! | [`runtime`] | parts that use no reconciler: watches, leader election, apply, permissions, health, metrics, replicas |
 //! | [`publish`] | resolve → compile → publish → confirmed |
 //! | [`transport`] | TLS: server, credentials, certificates |
 //! | [`objects`] | decodes objects from files and watches, and checks them against the schema |

@@ -2,9 +2,8 @@
 //! for standalone mode alike.
 //!
 //! A caller resolves the vaults that its index reports as changed and passes each result to [`Publisher::publish`].
-//! Work that becomes due later than an event (a missing confirmation, a rule that expires) belongs here, by
-//! the [`Clock`]. This module uses no client, metrics or status: it returns what it did and calls back with
-//! confirmations.
+//! Work that becomes due later than an event, such as a missing confirmation, belongs here, by the [`Clock`]. This
+//! module uses no client, metrics or status: it returns what it did and calls back with confirmations.
 
 mod compiler;
 mod confirmation;

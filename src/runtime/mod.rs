@@ -1,4 +1,4 @@
-//! Parts that any operator needs. They depend on no reconciler: a reconciler passes in what is specific to its kind.
+//! Parts of the operator that use no reconciler: a reconciler passes in what is specific to its kind.
 //!
 //! | module | content |
 //! |---|---|

@@ -19,7 +19,7 @@ use crate::objects::{Decode, Refused, Sent, Source, Visitor, visit_kinds};
 use crate::runtime::operations::Metrics;
 use crate::runtime::reflector::{Change, Reflector, name_of, version_of};
 
-/// Capacity of the channel; when it is full, the watches wait for the engine.
+/// Capacity of the channel; when it is full, the watches wait for the receiver.
 const CAPACITY: usize = 1024;
 
 /// An object as the API server has it.

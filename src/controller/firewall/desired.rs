@@ -17,7 +17,7 @@ use crate::policy::VaultId;
 use crate::runtime::apply::GeneratedKind;
 use crate::transport::certificates::{Authority, Identity};
 
-/// Maker of the desired objects, with the settings that all vaults have in common.
+/// Compiles the desired objects of vaults, with the settings that all vaults have in common.
 #[derive(Debug)]
 pub(crate) struct DesiredObjects {
     /// Reference of Envoy's image.

@@ -1,5 +1,5 @@
-//! Current state of every policy and vault, and the queue of vaults to reconcile. The engine commits deltas, the writer
-//! reads. It makes no decision and calls no API.
+//! Current state of every policy and vault, and the queue of vaults to reconcile. The engine commits deltas, the
+//! reconciler reads. It makes no decision and calls no API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

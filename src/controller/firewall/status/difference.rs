@@ -81,8 +81,8 @@ pub fn difference(
 }
 
 /// Whether the status stays as it is without another event. While proxies apply a change, which usually takes
-/// milliseconds, it does not: the writer waits a moment for their acknowledgement, and writes `Pending` only if it
-/// lasts.
+/// milliseconds, it does not: the write waits a moment for their acknowledgement, and `Pending` is written only if
+/// it lasts.
 pub fn is_settled(desired: &VaultNetworkPolicyStatus) -> bool {
     let pending = Reason::Pending.name();
     !desired
