@@ -195,18 +195,18 @@ impl Metrics {
         );
         all.register(
             "watch_restarts",
-            "Watches that were interrupted and went on, by kind of object",
+            "Interruptions of watches, by kind of object; each is resumed automatically",
             self.watch_restarts.clone(),
         );
         all.register_with_unit(
             "certificate_expiry_timestamp",
-            "Unix time at which a certificate runs out; of several, the first",
+            "Unix time at which the certificate expires: authority is the CA's, proxy the earliest of the proxies'",
             Unit::Seconds,
             self.certificate_expiry.clone(),
         );
         all.register(
             "build",
-            "The program that runs",
+            "Version of the running program",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         all
