@@ -95,11 +95,6 @@ impl Publisher {
         self.nodes.len()
     }
 
-    /// Whether a node has a snapshot.
-    pub fn has_snapshot(&self, node: &str) -> bool {
-        self.nodes.contains_key(node)
-    }
-
     /// Compiles and publishes the snapshot of a node if its inputs changed. `seen` is the time when the change was
     /// first seen, from which its delay is measured. Must be called within a tokio runtime.
     pub fn publish(&mut self, node: &str, desired: Desired, seen: Instant) -> Published {

@@ -6,7 +6,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use vaultwall::api::{MESSAGE_LENGTH, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use vaultwall::controller::firewall::status::{
-    PlainHttp, PolicySeen, RuleCounts, VaultSeen, differs, own_part, status_of, target_of,
+    Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen, difference, own_part, status_of,
+    target_of,
 };
 use vaultwall::index::Index;
 use vaultwall::limits::Limits;
@@ -103,7 +104,10 @@ async fn a_stored_status_makes_no_difference() {
     let after = api.patch_status("openbao", &us, &apply).await.unwrap();
     let kept = after.status.as_ref().unwrap();
     let second = wanted(&after, 2, &[]);
-    assert!(!differs(Some(kept), &second), "{kept:#?}\n{second:#?}");
+    assert!(
+        difference(Some(kept), &second) == Difference::None,
+        "{kept:#?}\n{second:#?}"
+    );
     assert_eq!(kept.conditions.len(), 5);
     let still = json!(kept.conditions);
     assert!(still.as_array().unwrap().contains(&theirs), "{still}");
@@ -142,7 +146,7 @@ async fn the_longest_status_is_taken() {
     let us = PatchParams::apply("test-status").force();
     let apply = Patch::Apply(applied(&long));
     let after = api.patch_status("openbao", &us, &apply).await.unwrap();
-    assert!(!differs(after.status.as_ref(), &long));
+    assert_eq!(difference(after.status.as_ref(), &long), Difference::None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

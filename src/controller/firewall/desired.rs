@@ -99,7 +99,7 @@ impl DesiredObjects {
         let resolution = &entry.resolution.resolution;
         let made = proxies::objects(&ProxyInputs {
             vault,
-            ports: entry.ports,
+            ports: entry.ports(),
             settings: &resolution.proxy,
             image: &self.image,
             files: self.files(vault, entry)?,
@@ -140,12 +140,13 @@ impl DesiredObjects {
     /// Returns the bootstrap files of the proxies.
     fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
         let tls = proxies::tls(vault, &entry.resolution.resolution.proxy);
-        if let Some((ports, known, files)) = self.bootstraps().get(vault)
-            && (ports, known) == (&entry.ports, &tls)
+        let ports = entry.ports();
+        if let Some((known_ports, known_tls, files)) = self.bootstraps().get(vault)
+            && (known_ports, known_tls) == (&ports, &tls)
         {
             return Ok(files.clone());
         }
-        let in_cluster = MetricsPort::in_cluster(entry.ports);
+        let in_cluster = MetricsPort::in_cluster(ports);
         let metrics = match self.local.get(vault) {
             Some(local) => in_cluster.on(local.listen),
             None => in_cluster,
@@ -154,7 +155,7 @@ impl DesiredObjects {
         let files =
             proxies::files(vault, metrics, &tls, host, *port).map_err(|error| error.to_string())?;
         self.bootstraps()
-            .insert(vault.clone(), (entry.ports, tls, files.clone()));
+            .insert(vault.clone(), (ports, tls, files.clone()));
         Ok(files)
     }
 }

@@ -273,8 +273,8 @@ impl Reconciler {
             }),
             proxies: &proxies,
             version: Some(&entry.version),
-            endpoint: Some(self.desired.endpoint(vault, entry.ports.data)),
-            management_endpoint: Some(self.desired.endpoint(vault, entry.ports.management)),
+            endpoint: Some(self.desired.endpoint(vault, entry.ports().data)),
+            management_endpoint: Some(self.desired.endpoint(vault, entry.ports().management)),
         };
         let reconnecting = leading.is_reconnecting(vault, proxies.connected);
         let waiting = leading.waiting(vault);

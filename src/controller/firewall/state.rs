@@ -49,7 +49,6 @@ impl StoredPolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct VaultEntry {
     pub(crate) resolution: Arc<VaultResolution>,
-    pub(crate) ports: ProxyPorts,
     pub(crate) target: Target,
     /// Version of its newest snapshot, to compare with what proxies acknowledge.
     pub(crate) version: String,
@@ -57,6 +56,12 @@ pub(crate) struct VaultEntry {
     pub(crate) cold_start: bool,
     /// Its policies, valid or not, sorted by name.
     pub(crate) policies: Vec<ObjectName>,
+}
+
+impl VaultEntry {
+    pub(crate) fn ports(&self) -> ProxyPorts {
+        ProxyPorts::of(self.resolution.resolution.firewall.port)
+    }
 }
 
 /// Scope of a reconcile of one vault; the greater one includes the lesser.

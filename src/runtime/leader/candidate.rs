@@ -17,7 +17,7 @@ use crate::clock::Uptime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Time for which other candidates do not touch an unchanged lease.
-    pub(crate) duration: Duration,
+    duration: Duration,
 }
 
 impl Default for Timing {
@@ -288,7 +288,7 @@ impl Candidate {
         if !deleted && record.holder.is_empty() {
             return None;
         }
-        Some(since.saturating_add(record.duration.max(self.timing.duration)))
+        Some(since.saturating_add(record.duration.max(self.timing.duration())))
     }
 
     /// Returns the record that acquires or renews the lease.
@@ -299,7 +299,7 @@ impl Candidate {
         Record {
             holder: self.identity.clone(),
             address: self.address.clone(),
-            duration: self.timing.duration,
+            duration: self.timing.duration(),
             acquired: mine.and_then(|mine| mine.acquired).or(Some(now)),
             renewed: Some(now),
             transitions: seen.map_or(0, |seen| {

@@ -292,7 +292,7 @@ impl Metrics {
     }
 }
 
-/// Converts a count to the integer type of a gauge; a count beyond its range becomes the maximum.
+/// Converts a count to the integer type of gauges and statuses; a count beyond its range becomes the maximum.
 pub fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -16,7 +16,6 @@ use tokio::sync::{mpsc, watch};
 use super::state::{Delta, FirewallState, StoredPolicy, VaultEntry};
 use super::status::target_of;
 use crate::clock::Clock;
-use crate::compile::ProxyPorts;
 use crate::compile::envoy::{Proxy, Tls};
 use crate::compile::kubernetes::proxies;
 use crate::controller::options::LocalProxy;
@@ -287,7 +286,6 @@ impl Engine {
             self.metrics.compiled(duration);
         }
         let entry = VaultEntry {
-            ports: ProxyPorts::of(firewall.port),
             target: target_of(self.index.service(vault), firewall.port),
             version: published.version,
             cold_start,

@@ -55,14 +55,6 @@ fn only_proxies_are_missing(
         && reason_is(desired, Reason::NoProxies)
 }
 
-/// Whether the desired status differs from the stored one.
-pub fn differs(
-    stored: Option<&VaultNetworkPolicyStatus>,
-    desired: &VaultNetworkPolicyStatus,
-) -> bool {
-    difference(stored, desired) != Difference::None
-}
-
 /// Compares the desired status with the stored one.
 pub fn difference(
     stored: Option<&VaultNetworkPolicyStatus>,

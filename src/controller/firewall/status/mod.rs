@@ -23,13 +23,14 @@ mod warnings;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-pub use difference::{Difference, difference, differs, is_settled, urgency};
+pub use difference::{Difference, difference, is_settled, urgency};
 pub use events::{NOTE_LENGTH, events};
 pub use observed::{PlainHttp, PolicySeen, RuleCounts, TargetProblem, VaultSeen, target_of};
 pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 pub use warnings::WARNINGS;
 
 use crate::api::VaultNetworkPolicyStatus;
+use crate::runtime::operations::metrics::number;
 use crate::runtime::status::conditions::with_transition_time;
 
 /// Returns the desired status of a policy. Conditions of other writers are kept as they are stored.
@@ -96,10 +97,6 @@ fn condition(
         last_transition_time: Time(now),
     };
     with_transition_time(condition, stored, now)
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

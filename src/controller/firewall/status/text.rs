@@ -44,13 +44,8 @@ pub(crate) fn shortened_bytes(text: &str, length: usize) -> String {
     if text.len() <= length {
         return text.to_owned();
     }
-    let mut short = String::new();
-    for letter in text.chars() {
-        if short.len() + letter.len_utf8() + END.len() > length {
-            break;
-        }
-        short.push(letter);
-    }
+    let mut short = text.to_owned();
+    short.truncate(text.floor_char_boundary(length.saturating_sub(END.len())));
     short + END
 }
 

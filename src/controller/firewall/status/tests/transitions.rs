@@ -90,7 +90,11 @@ fn an_unchanged_status_is_no_difference() {
         fixture.stored = Some(stored.clone());
         fixture.now = "2027-01-01T00:00:00Z".parse().unwrap();
         let second = fixture.desired();
-        assert!(!differs(Some(&stored), &second), "{what}");
+        assert_eq!(
+            difference(Some(&stored), &second),
+            Difference::None,
+            "{what}"
+        );
         assert_eq!(events(Some(&stored), &second), [], "{what}");
     }
 }
