@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::xds::{Rejection, ResourceType, Snapshot, State};
@@ -58,6 +59,14 @@ fn node(status: Status) -> Frame {
 fn replicas() -> (Arc<SnapshotStore>, Arc<Replicas>) {
     let store = Arc::new(SnapshotStore::new());
     (Arc::clone(&store), Arc::new(Replicas::new(store)))
+}
+
+/// Connects a follower with a buffer of this length. Returns its side, and the result of the leader's.
+fn connect(replicas: &Arc<Replicas>, length: usize) -> (DuplexStream, JoinHandle<io::Result<()>>) {
+    let (follower, leader) = tokio::io::duplex(length);
+    let replicas = Arc::clone(replicas);
+    let receiver = tokio::spawn(async move { replicas.receive(leader).await });
+    (follower, receiver)
 }
 
 async fn until(
@@ -112,11 +121,7 @@ async fn a_replica_counts_from_its_complete_report_to_its_disconnect() {
     let (store, replicas) = replicas();
     let version = store.publish(NODE, Snapshot::default());
     let mut changes = replicas.changes();
-    let (mut follower, leader) = tokio::io::duplex(1 << 16);
-    let receiver = tokio::spawn({
-        let replicas = Arc::clone(&replicas);
-        async move { replicas.receive(leader).await }
-    });
+    let (mut follower, receiver) = connect(&replicas, 1 << 16);
     let first_frames = [
         Frame::Replica("one".into()),
         node(status(&version, 2, 1, &[])),
@@ -178,11 +183,7 @@ async fn a_silent_replica_is_removed() {
     let (store, replicas) = replicas();
     let version = store.publish(NODE, Snapshot::default());
     let mut changes = replicas.changes();
-    let (mut follower, leader) = tokio::io::duplex(1 << 16);
-    let receiver = tokio::spawn({
-        let replicas = Arc::clone(&replicas);
-        async move { replicas.receive(leader).await }
-    });
+    let (mut follower, receiver) = connect(&replicas, 1 << 16);
     let all = [
         Frame::Replica("one".into()),
         node(status(&version, 1, 1, &[])),
@@ -233,14 +234,10 @@ async fn a_report_follows_the_store() {
     let version = store.publish(NODE, Snapshot::default());
     let mut changes = replicas.changes();
     theirs.publish("other/vault", Snapshot::default());
-    let (follower, leader) = tokio::io::duplex(64);
+    let (follower, receiver) = connect(&replicas, 64);
     let sender = tokio::spawn({
         let theirs = Arc::clone(&theirs);
         async move { report::send_report(follower, &theirs, "one").await }
-    });
-    let receiver = tokio::spawn({
-        let replicas = Arc::clone(&replicas);
-        async move { replicas.receive(leader).await }
     });
     let seen = |replicas: &Replicas| {
         let reports = replicas.reports();

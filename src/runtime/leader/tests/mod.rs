@@ -52,6 +52,18 @@ fn writes(candidate: &mut Candidate, now: Uptime) -> Record {
     record
 }
 
+/// Begins to create the lease at `now`. Returns the record as the API server stores it; the answer is still missing.
+fn creates(candidate: &mut Candidate, now: Uptime) -> Record {
+    reads(candidate, now, None);
+    let Action::Write(record) = candidate.step(now, wall(now)) else {
+        panic!("{candidate:?} does not write");
+    };
+    Record {
+        version: Some("1".into()),
+        ..record
+    }
+}
+
 #[test]
 fn durations_are_kubernetes_defaults_and_consistent() {
     let timing = Timing::default();
@@ -207,15 +219,8 @@ fn the_leader_creates_a_deleted_lease_again() {
 #[test]
 fn a_term_ends_when_its_last_successful_renewal_is_too_old() {
     let mut one = candidate("one");
-    reads(&mut one, seconds(100), None);
-    let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
-        panic!("no write");
-    };
+    let written = creates(&mut one, seconds(100));
     // The answer took 4 s, which count.
-    let written = Record {
-        version: Some("1".into()),
-        ..record
-    };
     one.handle_answer(seconds(100), seconds(104), Answer::Written(written.clone()));
     assert_eq!(one.valid_until(), Some(seconds(110)));
     one.handle_answer(seconds(104), seconds(106), Answer::Failed);
@@ -233,14 +238,7 @@ fn a_term_ends_when_its_last_successful_renewal_is_too_old() {
 #[test]
 fn an_answer_that_took_longer_than_a_term_starts_none() {
     let mut one = candidate("one");
-    reads(&mut one, seconds(100), None);
-    let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
-        panic!("no write");
-    };
-    let written = Record {
-        version: Some("1".into()),
-        ..record
-    };
+    let written = creates(&mut one, seconds(100));
     one.handle_answer(seconds(100), seconds(110), Answer::Written(written.clone()));
     assert_eq!(one.valid_until(), None);
     // It may use its own lease as soon as no other candidate can hold it.
@@ -278,16 +276,9 @@ fn another_holder_in_the_lease_ends_the_term() {
 #[test]
 fn a_write_without_an_answer_is_read_back_before_the_next_write() {
     let mut one = candidate("one");
-    reads(&mut one, seconds(100), None);
-    let Action::Write(record) = one.step(seconds(100), wall(seconds(100))) else {
-        panic!("no write");
-    };
+    let happened = creates(&mut one, seconds(100));
     one.handle_answer(seconds(100), seconds(105), Answer::Failed);
     assert_eq!(one.valid_until(), None);
-    let happened = Record {
-        version: Some("1".into()),
-        ..record
-    };
     for now in [107, 109, 111, 113, 115, 117, 119, 121] {
         reads(&mut one, seconds(now), Some(happened.clone()));
     }
