@@ -20,7 +20,6 @@ mod docs {
     #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
     mod shown;
 }
-mod envoy_process;
 mod golden_in_envoy;
 mod mtls;
 mod standalone;

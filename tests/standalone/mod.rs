@@ -12,3 +12,4 @@ mod objects;
 mod outages;
 mod sandbox;
 mod serve;
+mod sockets;
