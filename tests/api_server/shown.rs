@@ -1,12 +1,11 @@
 //! Definitions stay unchanged when they are applied again; columns and descriptions are printed as people see them.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::api_server::server;
 use crate::crd_tables::{network, policy};
 use testkit::ApiServer;
+use testkit::wait::wait_for_ok;
 
 #[test]
 fn applying_again_changes_nothing() {
@@ -69,18 +68,12 @@ fn names_and_explanations() {
 
 /// The server publishes descriptions of new kinds a moment after it serves them.
 fn explained(server: &ApiServer, what: &str, expected: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
+    let expectation = format!("kubectl explain {what} prints {expected:?}");
+    wait_for_ok(&expectation, || {
         let output = server.kubectl(&["explain", what], "");
         let said = String::from_utf8_lossy(&output.stdout).replace("\n    ", " ");
-        if said.contains(expected) {
-            return;
-        }
-        assert!(
-            Instant::now() < end,
-            "kubectl explain {what}: {expected:?} is not in:\n{said}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let is_printed = said.contains(expected).then_some(());
+        is_printed.ok_or_else(|| format!("in:\n{said}{errors}"))
+    });
 }

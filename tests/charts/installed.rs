@@ -2,15 +2,12 @@
 //! Pod Security, limits in force.
 
 use std::sync::Once;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, find, objects, rendered};
 use testkit::ApiServer;
-
-/// Longer than what was applied takes to come into force; only a test that fails waits for it.
-const TIMEOUT: Duration = Duration::from_mins(1);
+use testkit::wait::wait_for_ok;
 
 /// Applies what both charts render, by the letter: an unknown field is refused.
 pub(crate) fn apply_rendered(server: &ApiServer, arguments: &[&str]) {
@@ -152,14 +149,11 @@ fn limits_of_the_values_are_in_force() {
         }
     };
     let until = |policy: &str, expected: &str| {
-        let end = Instant::now() + TIMEOUT;
-        loop {
+        wait_for_ok(&format!("{expected:?}"), || {
             let said = said(policy);
-            if said.contains(expected) {
-                break;
-            }
-            assert!(Instant::now() < end, "expected {expected:?}, got {said:?}");
-        }
+            let is_expected = said.contains(expected).then_some(());
+            is_expected.ok_or_else(|| format!("but {said:?}"))
+        });
     };
     let ips = "spec.ipRules has 3 rules, and the limit is 2; merge or remove rules";
     let subnets = "spec.virtualNetworkRules has 2 rules, and the limit is 1; merge or remove rules";

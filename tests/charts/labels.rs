@@ -2,15 +2,12 @@
 
 use std::process::Output;
 use std::sync::Once;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::charts::installed::with_charts;
 use testkit::ApiServer;
-
-/// Longer than what was applied takes to come into force; only a test that fails waits for it.
-const TIMEOUT: Duration = Duration::from_mins(1);
+use testkit::wait::wait_for_ok;
 
 /// An admin of the cluster, by `cluster-admin`.
 pub(crate) const ADMIN: &str = "admin";
@@ -118,8 +115,7 @@ pub(crate) fn check<'a>(server: &ApiServer, rows: impl IntoIterator<Item = Row<'
 
 /// Waits until a row is as it should be: policies and roles come into force a moment after they are stored.
 pub(crate) fn until(server: &ApiServer, row: Row<'_>) {
-    let end = Instant::now() + TIMEOUT;
-    while let Some(wrong) = differs(server, row) {
-        assert!(Instant::now() < end, "{wrong}");
-    }
+    wait_for_ok("the expected result", || {
+        differs(server, row).map_or(Ok(()), Err)
+    });
 }

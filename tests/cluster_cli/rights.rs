@@ -1,9 +1,9 @@
 //! A user who may read only a part gets no verdict that depends on the rest; the missing permission is named instead.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::cluster_cli::cluster::{Ran, cluster, explain, vaultwall};
+use testkit::wait::wait_for_ok;
 
 /// A right: namespace (`-` the cluster), verb, resource.
 type Grant = (&'static str, &'static str, &'static str);
@@ -59,16 +59,14 @@ fn ask_until(
     wanted: impl Fn(&Ran) -> bool,
     always: impl Fn(&Ran) -> bool,
 ) -> Ran {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
+    wait_for_ok(&format!("the answer to {arguments:?}"), || {
         let said = vaultwall(kubeconfig, arguments);
         if wanted(&said) {
-            return said;
+            return Ok(said);
         }
         assert!(always(&said), "{arguments:?}: {said:?}");
-        assert!(Instant::now() < end, "{arguments:?}: to the end {said:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        Err(format!("{said:?}"))
+    })
 }
 
 /// Until a right is missing in these words; never a verdict.

@@ -12,6 +12,7 @@ use vaultwall::compile::envoy::{Proxy, Tls, Upstream, static_bootstrap};
 use vaultwall::policy::{Firewall, Listener};
 
 use crate::differential::wire::{MARK, exchange};
+use testkit::wait::TIMEOUT;
 use testkit::{Process, own_address};
 
 /// A running Envoy; it ends with this value.
@@ -79,7 +80,7 @@ impl Envoy {
             "GET /v1/sys/health HTTP/1.1\r\nHost: last\r\n{MARK}: last\r\nconnection: close\r\n\r\n"
         );
         exchange(Ipv4Addr::LOCALHOST, self.data, last.as_bytes()).await;
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let log = fs::read(self.folder.path().join("access.log")).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);

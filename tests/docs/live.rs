@@ -16,9 +16,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::docs::command::Folder;
 use crate::docs::page::{Kind, Page, root};
 use crate::docs::shown::{Shown, commands, fits};
+use testkit::wait::TIMEOUT;
 
-/// Longer than anything here takes; only a test that fails waits for it.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at something that takes effect by itself.
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -14,9 +14,7 @@ use vaultwall::runtime::leader::{
 
 use crate::operations::forwarder::Forwarder;
 use testkit::ApiServer;
-
-/// Longer than anything here takes; only a test that fails waits for it.
-const TIMEOUT: Duration = Duration::from_mins(1);
+use testkit::wait::TIMEOUT;
 
 /// A replica that is a candidate for the lease of its test.
 struct Replica {

@@ -7,6 +7,7 @@ use vaultwall::runtime::permissions::{PERMISSIONS, PermissionsError, Scope, chec
 
 use crate::roles::{allow_operator, rules};
 use testkit::ApiServer;
+use testkit::wait::TIMEOUT;
 
 const NAMESPACE: &str = "default";
 
@@ -22,7 +23,7 @@ pub fn allow_lease(server: &ApiServer, user: &str) {
 
 /// Waits until the check has the expected result; roles take a moment to come into force.
 async fn check_until(client: &Client, expected: impl Fn(&Result<(), String>) -> bool) {
-    let end = Instant::now() + Duration::from_mins(1);
+    let end = Instant::now() + TIMEOUT;
     loop {
         let result = check(client, NAMESPACE)
             .await

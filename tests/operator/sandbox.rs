@@ -2,13 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::client::wait_for_verdicts;
-use testkit::wait::{TIMEOUT, wait_until};
+use testkit::wait::{wait_for_ok, wait_until};
 use testkit::{ApiServer, Client, OpenBao, Process, Verdict, own_address};
 
 use crate::roles::allow_operator;
@@ -173,26 +172,22 @@ impl Sandbox {
 
     /// Waits until a condition of a policy has this status and reason; returns its message.
     pub(crate) fn condition(&self, policy: &str, kind: &str, status: &str, reason: &str) -> String {
-        let mut last = Value::Null;
-        let end = Instant::now() + TIMEOUT;
-        while Instant::now() < end {
-            last = self.policy(policy).unwrap_or_default();
-            let generation = last.pointer("/metadata/generation").cloned();
-            let conditions = last.pointer("/status/conditions").and_then(Value::as_array);
+        let what = format!("{policy}: {kind} becomes {status}/{reason}");
+        wait_for_ok(&what, || {
+            let policy = self.policy(policy).unwrap_or_default();
+            let generation = policy.pointer("/metadata/generation");
+            let conditions = policy
+                .pointer("/status/conditions")
+                .and_then(Value::as_array);
             let found = conditions.into_iter().flatten().find(|condition| {
                 condition["type"] == kind
                     && condition["status"] == status
                     && condition["reason"] == reason
-                    && condition.get("observedGeneration") == generation.as_ref()
+                    && condition.get("observedGeneration") == generation
             });
-            if let Some(found) = found {
-                return found["message"].as_str().unwrap_or_default().to_owned();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!(
-            "{policy}: {kind} does not become {status}/{reason}; its status is {:#}",
-            last["status"]
-        );
+            let message =
+                found.map(|found| found["message"].as_str().unwrap_or_default().to_owned());
+            message.ok_or_else(|| format!("with the status {:#}", policy["status"]))
+        })
     }
 }

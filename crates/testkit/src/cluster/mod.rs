@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Limit of [`eventually`]: longer than any step takes on a busy machine.
-pub const TIMEOUT: Duration = Duration::from_mins(3);
+use crate::wait::TIMEOUT;
+
 /// Time between two attempts of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 

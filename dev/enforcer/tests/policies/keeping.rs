@@ -11,9 +11,7 @@ use tokio::task::JoinHandle;
 use enforcer::agent;
 use enforcer::nft::Nft;
 use testkit::ApiServer;
-
-/// Longer than anything here takes; only a test that fails waits for it.
-const TIMEOUT: Duration = Duration::from_secs(30);
+use testkit::wait::TIMEOUT;
 
 const NAMESPACES: &str = r#"
 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vault"}}
