@@ -6,63 +6,33 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::files::files;
+use crate::program::Run;
+
 const CLUSTER: &str = "tests/golden/cluster.yaml";
 const QUICKSTART: &str = "tests/golden/quickstart/in.yaml";
 /// Two vaults.
 const SEVERAL: &str = "tests/golden/several-policies/in.yaml";
 const OTHER_VAULT: &str = "tests/golden/active-service/in.yaml";
 
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Run {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
-    }
-
-    fn documents(&self) -> Vec<Value> {
-        serde_saphyr::from_multiple(&self.stdout).unwrap()
-    }
-}
-
 fn render(arguments: &[&str]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
-        .arg("render")
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    Run::of(
+        Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+            .arg("render")
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+    )
+}
+
+/// YAML documents that a run printed.
+fn documents(run: &Run) -> Vec<Value> {
+    serde_saphyr::from_multiple(&run.stdout).unwrap()
 }
 
 fn golden_policies(case: &str) -> Vec<Value> {
     let file = format!("tests/golden/{case}/out/networkpolicies.yaml");
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     serde_saphyr::from_multiple(&text).unwrap()
-}
-
-/// Every file under a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 /// Kinds and names of the proxies' objects.
@@ -125,7 +95,7 @@ fn the_proxies_are_rendered_without_the_keys_that_only_the_operator_has() {
 fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
     let run = render(&["-f", CLUSTER, QUICKSTART]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let documents = run.documents();
+    let documents = documents(&run);
     assert_eq!(documents[..2], golden_policies("quickstart"));
     assert_eq!(kinds_and_names(&documents[2..7]), FLEET);
     let kinds: Vec<_> = documents[7..]
@@ -152,7 +122,7 @@ fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
 #[test]
 fn json_has_the_same_in_one_object() {
     let arguments = ["-f", CLUSTER, QUICKSTART];
-    let documents = render(&arguments).documents();
+    let documents = documents(&render(&arguments));
     let run = render(&[&arguments[..], &["-o", "json"]].concat());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let object = run.json();

@@ -7,39 +7,27 @@ use std::process::Command;
 
 use serde_json::Value;
 
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Run {
-    fn json(&self) -> Vec<Value> {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
-}
+use crate::program::Run;
 
 fn validate(arguments: &[&str]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
-        .arg("validate")
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validate"))
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    Run::of(
+        Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+            .arg("validate")
+            .args(arguments)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validate")),
+    )
+}
+
+/// Violations that a run with `-o json` printed.
+fn violations(run: &Run) -> Vec<Value> {
+    serde_json::from_value(run.json()).unwrap()
 }
 
 #[test]
 fn clean_files_exit_0_and_print_an_empty_array() {
     let run = validate(&["-f", "good", "-o", "json"]);
     assert_eq!(
-        (run.code, run.json().len()),
+        (run.code, violations(&run).len()),
         (Some(0), 0),
         "{}{}",
         run.stdout,
@@ -59,7 +47,7 @@ fn clean_files_exit_0_and_print_an_empty_array() {
 fn violations_exit_1_and_every_one_is_printed() {
     let run = validate(&["-f", "bad", "-f", "good", "-o", "json"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
-    let found = run.json();
+    let found = violations(&run);
     for violation in &found {
         let keys: Vec<&str> = violation
             .as_object()
@@ -223,7 +211,7 @@ fn limits_are_the_installations() {
     for (list, flags, rules, limit) in table {
         let file = policy(list, *rules);
         let run = validate(&[&["-f", &file, "-o", "json"], *flags].concat());
-        let found = run.json();
+        let found = violations(&run);
         match limit {
             None => assert_eq!(
                 (run.code, found.len()),

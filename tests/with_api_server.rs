@@ -13,4 +13,5 @@ mod cluster_cli;
 mod crd_tables;
 mod operations;
 mod operator;
+mod program;
 mod roles;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use crate::program::Run;
 use testkit::ApiServer;
 
 /// Policies in addition to those of `examples/quickstart`: one without pods in its rules, and one that the API server
@@ -91,35 +92,21 @@ fn facts() -> String {
     text
 }
 
-/// Exit code and output of the program.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
 /// Runs the program; `kubeconfig` is the only one that it can find.
-pub fn vaultwall(kubeconfig: &Path, arguments: &[&str]) -> Ran {
+pub fn vaultwall(kubeconfig: &Path, arguments: &[&str]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_vaultwall"))
         .args(arguments)
         .env("KUBECONFIG", kubeconfig))
 }
 
 /// Runs a command without what this machine may have of clusters and proxies.
-pub fn run(command: &mut Command) -> Ran {
-    let output = command
-        .env_remove("KUBERNETES_SERVICE_HOST")
-        .env_remove("RUST_LOG")
-        .env("HOME", "/nonexistent")
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+pub fn run(command: &mut Command) -> Run {
+    Run::of(
+        command
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .env_remove("RUST_LOG")
+            .env("HOME", "/nonexistent"),
+    )
 }
 
 /// Arguments of a question about one request.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::cluster_cli::cluster::{Ran, cluster, explain, vaultwall};
+use crate::cluster_cli::cluster::{cluster, explain, vaultwall};
+use crate::program::Run;
 use testkit::wait::wait_for_ok;
 
 /// A right: namespace (`-` the cluster), verb, resource.
@@ -56,9 +57,9 @@ fn grant(user: &str, (namespace, verb, resource): Grant) {
 fn ask_until(
     kubeconfig: &Path,
     arguments: &[&str],
-    wanted: impl Fn(&Ran) -> bool,
-    always: impl Fn(&Ran) -> bool,
-) -> Ran {
+    wanted: impl Fn(&Run) -> bool,
+    always: impl Fn(&Run) -> bool,
+) -> Run {
     wait_for_ok(&format!("the answer to {arguments:?}"), || {
         let said = vaultwall(kubeconfig, arguments);
         if wanted(&said) {
@@ -71,8 +72,8 @@ fn ask_until(
 
 /// Until a right is missing in these words; never a verdict.
 fn refused_until(kubeconfig: &Path, arguments: &[&str], part: &str) {
-    let refused = |said: &Ran| said.code == Some(2) && said.stdout.is_empty();
-    let wanted = |said: &Ran| refused(said) && said.stderr.contains(part);
+    let refused = |said: &Run| said.code == Some(2) && said.stdout.is_empty();
+    let wanted = |said: &Run| refused(said) && said.stderr.contains(part);
     ask_until(kubeconfig, arguments, wanted, refused);
 }
 
@@ -91,8 +92,8 @@ fn a_verdict_needs_permission_to_read_its_facts() {
         refused_until(&kubeconfig, &question, part);
     }
     grant("stepwise", ("-", "list", "pods"));
-    let refused = |said: &Ran| said.code == Some(2) && said.stdout.is_empty();
-    let answered = |said: &Ran| said.code == Some(0);
+    let refused = |said: &Run| said.code == Some(2) && said.stdout.is_empty();
+    let answered = |said: &Run| said.code == Some(0);
     let said = ask_until(&kubeconfig, &question, answered, refused);
     assert!(
         said.stdout.contains("virtualNetworkRules/build"),
@@ -117,7 +118,7 @@ fn addresses_alone_need_the_policies_alone() {
     let kubeconfig = cluster().kubeconfig_for("frugal", &["system:authenticated"]);
     grant("frugal", ("plain", "list", POLICIES));
     let question = explain("plain/openbao", ["--source-ip", "203.0.113.7"]);
-    let refused = |said: &Ran| said.code == Some(2) && said.stdout.is_empty();
+    let refused = |said: &Run| said.code == Some(2) && said.stdout.is_empty();
     let said = ask_until(&kubeconfig, &question, |said| said.code == Some(0), refused);
     assert!(said.stdout.contains("addresses/ipRules/hq"), "{said:?}");
     assert!(

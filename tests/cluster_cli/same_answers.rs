@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cluster_cli::cluster::{Ran, cluster, explain, vaultwall};
+use crate::cluster_cli::cluster::{cluster, explain, vaultwall};
+use crate::program::Run;
 
 const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
 
@@ -34,7 +35,7 @@ fn files(namespace: Option<&str>) -> (TempDir, PathBuf) {
 }
 
 /// The same question to the cluster and to files.
-fn both(arguments: &[&str], files: &std::path::Path) -> (Ran, Ran) {
+fn both(arguments: &[&str], files: &std::path::Path) -> (Run, Run) {
     let of_cluster = vaultwall(&cluster().kubeconfig(), arguments);
     let with_files = [arguments, &["-f", files.to_str().unwrap()]].concat();
     let of_files = vaultwall("/nonexistent".as_ref(), &with_files);
@@ -130,7 +131,7 @@ fn validate_finds_the_same() {
     let (of_cluster, of_files) = both(&["validate", "--output", "json"], &files);
     assert_eq!(of_cluster.code, Some(1), "{of_cluster:?}");
     assert_eq!(of_files.code, Some(1), "{of_files:?}");
-    let parse = |said: &Ran| -> Vec<Value> { serde_json::from_str(&said.stdout).unwrap() };
+    let parse = |said: &Run| -> Vec<Value> { serde_json::from_value(said.json()).unwrap() };
     let mut found = parse(&of_cluster);
     for violation in &mut found {
         let violation = violation.as_object_mut().unwrap();

@@ -1,9 +1,10 @@
 //! `vaultwall explain` as people and scripts meet it: exit codes, the keys of its JSON, what to do about a denial.
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+
+use crate::program::Run;
 
 /// Files, who, request (listener before `:`, method, path), exit code, reason, rule (`-` none), a part of the trace.
 type Row = (
@@ -87,25 +88,13 @@ const CANNOT_TELL: &[(&str, &str)] = &[
     ("-f examples/quickstart --vault vault/openbao --pod build/runner-1 --source-ip 10.0.0.1", "cannot be used with"),
 ];
 
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 fn explain(arguments: &[&str]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_vaultwall"))
-        .arg("explain")
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    Run::of(
+        Command::new(env!("CARGO_BIN_EXE_vaultwall"))
+            .arg("explain")
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+    )
 }
 
 fn ask(files: &str, who: &str, request: &str, more: &[&str]) -> Run {
@@ -130,7 +119,7 @@ fn answers() {
             run.stdout,
             run.stderr
         );
-        let answer: Value = serde_json::from_str(&run.stdout).unwrap();
+        let answer = run.json();
         let keys: Vec<&str> = answer
             .as_object()
             .unwrap()
@@ -235,7 +224,7 @@ fn operations_are_a_list_and_the_namespace_counts() {
             &format!("data: POST {path}"),
             &arguments,
         );
-        let answer: Value = serde_json::from_str(&run.stdout).unwrap();
+        let answer = run.json();
         (
             answer["plane"].as_str().unwrap_or("-").to_owned(),
             answer["operations"].clone(),
