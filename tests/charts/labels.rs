@@ -13,7 +13,7 @@ use testkit::wait::wait_for_ok;
 pub(crate) const ADMIN: &str = "admin";
 /// Has `cluster-admin` in the namespace `team` alone, as tenants do.
 pub(crate) const TENANT: &str = "tenant";
-/// May read and write all kinds that are used here, everywhere, and has none of Vaultwall's rights.
+/// May read and write all kinds that are used here, everywhere, and has none of Vaultwall's permissions.
 pub(crate) const WRITER: &str = "writer";
 /// May the same, and is a network admin by the chart's role.
 pub(crate) const NETWORK: &str = "network";

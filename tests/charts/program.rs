@@ -83,7 +83,7 @@ fn arguments_are_the_defaults_of_the_program() {
     );
 }
 
-/// The operator's wall lets in the proxies by the labels that the operator gives them.
+/// The operator's `NetworkPolicy` admits the proxies by the labels that the operator gives them.
 #[test]
 fn proxies_are_let_in() {
     let rendered = objects(OPERATOR, &[]);

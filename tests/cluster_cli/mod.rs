@@ -3,6 +3,6 @@
 
 mod cluster;
 mod connection;
+mod permissions;
 mod plugin;
-mod rights;
 mod same_answers;

@@ -324,7 +324,7 @@ async fn replaced_certificates_are_used_without_a_restart() {
     let shown = |operator: &Operator| operator.seen.lock().unwrap().last().cloned();
     let before = shown(&operator).unwrap();
 
-    // The server's certificate: nothing happens to who is connected.
+    // A new certificate of the server leaves open connections as they are.
     operator.credentials.send_replace(credentials(&authority));
     let second = authority.proxy(&own, Timestamp::now()).unwrap();
     proxy.mount(&secret(&second, authority.ca_pem()));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vaultwall::limits::Limits;
 
 use crate::operator::enforcement::policy;
-use crate::operator::objects::{CHILDREN, get, patches, writes};
+use crate::operator::objects::{GENERATED, get, patches, writes};
 use crate::operator::sandbox::{OTHER_POD, POD, Sandbox};
 use testkit::client::Verdict::{Allowed, Denied};
 use testkit::wait::wait_for;
@@ -61,7 +61,7 @@ fn an_operator_that_starts_again_writes_nothing() {
     sandbox.server.apply(&policy("third", "third"));
     sandbox.condition("third", "Programmed", "True", "Programmed");
     let new = writes(&sandbox).split_off(before);
-    assert_eq!(patches(&new), [1; CHILDREN.len()], "{new:#?}");
+    assert_eq!(patches(&new), [1; GENERATED.len()], "{new:#?}");
     let of_status = |name: &str| {
         let write = format!("patch vaultnetworkpolicies {name}");
         new.iter().filter(|new| **new == write).count()
@@ -197,7 +197,7 @@ fn a_refused_edit_and_a_restart_change_nothing() {
     let _cold = sandbox.proxy();
     sandbox.wait_for_verdicts(&[(POD, Denied), (OTHER_POD, Denied)]);
 
-    // Refused, it may be aimed where it will: the wall stays where it stood.
+    // A rejected policy may name another vault: the NetworkPolicy and the proxies of the earlier one stay.
     operator.stop();
     sandbox.server.apply(&too_wide("web", "other"));
     let _operator = sandbox.operator_at("third", sandbox.operators);
@@ -211,14 +211,14 @@ fn a_refused_edit_and_a_restart_change_nothing() {
     wait_for("the other vault's firewall", || {
         get(&sandbox, "poddisruptionbudget/other-firewall")
     });
-    for object in CHILDREN {
+    for object in GENERATED {
         assert!(get(&sandbox, object).is_some(), "{object}");
     }
     // Accepted, it counts.
     sandbox
         .server
         .apply(&web.to_string().replace("openbao", "other"));
-    for object in CHILDREN {
+    for object in GENERATED {
         wait_for(object, || get(&sandbox, object).is_none().then_some(()));
     }
 }

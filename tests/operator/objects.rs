@@ -7,8 +7,8 @@ use crate::operator::enforcement::policy;
 use crate::operator::sandbox::{OPERATOR, Sandbox};
 use testkit::wait::wait_for;
 
-/// Everything that belongs to a vault's firewall, as kubectl names it.
-pub(crate) const CHILDREN: [&str; 8] = [
+/// Generated objects of a vault's firewall, as kubectl names them.
+pub(crate) const GENERATED: [&str; 8] = [
     "networkpolicy/openbao-vault",
     "networkpolicy/openbao-firewall",
     "serviceaccount/openbao-firewall",
@@ -26,10 +26,10 @@ pub(crate) fn get(sandbox: &Sandbox, object: &str) -> Option<Value> {
     serde_json::from_slice(&answer.stdout).ok()
 }
 
-/// The objects without what changes by itself.
+/// Waits until all objects exist, and returns them.
 fn all_there(sandbox: &Sandbox) -> Vec<Value> {
-    let child = |object: &&str| wait_for(object, || get(sandbox, object));
-    CHILDREN.iter().map(child).collect()
+    let read = |object: &&str| wait_for(object, || get(sandbox, object));
+    GENERATED.iter().map(read).collect()
 }
 
 /// Returns the writes of the operator other than those of the lease, each as verb, kind and name.
@@ -41,9 +41,9 @@ pub(crate) fn writes(sandbox: &Sandbox) -> Vec<String> {
         .collect()
 }
 
-/// How often each of the [`CHILDREN`] was patched.
-pub(crate) fn patches(writes: &[String]) -> [usize; CHILDREN.len()] {
-    CHILDREN.map(|object| {
+/// How often each of the [`GENERATED`] was patched.
+pub(crate) fn patches(writes: &[String]) -> [usize; GENERATED.len()] {
+    GENERATED.map(|object| {
         let (kind, name) = object.split_once('/').unwrap();
         let plural = match kind.strip_suffix('y') {
             Some(stem) => format!("{stem}ies"),
@@ -67,18 +67,18 @@ fn all_objects_are_made_once_and_come_back() {
     }
     sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
     let writes = writes(&sandbox);
-    assert_eq!(patches(&writes), [1; CHILDREN.len()], "{writes:#?}");
+    assert_eq!(patches(&writes), [1; GENERATED.len()], "{writes:#?}");
 
     // Deleted objects come back.
-    for object in CHILDREN {
+    for object in GENERATED {
         let uid = get(&sandbox, object).unwrap()["metadata"]["uid"].clone();
         sandbox.kubectl(&["delete", object, "-n", "vault", "--wait=false"]);
         wait_for(object, || {
             get(&sandbox, object).filter(|object| object["metadata"]["uid"] != uid)
         });
     }
-    // So are their fields: a way around the vault's NetworkPolicy is closed again.
-    let wall = get(&sandbox, "networkpolicy/openbao-vault").unwrap()["spec"].clone();
+    // Their fields are restored: a way around the vault's NetworkPolicy is closed again.
+    let desired = get(&sandbox, "networkpolicy/openbao-vault").unwrap()["spec"].clone();
     let patch = r#"[{"op": "add", "path": "/spec/ingress/-", "value": {}}]"#;
     sandbox.kubectl(&[
         "patch",
@@ -89,8 +89,8 @@ fn all_objects_are_made_once_and_come_back() {
         "-p",
         patch,
     ]);
-    wait_for("the wall stands again", || {
-        get(&sandbox, "networkpolicy/openbao-vault").filter(|object| object["spec"] == wall)
+    wait_for("the vault's NetworkPolicy is as desired again", || {
+        get(&sandbox, "networkpolicy/openbao-vault").filter(|object| object["spec"] == desired)
     });
     sandbox.kubectl(&[
         "scale",
@@ -166,7 +166,7 @@ fn a_service_that_cannot_be_protected_is_named() {
     wait_for("the other vault's firewall", || {
         get(&sandbox, "deployment/other-firewall")
     });
-    for object in CHILDREN {
+    for object in GENERATED {
         wait_for(object, || get(&sandbox, object).is_none().then_some(()));
     }
 }
@@ -211,5 +211,5 @@ fn a_deployment_that_does_not_get_on_is_warned_of() {
     progressing("True", "ReplicaSet has successfully progressed.");
     wait_for("no warning", || warned().is_none().then_some(()));
     // None of it is the operator's to repair.
-    assert_eq!(patches(&writes(&sandbox)), [1; CHILDREN.len()]);
+    assert_eq!(patches(&writes(&sandbox)), [1; GENERATED.len()]);
 }

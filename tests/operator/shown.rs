@@ -225,15 +225,15 @@ fn examples_have_the_effects_that_they_describe() {
         );
         let mut names: Vec<&str> = shown.policies.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
-        for object in crate::operator::objects::CHILDREN {
+        for object in crate::operator::objects::GENERATED {
             // The second policy's name comes with the next write.
             wait_for(&format!("{}: {object} of {names:?}", shown.file), || {
                 get(&sandbox, object).filter(|object| owners(object) == names)
             });
         }
         wait_for(&format!("{}: {:?}", shown.file, shown.blocks), || {
-            let wall = get(&sandbox, "networkpolicy/openbao-firewall")?;
-            (blocks(&wall["spec"]["ingress"]) == shown.blocks).then_some(())
+            let policy = get(&sandbox, "networkpolicy/openbao-firewall")?;
+            (blocks(&policy["spec"]["ingress"]) == shown.blocks).then_some(())
         });
         sandbox.kubectl(&["delete", "vnp", "-n", "vault", "--all"]);
         sandbox.kubectl(&["delete", "vnet", "--all"]);

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use serde_json::{Value, json};
 
 use crate::operator::enforcement::policy;
-use crate::operator::objects::CHILDREN;
+use crate::operator::objects::GENERATED;
 use crate::operator::sandbox::{OTHER_POD, OUTSIDER, Operator, POD, Sandbox};
 use testkit::client::Client;
 use testkit::client::Verdict::{self, Allowed, Denied};
@@ -50,7 +50,7 @@ fn objects(sandbox: &Sandbox) -> Vec<Value> {
         }
         object
     };
-    let mut objects: Vec<Value> = CHILDREN.iter().map(|child| get(child)).collect();
+    let mut objects: Vec<Value> = GENERATED.iter().map(|object| get(object)).collect();
     let policies = get("vnp");
     for policy in policies["items"].as_array().unwrap() {
         let mut status = policy["status"].clone();
@@ -73,8 +73,8 @@ fn settled(sandbox: &Sandbox, policies: &[&str], verdicts: &[(Ipv4Addr, Verdict)
     // Owners come with the last write.
     wait_for("objects of these policies", || {
         let names = "jsonpath={.metadata.ownerReferences[*].name}";
-        let last = CHILDREN.iter().all(|child| {
-            let owners = sandbox.kubectl(&["get", child, "-n", "vault", "-o", names]);
+        let last = GENERATED.iter().all(|object| {
+            let owners = sandbox.kubectl(&["get", object, "-n", "vault", "-o", names]);
             let mut owners: Vec<&str> = owners.split(' ').collect();
             owners.sort_unstable();
             owners == policies

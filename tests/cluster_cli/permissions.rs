@@ -6,13 +6,13 @@ use crate::cluster_cli::cluster::{cluster, explain, vaultwall};
 use crate::program::Run;
 use testkit::wait::wait_for_ok;
 
-/// A right: namespace (`-` the cluster), verb, resource.
+/// A permission: namespace (`-` the cluster), verb, resource.
 type Grant = (&'static str, &'static str, &'static str);
 
 const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
 const NETWORKS: &str = "virtualnetworks.vaultwall.dev";
 
-/// Rights that are added one by one, and what the question about pod build/runner-1 comes to.
+/// Permissions that are added one by one, and the error for the question about pod build/runner-1 after each.
 const STEPS: [(Grant, &str); 3] = [
     (
         ("vault", "list", POLICIES),
@@ -70,9 +70,13 @@ fn ask_until(
     })
 }
 
-/// Until a right is missing in these words; never a verdict.
+/// Whether it is an error without a verdict.
+fn refused(said: &Run) -> bool {
+    said.code == Some(2) && said.stdout.is_empty()
+}
+
+/// Repeats until the error contains this text. No earlier answer may be a verdict.
 fn refused_until(kubeconfig: &Path, arguments: &[&str], part: &str) {
-    let refused = |said: &Run| said.code == Some(2) && said.stdout.is_empty();
     let wanted = |said: &Run| refused(said) && said.stderr.contains(part);
     ask_until(kubeconfig, arguments, wanted, refused);
 }
@@ -92,7 +96,6 @@ fn a_verdict_needs_permission_to_read_its_facts() {
         refused_until(&kubeconfig, &question, part);
     }
     grant("stepwise", ("-", "list", "pods"));
-    let refused = |said: &Run| said.code == Some(2) && said.stdout.is_empty();
     let answered = |said: &Run| said.code == Some(0);
     let said = ask_until(&kubeconfig, &question, answered, refused);
     assert!(
@@ -118,7 +121,6 @@ fn addresses_alone_need_the_policies_alone() {
     let kubeconfig = cluster().kubeconfig_for("frugal", &["system:authenticated"]);
     grant("frugal", ("plain", "list", POLICIES));
     let question = explain("plain/openbao", ["--source-ip", "203.0.113.7"]);
-    let refused = |said: &Run| said.code == Some(2) && said.stdout.is_empty();
     let said = ask_until(&kubeconfig, &question, |said| said.code == Some(0), refused);
     assert!(said.stdout.contains("addresses/ipRules/hq"), "{said:?}");
     assert!(
