@@ -199,7 +199,7 @@ fn proxies_in_a_cluster_listen_everywhere_and_ask_the_service() {
 }
 
 #[test]
-fn a_folder_gets_each_vaults_files_and_envoy_runs_them() {
+fn a_folder_gets_each_vaults_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("made/for/it");
     let arguments = [
