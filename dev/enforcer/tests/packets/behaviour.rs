@@ -32,6 +32,18 @@ fn net() -> Net {
     Net::new([CLIENT, SERVER, FAR])
 }
 
+/// The same with the Service, by which the server can also reach itself.
+fn net_with_service() -> Net {
+    let net = net();
+    net.node.command("nft", &["-f", "-"], KUBE_PROXY);
+    net.node.command(
+        "ip",
+        &["-batch", "-"],
+        "link set port1 type bridge_slave hairpin on\n",
+    );
+    net
+}
+
 /// The server is isolated for ingress, but for this.
 fn ingress(rules: impl IntoIterator<Item = Rule>) -> Model {
     Model {
@@ -114,13 +126,7 @@ fn protocols_with_and_without_ports() {
 
 #[test]
 fn services_are_filtered_by_the_pod_behind_them() {
-    let net = net();
-    net.node.command("nft", &["-f", "-"], KUBE_PROXY);
-    net.node.command(
-        "ip",
-        &["-batch", "-"],
-        "link set port1 type bridge_slave hairpin on\n",
-    );
+    let net = net_with_service();
     for end in [CLIENT, FAR] {
         check(&net, end, SERVICE, [true; 4]);
     }
@@ -143,13 +149,7 @@ fn services_are_filtered_by_the_pod_behind_them() {
 
 #[test]
 fn a_pod_reaches_itself_by_a_service() {
-    let net = net();
-    net.node.command("nft", &["-f", "-"], KUBE_PROXY);
-    net.node.command(
-        "ip",
-        &["-batch", "-"],
-        "link set port1 type bridge_slave hairpin on\n",
-    );
+    let net = net_with_service();
     let closed = Model {
         ingress: [(SERVER, [].into())].into(),
         egress: [(SERVER, [].into())].into(),
