@@ -1,7 +1,8 @@
 //! Reasons why there is no connection to an API server, with advice for the user.
 
-use std::fmt::{self, Display};
+use std::error::Error;
 use std::io;
+use std::iter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -177,9 +178,9 @@ impl ConnectError {
         }
     }
 
-    fn of_transport(server: Server, error: &(dyn std::error::Error + 'static)) -> Self {
-        let found = causes(error);
-        if let Some(Cause::Tls(cause)) = found.iter().find(|cause| matches!(cause, Cause::Tls(_))) {
+    fn of_transport(server: Server, error: &(dyn Error + 'static)) -> Self {
+        let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        if let Some(cause) = tls {
             return match cause {
                 rustls::Error::InvalidCertificate(why) => Self::Untrusted {
                     message: certificate(why, server.place()),
@@ -199,58 +200,28 @@ impl ConnectError {
                 },
             };
         }
-        let timed_out = |cause: &Cause| matches!(cause, Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut);
-        if found.iter().any(timed_out) {
+        let mut io_errors = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+        if io_errors.any(|cause| cause.kind() == io::ErrorKind::TimedOut) {
             return Self::Slow {
                 server,
                 waited: CONNECT_TIMEOUT,
             };
         }
         // The innermost cause is the most specific one.
-        let message = match found.last() {
-            Some(cause) => cause.to_string(),
-            None => error.to_string(),
-        };
+        let message = causes(error).last().unwrap_or(error).to_string();
         Self::Unreachable { server, message }
-    }
-}
-
-/// A cause of an error, by its type.
-enum Cause<'a> {
-    Tls(&'a rustls::Error),
-    Io(&'a io::Error),
-    Other(&'a (dyn std::error::Error + 'static)),
-}
-
-impl Display for Cause<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tls(cause) => cause.fmt(f),
-            Self::Io(cause) => cause.fmt(f),
-            Self::Other(cause) => cause.fmt(f),
-        }
     }
 }
 
 /// The causes of an error, outermost first. The error inside an [`io::Error`] is not among its sources, so it is added
 /// here.
-fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> Vec<Cause<'a>> {
-    let mut found = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        next = error.source();
-        if let Some(cause) = error.downcast_ref::<rustls::Error>() {
-            found.push(Cause::Tls(cause));
-        } else if let Some(cause) = error.downcast_ref::<io::Error>() {
-            found.push(Cause::Io(cause));
-            next = cause
-                .get_ref()
-                .map(|inner| inner as &(dyn std::error::Error + 'static));
-        } else {
-            found.push(Cause::Other(error));
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>() {
+            Some(cause) => cause.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
         }
-    }
-    found
+    })
 }
 
 fn certificate(why: &CertificateError, place: &str) -> String {
