@@ -248,18 +248,8 @@ fn log_diagnostics(resolved: &VaultResolution) {
             resolution.firewall.vault
         );
     }
-    let diagnostics = resolution
-        .unresolved
-        .iter()
-        .chain(&resolution.conflicts)
-        .chain(&resolution.warnings);
-    for diagnostic in diagnostics {
-        tracing::warn!(
-            "policy {}: {}: {}",
-            diagnostic.policy,
-            diagnostic.field,
-            diagnostic.message
-        );
+    for diagnostic in resolution.diagnostics() {
+        tracing::warn!("policy {diagnostic}");
     }
 }
 

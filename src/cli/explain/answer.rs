@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::index::PodFact;
 use crate::policy::{
-    Decision, DefaultAction, Diagnostic, Listener, ManagementAccess, Nearest, Reason, Resolution,
-    Step, VaultId, Verdict,
+    Decision, Listener, ManagementAccess, Nearest, Reason, RefusedPolicy, Resolution, Step,
+    VaultId, Verdict, Violation,
 };
 use crate::vault_api::Plane;
 
@@ -119,10 +119,7 @@ pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
     let asked = match (listener, firewall.management) {
         (Listener::Data, _) => format!(
             "data endpoint, defaultAction {}",
-            match firewall.default_action {
-                DefaultAction::Allow => "Allow",
-                DefaultAction::Deny => "Deny",
-            }
+            firewall.default_action.name()
         ),
         (Listener::Management, access) => format!(
             "management endpoint, access {}",
@@ -140,29 +137,15 @@ pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
 /// warnings.
 pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step> {
     let refused = resolution.refused.iter().map(|refused| {
-        let violation = &refused.violation;
-        step(
-            "refusedPolicy",
-            format!(
-                "{}: {}: {}",
-                refused.policy, violation.field, violation.message
-            ),
-        )
+        let RefusedPolicy { policy, violation } = refused;
+        let Violation { field, message, .. } = violation;
+        step("refusedPolicy", format!("{policy}: {field}: {message}"))
     });
-    let diagnostic = |name: &'static str, diagnostic: &Diagnostic| {
-        step(
-            name,
-            format!(
-                "{}: {}: {}",
-                diagnostic.policy, diagnostic.field, diagnostic.message
-            ),
-        )
-    };
     let unresolved = resolution.unresolved.iter();
     let warnings = resolution.warnings.iter();
     refused
-        .chain(unresolved.map(move |found| diagnostic("unresolvedRule", found)))
-        .chain(warnings.map(move |found| diagnostic("warning", found)))
+        .chain(unresolved.map(|found| step("unresolvedRule", found.to_string())))
+        .chain(warnings.map(|found| step("warning", found.to_string())))
 }
 
 /// The caller: its address and pod.

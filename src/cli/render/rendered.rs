@@ -71,18 +71,9 @@ impl RenderedVault {
             namespace,
             service: name,
         } = &firewall.vault;
-        let diagnostics = resolution
-            .unresolved
-            .iter()
-            .chain(&resolution.conflicts)
-            .chain(&resolution.warnings);
-        let mut warnings: Vec<String> = diagnostics
-            .map(|diagnostic| {
-                format!(
-                    "policy {}: {}: {}",
-                    diagnostic.policy, diagnostic.field, diagnostic.message
-                )
-            })
+        let mut warnings: Vec<String> = resolution
+            .diagnostics()
+            .map(|diagnostic| format!("policy {diagnostic}"))
             .collect();
         let mut network_policies = vec![firewall_policy(firewall)?];
         let service = match service {

@@ -55,3 +55,10 @@ pub struct Diagnostic {
     /// Cause and correction, for people.
     pub message: String,
 }
+
+/// Policy, field and message, separated by colons.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.policy, self.field, self.message)
+    }
+}

@@ -43,6 +43,16 @@ pub struct Resolution {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Resolution {
+    /// All diagnostics: unresolved rules, then conflicts, then warnings.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.unresolved
+            .iter()
+            .chain(&self.conflicts)
+            .chain(&self.warnings)
+    }
+}
+
 /// Resolves the policies of one vault. Without an accepted policy, the firewall denies everything.
 pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     let mut oldest_first: Vec<&ValidatedPolicy> =
