@@ -171,6 +171,25 @@ impl Node {
         status
     }
 
+    /// Waits until `check` returns a value for the status.
+    async fn wait<T>(&self, check: impl Fn(Status) -> Option<T>) -> T {
+        let mut snapshots = self.snapshot.subscribe();
+        let mut sessions = self.sessions.subscribe();
+        loop {
+            // Before the check, so that a change after it is not lost.
+            snapshots.mark_unchanged();
+            sessions.mark_unchanged();
+            if let Some(found) = check(self.status()) {
+                return found;
+            }
+            // Neither can fail: the node holds both senders.
+            tokio::select! {
+                _ = snapshots.changed() => {}
+                _ = sessions.changed() => {}
+            }
+        }
+    }
+
     /// Whether it can be removed: nothing is published, no proxy is connected, and no task waits for its status.
     fn is_idle(&self) -> bool {
         self.snapshot.borrow().is_none()
@@ -265,51 +284,28 @@ impl SnapshotStore {
         let Some(known) = self.nodes().get(node).cloned() else {
             return Err(not_newest());
         };
-        let mut snapshots = known.snapshot.subscribe();
-        let mut sessions = known.sessions.subscribe();
-        loop {
-            snapshots.mark_unchanged();
-            sessions.mark_unchanged();
-            let status = known.status();
+        let outcome = known.wait(|status| {
             if status.version.as_deref() != Some(version) {
-                return Err(not_newest());
+                return Some(Err(not_newest()));
             }
             match status.state() {
-                State::Programmed => return Ok(()),
-                State::Rejected => {
-                    return Err(NotProgrammed::Rejected {
-                        node: node.to_owned(),
-                        version: version.to_owned(),
-                        rejections: status.rejections,
-                    });
-                }
-                State::NoSnapshot | State::NoProxies | State::Pending => {}
+                State::Programmed => Some(Ok(())),
+                State::Rejected => Some(Err(NotProgrammed::Rejected {
+                    node: node.to_owned(),
+                    version: version.to_owned(),
+                    rejections: status.rejections,
+                })),
+                State::NoSnapshot | State::NoProxies | State::Pending => None,
             }
-            // Neither can fail: `known` holds both senders.
-            tokio::select! {
-                _ = snapshots.changed() => {}
-                _ = sessions.changed() => {}
-            }
-        }
+        });
+        outcome.await
     }
 
     /// Waits until a node's status differs from `seen`, and returns it.
     pub async fn status_changed(&self, node: &str, seen: &Status) -> Status {
         let known = self.with_node(node, Arc::clone);
-        let mut snapshots = known.snapshot.subscribe();
-        let mut sessions = known.sessions.subscribe();
-        loop {
-            snapshots.mark_unchanged();
-            sessions.mark_unchanged();
-            let status = known.status();
-            if status != *seen {
-                return status;
-            }
-            tokio::select! {
-                _ = snapshots.changed() => {}
-                _ = sessions.changed() => {}
-            }
-        }
+        let changed = known.wait(|status| (status != *seen).then_some(status));
+        changed.await
     }
 
     /// Receives the events of all sessions from now on. A reader that falls behind loses the oldest ones.
