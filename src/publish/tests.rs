@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::compile::envoy::Tls;
-use crate::policy::{ProxySettings, Resolution, VaultId};
+use crate::policy::{Resolution, VaultId};
 use crate::xds;
 
 /// Upper bound of every wait; only a failing test reaches it.
@@ -22,23 +22,15 @@ fn vault() -> VaultId {
 
 /// Inputs of a firewall that denies everything, with discovered addresses.
 fn desired(addresses: &[u8]) -> Desired {
-    let firewall = Firewall::deny_all(vault(), 8200);
+    let resolution = Resolution::deny_all(vault(), 8200);
     let address = |last: &u8| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, *last), 8200);
     Desired {
         proxy: Proxy {
             upstream: None,
-            ..Proxy::in_cluster(&firewall, Tls::default())
+            ..Proxy::in_cluster(&resolution.firewall, Tls::default())
         },
         resolution: Arc::new(VaultResolution {
-            resolution: Resolution {
-                firewall,
-                proxy: ProxySettings::default(),
-                accepted: Vec::new(),
-                refused: Vec::new(),
-                unresolved: Vec::new(),
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-            },
+            resolution,
             kept: false,
         }),
         endpoints: Some(addresses.iter().map(address).collect()),

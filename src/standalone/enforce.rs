@@ -9,7 +9,7 @@ use super::files::Files;
 use crate::clock::Clock;
 use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
-use crate::policy::{DefaultAction, Denial, Firewall, ProxySettings, Resolution, VaultId};
+use crate::policy::{DefaultAction, Denial, Resolution, VaultId};
 use crate::publish::{Confirmation, Desired, Outcome, Publisher};
 use crate::xds::{Rejection, SnapshotStore};
 
@@ -202,15 +202,7 @@ fn check_plain_http(resolution: &Resolution) -> Result<(), String> {
 /// A firewall that denies everything, for which no policy exists.
 fn deny_all(vault: VaultId) -> VaultResolution {
     VaultResolution {
-        resolution: Resolution {
-            firewall: Firewall::deny_all(vault, 0),
-            proxy: ProxySettings::default(),
-            accepted: Vec::new(),
-            refused: Vec::new(),
-            unresolved: Vec::new(),
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-        },
+        resolution: Resolution::deny_all(vault, 0),
         kept: false,
     }
 }

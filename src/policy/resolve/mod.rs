@@ -12,6 +12,7 @@ mod settings;
 mod sources;
 
 use crate::api::DefaultAction;
+use crate::policy::identity::VaultId;
 use crate::policy::model::Firewall;
 use crate::policy::pod_group::PodMembership;
 use crate::policy::proxy_settings::ProxySettings;
@@ -44,6 +45,19 @@ pub struct Resolution {
 }
 
 impl Resolution {
+    /// The resolution of a vault without policies: [`Firewall::deny_all`] with default proxies.
+    pub fn deny_all(vault: VaultId, port: u16) -> Self {
+        Self {
+            firewall: Firewall::deny_all(vault, port),
+            proxy: ProxySettings::default(),
+            accepted: Vec::new(),
+            refused: Vec::new(),
+            unresolved: Vec::new(),
+            conflicts: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// All diagnostics: unresolved rules, then conflicts, then warnings.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.unresolved
