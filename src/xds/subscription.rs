@@ -292,17 +292,11 @@ impl Subscription {
         nonces: &mut Nonces,
         output: &mut Output,
     ) {
-        let mut together = Vec::new();
-        for (name, is_alone) in self.names_with(snapshot, Step::Send) {
-            if self.kind.is_batched() && !is_alone {
-                together.push(name);
-            } else {
-                self.send(vec![name], snapshot, nonces, output);
-            }
+        let mut added = self.names_with(snapshot, Step::Send);
+        for (_, is_alone) in &mut added {
+            *is_alone |= !self.kind.is_batched();
         }
-        if !together.is_empty() {
-            self.send(together, snapshot, nonces, output);
-        }
+        self.send_grouped(added, snapshot, nonces, output);
         self.respond_to_missing(snapshot, nonces, output);
         if std::mem::take(&mut self.owes_first_response) && self.unacknowledged.is_empty() {
             self.send(Vec::new(), snapshot, nonces, output);
