@@ -7,6 +7,7 @@ use super::arguments::{LimitArgs, upstream};
 use super::cluster::{ClusterArgs, connect};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::Output;
+use super::process;
 use crate::clock::Clock;
 use crate::compile::envoy::Upstream;
 use crate::compile::kubernetes::proxies;
@@ -69,12 +70,8 @@ pub(super) struct Controller {
 
 impl Controller {
     pub(super) fn run(self, _output: &mut Output) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let stop = stop()?;
+        process::runtime()?.block_on(async {
+            let stop = process::stop()?;
             let options = self.options().await?;
             controller::run(options, stop).await?;
             Ok(Answer::Yes)
@@ -122,19 +119,6 @@ impl Controller {
         let own = self.pod_ip.unwrap_or(listen.ip());
         (!own.is_unspecified()).then(|| SocketAddr::new(own, listen.port()).to_string())
     }
-}
-
-/// Completes on SIGTERM or SIGINT.
-fn stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 /// Parses `NAMESPACE/SERVICE=IP[,HOST:PORT]`.

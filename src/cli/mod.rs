@@ -11,6 +11,7 @@ mod crds;
 mod explain;
 mod outcome;
 mod output;
+mod process;
 mod render;
 mod serve;
 mod validate;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::arguments::{LimitArgs, upstream};
 use super::outcome::{Answer, Outcome};
 use super::output::Output;
+use super::process;
 use crate::compile::envoy::Upstream;
 use crate::policy::VaultId;
 use crate::standalone::{self, Options};
@@ -60,12 +61,10 @@ impl Serve {
             state: std::path::absolute(state)?,
             limits: self.limits.into(),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        runtime.block_on(standalone::run(options))?;
-        Ok(Answer::Yes)
+        process::runtime()?.block_on(async {
+            standalone::run(options, process::stop()?).await?;
+            Ok(Answer::Yes)
+        })
     }
 }
 

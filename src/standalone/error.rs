@@ -45,9 +45,6 @@ pub enum StandaloneError {
         /// The error of the system call.
         source: std::io::Error,
     },
-    /// Signals cannot be received.
-    #[error("cannot wait for signals: {0}")]
-    Signals(std::io::Error),
 }
 
 impl StandaloneError {

@@ -21,6 +21,7 @@ mod paths;
 mod proxy;
 mod watch;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,13 +41,12 @@ use files::Files;
 use proxy::Envoy;
 use watch::{WatchError, Watcher, wait_until};
 
-/// Runs until the process receives `SIGTERM` or `SIGINT`, then stops Envoy. If this process is killed, Envoy keeps its
-/// configuration, and the next run finds it.
+/// Runs until `end` completes, then stops Envoy. If this process is killed, Envoy keeps its configuration, and the next
+/// run finds it.
 ///
 /// # Errors
 /// It cannot start, or cannot watch the files any longer.
-pub async fn run(options: Options) -> Result<(), StandaloneError> {
-    let mut signals = Signals::new().map_err(StandaloneError::Signals)?;
+pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), StandaloneError> {
     prepare_state(&options.state)?;
     check_access_log(&options.access_log)?;
     let mut watcher = Watcher::start()?;
@@ -103,10 +103,11 @@ pub async fn run(options: Options) -> Result<(), StandaloneError> {
     let (restarts, mut restarted) = signal::channel(());
     let supervised = tokio::spawn(envoy.supervise(stopped, restarts));
 
+    let mut end = pin!(end);
     loop {
         let deadline = files.deadline();
         let seen = tokio::select! {
-            () = signals.stop() => break,
+            () = &mut end => break,
             Ok(()) = restarted.changed() => {
                 enforcer.restarted();
                 Instant::now()
@@ -198,26 +199,4 @@ async fn warn_of_silent_vault(upstream: Upstream) {
         upstream.host,
         upstream.port
     );
-}
-
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
