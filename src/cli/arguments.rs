@@ -1,6 +1,7 @@
 //! Arguments that several subcommands share, and the parsers of their values.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 use crate::compile::envoy::Upstream;
 use crate::limits::Limits;
@@ -9,10 +10,12 @@ use crate::limits::Limits;
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct LimitArgs {
     /// Highest number of virtual-network rules in a policy, at most 200.
-    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to_200)]
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
+    #[arg(value_parser = number(0..=Limits::VIRTUAL_NETWORK_RULES_CEILING))]
     max_virtual_network_rules: usize,
     /// Highest number of IP rules in a policy, at most 1000.
-    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to_1000)]
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
+    #[arg(value_parser = number(0..=Limits::IP_RULES_CEILING))]
     max_ip_rules: usize,
 }
 
@@ -25,19 +28,14 @@ impl From<LimitArgs> for Limits {
     }
 }
 
-fn up_to_200(text: &str) -> Result<usize, String> {
-    up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING, text)
-}
-
-fn up_to_1000(text: &str) -> Result<usize, String> {
-    up_to(Limits::IP_RULES_CEILING, text)
-}
-
-fn up_to(ceiling: usize, text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|limit| *limit <= ceiling)
-        .ok_or_else(|| format!("write a number from 0 to {ceiling}"))
+/// Parses a number in this range; clap has no ranges for `usize`.
+pub(super) fn number(
+    range: RangeInclusive<usize>,
+) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("write a number from {} to {}", range.start(), range.end()))
+    }
 }
 
 /// Parses `HOST:PORT`.

@@ -1,5 +1,6 @@
 //! `vaultwall crds`: prints the objects that a cluster needs before the first policy.
 
+use super::arguments::number;
 use super::outcome::{Answer, Outcome};
 use super::output::{Format, Output};
 use crate::api;
@@ -10,10 +11,11 @@ use crate::limits::Limits;
 pub(super) struct Crds {
     /// Highest number of virtual-network rules in a policy, at most 200.
     #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
-    #[arg(value_parser = up_to(Limits::VIRTUAL_NETWORK_RULES_CEILING))]
+    #[arg(value_parser = number(1..=Limits::VIRTUAL_NETWORK_RULES_CEILING))]
     max_virtual_network_rules: usize,
     /// Highest number of IP rules in a policy, at most 1000.
-    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT, value_parser = up_to(Limits::IP_RULES_CEILING))]
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
+    #[arg(value_parser = number(1..=Limits::IP_RULES_CEILING))]
     max_ip_rules: usize,
 }
 
@@ -40,13 +42,5 @@ impl Crds {
             Format::Text => output.yaml(&objects)?,
         }
         Ok(Answer::Yes)
-    }
-}
-
-/// Parses a number from 1 to `ceiling`; clap has no ranges for `usize`.
-fn up_to(ceiling: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
-    move |text| match text.parse() {
-        Ok(number) if (1..=ceiling).contains(&number) => Ok(number),
-        _ => Err(format!("write a number from 1 to {ceiling}")),
     }
 }
