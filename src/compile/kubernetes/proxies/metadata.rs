@@ -9,7 +9,7 @@ use crate::policy::VaultId;
 
 /// Owner references from a vault's generated objects to all of its policies, given as name and UID: Kubernetes deletes
 /// the objects with the last policy. No policy is the controller, because all are equal, and no reference blocks the
-/// deletion of its policy.
+/// deletion of its policy. They are sorted and without duplicates.
 pub fn owner_references(
     policies: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<OwnerReference> {
@@ -24,24 +24,18 @@ pub fn owner_references(
             block_owner_deletion: None,
         })
         .collect();
-    sort(&mut owners);
-    owners
-}
-
-fn sort(owners: &mut Vec<OwnerReference>) {
     owners.sort_by(|one, other| (&one.name, &one.uid).cmp(&(&other.name, &other.uid)));
     owners.dedup();
+    owners
 }
 
 pub(super) fn metadata(inputs: &ProxyInputs<'_>) -> ObjectMeta {
     let VaultId { namespace, service } = inputs.vault;
-    let mut owners = inputs.owners.to_vec();
-    sort(&mut owners);
     ObjectMeta {
         name: Some(firewall_name(service)),
         namespace: Some(namespace.clone()),
         labels: Some(generated_labels(service)),
-        owner_references: Some(owners).filter(|owners| !owners.is_empty()),
+        owner_references: Some(inputs.owners.to_vec()).filter(|owners| !owners.is_empty()),
         ..ObjectMeta::default()
     }
 }
