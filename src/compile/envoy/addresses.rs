@@ -1,5 +1,8 @@
 //! Addresses in Envoy's messages.
 
+use std::net::Ipv4Addr;
+
+use envoy_types::pb::envoy::config::cluster::v3::cluster::DiscoveryType;
 use envoy_types::pb::envoy::config::core::v3::{
     Address, Pipe, SocketAddress, address, socket_address,
 };
@@ -25,6 +28,15 @@ pub(super) fn pipe(path: &str) -> Address {
             path: path.into(),
             mode: 0o600,
         })),
+    }
+}
+
+/// How Envoy finds a host: only one that is no IPv4 address is resolved by DNS.
+pub(super) fn discovery(host: &str) -> DiscoveryType {
+    if host.parse::<Ipv4Addr>().is_ok() {
+        DiscoveryType::Static
+    } else {
+        DiscoveryType::StrictDns
     }
 }
 

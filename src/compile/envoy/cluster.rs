@@ -1,7 +1,7 @@
 //! The vault's cluster: the upstream of allowed requests.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
 };
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 
-use super::addresses::{assignment, socket};
+use super::addresses::{assignment, discovery, socket};
 use super::config_source::aggregated;
 use super::names::CLUSTER;
 use super::proxy::Proxy;
@@ -27,15 +27,9 @@ pub(super) fn cluster(proxy: &Proxy) -> Cluster {
             ..base(proxy)
         };
     };
-    let is_address = upstream.host.parse::<Ipv4Addr>().is_ok();
-    let discovery = if is_address {
-        DiscoveryType::Static
-    } else {
-        DiscoveryType::StrictDns
-    };
     Cluster {
         dns_lookup_family: DnsLookupFamily::V4Only.into(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery(&upstream.host).into())),
         load_assignment: Some(assignment(
             CLUSTER,
             vec![socket(&upstream.host, upstream.port)],

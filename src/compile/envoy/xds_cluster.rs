@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
 
-use super::addresses::{assignment, pipe, socket};
+use super::addresses::{assignment, discovery, pipe, socket};
 use super::secret_files::{SecretFile, named, transport_socket};
 use super::wire::{any, seconds};
 
@@ -139,14 +139,5 @@ impl XdsServer {
             ..UpstreamTlsContext::default()
         };
         Some(transport_socket(&context))
-    }
-}
-
-/// Only a host that is no address is resolved by DNS.
-fn discovery(host: &str) -> DiscoveryType {
-    if host.parse::<std::net::Ipv4Addr>().is_ok() {
-        DiscoveryType::Static
-    } else {
-        DiscoveryType::StrictDns
     }
 }
