@@ -39,6 +39,7 @@ pub use resolve::{
     referenced_groups, resolve,
 };
 pub use selector::Selector;
+pub(crate) use validate::is_dns_label;
 pub use validate::{validate_policy, validate_virtual_network};
 pub use validated::{
     AddressRule, NetworkRule, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy,

@@ -12,6 +12,7 @@ mod vault_paths;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub(crate) use names::is_dns_label;
 pub use network_rules::validate_virtual_network;
 
 use super::identity::VaultId;

@@ -9,8 +9,9 @@ const LABEL_MAX: usize = 63;
 /// Longest DNS subdomain, in characters.
 const SUBDOMAIN_MAX: usize = 253;
 
-/// Whether `text` is a DNS label: lower-case letters, digits and `-`, with a letter or digit at both ends.
-pub(super) fn is_label(text: &str) -> bool {
+/// Whether `text` is a DNS label, as Kubernetes requires it of namespaces and Services: lower-case letters, digits and
+/// `-`, with a letter or digit at both ends. The identities in certificates depend on it too.
+pub(crate) fn is_dns_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     !text.is_empty()
         && text.len() <= LABEL_MAX
@@ -51,7 +52,7 @@ pub(super) fn is_word(text: &str) -> bool {
 
 /// Checks a name that must be a DNS label.
 pub(super) fn label(field: &str, text: &str, findings: &mut Findings) {
-    if !is_label(text) {
+    if !is_dns_label(text) {
         findings.add(
             field,
             ViolationReason::Invalid,

@@ -36,7 +36,7 @@ use x509_parser::prelude::FromDer;
 
 use crate::clock::after;
 use crate::compile::envoy::AUTHORITY_FILE;
-use crate::policy::VaultId;
+use crate::policy::{VaultId, is_dns_label};
 use crate::transport::credentials::{Credentials, CredentialsError};
 
 pub use crate::compile::envoy::SERVER_NAME;
@@ -92,7 +92,7 @@ impl FromStr for Identity {
         let vault = uri.strip_prefix(NAMESPACES);
         let vault = vault.and_then(|vault| vault.split_once("/vault/"));
         match vault {
-            Some((namespace, service)) if is_label(namespace) && is_label(service) => {
+            Some((namespace, service)) if is_dns_label(namespace) && is_dns_label(service) => {
                 Ok(Self::Proxy(VaultId {
                     namespace: namespace.to_owned(),
                     service: service.to_owned(),
@@ -418,15 +418,6 @@ fn identity_of_parsed(certificate: &X509Certificate<'_>) -> Option<Identity> {
         return None;
     }
     uri.parse().ok()
-}
-
-/// Whether Kubernetes accepts the text as the name of a namespace or a Service (RFC 1123 label).
-fn is_label(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 fn is_pair(certificate: &X509Certificate<'_>, key: &KeyPair) -> bool {

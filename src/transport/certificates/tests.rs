@@ -82,8 +82,12 @@ fn with_uris(uris: &[&str]) -> CertificateDer<'static> {
 #[test]
 fn only_one_uri_of_the_exact_form_is_an_identity() {
     let good = "spiffe://vaultwall.dev/ns/a/vault/b";
-    let identity = identity_of(&with_uris(&[good])).unwrap();
-    assert_eq!(identity.to_string(), good);
+    let longest = format!("spiffe://vaultwall.dev/ns/0-a/vault/{}", "b".repeat(63));
+    let too_long = format!("{longest}b");
+    for uri in [good, &longest] {
+        let identity = identity_of(&with_uris(&[uri])).unwrap();
+        assert_eq!(identity.to_string(), uri);
+    }
     for uris in [
         &[][..],
         &[good, good],
@@ -101,6 +105,10 @@ fn only_one_uri_of_the_exact_form_is_an_identity() {
         &["spiffe://vaultwall.dev/ns/a/b/vault/c"],
         &["spiffe://vaultwall.dev/ns/a/sa/b"],
         &["https://vaultwall.dev/ns/a/vault/b"],
+        &["spiffe://vaultwall.dev/ns/-a/vault/b"],
+        &["spiffe://vaultwall.dev/ns/a/vault/b-"],
+        &["spiffe://vaultwall.dev/ns/a.b/vault/b"],
+        &[&too_long],
     ] {
         assert_eq!(identity_of(&with_uris(uris)), None, "{uris:?}");
     }
