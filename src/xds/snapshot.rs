@@ -74,21 +74,6 @@ impl Snapshot {
             .into_iter()
             .flat_map(BTreeMap::values)
     }
-
-    /// All resources, in sending order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.resources.values().flat_map(BTreeMap::values)
-    }
-
-    /// Number of resources.
-    pub fn len(&self) -> usize {
-        self.resources.values().map(BTreeMap::len).sum()
-    }
-
-    /// Whether there are no resources.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -108,6 +93,6 @@ mod tests {
             snapshot([filter("f", 2), cluster("a", 1)]).version()
         );
         assert_ne!(one.version(), snapshot([cluster("a", 1)]).version());
-        assert_eq!(Snapshot::new(Vec::new()).len(), 0);
+        assert!(Snapshot::new(Vec::new()).resources.is_empty());
     }
 }
