@@ -1,4 +1,5 @@
-//! Serves gRPC services on accepted connections: keepalive and the end. Depends neither on sockets nor on services.
+//! Serves gRPC services on accepted connections, with keepalive and a grace period at the end. Opens no socket and
+//! depends on no service. Its errors are those of both listeners.
 
 use std::io;
 use std::path::PathBuf;

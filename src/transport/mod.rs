@@ -1,4 +1,4 @@
-//! Connections to the operator and to standalone mode: sockets, TLS, peers, credentials, and certificates of a name.
+//! Connections to the operator and to standalone mode: sockets, TLS, peers, credentials and certificates.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -10,8 +10,9 @@
 //! | [`credentials`] | certificate, key and trusted authorities of one side |
 //! | [`certificates`] | the certificate authority, and the identities in certificates |
 //!
-//! Another gRPC service on the same port is one more entry in [`TlsServer::services`]; another protocol is one more
-//! entry in [`TlsServer::protocols`]. This module must not depend on a service.
+//! Another gRPC service on the TLS port is one more entry in [`TlsServer::services`]; another protocol is one more
+//! entry in [`TlsServer::protocols`]. The TLS listener must not depend on a service. The Unix socket serves delta ADS
+//! alone, and the peers of both implement the checks of that service, [`crate::xds::Peer`].
 
 pub mod certificates;
 mod connection;

@@ -1,4 +1,4 @@
-//! Small resources for the tests of this room: a name, and a number as the version of the content.
+//! Small resources for the tests of this module: a name, and a number as the version of the content.
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;

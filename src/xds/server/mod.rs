@@ -2,7 +2,7 @@
 //!
 //! Each stream is a task with a short queue, so a slow proxy delays no other. The session decides what is sent; this
 //! module checks the node's identity and ends streams. It opens no socket and does not depend on TLS: connections come
-//! from the room `transport`, which attaches a [`Peer`] to each.
+//! from the module `transport`, which attaches a [`Peer`] to each.
 
 use std::future::Future;
 use std::marker::PhantomData;
