@@ -4,16 +4,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use kube::Client;
-use kube::api::{GetParams, ListParams};
+use kube::api::{DynamicObject, GetParams, ListParams};
 use kube::core::Request;
+use kube::{Client, Resource};
 use serde_json::Value;
 
 use super::error::ConnectError;
 use super::server::Server;
-use crate::api::{GROUP, VERSION};
+use crate::index::Kind;
 use crate::limits::Limits;
-use crate::objects::{FileContents, read_from_cluster};
+use crate::objects::{FileContents, KindInfo, info, read_from_cluster};
 
 /// Objects in a page; the same as kubectl's.
 const PAGE_SIZE: u32 = 500;
@@ -22,59 +22,50 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A kind of object that a subcommand reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Policies,
-    VirtualNetworks,
-    Namespaces,
-    Pods,
-    Services,
+pub(crate) struct Wanted {
+    kind: Kind,
+    /// Part of a message: the facts that are unknown if objects of the kind cannot be read.
+    consequence: &'static str,
 }
 
-impl Kind {
-    fn plural(self) -> &'static str {
-        match self {
-            Self::Policies => "vaultnetworkpolicies",
-            Self::VirtualNetworks => "virtualnetworks",
-            Self::Namespaces => "namespaces",
-            Self::Pods => "pods",
-            Self::Services => "services",
-        }
-    }
+impl Wanted {
+    pub(super) const POLICIES: Self = Self {
+        kind: Kind::VaultNetworkPolicy,
+        consequence: "which rules there are",
+    };
+    pub(super) const VIRTUAL_NETWORKS: Self = Self {
+        kind: Kind::VirtualNetwork,
+        consequence: "which clients the subnets of the rules contain",
+    };
+    pub(super) const NAMESPACES: Self = Self {
+        kind: Kind::Namespace,
+        consequence: "whose pods the rules select, and which namespaces have opted in",
+    };
+    pub(super) const PODS: Self = Self {
+        kind: Kind::Pod,
+        consequence: "which addresses belong to which pods",
+    };
+    pub(super) const SERVICES: Self = Self {
+        kind: Kind::Service,
+        consequence: "which pods are the vault's",
+    };
 
-    fn is_ours(self) -> bool {
-        matches!(self, Self::Policies | Self::VirtualNetworks)
-    }
-
-    /// Part of a message: the facts that are unknown if objects of the kind cannot be read.
-    fn consequence(self) -> &'static str {
-        match self {
-            Self::Policies => "which rules there are",
-            Self::VirtualNetworks => "which clients the subnets of the rules contain",
-            Self::Namespaces => "whose pods the rules select, and which namespaces have opted in",
-            Self::Pods => "which addresses belong to which pods",
-            Self::Services => "which pods are the vault's",
-        }
+    fn info(self) -> &'static KindInfo {
+        info(self.kind)
     }
 
     fn path(self, namespace: Option<&str>) -> String {
-        let group = if self.is_ours() {
-            format!("/apis/{GROUP}/{VERSION}")
-        } else {
-            "/api/v1".to_owned()
-        };
-        match namespace {
-            Some(namespace) => format!("{group}/namespaces/{namespace}/{}", self.plural()),
-            None => format!("{group}/{}", self.plural()),
-        }
+        DynamicObject::url_path(&self.info().resource, namespace)
     }
 }
 
 /// The resource, as RBAC rules name it.
-impl fmt::Display for Kind {
+impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.plural())?;
-        if self.is_ours() {
-            write!(f, ".{GROUP}")?;
+        let resource = &self.info().resource;
+        f.write_str(&resource.plural)?;
+        if !resource.group.is_empty() {
+            write!(f, ".{}", resource.group)?;
         }
         Ok(())
     }
@@ -88,13 +79,13 @@ pub(crate) enum ReadError {
         "you are not allowed to {verb} {kind} {}, and without them it is unknown {}; \
          ask an admin of the cluster for that permission (answer of the API server: {message})",
         place(*kind, namespace.as_deref()),
-        kind.consequence()
+        kind.consequence
     )]
     Forbidden {
         /// `get` or `list`.
         verb: &'static str,
         /// The kind that was read.
-        kind: Kind,
+        kind: Wanted,
         /// The namespace; `None` for all.
         namespace: Option<String>,
         /// Message of the API server.
@@ -105,14 +96,14 @@ pub(crate) enum ReadError {
         "the cluster has no {0}; install the custom resource definitions: \
          vaultwall crds | kubectl apply --server-side -f -"
     )]
-    NotInstalled(Kind),
+    NotInstalled(Wanted),
     /// The API server answered with an error.
     #[error("the API server could not {verb} {kind}: {message}; try again")]
     Failed {
         /// `get` or `list`.
         verb: &'static str,
         /// The kind that was read.
-        kind: Kind,
+        kind: Wanted,
         /// Status code and message of the API server.
         message: String,
     },
@@ -131,11 +122,11 @@ impl ReadError {
     }
 }
 
-fn place(kind: Kind, namespace: Option<&str>) -> String {
-    match (kind, namespace) {
-        (Kind::VirtualNetworks | Kind::Namespaces, _) => "of the cluster".to_owned(),
-        (_, Some(namespace)) => format!("in namespace {namespace}"),
-        (_, None) => "in all namespaces".to_owned(),
+fn place(kind: Wanted, namespace: Option<&str>) -> String {
+    match namespace {
+        _ if !kind.info().namespaced => "of the cluster".to_owned(),
+        Some(namespace) => format!("in namespace {namespace}"),
+        None => "in all namespaces".to_owned(),
     }
 }
 
@@ -151,7 +142,7 @@ impl Cluster {
     /// All objects of a kind, in one namespace or in all; `field_selector` narrows them down.
     pub(super) async fn list(
         &self,
-        kind: Kind,
+        kind: Wanted,
         namespace: Option<&str>,
         field_selector: Option<String>,
     ) -> Result<Vec<FileContents>, ReadError> {
@@ -190,7 +181,7 @@ impl Cluster {
     /// One object, if it exists.
     pub(super) async fn get(
         &self,
-        kind: Kind,
+        kind: Wanted,
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<FileContents>, ReadError> {
@@ -200,7 +191,7 @@ impl Cluster {
         let request = Request::new(kind.path(namespace)).get(name, &GetParams::default());
         match self.request(request).await {
             Ok(object) => Ok(Some(read_from_cluster(object, &self.limits))),
-            Err(RequestError::Refused { code: 404, .. }) if !kind.is_ours() => Ok(None),
+            Err(RequestError::Refused { code: 404, .. }) if !kind.info().is_custom() => Ok(None),
             Err(error) => Err(self.read_error(error, "get", kind, namespace)),
         }
     }
@@ -228,11 +219,11 @@ impl Cluster {
         &self,
         error: RequestError,
         verb: &'static str,
-        kind: Kind,
+        kind: Wanted,
         namespace: Option<&str>,
     ) -> ReadError {
         match error {
-            RequestError::Refused { code: 404, .. } if kind.is_ours() => {
+            RequestError::Refused { code: 404, .. } if kind.info().is_custom() => {
                 ReadError::NotInstalled(kind)
             }
             RequestError::Refused { code: 403, message } => ReadError::Forbidden {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::connect::connect_and_name;
 use super::kubeconfig::ClusterArgs;
-use super::list::{Cluster, Kind, ReadError};
+use super::list::{Cluster, ReadError, Wanted};
 use crate::index::{Object, ObjectName, ObservedPod};
 use crate::limits::Limits;
 use crate::objects::{FileContents, LoadedObjects};
@@ -59,9 +59,9 @@ pub(crate) fn to_validate(
     limits: Limits,
 ) -> Result<LoadedObjects, ReadError> {
     read(args, limits, async |cluster: &Cluster| {
-        let mut found = cluster.list(Kind::Policies, namespace, None).await?;
+        let mut found = cluster.list(Wanted::POLICIES, namespace, None).await?;
         if namespace.is_none() {
-            found.extend(cluster.list(Kind::VirtualNetworks, None, None).await?);
+            found.extend(cluster.list(Wanted::VIRTUAL_NETWORKS, None, None).await?);
         }
         Ok(found)
     })
@@ -84,13 +84,13 @@ pub(crate) fn to_render(
             (_, 0) => Vec::new(),
             (Scope::Vault(vault), _) => {
                 let (namespace, name) = (&vault.namespace, &vault.service);
-                let service = cluster.get(Kind::Services, Some(namespace), name).await?;
+                let service = cluster.get(Wanted::SERVICES, Some(namespace), name).await?;
                 service.into_iter().collect()
             }
             _ => {
                 let only = namespaces.first().filter(|_| namespaces.len() == 1);
                 let only = only.map(|name| name.as_str());
-                cluster.list(Kind::Services, only, None).await?
+                cluster.list(Wanted::SERVICES, only, None).await?
             }
         };
         found.contents.extend(services);
@@ -115,7 +115,7 @@ pub(crate) fn to_explain(
         } else {
             let caller = cluster.caller(id).await?;
             for namespace in namespaces(&caller) {
-                let fact = cluster.get(Kind::Namespaces, None, &namespace).await?;
+                let fact = cluster.get(Wanted::NAMESPACES, None, &namespace).await?;
                 found.contents.extend(fact);
             }
             found.contents.extend(caller);
@@ -154,9 +154,9 @@ struct Rules {
 
 impl Rules {
     async fn add_pods(&mut self, cluster: &Cluster) -> Result<(), ReadError> {
-        let namespaces = cluster.list(Kind::Namespaces, None, None).await?;
+        let namespaces = cluster.list(Wanted::NAMESPACES, None, None).await?;
         self.contents.extend(namespaces);
-        let pods = cluster.list(Kind::Pods, None, None).await?;
+        let pods = cluster.list(Wanted::PODS, None, None).await?;
         self.contents.extend(pods);
         Ok(())
     }
@@ -164,13 +164,13 @@ impl Rules {
 
 impl Cluster {
     async fn rules(&self, scope: Scope<'_>) -> Result<Rules, ReadError> {
-        let mut contents = self.list(Kind::Policies, scope.namespace(), None).await?;
+        let mut contents = self.list(Wanted::POLICIES, scope.namespace(), None).await?;
         let names_subnets = policies(&contents, scope).any(|policy| {
             let mut rules = policy.virtual_network_rules.iter();
             rules.any(|rule| matches!(rule.source, NetworkRuleSource::Subnet { .. }))
         });
         if names_subnets {
-            contents.extend(self.list(Kind::VirtualNetworks, None, None).await?);
+            contents.extend(self.list(Wanted::VIRTUAL_NETWORKS, None, None).await?);
         }
         let networks = virtual_networks(&contents);
         let select_pods = policies(&contents, scope)
@@ -187,14 +187,14 @@ impl Cluster {
         match id {
             CallerId::Pod(pod) => {
                 let found = self
-                    .get(Kind::Pods, Some(&pod.namespace), &pod.name)
+                    .get(Wanted::PODS, Some(&pod.namespace), &pod.name)
                     .await?;
                 Ok(found.into_iter().collect())
             }
             CallerId::Address(IpAddr::V6(_)) => Ok(Vec::new()),
             CallerId::Address(IpAddr::V4(address)) => {
                 let selector = format!("status.podIP={address}");
-                match self.list(Kind::Pods, None, Some(selector)).await {
+                match self.list(Wanted::PODS, None, Some(selector)).await {
                     Err(error) if error.is_forbidden() => {
                         tracing::warn!(
                             "it is unknown whether a pod has the address {address}; \

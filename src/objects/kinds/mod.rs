@@ -15,17 +15,23 @@ use kube::api::ApiResource;
 use serde_json::Value;
 
 use super::contents::Refused;
-use super::decode::{Decode, Source};
+use super::decode::{Decode, Source, Stored};
 use crate::api::GROUP;
 use crate::index::{Key, Kind, Object, for_each_kind};
 use crate::limits::Limits;
 
 /// A kind, as data.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a kind, not its state"
+)]
 pub struct KindInfo {
     /// Name and identity of the kind.
     pub kind: Kind,
     /// API group, version and plural.
     pub resource: ApiResource,
+    /// Whether its objects are in a namespace.
+    pub namespaced: bool,
     /// Whether it is read from files; see [`Decode::IN_FILES`].
     pub in_files: bool,
     /// Whether the operator watches it; see [`Decode::WATCHED`].
@@ -44,6 +50,7 @@ impl KindInfo {
         Self {
             kind: D::KIND,
             resource: ApiResource::erase::<D::Stored>(&()),
+            namespaced: D::Stored::NAMESPACED,
             in_files: D::IN_FILES,
             watched: D::WATCHED,
             name_is_reserved: D::NAME_IS_RESERVED,
