@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::contents::violation;
 use crate::api::GROUP;
 use crate::policy::{Violation, ViolationReason, field_of, quoted};
 
@@ -51,7 +50,7 @@ fn compare(field: &str, ours: &Value, theirs: &Value, found: &mut Vec<Violation>
                  where a boolean is meant, and put a text in quotes",
                 quoted(text)
             );
-            found.push(violation(field, ViolationReason::WrongType, message));
+            found.push(Violation::new(field, ViolationReason::WrongType, message));
         }
         (Value::Object(ours), Value::Object(theirs)) => {
             for (key, value) in ours {

@@ -62,16 +62,3 @@ pub struct FileContents {
     /// Kinds that no firewall needs, and the number of objects of each.
     pub ignored: BTreeMap<String, usize>,
 }
-
-/// A violation of the field at this path.
-pub(crate) fn violation(
-    field: &str,
-    reason: ViolationReason,
-    message: impl Into<String>,
-) -> Violation {
-    Violation {
-        field: field.to_owned(),
-        reason,
-        message: message.into(),
-    }
-}

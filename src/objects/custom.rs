@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ambiguity::ambiguities;
-use super::contents::{Refused, violation};
+use super::contents::Refused;
 use super::decode::{Decode, Source, Stored, key_of};
 use super::schema::{Fault, schema_of};
 use crate::index::Key;
@@ -77,7 +77,7 @@ fn check<D: Decode>(
 ) -> Result<D, Vec<Violation>> {
     let schema = schema_of(&D::Stored::kind(&())).map_err(|defect| {
         let message = format!("cannot be checked, which is a defect of this program: {defect}");
-        vec![violation("", ViolationReason::Invalid, message)]
+        vec![Violation::new("", ViolationReason::Invalid, message)]
     })?;
     let mut faults = schema.check(&mut document);
     faults.retain(|fault| {
@@ -117,7 +117,7 @@ fn typed<K: DeserializeOwned>(mut value: Value, faults: &mut Vec<Fault>) -> Opti
         }
         let message = format!("{}; write another value", error.inner());
         faults.push(Fault {
-            violation: violation(&field, ViolationReason::WrongType, message),
+            violation: Violation::new(&field, ViolationReason::WrongType, message),
             repaired: true,
         });
         let (pointer, key) = parent_and_key(&field)?;

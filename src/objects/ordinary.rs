@@ -4,7 +4,6 @@ use kube::Resource;
 use serde_json::Value;
 
 use super::contents::Refused;
-use super::contents::violation;
 use super::decode::{Decode, Source, Stored, key_of};
 use crate::index::{FactError, Key};
 use crate::limits::Limits;
@@ -36,7 +35,11 @@ impl Source for Ordinary {
             let field = error.path().to_string();
             let message = format!("{}; write it as `kubectl get -o yaml` does", error.inner());
             let field = field.trim_start_matches('.');
-            refused(vec![violation(field, ViolationReason::WrongType, message)])
+            refused(vec![Violation::new(
+                field,
+                ViolationReason::WrongType,
+                message,
+            )])
         });
         let object = stored.and_then(|stored| Self::decode_sent::<D>(stored, limits));
         (key, object)
@@ -45,7 +48,7 @@ impl Source for Ordinary {
 
 /// Returns the violation of an object that cannot be converted to a fact.
 pub(crate) fn not_a_fact(error: FactError) -> Vec<Violation> {
-    vec![violation(
+    vec![Violation::new(
         &error.field,
         ViolationReason::Invalid,
         error.message,

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ambiguity::may_be_ambiguous;
-use super::contents::{CLUSTER, FileContents, LocatedViolation, Refused, violation};
+use super::contents::{CLUSTER, FileContents, LocatedViolation, Refused};
 use super::document::{self, LoadError};
 use super::kinds::{self, KindInfo};
 use crate::api::{GROUP, VERSION};
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             let message = "is not an object; write apiVersion, kind, metadata and spec";
             self.report(
                 &Header::default(),
-                violation("", ViolationReason::WrongType, message),
+                Violation::new("", ViolationReason::WrongType, message),
             );
             return;
         };
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
                         "is not a text; write which object this is",
                     ),
                 };
-                self.report(&header, violation(field, reason, message));
+                self.report(&header, Violation::new(field, reason, message));
             }
         }
         complete.then_some(header)
@@ -176,14 +176,14 @@ impl<'a> Reader<'a> {
         let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) else {
             self.report(
                 header,
-                violation("items", ViolationReason::WrongType, "is not a list"),
+                Violation::new("items", ViolationReason::WrongType, "is not a list"),
             );
             return;
         };
         if depth == MAX_LIST_DEPTH {
             self.report(
                 header,
-                violation(
+                Violation::new(
                     "items",
                     ViolationReason::Invalid,
                     "Lists are nested too deeply",
@@ -252,11 +252,15 @@ fn unknown_kind(header: &Header) -> Option<Violation> {
             quoted(&header.api_version)
         );
         return (is_ours || is_reserved())
-            .then(|| violation("apiVersion", ViolationReason::UnknownKind, message));
+            .then(|| Violation::new("apiVersion", ViolationReason::UnknownKind, message));
     }
     if NOT_SUPPORTED_YET.contains(&header.kind.as_str()) {
         let message = format!("{} is not supported yet; remove the object", header.kind);
-        return Some(violation("kind", ViolationReason::NotSupportedYet, message));
+        return Some(Violation::new(
+            "kind",
+            ViolationReason::NotSupportedYet,
+            message,
+        ));
     }
     let known: Vec<&str> = kinds::infos()
         .filter(|info| info.is_custom())
@@ -267,5 +271,9 @@ fn unknown_kind(header: &Header) -> Option<Violation> {
         quoted(&header.kind),
         known.join(" or ")
     );
-    Some(violation("kind", ViolationReason::UnknownKind, message))
+    Some(Violation::new(
+        "kind",
+        ViolationReason::UnknownKind,
+        message,
+    ))
 }

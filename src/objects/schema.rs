@@ -141,13 +141,8 @@ impl Finding<'_> {
             {
                 return;
             }
-            let violation = Violation {
-                field: field.to_owned(),
-                reason,
-                message,
-            };
             faults.push(Fault {
-                violation,
+                violation: Violation::new(field, reason, message),
                 repaired,
             });
         };

@@ -89,6 +89,21 @@ pub struct Violation {
     pub message: String,
 }
 
+impl Violation {
+    /// A violation of the field at this path.
+    pub fn new(
+        field: impl Into<String>,
+        reason: ViolationReason,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
 impl From<FaultReason> for ViolationReason {
     fn from(reason: FaultReason) -> Self {
         match reason {
@@ -116,11 +131,7 @@ impl Findings {
         reason: ViolationReason,
         message: impl Into<String>,
     ) {
-        self.0.push(Violation {
-            field: field.into(),
-            reason,
-            message: message.into(),
-        });
+        self.0.push(Violation::new(field, reason, message));
     }
 
     /// Refuses a field that this version does not implement: it must not be silently ignored.

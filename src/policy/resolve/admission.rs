@@ -34,14 +34,9 @@ pub(super) fn admit<'a>(
         accepted.push(candidate);
         if let Some((field, message)) = exceeded(vault, default_action, &accepted, limits) {
             accepted.pop();
-            let violation = Violation {
-                field: field.to_owned(),
-                reason: ViolationReason::LimitExceeded,
-                message,
-            };
             refused.push(RefusedPolicy {
                 policy: name,
-                violation,
+                violation: Violation::new(field, ViolationReason::LimitExceeded, message),
             });
         }
     }
