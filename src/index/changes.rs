@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::state::{Index, Indexed};
 use super::vault::{Policy, find_subnet, named_subnets};
 use super::{
-    EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, ObservedPod, ObservedPolicy,
+    EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, ObservedPod, ObservedPolicy, Payload,
     ServiceAccountFact, ServiceFact,
 };
 use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
@@ -55,10 +55,7 @@ impl Indexed for ServiceFact {
     /// The Service's vault is reported as changed, because the `NetworkPolicy` around the vault's pods is made from the
     /// Service.
     fn apply(self, index: &mut Index) {
-        let id = ObjectName {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        };
+        let id = self.object_name();
         if index.services.get(&id) != Some(&self) {
             index.services.insert(id.clone(), self);
             index.service_changed(id);
@@ -107,9 +104,10 @@ impl Indexed for ValidatedVirtualNetwork {
 
 impl Indexed for ObservedPolicy {
     fn apply(self, index: &mut Index) {
+        let id = self.object_name();
         match self {
-            Self::Valid(policy) => index.apply_valid_policy(policy),
-            Self::Invalid(policy) => index.apply_invalid_policy(policy),
+            Self::Valid(policy) => index.apply_valid_policy(&id, policy),
+            Self::Invalid(policy) => index.apply_invalid_policy(&id, policy),
         }
     }
 
@@ -150,34 +148,28 @@ impl Index {
         }
     }
 
-    fn apply_valid_policy(&mut self, policy: ValidatedPolicy) {
-        let id = ObjectName {
-            namespace: policy.vault.namespace.clone(),
-            name: policy.name.clone(),
-        };
+    fn apply_valid_policy(&mut self, id: &ObjectName, policy: ValidatedPolicy) {
         let known = self
             .policies
-            .get(&id)
+            .get(id)
             .and_then(|known| known.valid.as_deref());
         if known != Some(&policy) {
             let (vault, port) = (policy.vault.clone(), policy.port);
             let valid = Some(Arc::new(policy));
-            self.set_policy(&id, Some(Policy { vault, valid, port }));
+            self.set_policy(id, Some(Policy { vault, valid, port }));
         }
     }
 
     /// The last valid form of an invalid policy stays in force. Without one, the policy allows no client and keeps the
     /// vault's default action at `Deny`, because its intent is unknown.
-    fn apply_invalid_policy(&mut self, policy: InvalidPolicy) {
-        let InvalidPolicy { name, vault, port } = policy;
-        let namespace = vault.namespace.clone();
-        let id = ObjectName { namespace, name };
-        let unchanged = self.policies.get(&id).is_some_and(|known| {
+    fn apply_invalid_policy(&mut self, id: &ObjectName, policy: InvalidPolicy) {
+        let InvalidPolicy { vault, port, .. } = policy;
+        let unchanged = self.policies.get(id).is_some_and(|known| {
             known.valid.is_some() || (known.vault == vault && known.port == port)
         });
         if !unchanged {
             let valid = None;
-            self.set_policy(&id, Some(Policy { vault, valid, port }));
+            self.set_policy(id, Some(Policy { vault, valid, port }));
         }
     }
 
