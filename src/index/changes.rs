@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::state::{Index, Indexed};
-use super::vault::{Policy, find_subnet, named_subnets};
+use super::vault::{Policy, named_subnets};
 use super::{
     EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, ObservedPod, ObservedPolicy, Payload,
     ServiceAccountFact, ServiceFact,
@@ -127,8 +127,11 @@ impl Index {
     /// Marks only the vaults whose rules refer to a changed subnet of this network.
     fn virtual_network_changed(&mut self, name: &str, old: Option<&ValidatedVirtualNetwork>) {
         let new = self.virtual_networks.get(name).cloned();
-        let differs =
-            |subnet: &str| find_subnet(old, subnet) != find_subnet(new.as_deref(), subnet);
+        let differs = |subnet: &str| {
+            let old = old.and_then(|network| network.subnet(subnet));
+            let new = new.as_deref().and_then(|network| network.subnet(subnet));
+            old != new
+        };
         // The reason in the status differs between a missing network and a network without the subnet.
         let reason_changes = old.is_some() != new.is_some();
         let names_a_change = |vault: &VaultId| {

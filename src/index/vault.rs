@@ -58,8 +58,8 @@ impl LastAccepted {
         let both = networks.filter_map(|(name, then)| Some((name, then, now.get(name)?)));
         both.map(|(name, then, now)| {
             let subnets = then.subnets.iter();
-            let subnets = subnets
-                .filter_map(|then| open_then_and_now(then, find_subnet(Some(now), &then.name)?));
+            let subnets =
+                subnets.filter_map(|then| open_then_and_now(then, now.subnet(&then.name)?));
             let network = ValidatedVirtualNetwork {
                 name: name.clone(),
                 subnets: subnets.collect(),
@@ -90,17 +90,6 @@ fn open_then_and_now(then: &ValidatedSubnet, now: &ValidatedSubnet) -> Option<Va
         service_endpoint,
         members,
     })
-}
-
-/// Finds a subnet of a network by its name.
-pub(super) fn find_subnet<'a>(
-    network: Option<&'a ValidatedVirtualNetwork>,
-    subnet: &str,
-) -> Option<&'a ValidatedSubnet> {
-    network?
-        .subnets
-        .iter()
-        .find(|candidate| candidate.name == subnet)
 }
 
 /// Virtual network and subnet of each rule that names one.

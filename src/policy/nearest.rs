@@ -168,7 +168,7 @@ fn mismatch_of(
         } => (virtual_network, subnet),
     };
     let network = virtual_networks.get(virtual_network)?;
-    let found = network.subnets.iter().find(|other| other.name == *subnet)?;
+    let found = network.subnet(subnet)?;
     let closed = needs_opt_in && !found.service_endpoint;
     let (is_member, mismatch) = match &found.members {
         SubnetMembers::Prefixes(prefixes) => {

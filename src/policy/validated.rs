@@ -101,6 +101,13 @@ pub struct ValidatedVirtualNetwork {
     pub subnets: Vec<ValidatedSubnet>,
 }
 
+impl ValidatedVirtualNetwork {
+    /// The subnet with this name, if the network has it.
+    pub fn subnet(&self, name: &str) -> Option<&ValidatedSubnet> {
+        self.subnets.iter().find(|subnet| subnet.name == name)
+    }
+}
+
 /// A subnet of a valid `VirtualNetwork`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedSubnet {

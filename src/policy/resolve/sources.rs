@@ -198,11 +198,7 @@ fn locate<'a>(
         } => {
             let network = virtual_networks.get(virtual_network);
             let network = network.ok_or(Missing::VirtualNetwork(virtual_network))?;
-            let found = network
-                .subnets
-                .iter()
-                .find(|candidate| candidate.name == *subnet);
-            let found = found.ok_or(Missing::Subnet {
+            let found = network.subnet(subnet).ok_or(Missing::Subnet {
                 virtual_network,
                 subnet,
             })?;
