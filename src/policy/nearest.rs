@@ -12,10 +12,9 @@ use ipnet::Ipv4Net;
 
 use super::client_address::ipv4;
 use super::decide::Caller;
-use super::pod_group::{GroupSelector, NamespaceMembership};
+use super::pod_group::{GroupSelector, NamespaceMembership, opt_in_label};
 use super::resolve::VirtualNetworks;
 use super::validated::{NetworkRule, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy};
-use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 
 /// Smallest number of leading bits that the client's address shares with a range that is reported as near.
 const NEAR_BITS: u32 = 16;
@@ -93,7 +92,8 @@ impl fmt::Display for Mismatch {
         match self {
             Self::OptIn { namespace } => write!(
                 f,
-                "namespace {namespace} is not labelled {SERVICE_ENDPOINT_LABEL}={SERVICE_ENDPOINT_ENABLED}"
+                "namespace {namespace} is not labelled {}",
+                opt_in_label()
             ),
             Self::ServiceEndpoint {
                 virtual_network,

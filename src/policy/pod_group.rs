@@ -53,14 +53,9 @@ impl GroupSelector {
 
     /// Returns the membership of a namespace with `labels`.
     pub fn namespace_membership(&self, labels: &BTreeMap<String, String>) -> NamespaceMembership {
-        let opted_in = || {
-            labels
-                .get(SERVICE_ENDPOINT_LABEL)
-                .is_some_and(|value| value == SERVICE_ENDPOINT_ENABLED)
-        };
         match self.namespaces.matches(labels) {
             false => NamespaceMembership::Out,
-            true if self.opt_in && !opted_in() => NamespaceMembership::NotOptedIn,
+            true if self.opt_in && !is_opted_in(labels) => NamespaceMembership::NotOptedIn,
             true => NamespaceMembership::In,
         }
     }
@@ -91,6 +86,18 @@ impl GroupSelector {
         };
         (namespaces, self.pods.clone())
     }
+}
+
+/// Whether a namespace with `labels` has opted in to the vault's service endpoint.
+pub(super) fn is_opted_in(labels: &BTreeMap<String, String>) -> bool {
+    labels
+        .get(SERVICE_ENDPOINT_LABEL)
+        .is_some_and(|value| value == SERVICE_ENDPOINT_ENABLED)
+}
+
+/// The opt-in label of a namespace, in the notation of `kubectl label`.
+pub(super) fn opt_in_label() -> String {
+    format!("{SERVICE_ENDPOINT_LABEL}={SERVICE_ENDPOINT_ENABLED}")
 }
 
 /// Current members of a group.

@@ -4,8 +4,9 @@ use super::client_address::ipv4;
 use super::decide::{Caller, Decision, Listener, PlaneRule, Reason, Verdict, plane_rule};
 use super::model::Firewall;
 use super::nearest::{Mismatch, Nearest, PodLabels};
+use super::pod_group::{is_opted_in, opt_in_label};
 use crate::address::public_prefix;
-use crate::api::{ManagementAccess, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
+use crate::api::ManagementAccess;
 use crate::vault_api::Plane;
 
 /// A denied request, with everything that the advice depends on.
@@ -93,12 +94,7 @@ fn by_firewall(denied: &Denied<'_>) -> String {
 fn rule_for(denied: &Denied<'_>) -> String {
     let Caller { peer, client } = denied.caller;
     if let Some(pod) = denied.pod {
-        let opted_in = pod.namespace_labels.is_some_and(|labels| {
-            labels
-                .get(SERVICE_ENDPOINT_LABEL)
-                .is_some_and(|value| value == SERVICE_ENDPOINT_ENABLED)
-        });
-        let and = if opted_in {
+        let and = if pod.namespace_labels.is_some_and(is_opted_in) {
             String::new()
         } else {
             format!(
@@ -120,10 +116,6 @@ fn rule_for(denied: &Denied<'_>) -> String {
     format!(
         "add an entry to spec.virtualNetworkRules for a VirtualNetwork subnet whose addressPrefixes contain {peer}"
     )
-}
-
-fn opt_in_label() -> String {
-    format!("{SERVICE_ENDPOINT_LABEL}={SERVICE_ENDPOINT_ENABLED}")
 }
 
 fn owner(firewall: &Firewall) -> Option<String> {

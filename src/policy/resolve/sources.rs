@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::inputs::{Inputs, VirtualNetworks};
+use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 use crate::policy::model::{AddressRules, Peer};
 use crate::policy::pod_group::{GroupMembers, GroupSelector, PodMembership};
 use crate::policy::selector::Selector;
@@ -158,7 +159,7 @@ impl Missing<'_> {
                 "pods",
                 format!(
                     "no namespace that this rule selects ({namespaces}) has opted in, so it allows no caller; ask the \
-                     cluster's admin to label them `vaultwall.dev/service-endpoint: enabled`"
+                     cluster's admin to label them `{SERVICE_ENDPOINT_LABEL}: {SERVICE_ENDPOINT_ENABLED}`"
                 ),
             ),
         };
