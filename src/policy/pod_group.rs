@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::model::Peer;
 use super::selector::Selector;
 use super::validated::PodGroup;
 use crate::api::{NAMESPACE_NAME_LABEL, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
@@ -65,16 +64,7 @@ impl GroupSelector {
         self.namespaces.required_value(NAMESPACE_NAME_LABEL)
     }
 
-    /// Converts the group to a peer of a `NetworkPolicy`. Returns `None` if the group cannot have a member.
-    pub fn peer(&self) -> Option<Peer> {
-        let (namespaces, pods) = self.peer_selectors();
-        Some(Peer::Pods {
-            namespaces: namespaces.to_label_selector()?,
-            pods: pods.to_label_selector()?,
-        })
-    }
-
-    /// Namespace and pod selectors of [`Self::peer`]. The first includes the opt-in label.
+    /// Namespace and pod selectors of the group as a peer of a `NetworkPolicy`. The first includes the opt-in label.
     pub(super) fn peer_selectors(&self) -> (Selector, Selector) {
         let namespaces = if self.opt_in {
             self.namespaces.and(&Selector::label(

@@ -1,6 +1,6 @@
 //! Sources that the rules of policies allow: looked up for each policy, then merged into the sets of one firewall.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -267,15 +267,29 @@ pub(super) struct Merged {
 /// Sort key of peers, independent of their rules, so that the same sources always make the same list.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum PeerKey {
+    /// Selectors of namespaces and pods.
     Pods(Selector, Selector),
     Block(Ipv4Net),
+}
+
+impl PeerKey {
+    /// Converts the key to its peer. Returns `None` if the selectors cannot have a member.
+    fn peer(&self) -> Option<Peer> {
+        Some(match self {
+            Self::Pods(namespaces, pods) => Peer::Pods {
+                namespaces: namespaces.to_label_selector()?,
+                pods: pods.to_label_selector()?,
+            },
+            Self::Block(prefix) => Peer::Block(*prefix),
+        })
+    }
 }
 
 /// Merges the sources of all policies. The first rule that claims a prefix keeps it, so the rules are sorted by their
 /// place in the list and, at the same place, by the age of the policy.
 pub(super) fn merge(oldest_first: &[PolicySources<'_>]) -> Merged {
     let mut merged = Merged::default();
-    let mut peers: BTreeMap<PeerKey, Peer> = BTreeMap::new();
+    let mut peers = BTreeSet::new();
 
     let rules = by_place(
         oldest_first
@@ -286,14 +300,12 @@ pub(super) fn merge(oldest_first: &[PolicySources<'_>]) -> Merged {
         for prefix in source.ranges() {
             merged.virtual_networks.claim(prefix, rule);
         }
-        if let Source::Pods { group, .. } = source
-            && let Some(peer) = group.peer()
-        {
+        if let Source::Pods { group, .. } = source {
             let (namespaces, pods) = group.peer_selectors();
-            peers.insert(PeerKey::Pods(namespaces, pods), peer);
+            peers.insert(PeerKey::Pods(namespaces, pods));
         }
         for prefix in source.prefixes() {
-            peers.insert(PeerKey::Block(prefix.trunc()), Peer::Block(prefix.trunc()));
+            peers.insert(PeerKey::Block(prefix.trunc()));
         }
     }
     for rule in by_place(
@@ -302,12 +314,9 @@ pub(super) fn merge(oldest_first: &[PolicySources<'_>]) -> Merged {
             .map(|sources| sources.policy.ip_rules.as_slice()),
     ) {
         merged.ip_rules.claim(rule.prefix, &rule.rule);
-        peers.insert(
-            PeerKey::Block(rule.prefix.trunc()),
-            Peer::Block(rule.prefix.trunc()),
-        );
+        peers.insert(PeerKey::Block(rule.prefix.trunc()));
     }
-    merged.peers = peers.into_values().collect();
+    merged.peers = peers.iter().filter_map(PeerKey::peer).collect();
     merged
 }
 
