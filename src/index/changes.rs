@@ -183,7 +183,7 @@ impl Index {
                 .entry(vault.clone())
                 .or_default()
                 .policies
-                .insert(id.name.clone());
+                .insert(id.clone());
         }
         let old = match policy {
             Some(policy) => self.policies.insert(id.clone(), policy),
@@ -195,7 +195,7 @@ impl Index {
         if let Some(vault) = &old_vault
             && let Some(known) = self.vaults.get_mut(vault)
         {
-            known.policies.remove(&id.name);
+            known.policies.remove(id);
             known.remove_accepted(&id.name);
         }
         for vault in [old_vault, new_vault].into_iter().flatten() {

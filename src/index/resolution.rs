@@ -25,13 +25,13 @@ impl Index {
     pub fn resolve(&mut self, vault: &VaultId) -> Option<VaultResolution> {
         let known = self.vaults.get(vault)?;
         let policies: Vec<Arc<ValidatedPolicy>> = self.valid_policies(vault).cloned().collect();
-        let objects = self.policy_objects(vault, known);
-        let unreadable: Vec<String> = objects
+        let unreadable: Vec<String> = self
+            .policy_objects(known)
             .filter(|(_, policy)| policy.valid.is_none())
-            .map(|(name, _)| name.clone())
+            .map(|(id, _)| id.name.clone())
             .collect();
         let port = self
-            .policy_objects(vault, known)
+            .policy_objects(known)
             .next()
             .map_or(0, |(_, policy)| policy.port);
         let inputs = Inputs {
@@ -97,16 +97,10 @@ impl Index {
 
     fn policy_objects<'a>(
         &'a self,
-        vault: &'a VaultId,
         known: &'a Vault,
-    ) -> impl Iterator<Item = (&'a String, &'a Policy)> {
-        known.policies.iter().filter_map(|name| {
-            let id = ObjectName {
-                namespace: vault.namespace.clone(),
-                name: name.clone(),
-            };
-            Some((name, self.policies.get(&id)?))
-        })
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a Policy)> {
+        let ids = known.policies.iter();
+        ids.filter_map(|id| Some((id, self.policies.get(id)?)))
     }
 
     fn valid_policies<'a>(
@@ -114,7 +108,7 @@ impl Index {
         vault: &'a VaultId,
     ) -> impl Iterator<Item = &'a Arc<ValidatedPolicy>> {
         let known = self.vaults.get(vault).into_iter();
-        let objects = known.flat_map(|known| self.policy_objects(vault, known));
+        let objects = known.flat_map(|known| self.policy_objects(known));
         objects.filter_map(|(_, policy)| policy.valid.as_ref())
     }
 

@@ -95,12 +95,7 @@ impl Index {
     /// The policies of a vault, valid or not, sorted by name.
     pub fn policies_of(&self, vault: &VaultId) -> Vec<ObjectName> {
         let known = self.vaults.get(vault).into_iter();
-        let names = known.flat_map(|known| &known.policies);
-        let id = |name: &String| ObjectName {
-            namespace: vault.namespace.clone(),
-            name: name.clone(),
-        };
-        names.map(id).collect()
+        known.flat_map(|known| &known.policies).cloned().collect()
     }
 
     /// Labels of a namespace; `None` when the namespace is not known.

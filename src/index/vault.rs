@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::policy::{
-    GroupSelector, NetworkRuleSource, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
+    GroupSelector, NetworkRuleSource, ObjectName, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
     ValidatedVirtualNetwork, VaultId, VirtualNetworks,
 };
 
@@ -21,8 +21,8 @@ pub(super) struct Policy {
 /// A vault that at least one policy is for.
 #[derive(Debug, Default)]
 pub(super) struct Vault {
-    /// Names of its policies, which are in its namespace.
-    pub(super) policies: BTreeSet<String>,
+    /// Its policies, which are in its namespace.
+    pub(super) policies: BTreeSet<ObjectName>,
     /// Groups of pods and virtual networks that its resolution depends on.
     pub(super) groups: BTreeSet<GroupSelector>,
     pub(super) networks: BTreeSet<String>,
