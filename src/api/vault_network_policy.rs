@@ -17,6 +17,7 @@ use super::proxy::Proxy;
 use super::rules;
 use super::status::VaultNetworkPolicyStatus;
 use super::virtual_network::PodSelector;
+use crate::limits::Limits;
 
 /// Callers that may use a vault's data endpoint. The rules of all policies of one Service apply together.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -149,11 +150,11 @@ pub struct VaultNetworkPolicySpec {
     pub trusted_services: Option<TrustedServices>,
     /// Allowed subnets. The owner of each must consent by enabling the service endpoint.
     #[serde(default)]
-    #[schemars(length(max = 200))]
+    #[schemars(length(max = Limits::VIRTUAL_NETWORK_RULES_CEILING))]
     pub virtual_network_rules: Vec<VirtualNetworkRule>,
     /// Allowed public IPv4 addresses and ranges.
     #[serde(default)]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = Limits::IP_RULES_CEILING))]
     pub ip_rules: Vec<IpRule>,
     /// How a denied caller is refused.
     #[serde(default)]
