@@ -59,7 +59,7 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
             namespace,
             "X-Vault-Namespace is not a valid namespace path",
         )?;
-        if split_namespace(table, &path).is_some() {
+        if begins_with_namespace(table, &path) {
             return Err(BadRequest(
                 "both the header and the path contain a namespace".into(),
             ));
@@ -176,11 +176,14 @@ fn path_matches(wanted: &PathMatch, path: &str) -> bool {
     }
 }
 
-fn split_namespace<'t>(table: &'t Table, path: &str) -> Option<&'t str> {
-    let path = path.strip_prefix("/v1/")?;
-    let prefix = |name: &&String| {
-        path.strip_prefix(name.as_str())
-            .is_some_and(|rest| rest.starts_with('/'))
+/// Whether the path begins with one of the listed vault namespaces.
+fn begins_with_namespace(table: &Table, path: &str) -> bool {
+    let Some(path) = path.strip_prefix("/v1/") else {
+        return false;
     };
-    table.namespaces.iter().find(prefix).map(String::as_str)
+    let mut names = table.namespaces.iter();
+    names.any(|name| {
+        let rest = path.strip_prefix(name.as_str());
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    })
 }
