@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// Class of a fault. It has a name of the same spelling in the reasons of validation.
+/// Class of a fault. Converted to the `ViolationReason` of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultReason {
     /// The range contains every address.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 /// Label with the name of a namespace; the API server sets it on every namespace.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// Label on a namespace that opts its pods in to the vault's service endpoint. It is the second key of inline pod
-/// rules; see `docs/guide.md`.
+/// Label on a namespace that opts its pods in to the vault's service endpoint. Inline pod rules apply only to
+/// namespaces with this label, unless they set `ignoreMissingServiceEndpoint`; see `docs/guide.md`.
 pub const SERVICE_ENDPOINT_LABEL: &str = "vaultwall.dev/service-endpoint";
 /// Value of [`SERVICE_ENDPOINT_LABEL`] that opts in; no other value does.
 pub const SERVICE_ENDPOINT_ENABLED: &str = "enabled";

@@ -1,7 +1,8 @@
 //! Facts from watches or files, and the firewalls that a change of a fact affects.
 //!
-//! Only [`Index::apply`] and [`Index::delete`] change the index. It does no I/O, and depends on no client and no async
-//! runtime: [`crate::objects`] decodes the objects.
+//! [`Index::apply`] and [`Index::delete`] change the known objects; [`Index::resolve`] also records what a vault
+//! depends on. The index does no I/O, and depends on no client and no async runtime: [`crate::objects`] decodes the
+//! objects.
 
 mod changes;
 mod endpoints;

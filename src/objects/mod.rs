@@ -3,7 +3,8 @@
 //!
 //! A file is read on its own ([`load_file`]), so that a watcher reloads only the file that changed; [`LoadedObjects`]
 //! puts files together. An object with a violation is left out; whether the others may then be used is the caller's
-//! decision. Reads files and decides no rule. A new kind is a file in `kinds/` and a line in the index's list of kinds.
+//! decision. Reads files and decides no rule. A new kind is a type in the index with its [`crate::index::Indexed`], a
+//! decoder in `kinds/`, and a line in `for_each_kind`.
 
 mod ambiguity;
 mod contents;

@@ -1,5 +1,5 @@
-//! Permission to set the labels of namespaces that allow access. For inline pod rules, the label of the namespace is
-//! the second key: it belongs to the network's admin, not to every user who may edit the namespace.
+//! Permission to set the labels of namespaces that allow access. An inline pod rule normally applies only to
+//! namespaces with such a label: it belongs to the network's admin, not to every user who may edit the namespace.
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, Validation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

@@ -1,7 +1,7 @@
 //! Facts: the part of Kubernetes objects that firewalls need, and nothing else of them.
 //!
-//! A conversion reads one object and has no effect. It decides whether a pod counts, so that no later step has to look
-//! at phases or host networking.
+//! A conversion reads one object and has no effect. It decides whether rules can select a pod, so that no later step
+//! reads phases or host networking.
 
 mod policy;
 
@@ -36,7 +36,7 @@ pub struct NamespaceFact {
     pub terminating: bool,
 }
 
-/// A pod that counts.
+/// A pod that rules can select.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFact {
     /// Namespace of the pod.
