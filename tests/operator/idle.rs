@@ -62,11 +62,12 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
     });
     sandbox.server.apply(&policy("web", "web"));
     sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
-    // The last thing that is written.
-    let before = wait_for("its event", || {
+    // The last things that are written: an event of the condition Accepted, and one of each warning.
+    let before = wait_for("its events", || {
+        let status = sandbox.policy("web")?["status"].take();
         let before = writes(&sandbox);
-        let is_event = |record: &AuditRecord| record.resource == "events";
-        before.1.last().is_some_and(is_event).then_some(before)
+        let events = before.1.iter().filter(|record| record.resource == "events");
+        (events.count() == 1 + status["warnings"].as_array()?.len()).then_some(before)
     });
     let mut renewed = before.0;
     let begin = Timestamp::now();
