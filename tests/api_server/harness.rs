@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use testkit::ApiServer;
+use testkit::{ApiServer, Pool};
 
 fn config_map(name: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name}, "data": {"a": "1"}})).unwrap()
@@ -115,4 +115,42 @@ async fn stored_objects_outlive_the_server() {
     maps.get("kept").await.unwrap_err();
     server.restart();
     assert_eq!(maps.get("kept").await.unwrap().data.unwrap()["a"], "1");
+}
+
+#[test]
+fn a_server_of_a_pool_has_the_objects_of_its_set_up_and_no_others() {
+    static POOL: Pool = Pool::new();
+    let path = |name: &str| format!("/api/v1/namespaces/default/configmaps/{name}");
+    let named = |name: &str| serde_json::to_string(&config_map(name)).unwrap();
+    let create = |server: &ApiServer, name: &str| {
+        let created = server
+            .request(
+                "POST",
+                "/api/v1/namespaces/default/configmaps",
+                &named(name),
+            )
+            .unwrap();
+        assert_eq!(created.status, 201, "{}", created.body);
+    };
+    let first = POOL.server(|server| {
+        create(server, "changed");
+        create(server, "deleted");
+    });
+    create(&first, "created");
+    for (method, name, body) in [
+        ("PATCH", "changed", r#"{"data": {"a": "2"}}"#),
+        ("DELETE", "deleted", ""),
+    ] {
+        let done = first.request(method, &path(name), body).unwrap();
+        assert_eq!(done.status, 200, "{}", done.body);
+    }
+    let url = first.url();
+    drop(first);
+
+    let second = POOL.server(|_| panic!("another server is started"));
+    assert_eq!(second.url(), url);
+    assert_eq!(second.get(&path("changed")).unwrap()["data"]["a"], "1");
+    assert!(second.get(&path("deleted")).is_some());
+    assert_eq!(second.get(&path("created")), None);
+    assert_eq!(second.writes("admin"), []);
 }

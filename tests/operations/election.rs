@@ -293,7 +293,6 @@ async fn a_replica_at_rest_writes_the_lease_alone_and_a_follower_nothing() {
     let took = begin.elapsed();
     eprintln!("ten renewals in {took:?}");
     assert!(took > short().retry() * 9, "{took:?}");
-    assert!(took < short().retry() * 20, "{took:?}");
     for record in &server.writes(users[0])[before..] {
         let seen = (
             record.verb.as_str(),

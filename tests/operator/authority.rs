@@ -11,7 +11,7 @@ use vaultwall::transport::certificates::{Authority, Identity};
 
 use crate::operator::enforcement::policy;
 use crate::operator::sandbox::{OPERATOR, OTHER_POD, POD, Sandbox};
-use crate::operator::watches::{compact, store};
+use crate::operator::watches::compact;
 use crate::roles::{allow_operator, rules};
 use testkit::client::Client;
 use testkit::client::Verdict::{Allowed, Denied};
@@ -127,7 +127,9 @@ fn an_authority_that_was_deleted_without_an_event_is_created_again() {
     // Deleted in etcd, past the API server, and compacted: no watch sees it.
     sandbox.server.stop();
     let key = ByteString(format!("/registry/secrets/{NAMESPACE}/vaultwall-ca").into_bytes());
-    let deleted = store(&sandbox, "/v3/kv/deleterange", &json!({"key": key}));
+    let deleted = sandbox
+        .server
+        .etcd("/v3/kv/deleterange", &json!({"key": key}));
     assert_eq!(deleted["deleted"], "1", "{deleted}");
     compact(&sandbox);
     sandbox.server.restart();

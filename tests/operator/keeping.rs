@@ -2,7 +2,6 @@
 //! deletes.
 
 use serde_json::{Value, json};
-use vaultwall::limits::Limits;
 
 use crate::operator::enforcement::policy;
 use crate::operator::objects::{GENERATED, get, patches, writes};
@@ -22,13 +21,6 @@ fn too_wide(name: &str, target: &str) -> String {
         "spec": {"targetRef": {"name": target, "port": 8200}, "ipRules": rules},
     })
     .to_string()
-}
-
-/// A sandbox with admission that takes more than the operator.
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.server.install_crds_with(Limits::DEFAULT, 200);
-    sandbox
 }
 
 fn programmed_since(sandbox: &Sandbox, policy: &str) -> Value {
@@ -130,7 +122,7 @@ fn objects_of_other_owners_are_left_alone() {
 
 #[test]
 fn a_deleted_policy_takes_its_rules_along_although_an_invalid_one_stays() {
-    let sandbox = sandbox();
+    let sandbox = Sandbox::with_lax_admission();
     let _operator = sandbox.operator();
     sandbox.server.apply(&policy("web", "web"));
     let _proxy = sandbox.proxy();
@@ -144,7 +136,7 @@ fn a_deleted_policy_takes_its_rules_along_although_an_invalid_one_stays() {
 
 #[test]
 fn a_refused_edit_and_a_restart_keep_tls() {
-    let sandbox = sandbox();
+    let sandbox = Sandbox::with_lax_admission();
     let operator = sandbox.operator();
     let mut web: Value = serde_saphyr::from_str(&policy("web", "web")).unwrap();
     web["spec"]["proxy"] = json!({
@@ -174,7 +166,7 @@ fn a_refused_edit_and_a_restart_keep_tls() {
 
 #[test]
 fn a_refused_edit_and_a_restart_change_nothing() {
-    let sandbox = sandbox();
+    let sandbox = Sandbox::with_lax_admission();
     let operator = sandbox.operator();
     let mut web: Value = serde_saphyr::from_str(&policy("web", "web")).unwrap();
     web["spec"]["proxy"] = json!({"replicas": 3});

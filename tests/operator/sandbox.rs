@@ -8,7 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::client::wait_for_verdicts;
 use testkit::wait::{wait_for_ok, wait_until};
-use testkit::{ApiServer, Client, OpenBao, Process, Verdict, own_address};
+use testkit::{ApiServer, Client, OpenBao, Pool, PooledServer, Process, Verdict, own_address};
+use vaultwall::limits::Limits;
 
 use crate::roles::allow_operator;
 
@@ -76,7 +77,7 @@ impl Operator {
 
 /// Everything that one test needs.
 pub(crate) struct Sandbox {
-    pub server: ApiServer,
+    pub server: PooledServer,
     folder: TempDir,
     /// Address where the proxies listen.
     pub proxies: Ipv4Addr,
@@ -86,20 +87,34 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts a cluster with the CRDs, a vault behind the Service `vault/openbao`, and two pods.
+    /// A cluster with the CRDs, a vault behind the Service `vault/openbao`, and two pods.
     pub(crate) fn new() -> Self {
+        static POOL: Pool = Pool::new();
+        Self::with(&POOL, ApiServer::install_crds)
+    }
+
+    /// The same with an admission that takes more IP rules than the operator.
+    pub(crate) fn with_lax_admission() -> Self {
+        static POOL: Pool = Pool::new();
+        Self::with(&POOL, |server| {
+            server.install_crds_with(Limits::DEFAULT, 200);
+        })
+    }
+
+    fn with(pool: &'static Pool, install_crds: fn(&ApiServer)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault_address = SocketAddrV4::new(own_address(), 8200);
         let (server, vault) = std::thread::scope(|threads| {
             let vault = threads.spawn(|| OpenBao::start(vault_address, folder.path()));
-            let server = ApiServer::start();
-            server.install_crds();
+            let server = pool.server(|server| {
+                install_crds(server);
+                server.apply(include_str!("cluster.yaml"));
+                allow_operator(server, OPERATOR, "vaultwall-system");
+                server.set_running("shop", "web", POD);
+                server.set_running("shop", "batch", OTHER_POD);
+            });
             (server, vault.join().unwrap())
         });
-        server.apply(include_str!("cluster.yaml"));
-        allow_operator(&server, OPERATOR, "vaultwall-system");
-        server.set_running("shop", "web", POD);
-        server.set_running("shop", "batch", OTHER_POD);
         Self {
             server,
             folder,

@@ -1,34 +1,22 @@
 //! Watches that are interrupted in the middle of changes: what is reached then is what an operator reaches that saw
 //! nothing of it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
 use crate::operator::enforcement::policy;
 use crate::operator::objects::GENERATED;
 use crate::operator::sandbox::{OTHER_POD, OUTSIDER, Operator, POD, Sandbox};
-use testkit::client::Client;
 use testkit::client::Verdict::{self, Allowed, Denied};
 use testkit::wait::wait_for;
 
-/// Asks etcd, past the API server.
-pub(crate) fn store(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
-    let url = sandbox.server.url();
-    let host = url.trim_start_matches("https://").split(':').next();
-    let address: Ipv4Addr = host.unwrap().parse().unwrap();
-    let mut client = Client::new(address, SocketAddrV4::new(address, 2379));
-    let answer = client.send("POST", path, &body.to_string()).unwrap();
-    assert_eq!(answer.status, 200, "{path}: {answer}");
-    serde_json::from_str(&answer.body).unwrap()
-}
-
 /// Compacts etcd: removes every earlier version of all objects.
 pub(crate) fn compact(sandbox: &Sandbox) {
-    let now = store(sandbox, "/v3/kv/range", &json!({"key": "AA=="}));
+    let now = sandbox.server.etcd("/v3/kv/range", &json!({"key": "AA=="}));
     let revision = &now["header"]["revision"];
     let body = json!({"revision": revision, "physical": true});
-    store(sandbox, "/v3/kv/compaction", &body);
+    sandbox.server.etcd("/v3/kv/compaction", &body);
 }
 
 /// The version of the last snapshot.

@@ -27,7 +27,7 @@ pub mod tools;
 pub mod wait;
 
 pub use address::own_address;
-pub use api_server::{ApiServer, AuditRecord};
+pub use api_server::{ApiServer, AuditRecord, Pool, PooledServer};
 pub use client::{Answer, Client, Verdict};
 pub use openbao::OpenBao;
 pub use process::Process;

@@ -6,6 +6,7 @@
 mod audit;
 mod credentials;
 mod https;
+mod pool;
 mod rules;
 
 use std::fs;
@@ -22,7 +23,9 @@ use tempfile::TempDir;
 pub use self::audit::AuditRecord;
 use self::credentials::Credentials;
 pub use self::https::Response;
+pub use self::pool::{Pool, PooledServer};
 use crate::address::own_address;
+use crate::client::Client;
 use crate::process::Process;
 use crate::tools::{tool, vaultwall};
 use crate::wait::wait_for_ok;
@@ -43,6 +46,8 @@ pub struct ApiServer {
     credentials: Credentials,
     address: Ipv4Addr,
     issued: AtomicUsize,
+    /// Number of writes of the tests that used the server before.
+    earlier_writes: usize,
     folder: TempDir,
 }
 
@@ -61,6 +66,7 @@ impl ApiServer {
             credentials: Credentials::write(address, folder.path()),
             address,
             issued: AtomicUsize::new(0),
+            earlier_writes: 0,
             folder,
         };
         server.restart();
@@ -93,9 +99,16 @@ impl ApiServer {
         format!("https://{}", SocketAddrV4::new(self.address, API))
     }
 
-    /// Returns the address of etcd's HTTP API.
-    pub fn etcd(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.address, ETCD)
+    /// Sends a request to etcd, past the API server: a path of its gateway, and the message in JSON.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is an error.
+    pub fn etcd(&self, path: &str, message: &Value) -> Value {
+        let mut client = Client::new(self.address, SocketAddrV4::new(self.address, ETCD));
+        let answer = client.send("POST", path, &message.to_string()).unwrap();
+        assert_eq!(answer.status, 200, "{path}: {answer}");
+        serde_json::from_str(&answer.body).unwrap()
     }
 
     /// Returns a kubeconfig of a user who may do everything.
@@ -254,10 +267,10 @@ impl ApiServer {
         });
     }
 
-    /// Returns the write requests (create, update, patch, delete), oldest first, whose user is `by` or whose user agent
-    /// begins with it.
+    /// Returns the write requests (create, update, patch, delete) of this test, oldest first, whose user is `by` or
+    /// whose user agent begins with it.
     pub fn writes(&self, by: &str) -> Vec<AuditRecord> {
-        let mut records = audit::records(&self.audit_log());
+        let mut records = audit::records(&self.audit_log()).split_off(self.earlier_writes);
         records.retain(|record| record.user == by || record.user_agent.starts_with(by));
         records
     }

@@ -1,0 +1,138 @@
+//! API servers that tests use one after the other. Starting one takes three seconds of processor time; restoring the
+//! objects that it had at first takes a few requests.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::ByteString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{ApiServer, audit};
+
+/// Prefixes of keys that the server itself writes for as long as it runs.
+const WRITTEN_BY_THE_SERVER: [&str; 3] = [
+    "/registry/leases/kube-system/",
+    "/registry/masterleases/",
+    "/registry/ranges/",
+];
+/// Changes in one transaction of etcd, which takes at most 128.
+const CHANGES: usize = 100;
+
+/// Values that etcd has, by key.
+type Stored = BTreeMap<ByteString, ByteString>;
+
+/// A key of etcd and its value, in base64.
+#[derive(Deserialize)]
+struct Pair {
+    key: ByteString,
+    value: ByteString,
+}
+
+/// API servers with the same objects, for tests that may change and delete any object except the definitions of the
+/// custom resources, which do not come into force again at once.
+pub struct Pool(Mutex<Vec<(ApiServer, Stored)>>);
+
+/// An API server that one test uses. A test that fails keeps it.
+pub struct PooledServer {
+    pool: &'static Pool,
+    server: Option<(ApiServer, Stored)>,
+}
+
+impl Pool {
+    /// Returns a pool without servers.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Returns a server that no other test uses, with the objects that `set_up` made on it and no others.
+    pub fn server(&'static self, set_up: impl FnOnce(&ApiServer)) -> PooledServer {
+        let idle = self.lock().pop();
+        let server = if let Some((mut server, stored)) = idle {
+            server.restore(&stored);
+            (server, stored)
+        } else {
+            let server = ApiServer::start();
+            set_up(&server);
+            let stored = server.stored();
+            (server, stored)
+        };
+        PooledServer {
+            pool: self,
+            server: Some(server),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(ApiServer, Stored)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for PooledServer {
+    type Target = ApiServer;
+
+    fn deref(&self) -> &ApiServer {
+        &self.server.as_ref().expect("until it is dropped").0
+    }
+}
+
+impl Drop for PooledServer {
+    fn drop(&mut self) {
+        // The log of the server of a failed test is printed when that server ends.
+        if !std::thread::panicking() {
+            self.pool.lock().extend(self.server.take());
+        }
+    }
+}
+
+impl ApiServer {
+    /// Returns what is stored, without what the server itself writes.
+    fn stored(&self) -> Stored {
+        let bytes = |text: &str| ByteString(text.into());
+        // All keys with the prefix `/registry/`: `0` follows `/`.
+        let all = json!({"key": bytes("/registry/"), "range_end": bytes("/registry0")});
+        let mut answer = self.etcd("/v3/kv/range", &all);
+        let pairs: Vec<Pair> = serde_json::from_value(answer["kvs"].take()).expect("pairs");
+        let own = |key: &ByteString| {
+            WRITTEN_BY_THE_SERVER
+                .iter()
+                .any(|prefix| key.0.starts_with(prefix.as_bytes()))
+        };
+        pairs
+            .into_iter()
+            .filter(|pair| !own(&pair.key))
+            .map(|pair| (pair.key, pair.value))
+            .collect()
+    }
+
+    /// Restores what was stored, past the API server, whose watches see the changes as those of another replica.
+    fn restore(&mut self, stored: &Stored) {
+        // Again if a request of a client that was killed was still being answered.
+        loop {
+            let now = self.stored();
+            let puts = stored
+                .iter()
+                .filter(|(key, value)| now.get(key) != Some(value))
+                .map(|(key, value)| json!({"requestPut": {"key": key, "value": value}}));
+            let deletes = now
+                .keys()
+                .filter(|key| !stored.contains_key(key))
+                .map(|key| json!({"requestDeleteRange": {"key": key}}));
+            let changes: Vec<Value> = puts.chain(deletes).collect();
+            if changes.is_empty() {
+                break;
+            }
+            for changes in changes.chunks(CHANGES) {
+                self.etcd("/v3/kv/txn", &json!({"success": changes}));
+            }
+        }
+        self.earlier_writes = audit::records(&self.audit_log()).len();
+    }
+}
