@@ -9,7 +9,7 @@ const ACCOUNT: &str = "--as=system:serviceaccount:vaultwall-system:vaultwall";
 /// Compares the permissions of the operator, in its own namespace and in another, without those of every account.
 #[test]
 fn the_operator_has_the_permissions_of_the_table_and_no_others() {
-    let _stage = shared();
+    let _operator = shared();
     let listed = |account: &str, namespace: &str| -> Vec<String> {
         let table = kubectl(&[
             "auth",
@@ -78,8 +78,8 @@ fn expected(own: bool) -> Vec<String> {
 
 #[test]
 fn pod_security_restricted_is_enforced_where_the_operator_runs() {
-    let _stage = shared();
-    let namespace = get_object("namespace", "", operator::NAMESPACE).unwrap();
+    let _operator = shared();
+    let namespace = get_object("v1/namespaces", "", operator::NAMESPACE).unwrap();
     assert_eq!(
         namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],
         "restricted"
@@ -108,7 +108,7 @@ fn pod_security_restricted_is_enforced_where_the_operator_runs() {
 
 #[test]
 fn an_invalid_value_is_refused_with_its_name_and_changes_nothing() {
-    let _stage = shared();
+    let _operator = shared();
     let before = helm(&["history", "vaultwall", "--namespace", operator::NAMESPACE]);
     for (value, message) in [
         ("limits.ipRules=1001", "limits/ipRules"),
@@ -141,7 +141,7 @@ fn an_invalid_value_is_refused_with_its_name_and_changes_nothing() {
 /// The API server enforces the limits itself, without a pod of the operator.
 #[test]
 fn the_api_server_refuses_a_policy_over_the_limits() {
-    let _stage = shared();
+    let _operator = shared();
     let rules: Vec<String> = (0..128)
         .map(|index| format!("{{value: 203.0.113.{index}}}"))
         .collect();

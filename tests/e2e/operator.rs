@@ -34,9 +34,8 @@ fn wait_until_all_run(namespace: &str, name: &str, image: &str) {
 
 #[test]
 fn the_operator_is_uninstalled_upgraded_and_rolled_back_under_load() {
-    let _stage = alone();
+    let (scene, _operator) = Scene::protected("e2e-operator", alone);
     let _restore = Restore;
-    let scene = Scene::protected("e2e-operator");
     let namespace = &scene.vault.namespace.name;
     scene.unbroken("operator uninstalled", || {
         operator::uninstall();
@@ -49,8 +48,15 @@ fn the_operator_is_uninstalled_upgraded_and_rolled_back_under_load() {
     });
     scene.holds();
     // Definitions, policies and generated objects are kept.
-    assert!(get_object("vaultnetworkpolicy", namespace, "openbao").is_some());
-    assert!(get_object("deployment", namespace, "openbao-firewall").is_some());
+    assert!(
+        get_object(
+            "vaultwall.dev/v1alpha1/vaultnetworkpolicies",
+            namespace,
+            "openbao"
+        )
+        .is_some()
+    );
+    assert!(get_object("apps/v1/deployments", namespace, "openbao-firewall").is_some());
 
     // Operator and proxies are replaced each time, without a lost request.
     let (earlier, current) = (Release::earlier("0.0.9"), Release::current());

@@ -53,7 +53,7 @@ fn run_commands(commands: &str, folder: &Path) {
 
 #[test]
 fn an_openbao_is_protected_and_the_firewall_is_removed_without_an_outage() {
-    let _stage = shared();
+    let _operator = shared();
     let vault = Vault::start("vault");
     let other = Clients::new("e2e-pages", "", &vault);
     other.start("client", "any");
@@ -120,19 +120,23 @@ fn an_openbao_is_protected_and_the_firewall_is_removed_without_an_outage() {
     );
     eventually("the generated objects are deleted", || {
         let left = [
-            "deployment",
-            "service",
-            "networkpolicy",
-            "secret",
-            "configmap",
-            "serviceaccount",
+            "apps/v1/deployments",
+            "v1/services",
+            "networking.k8s.io/v1/networkpolicies",
+            "v1/secrets",
+            "v1/configmaps",
+            "v1/serviceaccounts",
         ];
         let left: Vec<_> = left
             .into_iter()
-            .filter(|kind| get_object(kind, "vault", "openbao-firewall").is_some())
+            .filter(|resource| get_object(resource, "vault", "openbao-firewall").is_some())
             .chain(
-                get_object("networkpolicy", "vault", "openbao-vault")
-                    .map(|_| "the vault's NetworkPolicy"),
+                get_object(
+                    "networking.k8s.io/v1/networkpolicies",
+                    "vault",
+                    "openbao-vault",
+                )
+                .map(|_| "the vault's NetworkPolicy"),
             )
             .collect();
         left.is_empty()

@@ -6,8 +6,7 @@ use crate::shared;
 
 #[test]
 fn two_peers_join_behind_the_network_policy_and_leave() {
-    let _stage = shared();
-    let scene = Scene::protected("e2e-peers");
+    let (scene, _operator) = Scene::protected("e2e-peers", shared);
     let vault = &scene.vault;
     let asked = scene.under_load("1, 3 and 1 peers", || {
         // A peer joins by another peer's API port; after that they use the cluster ports.

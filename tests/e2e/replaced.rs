@@ -10,8 +10,7 @@ use crate::shared;
 
 #[test]
 fn proxies_are_replaced_under_load() {
-    let _stage = shared();
-    let scene = Scene::protected("e2e-proxies");
+    let (scene, _operator) = Scene::protected("e2e-proxies", shared);
     let namespace = &scene.vault.namespace.name;
     let rollout = |verb: &str, more: &[&str]| {
         let arguments = [

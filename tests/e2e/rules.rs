@@ -10,7 +10,6 @@ use testkit::cluster::{eventually, get_object, kubectl};
 
 #[test]
 fn the_firewall_follows_pods_labels_and_edits() {
-    let _stage = shared();
     let scene = Scene::start("e2e-rules");
     // Without a policy every pod reaches the vault.
     let open = scene.vault.url("openbao", 8200, SECRET_PATH);
@@ -19,6 +18,7 @@ fn the_firewall_follows_pods_labels_and_edits() {
         .other
         .eventually_gets("client", token, &open, Some(200));
 
+    let _operator = shared();
     scene.protect(&json!({}));
     let allowed = scene.shop("client", 200);
     assert!(
@@ -69,7 +69,12 @@ fn listed_by_kubectl(scene: &Scene) {
 
 /// Number of addresses of the policy's rules, from its status.
 fn addresses(scene: &Scene) -> u64 {
-    let policy = get_object("vaultnetworkpolicy", &scene.vault.namespace.name, "openbao").unwrap();
+    let policy = get_object(
+        "vaultwall.dev/v1alpha1/vaultnetworkpolicies",
+        &scene.vault.namespace.name,
+        "openbao",
+    )
+    .unwrap();
     let counted = &policy["status"]["addresses"];
     counted
         .as_u64()

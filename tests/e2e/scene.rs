@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use testkit::cluster::client::{Answer, Clients, Counts, OPTED_IN};
 use testkit::cluster::vault::{SECRET_PATH, Vault};
-use testkit::cluster::{eventually, kubectl};
+use testkit::cluster::{eventually, list_objects};
 
 /// A vault and two kinds of clients. Their namespaces have opted in, and each has a pod `client`.
 pub struct Scene {
@@ -47,12 +47,14 @@ impl Scene {
         }
     }
 
-    /// Starts them, with a policy that allows the clients of the shop.
-    pub fn protected(name: &str) -> Self {
+    /// Starts them and then, when `operator` has returned, protects the vault with a policy that allows the clients of
+    /// the shop. A test that waits for the operator has started its vault meanwhile.
+    pub fn protected<Guard>(name: &str, operator: fn() -> Guard) -> (Self, Guard) {
         let scene = Self::start(name);
+        let guard = operator();
         scene.protect(&json!({}));
         scene.holds();
-        scene
+        (scene, guard)
     }
 
     /// Rule for the pods of the shop with the label `app: APP`.
@@ -125,16 +127,13 @@ impl Scene {
 
     /// Pods of the proxies, terminating ones too, with the number of restarts.
     pub fn proxies(&self) -> BTreeSet<String> {
-        let pods = kubectl(&[
-            "get",
-            "pods",
-            "--namespace",
-            &self.vault.namespace.name,
-            "--selector=app.kubernetes.io/name=vaultwall-firewall",
-            "--no-headers",
-            "--output=custom-columns=:.metadata.name,:.status.containerStatuses[*].restartCount",
-        ]);
-        pods.lines().map(str::to_owned).collect()
+        let labels = "app.kubernetes.io/name=vaultwall-firewall";
+        let pods = list_objects("v1/pods", &self.vault.namespace.name, labels);
+        let named = pods.iter().map(|pod| {
+            let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+            format!("{} {restarts}", pod["metadata"]["name"])
+        });
+        named.collect()
     }
 
     /// Pods of the proxies, as soon as the replaced ones are deleted: they serve for some time.

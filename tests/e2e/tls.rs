@@ -10,8 +10,7 @@ use testkit::cluster::{apply, eventually, kubectl};
 
 #[test]
 fn tls_is_disabled_and_enabled() {
-    let _stage = shared();
-    let scene = Scene::protected("e2e-tls");
+    let (scene, _operator) = Scene::protected("e2e-tls", shared);
     let token = &scene.vault.token;
     let plain = scene.url.replace("https", "http");
     let shop = |status| scene.shop.eventually_gets("client", token, &plain, status);
@@ -49,8 +48,7 @@ fn tls_is_disabled_and_enabled() {
 
 #[test]
 fn a_missing_secret_and_a_renewed_certificate_lose_no_request() {
-    let _stage = shared();
-    let scene = Scene::protected("e2e-certificates");
+    let (scene, _operator) = Scene::protected("e2e-certificates", shared);
     let vault = &scene.vault;
     let before = scene.proxies();
     scene.unbroken("a Secret is created late", || {

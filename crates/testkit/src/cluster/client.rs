@@ -182,7 +182,7 @@ impl Clients {
             &self.namespace.name,
             "--wait",
         ]);
-        assert_eq!(get_object("pod", &self.namespace.name, client), None);
+        assert_eq!(get_object("v1/pods", &self.namespace.name, client), None);
     }
 }
 

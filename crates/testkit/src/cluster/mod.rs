@@ -1,10 +1,11 @@
 //! Fixtures on a cluster with nodes, for the end-to-end tests and the cluster demo: the operator by its charts, vaults
 //! as their own chart runs them, and clients in pods.
 //!
-//! The fixtures use the cluster as a person does, with `kubectl` and `helm`. `dev/cluster exec` puts both on PATH, and
-//! sets `KUBECONFIG`.
+//! The fixtures change the cluster as a person does, with `kubectl` and `helm`. `dev/cluster exec` puts both on PATH,
+//! and sets `KUBECONFIG`.
 
 pub mod client;
+mod objects;
 pub mod operator;
 pub mod vault;
 
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub use self::objects::{get_object, list_objects};
 use crate::wait::TIMEOUT;
 
-/// Time between two attempts of [`eventually`].
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two attempts of [`eventually`]; many of them run a program in a pod.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Result of a command.
 #[derive(Debug)]
@@ -73,20 +75,6 @@ pub fn helm(arguments: &[&str]) -> String {
         output.stdout, output.stderr
     );
     output.stdout
-}
-
-/// Reads an object from the API server; none if it does not exist.
-pub fn get_object(kind: &str, namespace: &str, name: &str) -> Option<Value> {
-    let arguments = [
-        "get",
-        kind,
-        name,
-        "--namespace",
-        namespace,
-        "--ignore-not-found",
-        "--output=json",
-    ];
-    serde_json::from_str(&kubectl(&arguments)).ok()
 }
 
 /// Applies objects, in YAML, which must succeed.
@@ -209,15 +197,17 @@ pub fn tag_image(image: &str, name: &str) {
 
 /// Images of the pods with the label `app.kubernetes.io/name: NAME`, terminating ones too; each once.
 pub fn images_of_pods(namespace: &str, name: &str) -> Vec<String> {
-    let selector = format!("--selector=app.kubernetes.io/name={name}");
-    let pods = kubectl(&[
-        "get",
-        "pods",
-        "--namespace",
+    let pods = list_objects(
+        "v1/pods",
         namespace,
-        &selector,
-        "--output=jsonpath={.items[*].spec.containers[*].image}",
-    ]);
-    let images: BTreeSet<&str> = pods.split_whitespace().collect();
+        &format!("app.kubernetes.io/name={name}"),
+    );
+    let containers = pods
+        .iter()
+        .filter_map(|pod| pod["spec"]["containers"].as_array());
+    let images: BTreeSet<&str> = containers
+        .flatten()
+        .filter_map(|container| container["image"].as_str())
+        .collect();
     images.into_iter().map(str::to_owned).collect()
 }

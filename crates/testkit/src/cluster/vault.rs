@@ -126,7 +126,7 @@ impl Vault {
                 .ok_or(output.stdout)
         });
         eventually("the peer is ready", || {
-            let pod = get_object("pod", &self.namespace.name, &format!("openbao-{peer}"))
+            let pod = get_object("v1/pods", &self.namespace.name, &format!("openbao-{peer}"))
                 .ok_or("no pod")?;
             let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
             ready.then_some(()).ok_or_else(|| pod["status"].to_string())
@@ -225,7 +225,11 @@ impl Vault {
 
     /// Status, reason and message of a condition of the policy; none if it is about an earlier generation.
     pub fn condition(&self, kind: &str) -> Option<[String; 3]> {
-        let policy = get_object("vaultnetworkpolicy", &self.namespace.name, "openbao")?;
+        let policy = get_object(
+            "vaultwall.dev/v1alpha1/vaultnetworkpolicies",
+            &self.namespace.name,
+            "openbao",
+        )?;
         let conditions = policy["status"]["conditions"].as_array()?;
         let condition = conditions.iter().find(|condition| {
             condition["type"] == kind
@@ -247,7 +251,11 @@ impl Vault {
                 .ok_or_else(|| format!("{conditions:?}"))
         });
         eventually("the rollout of the proxies is complete", || {
-            let deployment = get_object("deployment", &self.namespace.name, "openbao-firewall");
+            let deployment = get_object(
+                "apps/v1/deployments",
+                &self.namespace.name,
+                "openbao-firewall",
+            );
             let deployment = deployment.ok_or("no Deployment")?;
             let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
             let counts = ["replicas", "updatedReplicas", "availableReplicas"];
@@ -264,8 +272,8 @@ impl Vault {
 
     /// IP address of a peer's pod.
     pub fn address_of(&self, peer: usize) -> String {
-        let pod =
-            get_object("pod", &self.namespace.name, &format!("openbao-{peer}")).expect("the pod");
+        let pod = get_object("v1/pods", &self.namespace.name, &format!("openbao-{peer}"))
+            .expect("the pod");
         pod["status"]["podIP"]
             .as_str()
             .expect("its address")
