@@ -1,6 +1,6 @@
 # Each target runs in a fresh clone and installs the tools that it needs (dev/tools).
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo check test e2e on-cluster packets dev-cluster lint generate bench
+.PHONY: help demo cluster-demo check test e2e lint generate bench
 
 # The pinned tools precede other tools of the same name.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -31,18 +31,8 @@ test: ## Run every test, including those on a cluster
 	dev/run-tests
 
 e2e: ## Run the tests on a kind cluster; KEEP=1 keeps the cluster
-	$(MAKE) --no-print-directory --keep-going packets on-cluster
-
-on-cluster:
-	cargo build --locked --test e2e
-	dev/with-cluster --cyclonus cargo test --locked --offline --test e2e -- --test-threads=4 --show-output
-
-# Needs root and nftables.
-packets:
-	[ "$$(id -u)" != 0 ] || ! command -v nft >/dev/null || cargo test --locked --offline --package enforcer --test packets
-
-dev-cluster:
-	cargo test --locked --offline --test dev_cluster
+	cargo build --locked --workspace --test e2e --test packets
+	dev/with-cluster --cyclonus dev/cluster-tests
 
 lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo fmt --all --check

@@ -7,7 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::outcome::Failure;
 
-/// Two threads that run the tasks.
+/// Returns a runtime with two worker threads.
+///
+/// # Errors
+///
+/// If the threads cannot be started.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(2)

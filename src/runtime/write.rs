@@ -1,4 +1,5 @@
-//! Writes of the leader. Every write goes through [`write()`]: it needs a valid term, has a timeout and is counted.
+//! Writes of the leader's reconciles. Each goes through [`write()`]: it needs a valid term, has a timeout and is
+//! counted. The lease and the authority's Secret are written without it.
 
 use std::future::Future;
 

@@ -2,7 +2,7 @@
 //! a denied one gets none through.
 //!
 //! No other test can use the operator meanwhile. Tests start in alphabetical order, so this one starts before those
-//! that take long, and they do not wait for each other in turn.
+//! that take long; they start their vaults and wait.
 
 use serde_json::json;
 use testkit::cluster::operator::{self, Release};
@@ -34,8 +34,9 @@ fn wait_until_all_run(namespace: &str, name: &str, image: &str) {
 
 #[test]
 fn the_operator_is_uninstalled_upgraded_and_rolled_back_under_load() {
-    let (scene, _operator) = Scene::protected("e2e-operator", alone);
+    let _operator = alone();
     let _restore = Restore;
+    let (scene, ()) = Scene::protected("e2e-operator", || ());
     let namespace = &scene.vault.namespace.name;
     scene.unbroken("operator uninstalled", || {
         operator::uninstall();

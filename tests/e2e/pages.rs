@@ -53,10 +53,10 @@ fn run_commands(commands: &str, folder: &Path) {
 
 #[test]
 fn an_openbao_is_protected_and_the_firewall_is_removed_without_an_outage() {
-    let _operator = shared();
     let vault = Vault::start("vault");
     let other = Clients::new("e2e-pages", "", &vault);
     other.start("client", "any");
+    let _operator = shared();
     kubectl(&[
         "delete",
         "namespace",

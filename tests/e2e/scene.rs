@@ -130,8 +130,13 @@ impl Scene {
         let labels = "app.kubernetes.io/name=vaultwall-firewall";
         let pods = list_objects("v1/pods", &self.vault.namespace.name, labels);
         let named = pods.iter().map(|pod| {
-            let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
-            format!("{} {restarts}", pod["metadata"]["name"])
+            let containers = pod["status"]["containerStatuses"].as_array();
+            let restarts: Vec<_> = containers
+                .into_iter()
+                .flatten()
+                .map(|container| &container["restartCount"])
+                .collect();
+            format!("{} {restarts:?}", pod["metadata"]["name"])
         });
         named.collect()
     }

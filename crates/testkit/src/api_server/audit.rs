@@ -1,6 +1,7 @@
 //! The audit log of the API server: each write, and its user.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -39,8 +40,18 @@ pub(super) fn policy() -> Value {
     })
 }
 
-pub(super) fn records(log: &Path) -> Vec<AuditRecord> {
-    let content = fs::read_to_string(log).unwrap_or_default();
+/// Returns the length of the log, in bytes.
+pub(super) fn length(log: &Path) -> u64 {
+    fs::metadata(log).map_or(0, |file| file.len())
+}
+
+/// Returns the records after the first `earlier` bytes of the log.
+pub(super) fn records(log: &Path, earlier: u64) -> Vec<AuditRecord> {
+    let mut content = String::new();
+    if let Ok(mut log) = File::open(log) {
+        log.seek(SeekFrom::Start(earlier)).unwrap();
+        log.read_to_string(&mut content).unwrap();
+    }
     // A line without its end is still being written: its client has no response yet.
     content
         .split_inclusive('\n')

@@ -46,8 +46,8 @@ pub struct ApiServer {
     credentials: Credentials,
     address: Ipv4Addr,
     issued: AtomicUsize,
-    /// Number of writes of the tests that used the server before.
-    earlier_writes: usize,
+    /// Bytes of the audit log that are about the tests that used the server before.
+    earlier_writes: u64,
     folder: TempDir,
 }
 
@@ -270,7 +270,7 @@ impl ApiServer {
     /// Returns the write requests (create, update, patch, delete) of this test, oldest first, whose user is `by` or
     /// whose user agent begins with it.
     pub fn writes(&self, by: &str) -> Vec<AuditRecord> {
-        let mut records = audit::records(&self.audit_log()).split_off(self.earlier_writes);
+        let mut records = audit::records(&self.audit_log(), self.earlier_writes);
         records.retain(|record| record.user == by || record.user_agent.starts_with(by));
         records
     }

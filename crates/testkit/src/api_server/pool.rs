@@ -4,21 +4,26 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiServer, audit};
+use crate::wait::{PAUSE, TIMEOUT};
 
 /// Prefixes of keys that the server itself writes for as long as it runs.
-const WRITTEN_BY_THE_SERVER: [&str; 3] = [
+const WRITTEN_BY_THE_SERVER: [&str; 4] = [
     "/registry/leases/kube-system/",
     "/registry/masterleases/",
+    "/registry/peerserverleases/",
     "/registry/ranges/",
 ];
 /// Changes in one transaction of etcd, which takes at most 128.
 const CHANGES: usize = 100;
+/// Number of times in a row that nothing is left to restore.
+const UNCHANGED: usize = 5;
 
 /// Values that etcd has, by key.
 type Stored = BTreeMap<ByteString, ByteString>;
@@ -30,8 +35,8 @@ struct Pair {
     value: ByteString,
 }
 
-/// API servers with the same objects, for tests that may change and delete any object except the definitions of the
-/// custom resources, which do not come into force again at once.
+/// API servers with the same objects, as many as tests use at the same time. A test may change and delete any object
+/// except the definitions of the custom resources, which do not come into force again at once.
 pub struct Pool(Mutex<Vec<(ApiServer, Stored)>>);
 
 /// An API server that one test uses. A test that fails keeps it.
@@ -113,9 +118,15 @@ impl ApiServer {
     }
 
     /// Restores what was stored, past the API server, whose watches see the changes as those of another replica.
+    ///
+    /// # Panics
+    ///
+    /// If somebody still writes after [`TIMEOUT`].
     fn restore(&mut self, stored: &Stored) {
-        // Again if a request of a client that was killed was still being answered.
-        loop {
+        let end = Instant::now() + TIMEOUT;
+        let mut unchanged = 0;
+        // More than once: a request of a client that was killed may still be on its way.
+        while unchanged < UNCHANGED {
             let now = self.stored();
             let puts = stored
                 .iter()
@@ -126,13 +137,13 @@ impl ApiServer {
                 .filter(|key| !stored.contains_key(key))
                 .map(|key| json!({"requestDeleteRange": {"key": key}}));
             let changes: Vec<Value> = puts.chain(deletes).collect();
-            if changes.is_empty() {
-                break;
-            }
+            assert!(Instant::now() < end, "somebody still writes: {changes:?}");
+            unchanged = if changes.is_empty() { unchanged + 1 } else { 0 };
             for changes in changes.chunks(CHANGES) {
                 self.etcd("/v3/kv/txn", &json!({"success": changes}));
             }
+            std::thread::sleep(PAUSE);
         }
-        self.earlier_writes = audit::records(&self.audit_log()).len();
+        self.earlier_writes = audit::length(&self.audit_log());
     }
 }

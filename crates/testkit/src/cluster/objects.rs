@@ -58,7 +58,9 @@ fn client() -> &'static (Runtime, Client) {
         let runtime = runtime.expect("a runtime");
         let client = runtime.block_on(async {
             let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
-            let config = config.expect("KUBECONFIG, which dev/cluster exec sets");
+            let mut config = config.expect("KUBECONFIG, which dev/cluster exec sets");
+            // Only kubectl knows NO_PROXY.
+            config.proxy_url = None;
             Client::try_from(config).expect("a client")
         });
         (runtime, client)
