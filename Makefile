@@ -1,6 +1,6 @@
 # Each target runs in a fresh clone and installs the tools that it needs (dev/tools).
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo check test e2e lint generate bench
+.PHONY: help demo cluster-demo check test e2e lint generate bench faults
 
 # The pinned tools precede other tools of the same name.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -49,3 +49,7 @@ generate: ## Regenerate CRDs, charts, reference pages and golden files
 bench: ## Measure the figures of docs/performance.md
 	dev/tools install envoy openbao etcd kubectl kube-apiserver
 	cargo bench --locked
+
+faults: ## Measure clients that the rules allow while others try to use up the proxy; BEFORE=PATH: also an earlier vaultwall
+	dev/tools install envoy openbao
+	cargo bench --locked --bench faults

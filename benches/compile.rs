@@ -98,6 +98,7 @@ fn decisions() {
         let firewall = Scene::new(addresses, 1).firewall();
         let table = firewall.table();
         let request = Request {
+            has_body: false,
             method: "GET",
             target: "/v1/secret/data/team/app?version=3",
             namespace: None,
@@ -182,7 +183,7 @@ impl Scene {
         let made = configuration(
             &firewall,
             &firewall.table(),
-            &Proxy::in_cluster(&firewall, Tls::default()),
+            &Proxy::in_cluster(&firewall, Tls::default(), None),
         );
         scene.fixed = made
             .clusters

@@ -11,6 +11,9 @@ pub const MAX_RANGES: usize = 262_144;
 /// Largest number of proxies of one vault.
 pub const MAX_PROXY_REPLICAS: u8 = 100;
 
+/// Largest number of concurrent requests of one HTTP/2 connection.
+pub const MAX_HTTP2_STREAMS: u8 = 250;
+
 /// Largest number of annotations of the Service in front of the proxies.
 pub const MAX_SERVICE_ANNOTATIONS: usize = 50;
 

@@ -107,6 +107,8 @@ fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
         kinds,
         [
             "Cluster",
+            "Cluster",
+            "Cluster",
             "Listener",
             "Listener",
             "RouteConfiguration",

@@ -59,7 +59,7 @@ impl Filters {
                 host: vault.ip().to_string(),
                 port: vault.port(),
             }),
-            ..Proxy::in_cluster(&firewall, Tls::default())
+            ..Proxy::in_cluster(&firewall, Tls::default(), None)
         };
         let bare = match self {
             Self::Hold(_) => {

@@ -78,6 +78,7 @@ impl Envoy {
             xds: XdsServer::Socket(path(socket(&server.folder))),
             admin_socket: path(folder.join("admin.sock")),
             metrics: None,
+            memory: None,
         };
         let file = folder.join("bootstrap.pb");
         fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();

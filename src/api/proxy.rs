@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::{borrowed, rules};
-use crate::limits::MAX_PROXY_REPLICAS;
+use crate::limits::{MAX_HTTP2_STREAMS, MAX_PROXY_REPLICAS};
 
-/// Settings of the proxies that enforce the policy. Standalone mode has one proxy and ignores them.
+/// Settings of the proxies that enforce the policy. Standalone mode has one proxy and uses only `http2`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxy {
@@ -35,6 +35,19 @@ pub struct Proxy {
     /// The Service in front of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ProxyService>,
+    /// HTTP/2 with clients, next to HTTP/1.1. Without it, clients can use HTTP/1.1 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http2: Option<ProxyHttp2>,
+}
+
+/// HTTP/2 with clients.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyHttp2 {
+    /// Largest number of concurrent requests of one connection; default 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_HTTP2_STREAMS))]
+    pub max_concurrent_streams: Option<i32>,
 }
 
 /// TLS with clients.

@@ -29,7 +29,7 @@ pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
 pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership};
-pub use proxy_settings::{ProxyResources, ProxyService, ProxySettings, UpstreamTls};
+pub use proxy_settings::{Http2, ProxyResources, ProxyService, ProxySettings, UpstreamTls};
 pub use quantity::Quantity;
 pub use remedy::{Denied, remedy};
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::quantity::Quantity;
 use crate::api::{ExternalTrafficPolicy, ServiceType};
 
 /// Valid settings of a policy's `spec.proxy`. An absent setting has a default.
@@ -18,6 +19,23 @@ pub struct ProxySettings {
     pub tls: Option<String>,
     /// TLS to the vault; default plain HTTP.
     pub upstream_tls: Option<UpstreamTls>,
+    /// HTTP/2 with clients; default HTTP/1.1 only.
+    pub http2: Option<Http2>,
+}
+
+/// HTTP/2 between clients and the proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Largest number of concurrent requests of one connection.
+    pub max_concurrent_streams: u8,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 32,
+        }
+    }
 }
 
 /// TLS from the proxies to the vault.
@@ -46,6 +64,13 @@ impl ProxySettings {
     /// Returns the compute resources of one proxy, or their default.
     pub fn resources(&self) -> ProxyResources {
         self.resources.clone().unwrap_or_default()
+    }
+
+    /// Returns the memory limit of one proxy, in bytes; `None` if it has none.
+    pub fn memory(&self) -> Option<u64> {
+        let limits = self.resources().limits;
+        let limit = limits.get("memory").and_then(|text| Quantity::read(text));
+        limit.map(Quantity::rounded_up)
     }
 
     /// Returns the settings of the Service in front of the proxies, or their default.

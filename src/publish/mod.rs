@@ -111,8 +111,8 @@ impl Publisher {
             };
         }
         let firewall = desired.firewall();
-        let endpoints = desired.endpoints.iter();
-        let endpoints = endpoints.map(|addresses| Resource::new(&envoy::endpoints(addresses)));
+        let endpoints = desired.endpoints.iter().flat_map(envoy::endpoints);
+        let endpoints = endpoints.map(|endpoints| Resource::new(&endpoints));
         let snapshot = known
             .compiler
             .snapshot(firewall, &desired.proxy, endpoints.collect());

@@ -27,7 +27,7 @@ fn desired(addresses: &[u8]) -> Desired {
     Desired {
         proxy: Proxy {
             upstream: None,
-            ..Proxy::in_cluster(&resolution.firewall, Tls::default())
+            ..Proxy::in_cluster(&resolution.firewall, Tls::default(), None)
         },
         resolution: Arc::new(VaultResolution {
             resolution,

@@ -9,7 +9,7 @@ use super::files::Files;
 use crate::clock::Clock;
 use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
-use crate::policy::{DefaultAction, Denial, Resolution, VaultId};
+use crate::policy::{DefaultAction, Denial, ProxySettings, Resolution, VaultId};
 use crate::publish::{Confirmation, Desired, Outcome, Publisher};
 use crate::xds::{Rejection, SnapshotStore};
 
@@ -143,8 +143,11 @@ impl Enforcer {
             strict,
         });
         let desired = Desired {
+            proxy: Proxy {
+                http2: resolution.resolution.proxy.http2,
+                ..self.proxy.clone()
+            },
             resolution: Arc::new(resolution),
-            proxy: self.proxy.clone(),
             endpoints: None,
             cold_start: false,
         };
@@ -233,10 +236,14 @@ fn log_diagnostics(resolved: &VaultResolution) {
             resolution.firewall.vault
         );
     }
-    if !resolution.proxy.is_empty() {
+    let of_pods = ProxySettings {
+        http2: None,
+        ..resolution.proxy.clone()
+    };
+    if !of_pods.is_empty() {
         tracing::warn!(
-            "spec.proxy of the policies of {} is ignored: it applies to proxies in a cluster, not to the local one of \
-             standalone mode",
+            "spec.proxy of the policies of {} is ignored except for `http2`: it applies to proxies in a cluster, not \
+             to the local one of standalone mode",
             resolution.firewall.vault
         );
     }

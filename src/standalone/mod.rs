@@ -63,6 +63,7 @@ pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), 
         upstream: Some(options.upstream.clone()),
         access_log: options.access_log.clone(),
         tls: Tls::default(),
+        http2: None,
     };
     // The node is the vault's address, which stays the same if policies change the vault's name.
     let node = format!("{}:{}", options.upstream.host, options.upstream.port);
@@ -72,6 +73,7 @@ pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), 
         xds: XdsServer::Socket(socket.display().to_string()),
         admin_socket: options.state.join("admin.sock").display().to_string(),
         metrics: None,
+        memory: None,
     };
     // The socket also locks the state folder and its Envoy against another process.
     let listener = bind_unix(&socket)?;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::path::{self, Target};
-use super::profile::Verb;
+use super::profile::{Plane, Verb};
 use super::table::{HeaderMatch, PathMatch, Prefix, Row, Table};
 
 /// Header with the vault namespace of a request.
@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// First value of `X-Vault-Namespace`; the proxy removes any other values.
     pub namespace: Option<&'a str>,
+    /// Whether it has a body: a `Content-Length` other than zero, or a `Transfer-Encoding`.
+    pub has_body: bool,
 }
 
 /// Reason why a request is refused as ambiguous.
@@ -41,6 +43,13 @@ pub struct BadRequest(String);
 /// If the proxy and the vault could interpret the request differently. The error has the cause.
 pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, BadRequest> {
     let Target { path, query } = path::normalise(request.target).map_err(BadRequest)?;
+    let query_length = query.as_ref().map_or(0, |query| query.len() + 1);
+    if path.len() + query_length > path::MAX_TARGET {
+        return Err(BadRequest(format!(
+            "path and query are longer than {} bytes",
+            path::MAX_TARGET
+        )));
+    }
     refuse_unless(
         PATTERNS.path.as_ref(),
         &path,
@@ -75,7 +84,11 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
             && path_matches(&row.path, &path)
     });
     // The last row of every table matches all other requests, so only a table without rows gets here.
-    row.ok_or_else(|| BadRequest("no row of the table matches".into()))
+    let row = row.ok_or_else(|| BadRequest("no row of the table matches".into()))?;
+    if row.class.plane == Plane::Infrastructure && request.has_body {
+        return Err(BadRequest("a probe cannot have a body".into()));
+    }
+    Ok(row)
 }
 
 struct Patterns {

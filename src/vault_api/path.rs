@@ -33,6 +33,10 @@ pub const QUERY: &str = concat!(
     "(?:&(?:[!\"$'-*,-:<>-~]*(?:=(?:[!\"$'-:<-~]|%[0-9A-Fa-f]{2})*)?))*"
 );
 
+/// Largest length of a normalised target, in bytes. The patterns read every byte, so a longer target would cost many
+/// times as much as any that the vault's clients send.
+pub const MAX_TARGET: usize = 4_000;
+
 /// A normalised request target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

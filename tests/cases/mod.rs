@@ -77,5 +77,9 @@ pub fn firewalls(loaded: LoadedObjects) -> Vec<(Firewall, ProtectedService, Prox
 
 /// Returns the proxy of a firewall as it is set up in a cluster.
 pub fn proxy(firewall: &Firewall, settings: &ProxySettings) -> Proxy {
-    Proxy::in_cluster(firewall, proxies::tls(&firewall.vault, settings))
+    Proxy::in_cluster(
+        firewall,
+        proxies::tls(&firewall.vault, settings),
+        settings.http2,
+    )
 }

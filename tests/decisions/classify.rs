@@ -36,6 +36,7 @@ fn requests_are_classified_as_in_the_tables() {
         };
         let (method, target) = request(sent);
         let request = Request {
+            has_body: false,
             method: &method,
             target: &target,
             namespace: optional(namespace).map(|value| value.trim_matches('"')),
@@ -104,6 +105,7 @@ fn no_request_to_an_engine_leaves_the_data_plane() {
             for path in inner {
                 let target = format!("/v1/{mount}/{path}");
                 let request = Request {
+                    has_body: false,
                     method,
                     target: &target,
                     namespace: None,

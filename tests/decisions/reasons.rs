@@ -42,6 +42,7 @@ fn every_reason_has_a_table_and_every_row_is_decided_so() {
                 client: optional(client).map_or(peer, |client| client.parse().unwrap()),
             };
             let request = Request {
+                has_body: false,
                 method: &method,
                 target: &target,
                 namespace: optional(namespace),

@@ -87,6 +87,11 @@ impl Sent {
             method: &String::from_utf8_lossy(&self.method),
             target: &self.read_target(),
             namespace: namespaces.first().map(String::as_str),
+            has_body: self
+                .values("content-length")
+                .iter()
+                .any(|length| length.contains(|digit| ('1'..='9').contains(&digit)))
+                || !self.values("transfer-encoding").is_empty(),
         };
         decide(
             firewall,

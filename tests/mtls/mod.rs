@@ -117,7 +117,7 @@ async fn a_proxy_is_ready_once_its_data_listener_is_there() {
         Some(503),
         "with listeners that Envoy refused"
     );
-    assert_eq!(proxy.status_of(8400, "GET", "/live"), Some(200));
+    assert_eq!(proxy.status_of(8600, "GET", "/live"), Some(200));
 
     publish(&operator, &own, proxy.snapshot(&own))
         .await
@@ -134,9 +134,8 @@ async fn a_proxy_is_ready_once_its_data_listener_is_there() {
         ("GET", "/"),
         ("GET", "/config_dump"),
         ("GET", "/certs"),
-        ("GET", "/ready/"),
-        ("POST", "/ready"),
-        ("POST", "/live"),
+        ("GET", "/ready"),
+        ("GET", "/live"),
         ("POST", "/stats/prometheus"),
         ("POST", "/quitquitquit"),
         ("GET", "/stats"),

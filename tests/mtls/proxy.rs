@@ -53,6 +53,7 @@ impl Proxy {
                 data: SocketAddrV4::new(address, 8200),
                 drain: SocketAddrV4::new(address, 8600),
             }),
+            memory: None,
         };
         mount(&folder.path().join("secret"), secret);
         let file = folder.path().join("config/bootstrap.json");
@@ -97,7 +98,7 @@ impl Proxy {
         };
         let configuration = envoy::configuration(&firewall, &firewall.table(), &proxy);
         let mut resources = resources(&configuration);
-        resources.push(Resource::new(&envoy::endpoints(pods)));
+        resources.extend(envoy::endpoints(pods).iter().map(Resource::new));
         Snapshot::new(resources)
     }
 
@@ -121,6 +122,7 @@ impl Proxy {
             }),
             access_log: "/dev/null".into(),
             tls: envoy::Tls::default(),
+            http2: None,
         }
     }
 
@@ -161,7 +163,7 @@ impl Proxy {
 
     /// Returns the status code of the readiness probe.
     pub(crate) fn ready(&self) -> Option<u16> {
-        self.status_of(8400, "GET", "/ready")
+        self.status_of(8600, "GET", "/ready")
     }
 
     /// One figure of its own; 0 as long as there is none.
@@ -220,6 +222,7 @@ pub(crate) fn validation_error_with_a_name(
         },
         admin_socket: at("admin.sock"),
         metrics: Some(MetricsPort::in_cluster(ProxyPorts::of(8200))),
+        memory: None,
     };
     mount(&folder.path().join("secret"), files);
     for (name, text) in bootstrap.xds.files() {

@@ -16,7 +16,7 @@ const REPETITIONS: u64 = 4;
 
 /// Every resource by name, and what the compiler makes of the firewall in one file.
 fn bytes(firewall: &Firewall) -> Vec<(String, Vec<u8>)> {
-    let proxy = Proxy::in_cluster(firewall, Tls::default());
+    let proxy = Proxy::in_cluster(firewall, Tls::default(), None);
     let table = firewall.table();
     let made = configuration(firewall, &table, &proxy);
     let clusters = made.clusters.iter();

@@ -45,6 +45,7 @@ fn start_envoy(sandbox: &Sandbox) -> Envoy {
         xds: XdsServer::Socket(path("xds.sock")),
         admin_socket: path("admin.sock"),
         metrics: None,
+        memory: None,
     };
     let file = sandbox.state().join("bootstrap.pb");
     std::fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();
@@ -126,6 +127,7 @@ fn compiled(sandbox: &Sandbox, objects: &str) -> Configuration {
         }),
         access_log: sandbox.at("access.log").display().to_string(),
         tls: Tls::default(),
+        http2: None,
     };
     envoy::configuration(&firewall, &firewall.table(), &proxy)
 }

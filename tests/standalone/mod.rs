@@ -4,6 +4,7 @@
 //! pass. `VAULTWALL_ENVOY` and `VAULTWALL_BAO` name other binaries than those that `dev/tools install` puts in place.
 
 mod arguments;
+mod budgets;
 mod by_hand;
 mod files;
 mod load;

@@ -150,6 +150,7 @@ impl Setup {
             xds: XdsServer::Socket(self.text("xds.sock")),
             admin_socket: self.text("admin.sock"),
             metrics: None,
+            memory: None,
         };
         fs::write(self.at("bootstrap.pb"), bootstrap.message().encode_to_vec()).unwrap();
         let arguments = ["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"];
@@ -234,6 +235,7 @@ impl Setup {
             }),
             access_log: "/dev/null".into(),
             tls,
+            http2: None,
         };
         let made = envoy::configuration(&firewall, &firewall.table(), &proxy);
         let fixed = made.clusters.iter().map(Resource::new);

@@ -201,6 +201,7 @@ impl Explain {
         }
         let caller = Caller { peer, client };
         let request = Request {
+            has_body: false,
             method: &self.method,
             target: &self.path,
             namespace: self.namespace.as_deref(),

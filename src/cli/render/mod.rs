@@ -211,7 +211,7 @@ impl Render {
             files: proxies::files(
                 vault,
                 MetricsPort::in_cluster(ports),
-                &proxies::tls(vault, &resolution.proxy),
+                &resolution.proxy,
                 host,
                 *port,
             )?,
@@ -232,13 +232,19 @@ impl Render {
             upstream,
             access_log,
             tls,
-        } = Proxy::in_cluster(firewall, proxies::tls(&firewall.vault, settings));
+            http2,
+        } = Proxy::in_cluster(
+            firewall,
+            proxies::tls(&firewall.vault, settings),
+            settings.http2,
+        );
         Proxy {
             data: self.data_listen.unwrap_or(data),
             management: self.management_listen.unwrap_or(management),
             upstream: self.upstream.clone().or(upstream),
             access_log,
             tls,
+            http2,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::listener::{Delivery, listener};
 use super::metrics_port::MetricsPort;
 use super::proxy::Proxy;
 use super::xds_cluster::{self, XdsServer};
-use super::{cluster, drain_port, routes};
+use super::{cluster, kubelet_port, overload, routes};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -36,6 +36,8 @@ pub struct Bootstrap {
     pub admin_socket: String,
     /// Ports for probes, metrics and the drain; `None` outside a cluster.
     pub metrics: Option<MetricsPort>,
+    /// Memory limit of the process, in bytes; `None` if it has none.
+    pub memory: Option<u64>,
 }
 
 impl Bootstrap {
@@ -84,6 +86,7 @@ impl Bootstrap {
                 ..Admin::default()
             }),
             layered_runtime: Some(runtime()),
+            overload_manager: Some(overload::overload_manager(self.memory)),
             dynamic_resources: Some(DynamicResources {
                 lds_config: Some(source()),
                 cds_config: Some(source()),
@@ -93,7 +96,7 @@ impl Bootstrap {
             static_resources: Some(StaticResources {
                 listeners: self
                     .metrics
-                    .map(|metrics| [metrics.listener(), drain_port::listener(metrics.drain)])
+                    .map(|metrics| [metrics.listener(), kubelet_port::listener(metrics.drain)])
                     .into_iter()
                     .flatten()
                     .collect(),
@@ -124,9 +127,10 @@ pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Me
         // Without a node Envoy discovers no secrets, not even in files.
         node: Some(node(firewall.vault.to_string())),
         layered_runtime: Some(runtime()),
+        overload_manager: Some(overload::overload_manager(None)),
         static_resources: Some(StaticResources {
             listeners: listeners.into(),
-            clusters: vec![cluster::cluster(proxy)],
+            clusters: cluster::clusters(proxy),
             ..StaticResources::default()
         }),
         ..Message::default()

@@ -27,7 +27,7 @@ pub struct Configuration {
 pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Configuration {
     let sides = [Listener::Data, Listener::Management];
     Configuration {
-        clusters: vec![cluster::cluster(proxy)],
+        clusters: cluster::clusters(proxy),
         listeners: sides
             .map(|side| listener::listener(firewall, proxy, side, listener::Delivery::Ads))
             .into(),

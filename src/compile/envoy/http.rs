@@ -2,18 +2,23 @@
 
 use std::net::SocketAddrV4;
 
+use envoy_types::pb::envoy::config::core::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, RouteMatch, route_match};
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, Route, RouteMatch, route, route_match,
+};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, http_filter,
+    HttpConnectionManager, HttpFilter, http_connection_manager::CodecType, http_filter,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::google::protobuf::UInt32Value;
 use prost::{Message, Name};
 
 use super::addresses::socket;
-use super::wire::any;
+use super::budget::BUFFER_BYTES;
+use super::wire::{any, seconds};
 
 /// A listener with one filter chain, which ends in this connection manager.
 pub(super) fn listener(name: &str, at: SocketAddrV4, manager: &HttpConnectionManager) -> Listener {
@@ -27,6 +32,9 @@ pub(super) fn listener(name: &str, at: SocketAddrV4, manager: &HttpConnectionMan
             }],
             ..FilterChain::default()
         }],
+        per_connection_buffer_limit_bytes: Some(UInt32Value {
+            value: BUFFER_BYTES,
+        }),
         ..Listener::default()
     }
 }
@@ -43,6 +51,32 @@ pub(super) fn filter<M: Message + Name>(name: &str, configuration: &M) -> HttpFi
 /// The filter that ends every chain.
 pub(super) fn router(configuration: &Router) -> HttpFilter {
     filter("envoy.filters.http.router", configuration)
+}
+
+/// Settings of a connection manager for small requests that are answered at once.
+pub(super) fn small_requests() -> HttpConnectionManager {
+    HttpConnectionManager {
+        codec_type: CodecType::Http1.into(),
+        request_headers_timeout: Some(seconds(10)),
+        request_timeout: Some(seconds(10)),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: Some(seconds(60)),
+            ..HttpProtocolOptions::default()
+        }),
+        ..HttpConnectionManager::default()
+    }
+}
+
+/// A route with an answer of Envoy's own.
+pub(super) fn direct(r#match: RouteMatch, status: u32) -> Route {
+    Route {
+        r#match: Some(r#match),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status,
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    }
 }
 
 /// Matches a GET of exactly this path.

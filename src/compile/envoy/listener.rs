@@ -8,16 +8,18 @@ use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation:
 };
 use envoy_types::pb::envoy::config::core::v3::{
     CidrRange, ExtensionConfigSource, HeaderValue, HeaderValueOption, Http1ProtocolOptions,
-    TypedExtensionConfig, header_value_option::HeaderAppendAction,
+    Http2ProtocolOptions, HttpProtocolOptions, TypedExtensionConfig,
+    header_value_option::HeaderAppendAction,
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds,
-    http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier},
+    http_connection_manager::{CodecType, PathWithEscapedSlashesAction, RouteSpecifier},
     http_filter,
 };
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
@@ -27,9 +29,10 @@ use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
+use super::budget::{self, Budget, MANAGEMENT_BODY_BYTES};
 use super::config_source::aggregated;
 use super::names::{PLANE, SET_FILTER_STATE};
-use super::proxy::Proxy;
+use super::proxy::{Http2, Proxy};
 use super::rbac::{self, Fact};
 use super::reply::{local_replies, when};
 use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any, seconds, type_url};
@@ -63,7 +66,7 @@ pub(super) fn listener(
         Side::Management => proxy.management,
     };
     let mut listener = http::listener(side.name(), address, &manager);
-    if let Some(tls) = proxy.tls.of_listener() {
+    if let Some(tls) = proxy.tls.of_listener(proxy.http2.is_some()) {
         for chain in &mut listener.filter_chains {
             chain.transport_socket = Some(tls.clone());
             // A client that begins a handshake and does not finish it is disconnected.
@@ -95,8 +98,22 @@ fn connection_manager(
         original_ip_detection_extensions: forwarded_for(&firewall.client_address)
             .into_iter()
             .collect(),
-        early_header_mutation_extensions: vec![early_header_mutation()],
+        early_header_mutation_extensions: vec![early_header_mutation(side)],
+        // A client that sends slowly, or that does not read its answer, holds a connection no longer than this.
         request_headers_timeout: Some(seconds(10)),
+        request_timeout: Some(seconds(60)),
+        stream_flush_timeout: Some(seconds(60)),
+        // Nothing is sent in either direction: the vault may work for minutes before it answers.
+        stream_idle_timeout: Some(seconds(900)),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: Some(seconds(300)),
+            ..HttpProtocolOptions::default()
+        }),
+        codec_type: match proxy.http2 {
+            None => CodecType::Http1.into(),
+            Some(_) => CodecType::Auto.into(),
+        },
+        http2_protocol_options: proxy.http2.map(http2),
         access_log: vec![access_log(firewall, proxy, side)],
         local_reply_config: Some(local_replies(firewall, side)),
         http_filters: filters(firewall, side, &delivery),
@@ -108,6 +125,16 @@ fn connection_manager(
             Delivery::Inline(routes) => RouteSpecifier::RouteConfig(*routes),
         }),
         ..HttpConnectionManager::default()
+    }
+}
+
+fn http2(http2: Http2) -> Http2ProtocolOptions {
+    let limit = |value| Some(UInt32Value { value });
+    Http2ProtocolOptions {
+        max_concurrent_streams: limit(http2.max_concurrent_streams.into()),
+        initial_stream_window_size: limit(64 * 1024),
+        initial_connection_window_size: limit(256 * 1024),
+        ..Http2ProtocolOptions::default()
     }
 }
 
@@ -135,7 +162,7 @@ fn forwarded_for(source: &ClientAddressSource) -> Option<TypedExtensionConfig> {
     })
 }
 
-fn early_header_mutation() -> TypedExtensionConfig {
+fn early_header_mutation(side: Side) -> TypedExtensionConfig {
     let remove = STRIPPED.map(|prefix| {
         let pattern = StringMatcher {
             match_pattern: Some(MatchPattern::Prefix(prefix.into())),
@@ -156,9 +183,25 @@ fn early_header_mutation() -> TypedExtensionConfig {
         keep_empty_value: true,
         ..HeaderValueOption::default()
     });
+    let added = [
+        (budget::HEADER, Budget::of(side).cluster()),
+        (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
+    ];
+    let added = added.map(|(name, value)| {
+        Action::Append(HeaderValueOption {
+            header: Some(HeaderValue {
+                key: name.into(),
+                value: value.into(),
+                ..HeaderValue::default()
+            }),
+            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+            ..HeaderValueOption::default()
+        })
+    });
     let mutations = remove
         .into_iter()
         .chain([first_namespace])
+        .chain(added)
         .map(|action| HeaderMutation {
             action: Some(action),
         });
@@ -183,6 +226,16 @@ fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilt
     filters.push(rules(rbac::decision_resource(side), &|| {
         rbac::decision(firewall, side)
     }));
+    if side == Side::Management {
+        // Anyone may send requests here, so the vault gets only those that are received whole: slow ones use none of
+        // its connections.
+        let whole = Buffer {
+            max_request_bytes: Some(UInt32Value {
+                value: MANAGEMENT_BODY_BYTES,
+            }),
+        };
+        filters.push(http::filter("envoy.filters.http.buffer", &whole));
+    }
     filters.push(http::router(&Router {
         suppress_envoy_headers: true,
         ..Router::default()

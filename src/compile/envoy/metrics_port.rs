@@ -1,47 +1,43 @@
-//! A proxy's port for probes and metrics: reports whether the data listener accepts connections, and forwards the admin
-//! endpoint's metrics. Nothing else of the admin endpoint can be reached here.
+//! A proxy's port for metrics: forwards the admin endpoint's metrics, and nothing else of it. Every pod can reach it,
+//! so nothing that the kubelet needs is here.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::core::v3::HealthCheck;
 use envoy_types::pb::envoy::config::core::v3::health_check::{HealthChecker, TcpHealthCheck};
-use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
-    route_action, route_match,
+    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action,
+    route_match,
 };
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::connection_limit::v3::ConnectionLimit;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, http_connection_manager::RouteSpecifier,
+    HttpConnectionManager, http_connection_manager::RouteSpecifier,
 };
-use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
+use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
 
 use super::addresses::{assignment, pipe, socket};
 use super::http;
-use super::names::ADMIN_CLUSTER;
-use super::wire::{HealthCheckFilter, Percent, seconds};
+use super::names::{ADMIN_CLUSTER, DATA_CLUSTER};
+use super::wire::{any, seconds};
 use crate::compile::ports::ProxyPorts;
 
-/// Cluster of the proxy's own data listener, used by its health check alone.
-const DATA_CLUSTER: &str = "vaultwall-data";
 /// Name of the listener, its routes and its statistics.
 const NAME: &str = "metrics";
+/// Largest number of connections, many times those of all scrapers of a cluster.
+const CONNECTIONS: u64 = 128;
 
-/// A proxy's ports for the cluster: probes and metrics, and the drain.
-///
-/// Envoy opens the metrics port when it has all listeners of its first configuration. `GET /ready` answers 200 while
-/// the data port accepts connections; Envoy's own `/ready` would also answer 200 after it rejected its configuration.
-/// `GET /live` answers 200 even without listeners, so that the kubelet restarts only an Envoy that hangs.
+/// A proxy's ports for the cluster: metrics for anyone, probes and the drain for the kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsPort {
-    /// Address of probes and metrics.
+    /// Address of the metrics.
     pub listen: SocketAddrV4,
     /// Address at which the proxy reaches its own data listener.
     pub data: SocketAddrV4,
-    /// Address of the drain port.
+    /// Address of the kubelet's port.
     pub drain: SocketAddrV4,
 }
 
@@ -95,32 +91,32 @@ impl MetricsPort {
     pub(super) fn listener(self) -> Listener {
         let manager = HttpConnectionManager {
             stat_prefix: NAME.into(),
-            request_headers_timeout: Some(seconds(10)),
-            http_filters: vec![ready(), http::router(&Router::default())],
+            http_filters: vec![http::router(&Router::default())],
             route_specifier: Some(RouteSpecifier::RouteConfig(routes())),
-            ..HttpConnectionManager::default()
+            ..http::small_requests()
         };
-        Listener {
-            // Probes and scrapes are no requests to the vault: a limit on those must not make the proxy look dead.
+        let mut listener = Listener {
+            // Scrapes have a limit of their own, so that clients of the vault cannot use it up.
             ignore_global_conn_limit: true,
             ..http::listener(NAME, self.listen, &manager)
+        };
+        for chain in &mut listener.filter_chains {
+            chain.filters.insert(0, connection_limit());
         }
+        listener
     }
 }
 
-fn ready() -> HttpFilter {
-    let configuration = HealthCheckFilter {
-        pass_through_mode: Some(BoolValue { value: false }),
-        cluster_min_healthy_percentages: BTreeMap::from([(
-            DATA_CLUSTER.to_owned(),
-            Percent { value: 100.0 },
-        )]),
-        headers: vec![
-            http::header_is(":path", "/ready"),
-            http::header_is(":method", "GET"),
-        ],
+fn connection_limit() -> Filter {
+    let limit = ConnectionLimit {
+        stat_prefix: NAME.into(),
+        max_connections: Some(UInt64Value { value: CONNECTIONS }),
+        ..ConnectionLimit::default()
     };
-    http::filter("envoy.filters.http.health_check", &configuration)
+    Filter {
+        name: "envoy.filters.network.connection_limit".into(),
+        config_type: Some(filter::ConfigType::TypedConfig(any(&limit))),
+    }
 }
 
 fn routes() -> RouteConfiguration {
@@ -134,16 +130,7 @@ fn routes() -> RouteConfiguration {
         })),
         ..Route::default()
     };
-    let direct = |r#match: RouteMatch, status| Route {
-        r#match: Some(r#match),
-        action: Some(route::Action::DirectResponse(DirectResponseAction {
-            status,
-            ..DirectResponseAction::default()
-        })),
-        ..Route::default()
-    };
-    let live = direct(http::get("/live"), 200);
-    let rest = direct(
+    let rest = http::direct(
         RouteMatch {
             path_specifier: Some(route_match::PathSpecifier::Prefix("/".into())),
             ..RouteMatch::default()
@@ -155,7 +142,7 @@ fn routes() -> RouteConfiguration {
         virtual_hosts: vec![VirtualHost {
             name: NAME.into(),
             domains: vec!["*".into()],
-            routes: vec![metrics, live, rest],
+            routes: vec![metrics, rest],
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()

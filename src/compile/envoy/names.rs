@@ -1,9 +1,9 @@
 //! Names inside Envoy's configuration that more than one part of it refers to.
 
-/// The vault's cluster.
-pub(super) const CLUSTER: &str = "vault";
 /// The cluster of Envoy's own admin endpoint.
 pub(super) const ADMIN_CLUSTER: &str = "vaultwall-admin";
+/// Cluster of the proxy's own data listener, used by its health check alone.
+pub(super) const DATA_CLUSTER: &str = "vaultwall-data";
 /// Filter state that holds a request's plane.
 pub(super) const PLANE: &str = "vaultwall.plane";
 /// Value of that filter state for a request that can be read in more than one way; also the name of its route.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::tls::Tls;
 use crate::compile::ports::ProxyPorts;
+pub use crate::policy::Http2;
 use crate::policy::{Firewall, VaultId};
 
 /// Settings of one proxy in addition to its firewall: addresses, log file and TLS.
@@ -19,11 +20,13 @@ pub struct Proxy {
     pub access_log: String,
     /// TLS towards clients and towards the vault; by default none.
     pub tls: Tls,
+    /// HTTP/2 with clients, next to HTTP/1.1; `None`: HTTP/1.1 only.
+    pub http2: Option<Http2>,
 }
 
 impl Proxy {
     /// A proxy in the vault's cluster: it listens on every address and forwards to the vault's Service.
-    pub fn in_cluster(firewall: &Firewall, tls: Tls) -> Self {
+    pub fn in_cluster(firewall: &Firewall, tls: Tls, http2: Option<Http2>) -> Self {
         let ports = ProxyPorts::of(firewall.port);
         let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let VaultId { namespace, service } = &firewall.vault;
@@ -36,6 +39,7 @@ impl Proxy {
             }),
             access_log: "/dev/stdout".to_owned(),
             tls,
+            http2,
         }
     }
 }

@@ -53,14 +53,19 @@ impl Tls {
         clients.into_iter().chain(vault).collect()
     }
 
-    /// Transport socket of a listener. It offers HTTP/1.1 alone, the protocol towards the vault, so nothing is
-    /// translated.
-    pub(super) fn of_listener(&self) -> Option<TransportSocket> {
+    /// Transport socket of a listener. Without HTTP/2 it offers HTTP/1.1 alone, the protocol towards the vault, so
+    /// nothing is translated.
+    pub(super) fn of_listener(&self, http2: bool) -> Option<TransportSocket> {
         self.clients.as_ref()?;
         let context = DownstreamTlsContext {
             common_tls_context: Some(CommonTlsContext {
                 tls_params: Some(versions()),
-                alpn_protocols: vec!["http/1.1".into()],
+                alpn_protocols: http2
+                    .then_some("h2")
+                    .into_iter()
+                    .chain(["http/1.1"])
+                    .map(Into::into)
+                    .collect(),
                 tls_certificate_sds_secret_configs: vec![CLIENTS.discovered(&self.configuration)],
                 ..CommonTlsContext::default()
             }),

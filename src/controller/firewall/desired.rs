@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::Value;
 
-use crate::compile::envoy::{CERTIFICATE_FILE, KEY_FILE, MetricsPort, Tls};
+use crate::compile::envoy::{CERTIFICATE_FILE, KEY_FILE, MetricsPort};
 use crate::compile::kubernetes::network_policy::{network_policies, vault_policy};
 use crate::compile::kubernetes::proxies::{self, ProxyInputs};
 use crate::compile::{ProxyPorts, firewall_name};
 use crate::controller::firewall::state::{StoredPolicy, VaultEntry};
 use crate::controller::options::LocalProxy;
-use crate::policy::VaultId;
+use crate::policy::{ProxySettings, VaultId};
 use crate::runtime::apply::GeneratedKind;
 use crate::transport::certificates::{Authority, Identity};
 
@@ -25,8 +25,8 @@ pub(crate) struct DesiredObjects {
     /// Host and port at which proxies connect to the operator.
     xds: (String, u16),
     local: BTreeMap<VaultId, LocalProxy>,
-    /// Bootstrap files by vault. They take most of the time, and depend on the ports and TLS alone.
-    bootstraps: Mutex<BTreeMap<VaultId, (ProxyPorts, Tls, Files)>>,
+    /// Bootstrap files by vault. They take most of the time, and depend on the ports and the settings alone.
+    bootstraps: Mutex<BTreeMap<VaultId, (ProxyPorts, ProxySettings, Files)>>,
 }
 
 /// Content of files by name.
@@ -61,7 +61,7 @@ impl DesiredObjects {
         self.bootstraps().remove(vault);
     }
 
-    fn bootstraps(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, Tls, Files)>> {
+    fn bootstraps(&self) -> MutexGuard<'_, BTreeMap<VaultId, (ProxyPorts, ProxySettings, Files)>> {
         // The map is consistent after every statement, so a poisoned lock can be used.
         self.bootstraps
             .lock()
@@ -139,10 +139,10 @@ impl DesiredObjects {
 
     /// Returns the bootstrap files of the proxies.
     fn files(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Files, String> {
-        let tls = proxies::tls(vault, &entry.resolution.resolution.proxy);
+        let settings = &entry.resolution.resolution.proxy;
         let ports = entry.ports();
-        if let Some((known_ports, known_tls, files)) = self.bootstraps().get(vault)
-            && (known_ports, known_tls) == (&ports, &tls)
+        if let Some((known_ports, known_settings, files)) = self.bootstraps().get(vault)
+            && (known_ports, known_settings) == (&ports, settings)
         {
             return Ok(files.clone());
         }
@@ -152,10 +152,10 @@ impl DesiredObjects {
             None => in_cluster,
         };
         let (host, port) = &self.xds;
-        let files =
-            proxies::files(vault, metrics, &tls, host, *port).map_err(|error| error.to_string())?;
+        let files = proxies::files(vault, metrics, settings, host, *port)
+            .map_err(|error| error.to_string())?;
         self.bootstraps()
-            .insert(vault.clone(), (ports, tls, files.clone()));
+            .insert(vault.clone(), (ports, settings.clone(), files.clone()));
         Ok(files)
     }
 }

@@ -8,10 +8,15 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 
 use super::names::{is_subdomain, is_word, subdomain};
 use crate::api::{
-    GROUP, Proxy, ProxyService as WireService, ServiceType, UpstreamTls as WireUpstreamTls,
+    GROUP, Proxy, ProxyHttp2, ProxyService as WireService, ServiceType,
+    UpstreamTls as WireUpstreamTls,
 };
-use crate::limits::{MAX_ANNOTATION_LENGTH, MAX_PROXY_REPLICAS, MAX_SERVICE_ANNOTATIONS};
-use crate::policy::proxy_settings::{ProxyResources, ProxyService, ProxySettings, UpstreamTls};
+use crate::limits::{
+    MAX_ANNOTATION_LENGTH, MAX_HTTP2_STREAMS, MAX_PROXY_REPLICAS, MAX_SERVICE_ANNOTATIONS,
+};
+use crate::policy::proxy_settings::{
+    Http2, ProxyResources, ProxyService, ProxySettings, UpstreamTls,
+};
 use crate::policy::quantity::Quantity;
 use crate::policy::violation::{Findings, ViolationReason, field_of, quoted};
 
@@ -38,7 +43,32 @@ pub(super) fn check(proxy: Option<&Proxy>, findings: &mut Findings) -> ProxySett
             .upstream_tls
             .as_ref()
             .map(|tls| check_upstream_tls(tls, findings)),
+        http2: proxy
+            .http2
+            .as_ref()
+            .map(|http2| check_http2(http2, findings)),
     }
+}
+
+fn check_http2(wire: &ProxyHttp2, findings: &mut Findings) -> Http2 {
+    let Some(given) = wire.max_concurrent_streams else {
+        return Http2::default();
+    };
+    let streams = u8::try_from(given)
+        .ok()
+        .filter(|streams| (1..=MAX_HTTP2_STREAMS).contains(streams));
+    if streams.is_none() {
+        findings.add(
+            "spec.proxy.http2.maxConcurrentStreams",
+            ViolationReason::Invalid,
+            format!(
+                "{given} is out of range; write 1 to {MAX_HTTP2_STREAMS}, or remove `http2` for HTTP/1.1 only"
+            ),
+        );
+    }
+    streams.map_or_else(Http2::default, |max_concurrent_streams| Http2 {
+        max_concurrent_streams,
+    })
 }
 
 fn check_upstream_tls(wire: &WireUpstreamTls, findings: &mut Findings) -> UpstreamTls {

@@ -4,42 +4,30 @@
 //! Rows keep their order, but are grouped by the first segments of their paths, so that a request for one engine is not
 //! compared with the rows of all the others.
 
-use std::collections::HashMap;
+mod action;
 
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, HeaderValue, HeaderValueOption, Metadata, SubstitutionFormatString, data_source,
-    header_value_option::HeaderAppendAction,
+    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
 };
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteConfiguration, RouteList,
-    RouteMatch, VirtualHost, header_matcher::HeaderMatchSpecifier, route, route_action,
+    Route, RouteConfiguration, RouteList, RouteMatch, VirtualHost, route,
 };
-use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
-    FilterStateValue, filter_state_value,
-};
-use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
-use envoy_types::pb::envoy::r#type::matcher::v3::{
-    HttpRequestHeaderMatchInput, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
-};
-use envoy_types::pb::google::protobuf::{Duration, Struct, Value, value};
+use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
-use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
-use super::names::{BAD_REQUEST, CLUSTER, PLANE, SET_FILTER_STATE};
-use super::wire::any;
-use crate::vault_api::{
-    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, Operations, PathMatch,
-    Prefix, Row, Table, Template, Verb, path,
+pub(super) use self::action::{METADATA, OPERATIONS};
+use self::action::{
+    bad_request_route, filter_state, forward, header_is, is_probe, operations, regex, with_body,
 };
-
-/// Metadata namespace of a route's operations.
-pub(super) const METADATA: &str = "vaultwall";
-/// Key of a route's operations in it.
-pub(super) const OPERATIONS: &str = "operations";
+use super::budget;
+use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
+use crate::vault_api::{
+    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, PathMatch, Prefix,
+    Row, Table, Template, Verb, path,
+};
 
 /// Name of the route configuration, which both listeners use.
 pub(super) const NAME: &str = "vault";
@@ -63,6 +51,9 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
                 unknown.map(|row| one_route(&row_route(row, false))),
             )),
             response_headers_to_add: vec![network_info()],
+            request_headers_to_remove: [budget::HEADER, budget::HEADER_ENCODING]
+                .map(Into::into)
+                .into(),
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()
@@ -93,6 +84,7 @@ fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
         .collect();
     let named = || header(HEADER_NAMESPACE);
     let mut bad = vec![
+        is(header(":path"), matches(&too_long())),
         not(is(header(":path"), matches(&target))),
         not(is(header(":method"), matches(&methods.join("|")))),
         both(
@@ -118,6 +110,12 @@ fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
     bad.into_iter()
         .map(|predicate| (predicate, one_route(&bad_request_route())))
         .collect()
+}
+
+/// Pattern of targets that are too long. Regular expressions count to 1,000 only, hence the repetition.
+fn too_long() -> String {
+    let thousands = ".{1000}".repeat(path::MAX_TARGET / 1000);
+    format!("{thousands}.+")
 }
 
 fn help(table: &Table) -> Option<(Predicate, OnMatch)> {
@@ -225,7 +223,11 @@ impl Group<'_> {
             .chain(self.unknown);
         joined(rows, flagged)
             .iter()
-            .map(|row| row_route(row, flagged))
+            .flat_map(|row| {
+                let route = row_route(row, flagged);
+                let bad = is_probe(row).then(|| with_body(&route));
+                bad.into_iter().flatten().chain([route])
+            })
             .collect()
     }
 }
@@ -349,71 +351,9 @@ fn row_route(row: &Row, flagged: bool) -> Route {
         }),
         metadata: operations(&row.class.operations),
         typed_per_filter_config: filter_state(row.class.plane.name()),
-        action: Some(route::Action::Route(RouteAction {
-            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(CLUSTER.into())),
-            // No timeout (zero): the vault has timeouts of its own.
-            timeout: Some(Duration::default()),
-            ..RouteAction::default()
-        })),
+        action: Some(route::Action::Route(forward(row.class.plane))),
         ..Route::default()
     }
-}
-
-/// Route of a bad request. The deciding filter denies it; even without that filter, this route forwards nothing.
-fn bad_request_route() -> Route {
-    Route {
-        name: BAD_REQUEST.into(),
-        r#match: Some(RouteMatch {
-            path_specifier: Some(PathSpecifier::Prefix("/".into())),
-            ..RouteMatch::default()
-        }),
-        typed_per_filter_config: filter_state(BAD_REQUEST),
-        action: Some(route::Action::DirectResponse(DirectResponseAction {
-            status: 400,
-            body: Some(DataSource {
-                specifier: Some(data_source::Specifier::InlineString(String::new())),
-                ..DataSource::default()
-            }),
-            ..DirectResponseAction::default()
-        })),
-        ..Route::default()
-    }
-}
-
-fn filter_state(plane: &str) -> HashMap<String, envoy_types::pb::google::protobuf::Any> {
-    let text = DataSource {
-        specifier: Some(data_source::Specifier::InlineString(plane.into())),
-        ..DataSource::default()
-    };
-    let format = SubstitutionFormatString {
-        format: Some(Format::TextFormatSource(text)),
-        ..SubstitutionFormatString::default()
-    };
-    let value = FilterStateValue {
-        key: Some(filter_state_value::Key::ObjectKey(PLANE.into())),
-        factory_key: "envoy.string".into(),
-        value: Some(filter_state_value::Value::FormatString(format)),
-        ..FilterStateValue::default()
-    };
-    let config = SetFilterState {
-        on_request_headers: vec![value],
-        ..SetFilterState::default()
-    };
-    HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
-}
-
-fn operations(operations: &Operations) -> Option<Metadata> {
-    if operations.names.is_empty() {
-        return None;
-    }
-    let text = Value {
-        kind: Some(value::Kind::StringValue(operations.to_string())),
-    };
-    let fields = HashMap::from([(OPERATIONS.to_owned(), text)]);
-    Some(Metadata {
-        filter_metadata: HashMap::from([(METADATA.to_owned(), Struct { fields })]),
-        ..Metadata::default()
-    })
 }
 
 fn one_route(route: &Route) -> OnMatch {
@@ -443,26 +383,6 @@ fn first_value(key: &str, value: &str) -> String {
     let longer = format!("{key}[^&=][^&]*");
     let others: Vec<String> = shorter_or_different.chain([longer]).collect();
     format!("[^?]*\\?(?:(?:{})&)*{key}{value}(?:&.*)?", others.join("|"))
-}
-
-fn header_is(name: &str, pattern: &str, missing_is_empty: bool) -> HeaderMatcher {
-    let pattern = StringMatcher {
-        match_pattern: Some(MatchPattern::SafeRegex(regex(pattern))),
-        ..StringMatcher::default()
-    };
-    HeaderMatcher {
-        name: name.into(),
-        treat_missing_header_as_empty: missing_is_empty,
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(pattern)),
-        ..HeaderMatcher::default()
-    }
-}
-
-fn regex(regex: &str) -> RegexMatcher {
-    RegexMatcher {
-        regex: regex.into(),
-        ..RegexMatcher::default()
-    }
 }
 
 fn alternatives<'n>(names: impl IntoIterator<Item = &'n String>) -> String {

@@ -62,6 +62,7 @@ fn joined_rows_classify_requests_like_all_rows() {
                 for method in methods {
                     let target = format!("/v1/{prefix}{path}");
                     let request = Request {
+                        has_body: false,
                         method,
                         target: &target,
                         namespace,

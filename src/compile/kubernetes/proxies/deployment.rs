@@ -21,7 +21,8 @@ use super::files::{
 use super::inputs::ProxyInputs;
 use crate::api::{BOOTSTRAP_HASH_ANNOTATION, generated_labels, proxy_labels};
 use crate::compile::envoy::{
-    ARGUMENTS, AUTHORITY_FILE, CERTIFICATE_FILE, DRAIN_PATH, DRAIN_SECONDS, KEY_FILE,
+    ARGUMENTS, AUTHORITY_FILE, CERTIFICATE_FILE, DRAIN_PATH, DRAIN_SECONDS, KEY_FILE, LIVE_PATH,
+    READY_PATH,
 };
 use crate::compile::names::{firewall_name, hash};
 use crate::compile::ports::ProxyPorts;
@@ -139,9 +140,9 @@ fn envoy(inputs: &ProxyInputs<'_>) -> Container {
         args: Some(arguments(&resources)),
         ports: Some(ports(inputs.ports)),
         resources: Some(requirements(resources)),
-        startup_probe: Some(has_configuration()),
-        liveness_probe: Some(alive()),
-        readiness_probe: Some(ready()),
+        startup_probe: Some(has_configuration(inputs.ports)),
+        liveness_probe: Some(alive(inputs.ports)),
+        readiness_probe: Some(ready(inputs.ports)),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 http_get: Some(get(DRAIN_PATH, IntOrString::Int(inputs.ports.drain.into()))),
@@ -208,23 +209,24 @@ fn requirements(resources: ProxyResources) -> ResourceRequirements {
 
 /// Envoy has its first configuration. Without the operator a new proxy waits and serves nothing; a restart would not
 /// help. The probe still fails after 20 minutes: so late, the kubelet restarts the container without a back-off.
-fn has_configuration() -> Probe {
-    probe("/live", 1, 20 * 60)
+fn has_configuration(ports: ProxyPorts) -> Probe {
+    probe(LIVE_PATH, ports, 1, 20 * 60)
 }
 
 /// Envoy does not hang. Listeners do not matter here: open connections continue.
-fn alive() -> Probe {
-    probe("/live", 10, 6)
+fn alive(ports: ProxyPorts) -> Probe {
+    probe(LIVE_PATH, ports, 10, 6)
 }
 
 /// Envoy accepts clients on the data port.
-fn ready() -> Probe {
-    probe("/ready", 2, 2)
+fn ready(ports: ProxyPorts) -> Probe {
+    probe(READY_PATH, ports, 2, 2)
 }
 
-fn probe(path: &str, period: i32, failures: i32) -> Probe {
+/// A probe at the port that no pod reaches, so that none can make a proxy look dead.
+fn probe(path: &str, ports: ProxyPorts, period: i32, failures: i32) -> Probe {
     Probe {
-        http_get: Some(get(path, IntOrString::String("metrics".to_owned()))),
+        http_get: Some(get(path, IntOrString::Int(ports.drain.into()))),
         period_seconds: Some(period),
         failure_threshold: Some(failures),
         success_threshold: Some(1),

@@ -24,14 +24,15 @@ pub const ADMIN_SOCKET: &str = "/run/envoy/admin.sock";
 pub(super) const RUNTIME_FOLDER: &str = "/run/envoy";
 
 /// Names and contents of the files that the proxies of a vault are started with: the bootstrap, which names the
-/// operator at `host` and `port` as xDS server, and the files that the bootstrap and `tls` refer to.
+/// operator at `host` and `port` as xDS server, and the files that the bootstrap and the TLS settings refer to.
 pub fn files(
     vault: &VaultId,
     metrics: MetricsPort,
-    tls: &Tls,
+    settings: &ProxySettings,
     host: &str,
     port: u16,
 ) -> Result<BTreeMap<String, String>, JsonError> {
+    let tls = tls(vault, settings);
     let xds = XdsServer::Tls {
         host: host.to_owned(),
         port,
@@ -44,6 +45,7 @@ pub fn files(
         xds,
         admin_socket: ADMIN_SOCKET.to_owned(),
         metrics: Some(metrics),
+        memory: settings.memory(),
     };
     let bootstrap = to_json(&bootstrap.message())?;
     // Indented, because people read it with kubectl.

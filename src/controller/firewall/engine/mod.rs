@@ -22,7 +22,7 @@ use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::{Refused, infos};
-use crate::policy::{Firewall, VaultId};
+use crate::policy::{Firewall, Http2, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
@@ -272,7 +272,7 @@ impl Engine {
         }
         let cold_start = !self.accepted.contains(vault);
         let tls = proxies::tls(vault, &policies.proxy);
-        let proxy = proxy(firewall, tls, self.local.get(vault));
+        let proxy = proxy(firewall, tls, policies.proxy.http2, self.local.get(vault));
         // A snapshot contains only resources that proxies ask for.
         let discovers = proxy.upstream.is_none();
         let desired = Desired {
@@ -298,10 +298,10 @@ impl Engine {
 
 /// How the proxies of a vault run: pods discover the vault's endpoints, a local proxy is configured by the operator's
 /// options.
-fn proxy(firewall: &Firewall, tls: Tls, local: Option<&LocalProxy>) -> Proxy {
+fn proxy(firewall: &Firewall, tls: Tls, http2: Option<Http2>, local: Option<&LocalProxy>) -> Proxy {
     let mut proxy = Proxy {
         upstream: None,
-        ..Proxy::in_cluster(firewall, tls)
+        ..Proxy::in_cluster(firewall, tls, http2)
     };
     if let Some(local) = local {
         proxy.data.set_ip(local.listen);

@@ -1,0 +1,148 @@
+//! Parts of a route: its match by a header, its metadata, and where its requests go.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, Metadata, SubstitutionFormatString, data_source,
+};
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteMatch,
+    header_matcher::HeaderMatchSpecifier, route, route_action::ClusterSpecifier,
+};
+use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
+    FilterStateValue, filter_state_value,
+};
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+};
+use envoy_types::pb::google::protobuf::{Any, Duration, Struct, Value, value};
+
+use crate::compile::envoy::budget::{self, Budget};
+use crate::compile::envoy::names::{BAD_REQUEST, PLANE, SET_FILTER_STATE};
+use crate::compile::envoy::wire::{any, seconds};
+use crate::vault_api::{Operations, Plane, Row};
+
+/// Metadata namespace of a route's operations.
+pub(in crate::compile::envoy) const METADATA: &str = "vaultwall";
+/// Key of a route's operations in it.
+pub(in crate::compile::envoy) const OPERATIONS: &str = "operations";
+/// Timeout in seconds of the vault's answer to a probe.
+const PROBE_SECONDS: i64 = 10;
+
+pub(super) fn is_probe(row: &Row) -> bool {
+    row.class.plane == Plane::Infrastructure
+}
+
+/// Routes for the requests of a route that have a body: bad requests. Anyone may send a probe, and a body that arrives
+/// slowly would occupy the budget of all probes.
+pub(super) fn with_body(route: &Route) -> [Route; 2] {
+    [
+        ("content-length", ".*[1-9].*"),
+        (budget::HEADER_ENCODING, ".*"),
+    ]
+    .map(|(name, value)| {
+        let mut bad = bad_request_route();
+        bad.r#match.clone_from(&route.r#match);
+        if let Some(matched) = &mut bad.r#match {
+            matched.headers.push(header_is(name, value, false));
+        }
+        bad
+    })
+}
+
+/// Forwards a request of this plane to the cluster of its budget.
+pub(super) fn forward(plane: Plane) -> RouteAction {
+    if plane == Plane::Infrastructure {
+        return RouteAction {
+            cluster_specifier: Some(ClusterSpecifier::Cluster(Budget::Probes.cluster().into())),
+            timeout: Some(seconds(PROBE_SECONDS)),
+            ..RouteAction::default()
+        };
+    }
+    RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::ClusterHeader(budget::HEADER.into())),
+        // No timeout (zero): the vault has timeouts of its own.
+        timeout: Some(Duration::default()),
+        ..RouteAction::default()
+    }
+}
+
+/// Route of a bad request. The deciding filter denies it; even without that filter, this route forwards nothing.
+pub(super) fn bad_request_route() -> Route {
+    Route {
+        name: BAD_REQUEST.into(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::Prefix("/".into())),
+            ..RouteMatch::default()
+        }),
+        typed_per_filter_config: filter_state(BAD_REQUEST),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status: 400,
+            body: Some(DataSource {
+                specifier: Some(data_source::Specifier::InlineString(String::new())),
+                ..DataSource::default()
+            }),
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    }
+}
+
+pub(super) fn filter_state(plane: &str) -> HashMap<String, Any> {
+    let text = DataSource {
+        specifier: Some(data_source::Specifier::InlineString(plane.into())),
+        ..DataSource::default()
+    };
+    let format = SubstitutionFormatString {
+        format: Some(Format::TextFormatSource(text)),
+        ..SubstitutionFormatString::default()
+    };
+    let value = FilterStateValue {
+        key: Some(filter_state_value::Key::ObjectKey(PLANE.into())),
+        factory_key: "envoy.string".into(),
+        value: Some(filter_state_value::Value::FormatString(format)),
+        ..FilterStateValue::default()
+    };
+    let config = SetFilterState {
+        on_request_headers: vec![value],
+        ..SetFilterState::default()
+    };
+    HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
+}
+
+pub(super) fn operations(operations: &Operations) -> Option<Metadata> {
+    if operations.names.is_empty() {
+        return None;
+    }
+    let text = Value {
+        kind: Some(value::Kind::StringValue(operations.to_string())),
+    };
+    let fields = HashMap::from([(OPERATIONS.to_owned(), text)]);
+    Some(Metadata {
+        filter_metadata: HashMap::from([(METADATA.to_owned(), Struct { fields })]),
+        ..Metadata::default()
+    })
+}
+
+pub(super) fn header_is(name: &str, pattern: &str, missing_is_empty: bool) -> HeaderMatcher {
+    let pattern = StringMatcher {
+        match_pattern: Some(MatchPattern::SafeRegex(regex(pattern))),
+        ..StringMatcher::default()
+    };
+    HeaderMatcher {
+        name: name.into(),
+        treat_missing_header_as_empty: missing_is_empty,
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(pattern)),
+        ..HeaderMatcher::default()
+    }
+}
+
+pub(super) fn regex(regex: &str) -> RegexMatcher {
+    RegexMatcher {
+        regex: regex.into(),
+        ..RegexMatcher::default()
+    }
+}

@@ -1,0 +1,232 @@
+//! Clients that no rule allows hold all that they can get; others are served all the same.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use hyper::Request;
+use socket2::{Domain, Socket, Type};
+use testkit::OpenBao;
+use testkit::client::{Client, SECRET, TOKEN, Verdict};
+use testkit::wait::{TIMEOUT, in_time};
+use vaultwall::vault_api::path::MAX_TARGET;
+use vaultwall::vault_api::{Profile, Table, classify};
+
+use crate::standalone::objects::{ALLOWED, DENIED, allowing};
+use crate::standalone::sandbox::Sandbox;
+use crate::standalone::serve::{IN_FORCE, Serve};
+
+/// More than Envoy's default limit of 1,024 connections and requests to one cluster.
+const MANY: usize = 1_100;
+
+fn protected(sandbox: &Sandbox, objects: &str) -> (OpenBao, Serve) {
+    sandbox.put("main.yaml", objects);
+    let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
+    let serve = Serve::start(sandbox);
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    (vault, serve)
+}
+
+/// Connects from an address and sends this.
+fn begin(from: Ipv4Addr, to: SocketAddrV4, head: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddrV4::new(from, 0).into()).unwrap();
+    socket.connect_timeout(&to.into(), TIMEOUT).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// Status code of the answer.
+fn status(stream: &mut TcpStream) -> u16 {
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    std::str::from_utf8(&start[9..]).unwrap().parse().unwrap()
+}
+
+/// A number of Envoy's statistics.
+fn statistic(sandbox: &Sandbox, name: &str) -> u64 {
+    let mut admin = UnixStream::connect(sandbox.state().join("admin.sock")).unwrap();
+    write!(
+        admin,
+        "GET /stats?filter=^{name}$ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    admin.read_to_string(&mut answer).unwrap();
+    let line = answer.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn slow_uploads_leave_the_vault_to_others() {
+    let sandbox = Sandbox::alone();
+    let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
+    for (path, endpoint) in [
+        ("POST /v1/auth/approle/login", sandbox.management()),
+        ("POST /v1/sys/mounts/x", sandbox.management()),
+        ("POST /v1/sys/mounts/x", sandbox.data()),
+    ] {
+        let start = format!("{path} HTTP/1.1\r\nHost: v\r\nContent-Length: 100000\r\n\r\n");
+        let held: Vec<TcpStream> = (0..MANY).map(|_| begin(DENIED, endpoint, &start)).collect();
+        for _ in 0..20 {
+            assert_eq!(sandbox.verdict(ALLOWED), Verdict::Allowed, "{path}");
+            let mut manager = Client::new(DENIED, sandbox.management());
+            let answer = manager.send("GET", "/v1/sys/mounts", "").unwrap();
+            assert_eq!(answer.status, 200, "{path}: {answer}");
+            let mut probe = Client::new(DENIED, sandbox.data());
+            let answer = probe.send("GET", "/v1/sys/health", "").unwrap();
+            assert_eq!(answer.status, 200, "{path}: {answer}");
+        }
+        drop(held);
+    }
+}
+
+#[test]
+fn a_refused_request_is_answered_before_its_body_arrives() {
+    let sandbox = Sandbox::new();
+    let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
+    for (line, length, endpoint, expected) in [
+        (
+            "GET /v1/sys/health",
+            "Content-Length: 1",
+            sandbox.data(),
+            400,
+        ),
+        (
+            "GET /v1/sys/health",
+            "Transfer-Encoding: chunked",
+            sandbox.data(),
+            400,
+        ),
+        (
+            "HEAD /v1/sys/leader",
+            "Content-Length: 10",
+            sandbox.management(),
+            400,
+        ),
+        (
+            "GET /v1/sys/health",
+            "Content-Length: 0",
+            sandbox.data(),
+            200,
+        ),
+        (
+            "POST /v1/secret/data/app",
+            "Content-Length: 100000",
+            sandbox.data(),
+            403,
+        ),
+        (
+            "POST /v1/secret/data/app",
+            "Content-Length: 100000",
+            sandbox.management(),
+            403,
+        ),
+        (
+            "PUT /v1/sys/unseal",
+            "Content-Length: 100000",
+            sandbox.management(),
+            403,
+        ),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: v\r\n{length}\r\n\r\n");
+        let status = status(&mut begin(DENIED, endpoint, &head));
+        assert_eq!(status, expected, "{line} {length}");
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_is_refused_as_decide_does() {
+    let sandbox = Sandbox::new();
+    let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
+    for (length, query, expected) in [
+        (MAX_TARGET, "", 403),
+        (MAX_TARGET - 4, "?a=b", 403),
+        (MAX_TARGET + 1, "", 400),
+        (MAX_TARGET - 3, "?a=b", 400),
+        (58_000, "", 400),
+    ] {
+        let path = format!("{:a<length$}{query}", "/v1/secret/data/");
+        let mut client = Client::new(DENIED, sandbox.data());
+        let answer = client.send("GET", &path, "").unwrap();
+        assert_eq!(answer.status, expected, "{length} {query}");
+        let request = vaultwall::vault_api::Request {
+            method: "GET",
+            target: &path,
+            namespace: None,
+            has_body: false,
+        };
+        let table = Table::new(Profile::open_bao(), &[], &[]);
+        assert_eq!(classify(&table, &request).is_err(), expected == 400);
+    }
+}
+
+#[test]
+fn the_management_endpoint_takes_small_bodies_only_and_has_a_budget_of_its_own() {
+    let sandbox = Sandbox::new();
+    let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
+    let mut manager = Client::new(DENIED, sandbox.management());
+    // The client cannot choose the budget.
+    manager.headers += "X-Vaultwall-Budget: vault\r\n";
+    let before = statistic(&sandbox, "cluster.vault-management.upstream_rq_total");
+    let admitted = statistic(&sandbox, "cluster.vault.upstream_rq_total");
+    let policy = format!("{{\"policy\": \"{}\"}}", "# ".repeat(100_000));
+    let answer = manager
+        .send("PUT", "/v1/sys/policies/acl/large", &policy)
+        .unwrap();
+    assert_eq!(answer.status, 204, "{answer}");
+    let after = statistic(&sandbox, "cluster.vault-management.upstream_rq_total");
+    assert_eq!(after, before + 1);
+    assert_eq!(
+        statistic(&sandbox, "cluster.vault.upstream_rq_total"),
+        admitted
+    );
+
+    let head = "PUT /v1/sys/policies/acl/x HTTP/1.1\r\nHost: v\r\nContent-Length: 2000000\r\n\r\n";
+    let mut upload = begin(DENIED, sandbox.management(), head);
+    // Envoy answers as soon as it has more than it takes, and may close the connection before all is sent.
+    let _ = upload.write_all(&vec![b' '; 2_000_000]);
+    assert_eq!(status(&mut upload), 413);
+}
+
+/// Sends a request by HTTP/2. Returns the status code and the largest number of concurrent requests, or the error.
+async fn by_http2(from: Ipv4Addr, to: SocketAddrV4) -> Result<(u16, usize), h2::Error> {
+    let stream = begin(from, to, "");
+    stream.set_nonblocking(true).unwrap();
+    let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+    let (client, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    let mut client = client.ready().await?;
+    let request = Request::get(format!("http://vault{SECRET}"))
+        .header("x-vault-token", TOKEN)
+        .body(())
+        .unwrap();
+    let (answer, _) = client.send_request(request, true)?;
+    let status = answer.await?.status().as_u16();
+    Ok((status, client.current_max_send_streams()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_is_refused_unless_the_owner_asks_for_it() {
+    let sandbox = Sandbox::new();
+    let (_vault, serve) = protected(&sandbox, &allowing(&[]));
+    for endpoint in [sandbox.data(), sandbox.management()] {
+        assert!(by_http2(ALLOWED, endpoint).await.is_err(), "{endpoint}");
+    }
+    let lines = serve.lines();
+    let asked = allowing(&[]).replace(
+        "  targetRef:",
+        "  proxy: {http2: {maxConcurrentStreams: 7}}\n  targetRef:",
+    );
+    sandbox.put("main.yaml", &asked);
+    serve.wait_for_line(lines, IN_FORCE);
+    // The listener is replaced, and each worker takes the new one over at a moment of its own.
+    in_time("HTTP/2 is in force", async {
+        while by_http2(ALLOWED, sandbox.data()).await.is_err() {}
+    })
+    .await;
+    assert_eq!(by_http2(ALLOWED, sandbox.data()).await.unwrap(), (200, 7));
+    assert_eq!(by_http2(DENIED, sandbox.data()).await.unwrap().0, 403);
+}
