@@ -37,15 +37,17 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
              control characters, query keys without encoding, and the vault namespace either in the header or in the \
              path."
             .into(),
-        (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller, because it needs no token or \
-             could destroy the vault. Run it in one of the vault's own pods."
+        (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller: it could destroy or open the \
+             vault, or the firewall does not know the path. Run it in one of the vault's own pods."
             .into(),
         (_, Some(Plane::Internal)) => {
-            "Only the vault's own peers use this path; they connect to each other's pods directly.".into()
+            "The firewall never forwards this path. The vault's peers connect to each other's pods directly; for \
+             metrics, give the vault a listener that serves nothing else."
+                .into()
         }
         (Reason::ForbiddenByPlane, Some(Plane::Data)) => {
-            "The management endpoint does not serve secrets, keys or certificates: send the request to the data \
-             endpoint."
+            "The management endpoint does not serve secrets, keys or certificates, nor requests that could return \
+             them: send the request to the data endpoint."
                 .into()
         }
         (Reason::ForbiddenByPlane, _) => match owner(denied.firewall) {

@@ -83,22 +83,25 @@ impl Table {
         let mut sorted = namespaces.to_vec();
         sorted.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         let namespaces: Arc<[String]> = sorted.into();
-        let mut rows = Vec::new();
-        rows.push(any("help", vec![Verb::Help]));
-
         let anywhere = Prefix::Optional(namespaces.clone());
         let known = HeaderMatch::RootOr(namespaces.clone());
-        let critical = profile
-            .system
-            .iter()
-            .filter(|line| line.plane == Plane::Critical);
-        rows.extend(critical.map(|line| row(line, &anywhere, HeaderMatch::Any)));
-        let others = || {
-            profile
-                .system
-                .iter()
-                .filter(|line| line.plane != Plane::Critical)
+        let lines = || profile.system.iter();
+        let critical = || lines().filter(|line| line.plane == Plane::Critical);
+        let others = || lines().filter(|line| line.plane != Plane::Critical);
+        let unlisted = Row {
+            name: Arc::from("unlisted-sys"),
+            verbs: Vec::new(),
+            path: PathMatch::V1(anywhere.clone(), Arc::new([Template::parse("sys/**")])),
+            mount: None,
+            header: HeaderMatch::Any,
+            class: Class {
+                plane: Plane::Critical,
+                operations: Operations::default(),
+            },
         };
+
+        let mut rows = help(profile, &anywhere, &unlisted);
+        rows.extend(critical().map(|line| row(line, &anywhere, HeaderMatch::Any)));
         rows.extend(others().map(|line| {
             // Probes are open to every caller. If the path has a namespace that does not exist, the vault looks for an
             // engine with that mount path, so `team-a/sys/health` could be the path of a secret. A namespace in the
@@ -111,27 +114,12 @@ impl Table {
         }));
         // In a namespace that is not listed, management requests are data access. So are probes with a namespace in the
         // path.
-        let system = others().filter(|line| {
-            line.templates
-                .iter()
-                .any(|path| path.first_segment() == "sys")
-        });
-        rows.extend(system.map(|line| Row {
+        rows.extend(others().filter(|line| is_system(line)).map(|line| Row {
             name: Arc::from("unproven-namespace"),
             class: unknown(),
             ..row(line, &anywhere, HeaderMatch::Any)
         }));
-        rows.push(Row {
-            name: Arc::from("unlisted-sys"),
-            verbs: Vec::new(),
-            path: PathMatch::V1(anywhere, Arc::new([Template::parse("sys/**")])),
-            mount: None,
-            header: HeaderMatch::Any,
-            class: Class {
-                plane: Plane::Critical,
-                operations: Operations::default(),
-            },
-        });
+        rows.push(unlisted);
         for engine in engines {
             let lines = profile
                 .engines
@@ -146,6 +134,40 @@ impl Table {
         rows.push(any("unknown", Vec::new()));
         Self { rows, namespaces }
     }
+}
+
+/// Rows of requests for help: critical if the path is, for any method; otherwise data access, because the vault's
+/// answer shows which engine is mounted there.
+fn help(profile: &Profile, anywhere: &Prefix, unlisted: &Row) -> Vec<Row> {
+    let about = |name: &str, class: &Class, wanted: fn(&Line) -> bool| {
+        let lines = profile.system.iter().filter(|line| wanted(line));
+        let templates = lines.flat_map(|line| line.templates.iter().cloned());
+        Row {
+            name: Arc::from(name),
+            verbs: vec![Verb::Help],
+            path: PathMatch::V1(anywhere.clone(), templates.collect()),
+            class: class.clone(),
+            ..unlisted.clone()
+        }
+    };
+    vec![
+        about("critical", &unlisted.class, |line| {
+            line.plane == Plane::Critical
+        }),
+        about("help", &unknown(), is_system),
+        Row {
+            verbs: vec![Verb::Help],
+            ..unlisted.clone()
+        },
+        any("help", vec![Verb::Help]),
+    ]
+}
+
+/// Whether a line is about paths below `sys/`; all paths of a line begin with the same segment.
+fn is_system(line: &Line) -> bool {
+    line.templates
+        .iter()
+        .any(|path| path.first_segment() == "sys")
 }
 
 fn any(name: &str, verbs: Vec<Verb>) -> Row {

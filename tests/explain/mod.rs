@@ -52,7 +52,7 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--source-ip ::ffff:127.0.30.1", READ, 1, "ForbiddenByFirewall", "-", "an IPv6 caller matches no rule"),
     (QUICKSTART, "--source-ip 192.0.2.1", "data: GET /v1/sys/mounts", 1, "ForbiddenByFirewall", "-", "Send it to the management endpoint"),
     (QUICKSTART, "--pod build/runner-1", "management: LIST /v1/secret/metadata", 1, "ForbiddenByPlane", "-", "send the request to the data endpoint"),
-    (QUICKSTART, "--pod build/runner-1", "data: GET /v1/sys/metrics", 1, "ForbiddenByPlane", "-", "Only the vault's own peers"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET /v1/sys/metrics", 1, "ForbiddenByPlane", "-", "The firewall never forwards this path"),
     (QUICKSTART, "--pod build/runner-1", "data: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "in one of the vault's own pods"),
     (QUICKSTART, "--pod build/runner-1", "data: GET /v1/secret/data/a;b", 1, "BadRequest", "-", "only one meaning"),
     (QUICKSTART, "--pod build/runner-1", "data: BREW /v1/secret/data/a", 1, "BadRequest", "-", "method BREW"),

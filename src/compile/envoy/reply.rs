@@ -63,13 +63,16 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "the management endpoint is switched off; its owner may set spec.management.access of the policy"
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
-            "the management endpoint serves the vault's management, not its data. Use the data endpoint"
+            "the management endpoint serves the vault's management, not its data, nor anything that could return \
+             data. Use the data endpoint"
         }
         Reason::ForbiddenByPlane => {
-            "only the vault's own peers reach this path, and they do so directly"
+            "this path is never forwarded. The vault's peers use it directly, and metrics need a listener of the vault \
+             that serves nothing else"
         }
         Reason::ForbiddenCritical => {
-            "this operation is open to listed operators only, and none is listed"
+            "it could destroy or open the vault, or the firewall does not know the path. Run it in one of the vault's \
+             own pods"
         }
         _ => {
             "the proxy and the vault could read this request differently. Send a plain method, path and query, and \

@@ -35,7 +35,7 @@ pub(super) const NAME: &str = "vault";
 /// The routes of both listeners.
 pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
     let mut checks = bad_requests(table);
-    checks.extend(help(table));
+    checks.push(help(table));
     let unknown = unknown(table);
     let groups = groups(table)
         .into_iter()
@@ -118,16 +118,21 @@ fn too_long() -> String {
     format!("{thousands}.+")
 }
 
-fn help(table: &Table) -> Option<(Predicate, OnMatch)> {
-    let row = table
-        .rows
-        .iter()
-        .find(|row| row.verbs.contains(&Verb::Help))?;
+fn help(table: &Table) -> (Predicate, OnMatch) {
     let asks = any_of(vec![
         is(header(":method"), exactly("HELP")),
         is(header(":path"), matches(&first_value("help", "=[^&]+"))),
     ]);
-    Some((asks, one_route(&row_route(row, false))))
+    let rows = table.rows.iter().filter(|row| is_help(row));
+    (
+        asks,
+        routes(rows.map(|row| row_route(row, false)).collect()),
+    )
+}
+
+/// Whether a row is one of those for help, which are matched before all groups.
+fn is_help(row: &Row) -> bool {
+    row.verbs.contains(&Verb::Help)
 }
 
 fn unknown(table: &Table) -> Option<&Row> {
@@ -146,7 +151,7 @@ struct Group<'t> {
 fn groups(table: &Table) -> Vec<Group<'_>> {
     let starts: Vec<&str> = table.rows.iter().filter_map(start).collect();
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for row in &table.rows {
+    for row in table.rows.iter().filter(|row| !is_help(row)) {
         let Some(own) = start(row) else { continue };
         let start = starts
             .iter()
