@@ -24,3 +24,4 @@ mod purity;
 mod render;
 mod same_bytes;
 mod validate;
+mod vault_paths;

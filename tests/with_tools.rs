@@ -24,4 +24,8 @@ mod golden_in_envoy;
 mod mtls;
 mod standalone;
 mod tls;
+mod vault_paths {
+    pub mod list;
+    mod live;
+}
 mod xds;

@@ -1,11 +1,12 @@
 //! Generated files match the types: CRDs and admission policies in `crds/`, the generated parts of the charts, the
-//! references of the API, the command line and the chart in `docs/reference/`. `UPDATE_GENERATED=1` writes the files
-//! again; a file that nothing generates fails, too.
+//! references of the API, the command line, the chart and the vault's paths in `docs/reference/`. `UPDATE_GENERATED=1`
+//! writes the files again; a file that nothing generates fails, too.
 
 mod charts;
 mod command_line;
 mod reference;
 mod values;
+mod vault_paths;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,6 +37,7 @@ fn generated() -> BTreeMap<PathBuf, String> {
         );
     }
     files.insert("docs/reference/cli.md".into(), command_line::page());
+    files.insert("docs/reference/vault-paths.md".into(), vault_paths::page());
     for policy in api::admission_policies(&Limits::default()) {
         let name = policy.metadata.name.clone().unwrap();
         let name = name.strip_suffix(".vaultwall.dev").unwrap();
