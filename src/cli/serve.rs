@@ -34,7 +34,7 @@ pub(super) struct Serve {
     /// The vault to protect; needed only if the files have policies for several.
     #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: Option<VaultId>,
-    /// File that the access log is appended to.
+    /// File that the access log is appended to; if it does not exist, it is created with mode 0600.
     #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
     access_log: PathBuf,
     /// Folder for sockets and Envoy's bootstrap; it must belong to this user. A run with the same folder takes over the

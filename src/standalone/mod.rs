@@ -47,6 +47,8 @@ use watch::{WatchError, Watcher, wait_until};
 /// # Errors
 /// It cannot start, or cannot watch the files any longer.
 pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), StandaloneError> {
+    // Envoy inherits it: it may create the access log again after a rotation, and that contains the names of secrets.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     prepare_state(&options.state)?;
     check_access_log(&options.access_log)?;
     let mut watcher = Watcher::start()?;

@@ -16,6 +16,8 @@ pub struct Observed {
     rule: Option<String>,
     plane: Option<String>,
     operations: String,
+    path: Option<String>,
+    id: Option<String>,
 }
 
 /// Response flags of requests that Envoy refuses while it parses them, so that no filter sees them. `low_version` is a
@@ -26,10 +28,29 @@ const UNREADABLE: &[&str] = &[
     "path_normalization_failed",
     "low_version",
 ];
+/// Beginnings of headers that must not arrive. Envoy adds headers of its own with the first one and the last one.
+const STRIPPED: &[&str] = &[
+    "x-envoy-",
+    "x-vaultwall-",
+    "x-vault-inline-auth-",
+    "client-cert",
+    "x-forwarded-client-cert",
+    "x-forwarded-tls-client-cert",
+    "x-ssl-",
+    "ssl-client",
+    "ssl_client",
+    "x-client-cert",
+    "x-amzn-mtls-",
+    "x-arr-clientcert",
+    "cf-client-cert",
+    "x-request-id",
+];
+/// Largest number of bytes of a path in the access log.
+const PATH_BYTES: usize = 1024;
 
 impl Observed {
     /// Reads an answer and the request's log record, if its mark could be read at all.
-    pub fn new(answer: &Answer, record: Option<&Value>) -> Self {
+    pub fn new(sent: &Sent, answer: &Answer, record: Option<&Value>) -> Self {
         let field = |name: &str| {
             let text = record?[name].as_str()?;
             (text != "-").then(|| text.to_owned())
@@ -37,7 +58,8 @@ impl Observed {
         let details = field("responseDetails").unwrap_or_default();
         let refused = record.is_none() || UNREADABLE.iter().any(|start| details.starts_with(start));
         let reason = field("reason").or_else(|| {
-            let unreadable = refused && matches!(answer.status, Some(400 | 426));
+            let denied = matches!(answer.status, Some(400 | 426));
+            let unreadable = refused && (denied || sent.is_grpc());
             unreadable.then(|| Reason::BadRequest.name().to_owned())
         });
         let rule = match reason.as_deref() {
@@ -53,12 +75,14 @@ impl Observed {
             rule,
             plane: field("plane").filter(|plane| plane != "bad-request"),
             operations: field("operations").unwrap_or_default(),
+            path: field("requestUri"),
+            id: field("decisionId"),
         }
     }
 }
 
 /// How the two decisions differ.
-pub fn decisions(decision: &Decision, observed: &Observed) -> Vec<String> {
+pub fn decisions(sent: &Sent, decision: &Decision, observed: &Observed) -> Vec<String> {
     let mut differences = Vec::new();
     let mut differ = |what: &str, decided: &str, seen: &str| {
         if decided != seen {
@@ -85,6 +109,8 @@ pub fn decisions(decision: &Decision, observed: &Observed) -> Vec<String> {
     );
     let status = match decision.reason {
         reason if reason.verdict() == Verdict::Allow => &[200][..],
+        // Envoy answers a denied client of gRPC with 200, and the status of gRPC in a header.
+        _ if sent.is_grpc() => &[200, 400][..],
         Reason::BadRequest => &[400, 426][..],
         _ => &[403][..],
     };
@@ -94,7 +120,29 @@ pub fn decisions(decision: &Decision, observed: &Observed) -> Vec<String> {
             observed.status
         ));
     }
+    differences.extend(wrong_record(sent, observed));
     differences
+}
+
+/// Differences in the parts of the record that hold texts of the client: the path is the one that was judged, without
+/// query and with a limit of its length, and the decision id is Envoy's.
+fn wrong_record(sent: &Sent, observed: &Observed) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if let (Some(path), Ok(judged)) = (&observed.path, path::normalise(&sent.read_target())) {
+        let end = judged.path.len().min(PATH_BYTES);
+        if *path != judged.path[..end] {
+            wrong.push(format!("path: judged {:?}, logged {path:?}", judged.path));
+        }
+    }
+    let chosen = |id: &&String| id.contains(SPOOFED);
+    wrong.extend(
+        observed
+            .id
+            .iter()
+            .filter(chosen)
+            .map(|id| format!("the client chose its decision id {id:?}")),
+    );
+    wrong
 }
 
 /// Returns the differences in the request that arrived at the hop.
@@ -142,13 +190,11 @@ fn wrong_with(sent: &Sent, arrived: &Arrived) -> Vec<String> {
         ));
     }
     for (name, value) in &arrived.headers {
-        let stripped = ["x-envoy-", "x-vaultwall-", "x-vault-inline-auth-"];
         let forged = value
             .windows(SPOOFED.len())
             .any(|part| part == SPOOFED.as_bytes());
-        if stripped.iter().any(|prefix| name.starts_with(prefix))
-            && (forged || !name.starts_with("x-envoy-"))
-        {
+        let envoys_own = name.starts_with("x-envoy-") || name == "x-request-id";
+        if STRIPPED.iter().any(|prefix| name.starts_with(prefix)) && (forged || !envoys_own) {
             wrong.push(format!("the client's {name} arrived"));
         }
     }

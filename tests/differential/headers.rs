@@ -41,7 +41,35 @@ const NAMES: &[&str] = &[
     "X-Client-IP",
     "True-Client-IP",
     "X-Request-Id",
+    "x-request-id",
     "Via",
+    "Client-Cert",
+    "client-cert-chain",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert",
+    "X-SSL-Client-Cert",
+    "x-ssl-cert",
+    "ssl-client-cert",
+    "ssl_client_cert",
+    "SSL-Client-Verify",
+    "X-Client-Cert",
+    "X-Client-Certificate",
+    "X-Amzn-Mtls-Clientcert",
+    "X-ARR-ClientCert",
+    "Cf-Client-Cert-Der-Base64",
+];
+/// Content types that make Envoy or the vault treat a request or its answer in another way.
+const CONTENT_TYPES: &[&str] = &[
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc-web",
+    "application/grpc;x=y",
+    "APPLICATION/GRPC",
+    "application/x-www-form-urlencoded",
+    "application/merge-patch+json",
+    "multipart/form-data; boundary=x",
+    "text/html",
+    "",
 ];
 /// Entries of chains other than addresses. `@` stands for an address.
 const NOTATIONS: &[&str] = &[
@@ -157,10 +185,19 @@ pub fn headers(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Vec<(String, Vec<u8
             format!("/v1/sys/health?{SPOOFED}"),
             format!("{SPOOFED}, HELP"),
         ];
-        headers.push((
-            name.to_owned(),
-            values.choose(rng).unwrap().clone().into_bytes(),
-        ));
+        // Some twice: readers differ in which of the lines they use.
+        for _ in 0..*[1, 1, 1, 2].choose(rng).unwrap() {
+            headers.push((
+                name.to_owned(),
+                values.choose(rng).unwrap().clone().into_bytes(),
+            ));
+        }
+    }
+    if rng.random_bool(0.2) {
+        for _ in 0..*[1, 1, 1, 2].choose(rng).unwrap() {
+            let value = *CONTENT_TYPES.choose(rng).unwrap();
+            headers.push(("Content-Type".to_owned(), value.as_bytes().to_vec()));
+        }
     }
     headers
 }

@@ -141,7 +141,31 @@ pub fn cases() -> Vec<Case> {
         case("every byte", open_firewall(), every_byte()),
         case("shapes", open_firewall(), shapes()),
         case("look-alikes", look_alikes(), paths_of_look_alikes()),
+        case("long", open_firewall(), long()),
     ]
+}
+
+/// Paths of every length around the largest one in the access log, and longer ones.
+fn long() -> Vec<Sent> {
+    let lengths = (1_020..1_030).chain([3_000, 20_000]);
+    lengths
+        .flat_map(|length| {
+            let path = format!(
+                "/v1/secret/data/{}",
+                "a".repeat(length - "/v1/secret/data/".len())
+            );
+            [
+                path.clone(),
+                format!("{path}?version=1"),
+                format!("{path};"),
+                format!("{path}%C3%A9"),
+            ]
+        })
+        .flat_map(|target| {
+            [Listener::Data, Listener::Management]
+                .map(|listener| sent(listener, "GET", target.as_bytes(), &[]))
+        })
+        .collect()
 }
 
 /// Namespaces that begin like mounts and like the vault's own paths, and mounts that lie beneath one another, in

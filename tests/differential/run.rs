@@ -100,8 +100,8 @@ pub async fn run_against(case: &Case, enforced: &Firewall) -> Tally {
         let mark = mark(index);
         let decision = sent.decided(&case.firewall, &table);
         let arrived = arrived.get(&mark).map_or(&[][..], Vec::as_slice);
-        let observed = Observed::new(answer, log.get(&mark));
-        let mut differences = compare::decisions(&decision, &observed);
+        let observed = Observed::new(sent, answer, log.get(&mark));
+        let mut differences = compare::decisions(sent, &decision, &observed);
         differences.extend(compare::arrivals(sent, &decision, arrived));
         tally.pairs += 1;
         *tally.reasons.entry(decision.reason).or_default() += 1;

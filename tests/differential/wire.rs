@@ -76,6 +76,15 @@ impl Sent {
             .to_owned()
     }
 
+    /// Whether Envoy answers the request as one of gRPC, if it answers itself.
+    pub fn is_grpc(&self) -> bool {
+        // It joins repeated lines that are not empty.
+        let mut values = self.values("content-type");
+        values.retain(|value| !value.is_empty());
+        let value = values.join(",");
+        value == "application/grpc" || value.starts_with("application/grpc+")
+    }
+
     /// Returns the decision of `decide`.
     pub fn decided(&self, firewall: &Firewall, table: &Table) -> Decision {
         let peer = IpAddr::V4(self.from);

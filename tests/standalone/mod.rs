@@ -3,6 +3,7 @@
 //! Every test has loopback addresses, a folder and processes of its own, and waits for conditions, never for time to
 //! pass. `VAULTWALL_ENVOY` and `VAULTWALL_BAO` name other binaries than those that `dev/tools install` puts in place.
 
+mod access_log;
 mod arguments;
 mod budgets;
 mod by_hand;

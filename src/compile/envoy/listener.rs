@@ -1,7 +1,6 @@
 //! The listeners of both endpoints, each with its connection manager and fixed order of filters. A listener changes
 //! only with the policy's settings; rules are in the filters' own ECDS resources.
 
-use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, access_log};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{
     Action, RemoveOnMatch,
@@ -26,24 +25,51 @@ use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_muta
 use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{
     XffConfig, XffTrustedCidrs,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+};
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
+use super::access_log::access_logs;
 use super::budget::{self, Budget, MANAGEMENT_BODY_BYTES};
 use super::config_source::aggregated;
-use super::names::{PLANE, SET_FILTER_STATE};
+use super::names::SET_FILTER_STATE;
 use super::proxy::{Http2, Proxy};
 use super::rbac::{self, Fact};
-use super::reply::{local_replies, when};
-use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any, seconds, type_url};
+use super::reply::local_replies;
+use super::wire::{any, seconds, type_url};
 use super::{http, routes};
-use crate::api::AccessLogLevel;
 use crate::policy::{ClientAddressSource, Firewall, Listener as Side};
 use crate::vault_api::HEADER_NAMESPACE;
 
-/// Prefixes of headers that are removed: Envoy's own switches, Vaultwall's own headers, and those of `OpenBao`'s inline
-/// authentication, which needs no token.
-const STRIPPED: [&str; 3] = ["x-envoy-", "x-vaultwall-", "x-vault-inline-auth-"];
+/// Beginnings of the names of headers that are removed before anything reads them.
+const STRIPPED: [&str; 20] = [
+    // Envoy's own switches, and Vaultwall's own headers.
+    "x-envoy-",
+    "x-vaultwall-",
+    // `OpenBao`'s inline authentication, which needs no token.
+    "x-vault-inline-auth-",
+    // Envoy would use the client's text as the decision id.
+    "x-request-id",
+    // Client certificates as other proxies forward them; the vault can be configured to accept one of these headers
+    // instead of a certificate (`x_forwarded_for_client_cert_header`).
+    "client-cert",                 // RFC 9440
+    "x-forwarded-client-cert",     // Envoy
+    "x-forwarded-tls-client-cert", // Traefik
+    "x-forwarded-ssl-client",
+    "x-ssl-",     // HAProxy
+    "ssl-client", // NGINX
+    "ssl_client", // Apache
+    "sslclient",  // F5
+    "x-client-cert",
+    "x-clientcert",
+    "x-tls-client",
+    "x-mtls-",
+    "x-amzn-mtls-",         // AWS
+    "x-arr-clientcert",     // Azure
+    "cf-client-cert",       // Cloudflare
+    "wl-proxy-client-cert", // WebLogic
+];
 
 /// How Envoy gets the parts that change on their own.
 pub(super) enum Delivery {
@@ -114,7 +140,7 @@ fn connection_manager(
             Some(_) => CodecType::Auto.into(),
         },
         http2_protocol_options: proxy.http2.map(http2),
-        access_log: vec![access_log(firewall, proxy, side)],
+        access_log: access_logs(firewall, proxy, side),
         local_reply_config: Some(local_replies(firewall, side)),
         http_filters: filters(firewall, side, &delivery),
         route_specifier: Some(match delivery {
@@ -163,14 +189,15 @@ fn forwarded_for(source: &ClientAddressSource) -> Option<TypedExtensionConfig> {
 }
 
 fn early_header_mutation(side: Side) -> TypedExtensionConfig {
-    let remove = STRIPPED.map(|prefix| {
-        let pattern = StringMatcher {
-            match_pattern: Some(MatchPattern::Prefix(prefix.into())),
+    let prefixes = STRIPPED.map(regex::escape).join("|");
+    let remove = Action::RemoveOnMatch(RemoveOnMatch {
+        key_matcher: Some(StringMatcher {
+            match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
+                regex: format!("(?:{prefixes}).*"),
+                ..RegexMatcher::default()
+            })),
             ..StringMatcher::default()
-        };
-        Action::RemoveOnMatch(RemoveOnMatch {
-            key_matcher: Some(pattern),
-        })
+        }),
     });
     // The vault reads the first of several namespace headers, so only the first is kept; also when it is empty.
     let first_namespace = Action::Append(HeaderValueOption {
@@ -198,13 +225,10 @@ fn early_header_mutation(side: Side) -> TypedExtensionConfig {
             ..HeaderValueOption::default()
         })
     });
-    let mutations = remove
-        .into_iter()
-        .chain([first_namespace])
-        .chain(added)
-        .map(|action| HeaderMutation {
-            action: Some(action),
-        });
+    let actions = [remove, first_namespace].into_iter().chain(added);
+    let mutations = actions.map(|action| HeaderMutation {
+        action: Some(action),
+    });
     let config = early::HeaderMutation {
         mutations: mutations.collect(),
     };
@@ -254,72 +278,5 @@ fn discovered(name: &str) -> HttpFilter {
         name: name.into(),
         config_type: Some(http_filter::ConfigType::ConfigDiscovery(source)),
         ..HttpFilter::default()
-    }
-}
-
-fn access_log(firewall: &Firewall, proxy: &Proxy, side: Side) -> AccessLog {
-    let metadata = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", rbac::METADATA);
-    let fields = [
-        ("time", "%START_TIME%".to_owned()),
-        ("decisionId", "%STREAM_ID%".to_owned()),
-        ("vault", firewall.vault.to_string()),
-        ("listener", side.name().to_owned()),
-        ("reason", metadata(&rbac::reason_key())),
-        ("virtualNetworkHostRule", metadata(&Fact::Hosts.rule_key())),
-        ("virtualNetworkRule", metadata(&Fact::Networks.rule_key())),
-        ("ipRule", metadata(&Fact::IpRules.rule_key())),
-        ("plane", format!("%FILTER_STATE({PLANE}:PLAIN)%")),
-        (
-            "operations",
-            format!(
-                "%METADATA(ROUTE:{}:{})%",
-                routes::METADATA,
-                routes::OPERATIONS
-            ),
-        ),
-        ("route", "%ROUTE_NAME%".to_owned()),
-        (
-            "directIpAddress",
-            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned(),
-        ),
-        (
-            "callerIpAddress",
-            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned(),
-        ),
-        ("method", "%REQ(:METHOD)%".to_owned()),
-        ("requestUri", "%REQ(:PATH)%".to_owned()),
-        ("vaultNamespace", format!("%REQ({HEADER_NAMESPACE})%")),
-        ("userAgent", "%REQ(USER-AGENT)%".to_owned()),
-        ("httpStatusCode", "%RESPONSE_CODE%".to_owned()),
-        ("responseDetails", "%RESPONSE_CODE_DETAILS%".to_owned()),
-        ("responseFlags", "%RESPONSE_FLAGS%".to_owned()),
-        ("durationMs", "%DURATION%".to_owned()),
-    ];
-    let fields = fields.map(|(name, value)| {
-        (
-            name.to_owned(),
-            Text {
-                string_value: Some(value),
-            },
-        )
-    });
-    let log = FileAccessLog {
-        path: proxy.access_log.clone(),
-        log_format: Some(JsonFormat {
-            json_format: Some(Fields {
-                fields: fields.into(),
-            }),
-        }),
-    };
-    AccessLog {
-        name: "access_log".into(),
-        filter: match firewall.access_log {
-            AccessLogLevel::All => None,
-            // A request that the vault itself answered was allowed.
-            AccessLogLevel::Denied => {
-                Some(when("!response.code_details.startsWith('via_upstream')"))
-            }
-        },
-        config_type: Some(access_log::ConfigType::TypedConfig(any(&log))),
     }
 }

@@ -8,6 +8,7 @@
 //! | endpoints of the same names | the vault's pods, in a cluster of Kubernetes | every start and end of such a pod |
 //! | extension configs `vaultwall.*` | the rules, and the decision | every rule |
 
+mod access_log;
 mod addresses;
 mod arguments;
 mod bootstrap;
