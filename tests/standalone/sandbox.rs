@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use testkit::client::{Client, Verdict, wait_for_verdicts};
 use testkit::own_address;
+use testkit::tokens::assert_absent_in_logs;
 
 /// Held for writing by a test that measures, and for reading by all others.
 static MEASURING: RwLock<()> = RwLock::new(());
@@ -144,6 +145,9 @@ impl Drop for Sandbox {
         // An Envoy outlives a Vaultwall that was killed.
         if let Some(envoy) = self.envoy() {
             let _ = kill_process(envoy, Signal::KILL);
+        }
+        if !std::thread::panicking() {
+            assert_absent_in_logs(self.folder.path());
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::standalone::sandbox::Sandbox;
+use testkit::tokens::assert_absent;
 use testkit::tool;
 use testkit::wait::{TIMEOUT, wait_for};
 
@@ -161,6 +162,8 @@ impl Drop for Serve {
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("--- Vaultwall said\n{}\n---", self.log());
+        } else {
+            assert_absent("the log of Vaultwall and Envoy", &self.log());
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::wait::TIMEOUT;
 
 /// Path of the secret that the vault holds for the tests.
 pub const SECRET: &str = "/v1/secret/data/app";
-/// Root token of the development server.
-pub const TOKEN: &str = "root";
+/// Root token of the development server; no log may contain it ([`tokens`](crate::tokens)).
+pub const TOKEN: &str = "root-never-to-be-logged";
 
 /// A client with one connection, which is opened with the first request.
 pub struct Client {

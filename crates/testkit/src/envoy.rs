@@ -37,11 +37,12 @@ pub fn validation_error(bootstrap: &Path) -> Option<String> {
     (!valid).then(|| format!("{}: {text}", bootstrap.display()))
 }
 
-/// Starts Envoy with a bootstrap file and further arguments. Its log is `envoy.log` in `folder`.
+/// Starts Envoy with a bootstrap file and further arguments. Its log is `envoy.log` in `folder`, its output on stdout
+/// `envoy.stdout.log`.
 pub fn start(bootstrap: &Path, arguments: &[&str], folder: &Path) -> Process {
     let mut command = Command::new(tool("envoy"));
     command.arg("-c").arg(bootstrap).args(arguments);
-    Process::start("envoy", command, folder)
+    Process::start_printing("envoy", command, folder)
 }
 
 /// Starts a proxy as its pod does: with the `ConfigMap`, the Secret and the arguments that the operator created under
@@ -65,7 +66,7 @@ pub fn start_proxy(
     let command = proxy_command(&secret, &config_map, &deployment, folder, |text| {
         text.replace(&moved.0, &moved.1)
     });
-    Process::start("envoy", command, folder)
+    Process::start_printing("envoy", command, folder)
 }
 
 /// Writes the files of a proxy's pod below `folder`, and returns the command of its container. `edit` changes each file

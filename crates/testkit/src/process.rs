@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::tokens;
 use crate::wait::{PAUSE, TIMEOUT, wait_until};
 
 /// Reads until the test process has ended, then ends the process and removes its folder, if any. It repeats the
@@ -31,27 +32,36 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command. What it writes to stderr is appended to `NAME.log` in `folder`.
+    /// Starts a command. What it writes to stderr is appended to `NAME.log` in `folder`. At its end, no log in that folder
+    /// may contain a token.
     pub fn start(name: &str, command: Command, folder: &Path) -> Self {
-        Self::run(name, command, folder, None)
+        Self::run(name, command, folder, None, Stdio::null())
+    }
+
+    /// Starts a command whose output on stdout is a log, too: it is appended to `NAME.stdout.log`.
+    pub fn start_printing(name: &str, command: Command, folder: &Path) -> Self {
+        let printed = append_to(&folder.join(format!("{name}.stdout.log")));
+        Self::run(name, command, folder, None, printed.into())
     }
 
     /// Starts a command, and removes `folder` if the test process is killed.
     pub fn start_in_own(name: &str, command: Command, folder: &Path) -> Self {
-        Self::run(name, command, folder, Some(folder))
+        Self::run(name, command, folder, Some(folder), Stdio::null())
     }
 
-    fn run(name: &str, mut command: Command, folder: &Path, remove: Option<&Path>) -> Self {
+    fn run(
+        name: &str,
+        mut command: Command,
+        folder: &Path,
+        remove: Option<&Path>,
+        stdout: Stdio,
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
+        let output = append_to(&log);
         let program = command.get_program().to_owned();
         let child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(output)
             // Groups of their own: Ctrl-C reaches the test process alone, and the watcher ends these.
             .process_group(0)
@@ -177,6 +187,13 @@ impl Drop for Process {
                 self.name,
                 self.end_of_log()
             );
+        } else if let Some(folder) = self.log.parent() {
+            tokens::assert_absent_in_logs(folder);
         }
     }
+}
+
+fn append_to(path: &Path) -> File {
+    let mut options = File::options();
+    options.create(true).append(true).open(path).unwrap()
 }

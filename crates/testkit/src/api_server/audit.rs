@@ -27,7 +27,8 @@ pub struct AuditRecord {
     pub status: u64,
 }
 
-/// Audit policy: writes alone, without those of the server itself.
+/// Audit policy: writes alone, without those of the server itself. Statuses and events are recorded as a whole, because
+/// they may contain no token.
 pub(super) fn policy() -> Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -35,6 +36,14 @@ pub(super) fn policy() -> Value {
         "omitStages": ["RequestReceived", "ResponseStarted"],
         "rules": [
             {"level": "None", "users": ["system:apiserver"]},
+            {
+                "level": "Request",
+                "verbs": ["create", "update", "patch"],
+                "resources": [
+                    {"group": "vaultwall.dev", "resources": ["*/status"]},
+                    {"group": "events.k8s.io"},
+                ],
+            },
             {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
         ],
     })

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::pki_types::CertificateDer;
 
 /// Token of the user `admin`, who may do everything.
-pub(super) const ADMIN: &str = "all-rights";
+pub(super) const ADMIN: &str = "all-rights-never-to-be-logged";
 
 pub(super) struct Credentials {
     /// Certificate authority that signed the certificate of the server.

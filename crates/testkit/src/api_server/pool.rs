@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiServer, audit};
+use crate::tokens;
 use crate::wait::{PAUSE, TIMEOUT};
 
 /// Prefixes of keys that the server itself writes for as long as it runs.
@@ -92,6 +93,7 @@ impl Drop for PooledServer {
     fn drop(&mut self) {
         // The log of the server of a failed test is printed when that server ends.
         if !std::thread::panicking() {
+            tokens::assert_absent_in_logs(self.folder.path());
             self.pool.lock().extend(self.server.take());
         }
     }
