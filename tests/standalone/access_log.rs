@@ -119,12 +119,12 @@ fn a_record_has_no_query_no_long_text_and_no_id_of_the_client() {
     assert_eq!(id.len(), 36, "{id}");
     assert!(answer.body.contains(id), "{answer}");
 
-    let long = "a".repeat(20_000);
+    let many = "a".repeat(20_000);
     let (answer, record_of_long) = ask(
         DENIED,
         "long",
-        &format!("X-Vault-Namespace: {long}\r\n"),
-        &format!("/v1/secret/data/{long}"),
+        &format!("X-Vault-Namespace: {many}\r\n"),
+        &format!("/v1/secret/data/{many}"),
     );
     assert_eq!(answer.status, 403);
     assert_eq!(record_of_long["requestUri"].as_str().unwrap().len(), 1024);

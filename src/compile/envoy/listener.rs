@@ -280,3 +280,18 @@ fn discovered(name: &str) -> HttpFilter {
         ..HttpFilter::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page names all of them, as `Name*`, because an owner may have to choose another header.
+    #[test]
+    fn removed_headers_are_documented() {
+        let page = include_str!("../../../docs/security-model.md").to_lowercase();
+        let missing = STRIPPED
+            .into_iter()
+            .filter(|start| !page.contains(&format!("`{start}")));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}

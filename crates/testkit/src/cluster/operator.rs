@@ -1,6 +1,7 @@
 //! The operator, installed by its charts.
 
 use super::{apply, helm, image_name, kubectl, path, run, tag_image};
+use crate::tokens;
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "vaultwall-system";
@@ -90,14 +91,16 @@ pub fn rollback() {
     ]);
 }
 
-/// Logs of its replicas.
+/// Logs of its replicas, which contain no token.
 pub fn log() -> String {
-    kubectl(&[
+    let log = kubectl(&[
         "logs",
         "--namespace",
         NAMESPACE,
         "--selector=app.kubernetes.io/name=vaultwall",
         "--prefix",
         "--tail=-1",
-    ])
+    ]);
+    tokens::assert_absent("the log of the operator", &log);
+    log
 }
