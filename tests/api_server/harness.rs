@@ -1,12 +1,15 @@
 //! The server of the tests does what the tests rely on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::crd_tables::policy;
+use testkit::client::TOKEN;
 use testkit::{ApiServer, Pool};
 
 fn config_map(name: &str) -> ConfigMap {
@@ -153,4 +156,53 @@ fn a_server_of_a_pool_has_the_objects_of_its_set_up_and_no_others() {
     assert!(second.get(&path("deleted")).is_some());
     assert_eq!(second.get(&path("created")), None);
     assert_eq!(second.writes("admin"), []);
+}
+
+/// A server of a pool is searched when its test ends: the statuses and events that anybody wrote are in its audit log.
+#[test]
+fn a_token_in_a_status_or_an_event_fails_the_test() {
+    let status = |text: &str| {
+        let path =
+            "/apis/vaultwall.dev/v1alpha1/namespaces/default/vaultnetworkpolicies/openbao/status";
+        ("PATCH", path, json!({"status": {"endpoint": text}}))
+    };
+    let event = |text: &str| {
+        let body = json!({
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": "tested-", "namespace": "default"},
+            "eventTime": "2026-11-30T08:00:00.000000Z",
+            "type": "Normal",
+            "reason": "Tested",
+            "action": "Test",
+            "note": text,
+            "reportingController": "vaultwall.dev/test",
+            "reportingInstance": "test",
+            "regarding": {"kind": "Namespace", "name": "default", "namespace": "default"},
+        });
+        (
+            "POST",
+            "/apis/events.k8s.io/v1/namespaces/default/events",
+            body,
+        )
+    };
+    assert!(!fails(&[status("fine"), event("fine")]));
+    assert!(fails(&[status(TOKEN)]));
+    assert!(fails(&[event(TOKEN)]));
+}
+
+/// Whether a test that sends these requests to a server of a pool fails when it ends.
+fn fails(requests: &[(&str, &str, Value)]) -> bool {
+    static POOL: Pool = Pool::new();
+    let server = POOL.server(|server| {
+        server.install_crds();
+        let mut object = policy(&json!({}));
+        object["metadata"]["namespace"] = json!("default");
+        server.apply(&object.to_string());
+    });
+    for (method, path, body) in requests {
+        let response = server.request(method, path, &body.to_string()).unwrap();
+        assert!(response.status < 300, "{}", response.body);
+    }
+    catch_unwind(AssertUnwindSafe(|| drop(server))).is_err()
 }
