@@ -134,16 +134,19 @@ fn a_record_has_no_query_no_long_text_and_no_id_of_the_client() {
     );
     assert!(record_of_long.to_string().len() < 4096);
 
-    // Envoy refuses these before it normalises the path, so nothing was judged.
+    // Envoy refuses these before anything else, so the id is the client's.
     for (name, target) in [
         ("absolute", format!("http://user:{HIDDEN}@vault/v1/x")),
-        (
-            "fragment",
-            format!("/v1/secret/data/app#access_token={HIDDEN}"),
-        ),
+        ("fragment", format!("/v1/secret/data/app#token={HIDDEN}")),
+        ("nul", format!("/v1/secret/data/{HIDDEN}%00")),
     ] {
-        let (_, refused) = ask(DENIED, name, "", &target);
-        assert!(refused.get("requestUri").is_none(), "{refused}");
+        let (answer, refused) = ask(DENIED, name, &chosen, &target);
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains("BadRequest"), "{answer}");
+        assert!(!answer.body.contains(HIDDEN), "{answer}");
+        for field in ["requestUri", "decisionId"] {
+            assert!(refused.get(field).is_none(), "{refused}");
+        }
     }
     let text = fs::read_to_string(&log).unwrap();
     assert!(!text.contains(HIDDEN), "{text}");

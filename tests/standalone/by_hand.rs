@@ -25,7 +25,7 @@ use crate::standalone::sandbox::Sandbox;
 use testkit::OpenBao;
 use testkit::client::Verdict;
 use testkit::tool;
-use testkit::wait::{TIMEOUT, wait_for};
+use testkit::wait::{TIMEOUT, wait_for, wait_until};
 
 const NODE: &str = "by-hand";
 
@@ -183,6 +183,15 @@ fn without_its_filters_a_listener_denies() {
         .send("GET", "/v1/sys/health", "")
         .unwrap();
     assert!(answer.body.contains("has no configuration"), "{answer}");
+    // The client can report the id, so the record has it.
+    let (_, id) = answer.body.rsplit_once("(decision ").unwrap();
+    let id = id.split(')').next().unwrap();
+    let log = sandbox.at("access.log");
+    wait_until("the record of the denial", || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let mut lines = text.lines().filter(|line| line.contains(id));
+        lines.any(|line| line.contains(r#""requestUri":"/v1/sys/health""#))
+    });
 
     let names: Vec<&str> = whole
         .extensions

@@ -3,14 +3,15 @@
 
 use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
 use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLog, AccessLogFilter, AndFilter, HeaderFilter, access_log,
+    AccessLog, AccessLogFilter, AndFilter, MetadataFilter, access_log,
 };
-use envoy_types::pb::envoy::config::route::v3::{
-    HeaderMatcher, header_matcher::HeaderMatchSpecifier,
+use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
+    PathSegment, path_segment::Segment,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{
-    RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+    MetadataMatcher, StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
 };
+use envoy_types::pb::google::protobuf::BoolValue;
 
 use super::names::PLANE;
 use super::proxy::Proxy;
@@ -22,55 +23,64 @@ use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::HEADER_NAMESPACE;
 
-/// Pattern of targets that are a path. Envoy refuses all others before it normalises them, and they can contain
-/// anything, such as a password in front of a host name, or a token behind a `#`. Their records have no `requestUri`.
-const PATH: &str = "/[^#]*";
 /// Largest number of bytes of a path in a record.
 const PATH_BYTES: usize = 1024;
 /// Largest number of bytes of another text that the client chooses.
 const TEXT_BYTES: usize = 256;
 
-/// The loggers of a listener: one for requests whose target is a path, and one for the others.
+/// The loggers of a listener: one for requests that were decided, and one for those that Envoy refused before. Of the
+/// latter, the id is the client's own text, and the target can contain anything, such as a password in front of a host
+/// name or a token behind a `#`. So their records have neither.
 pub(super) fn access_logs(firewall: &Firewall, proxy: &Proxy, side: Listener) -> Vec<AccessLog> {
     [true, false]
-        .map(|has_path| AccessLog {
+        .map(|decided| AccessLog {
             name: "access_log".into(),
-            filter: Some(filter(firewall.access_log, has_path)),
+            filter: Some(filter(firewall.access_log, decided)),
             config_type: Some(access_log::ConfigType::TypedConfig(any(&FileAccessLog {
                 path: proxy.access_log.clone(),
                 log_format: Some(JsonFormat {
-                    json_format: Some(fields(firewall, side, has_path)),
+                    json_format: Some(fields(firewall, side, decided)),
                 }),
             }))),
         })
         .into()
 }
 
-fn filter(level: AccessLogLevel, has_path: bool) -> AccessLogFilter {
-    let target = AccessLogFilter {
-        filter_specifier: Some(FilterSpecifier::HeaderFilter(HeaderFilter {
-            header: Some(HeaderMatcher {
-                name: ":path".into(),
-                invert_match: !has_path,
-                header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
-                    match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
-                        regex: PATH.into(),
-                        ..RegexMatcher::default()
-                    })),
-                    ..StringMatcher::default()
-                })),
-                ..HeaderMatcher::default()
-            }),
+fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
+    // The deciding filter stores its result, allowed or denied: never this text.
+    let nothing = StringMatcher {
+        match_pattern: Some(MatchPattern::Exact("none".into())),
+        ..StringMatcher::default()
+    };
+    let result = if decided {
+        value_matcher::MatchPattern::PresentMatch(true)
+    } else {
+        value_matcher::MatchPattern::StringMatch(nothing)
+    };
+    let matcher = MetadataMatcher {
+        filter: rbac::METADATA.into(),
+        path: vec![PathSegment {
+            segment: Some(Segment::Key(rbac::result_key())),
+        }],
+        value: Some(ValueMatcher {
+            match_pattern: Some(result),
+        }),
+        ..MetadataMatcher::default()
+    };
+    let decided = AccessLogFilter {
+        filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
+            matcher: Some(matcher),
+            match_if_key_not_found: Some(BoolValue { value: !decided }),
         })),
     };
     match level {
-        AccessLogLevel::All => target,
+        AccessLogLevel::All => decided,
         // A request that the vault itself answered was allowed. The status does not show a denial: to a client of gRPC,
         // Envoy sends it as 200.
         AccessLogLevel::Denied => AccessLogFilter {
             filter_specifier: Some(FilterSpecifier::AndFilter(AndFilter {
                 filters: vec![
-                    target,
+                    decided,
                     when("!response.code_details.startsWith('via_upstream')"),
                 ],
             })),
@@ -78,12 +88,14 @@ fn filter(level: AccessLogLevel, has_path: bool) -> AccessLogFilter {
     }
 }
 
-fn fields(firewall: &Firewall, side: Listener, has_path: bool) -> Fields {
+fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
     let metadata = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", rbac::METADATA);
-    let path = has_path.then(|| ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")));
+    let of_decided = [
+        ("decisionId", "%STREAM_ID%".to_owned()),
+        ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
+    ];
     let others = [
         ("time", "%START_TIME%".to_owned()),
-        ("decisionId", "%STREAM_ID%".to_owned()),
         ("vault", firewall.vault.to_string()),
         ("listener", side.name().to_owned()),
         ("reason", metadata(&rbac::reason_key())),
@@ -119,7 +131,8 @@ fn fields(firewall: &Firewall, side: Listener, has_path: bool) -> Fields {
         ("responseFlags", "%RESPONSE_FLAGS%".to_owned()),
         ("durationMs", "%DURATION%".to_owned()),
     ];
-    let fields = others.into_iter().chain(path).map(|(name, value)| {
+    let of_decided = of_decided.into_iter().filter(|_| decided);
+    let fields = others.into_iter().chain(of_decided).map(|(name, value)| {
         let value = Text {
             string_value: Some(value),
         };

@@ -168,6 +168,11 @@ pub(super) fn reason_key() -> String {
     format!("{DECISION}enforced_effective_policy_id")
 }
 
+/// Metadata key of the deciding filter's result, which every request has that reached it.
+pub(super) fn result_key() -> String {
+    format!("{DECISION}enforced_engine_result")
+}
+
 /// Name of the ECDS resource of a listener's deciding filter.
 pub(super) fn decision_resource(listener: Listener) -> &'static str {
     match listener {
@@ -262,6 +267,7 @@ fn rbac_action(name: &str, verdict: Verdict) -> OnMatch {
 pub(super) fn deny_all() -> Rbac {
     Rbac {
         rules: Some(Rules::default()),
+        rules_stat_prefix: DECISION.into(),
         ..Rbac::default()
     }
 }

@@ -1,7 +1,6 @@
 //! Answers to denied callers, in the vault's own error shape, so that `bao` and `vault` print them.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
     AccessLogFilter, ExtensionFilter, access_log_filter, extension_filter,
@@ -21,6 +20,10 @@ use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
 /// that it cannot normalise.
 const REFUSED_EARLY: [&str; 2] = ["absolute_path_rejected", "path_normalization_failed"];
 
+/// Text for a request that has more than one meaning.
+const AMBIGUOUS: &str = "the proxy and the vault could read this request differently. Send a plain method, path and \
+                         query, and name a namespace either by header or in the path";
+
 /// Bodies of the answers that Envoy generates itself.
 pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalReplyConfig {
     let denials = Reason::ALL
@@ -29,6 +32,7 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
     let mut mappers: Vec<ResponseMapper> = denials
         .map(|reason| denial(firewall, listener, *reason))
         .collect();
+    mappers.push(refused_early(firewall));
     mappers.push(ResponseMapper {
         filter: Some(when(
             "response.code_details.startsWith('rbac_access_denied')",
@@ -74,20 +78,12 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "it could destroy or open the vault, or the firewall does not know the path. Run it in one of the vault's \
              own pods"
         }
-        _ => {
-            "the proxy and the vault could read this request differently. Send a plain method, path and query, and \
-             name a namespace either by header or in the path"
-        }
+        _ => AMBIGUOUS,
     };
-    let mut expression = format!(
+    let expression = format!(
         "response.code_details == 'rbac_access_denied_matched_policy[{}]'",
         reason.name()
     );
-    if reason == Reason::BadRequest {
-        for refused in REFUSED_EARLY {
-            let _ = write!(expression, " || response.code_details == '{refused}'");
-        }
-    }
     let status = if reason == Reason::BadRequest {
         400
     } else {
@@ -100,6 +96,21 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "Vaultwall denied this request to {} ({}): {why} (decision %STREAM_ID%)",
             firewall.vault,
             reason.name()
+        ))),
+        ..ResponseMapper::default()
+    }
+}
+
+/// Answer to a bad request that no filter saw. It has no decision id: that would be the client's own text.
+fn refused_early(firewall: &Firewall) -> ResponseMapper {
+    let refused = REFUSED_EARLY.map(|details| format!("response.code_details == '{details}'"));
+    ResponseMapper {
+        filter: Some(when(&refused.join(" || "))),
+        status_code: Some(UInt32Value { value: 400 }),
+        body_format_override: Some(errors(&format!(
+            "Vaultwall denied this request to {} ({}): {AMBIGUOUS}",
+            firewall.vault,
+            Reason::BadRequest.name()
         ))),
         ..ResponseMapper::default()
     }
