@@ -2,8 +2,8 @@
 # OpenBao: a standby answers a request for a Raft snapshot itself, with the whole content of the vault.
 # Expected: a redirect to the active server (307), as for other requests that it does not forward.
 # Seen with OpenBao 2.7.2 on 2026-11-30:
-# both peers answer GET sys/storage/raft/snapshot with 200 and an archive that has the same files. A restore that is sent
-# to the standby is forwarded to the active server, and answered 204.
+# both peers answer GET sys/storage/raft/snapshot with 200 and an archive that has the same files. A restore that is
+# sent to the standby is forwarded to the active server, and answered 204.
 # Consequence: limit snapshots on every peer, not on the active one only. A snapshot from a standby can be behind by the
 # last writes.
 . "$(dirname -- "$0")/lib.sh"
@@ -47,9 +47,10 @@ key="{\"key\": \"$(python3 -c 'import json, sys; print(json.load(sys.stdin)["key
 api "$host" POST sys/unseal --data "$key" >/dev/null
 field=is_self until_true is True api "$host" GET sys/leader
 until_true api "$other" POST sys/storage/raft/join --fail --data "{\"leader_api_addr\": \"http://$host:8200\"}"
-joined() { api "$other" POST sys/unseal --data "$key" && [ "$(api "$other" GET sys/health --output /dev/null --write-out '%{http_code}')" = 429 ]; }
+status_of() { api "$@" --output /dev/null --write-out '%{http_code}'; }
+joined() { api "$other" POST sys/unseal --data "$key" && [ "$(status_of "$other" GET sys/health)" = 429 ]; }
 until_true joined
-# What a peer answers to GET: the status, and the files of the archive.
+# Prints the answer of a peer to GET: the status, and the files of the archive.
 snapshot() {
     local status
     status=$(api "$1" GET sys/storage/raft/snapshot --output "$work/$1.snapshot" --write-out '%{http_code}')
@@ -58,6 +59,6 @@ snapshot() {
 all='200 meta.json state.bin SHA256SUMS SHA256SUMS.sealed '
 saw 'snapshot of the active server' "$(snapshot "$host")" "$all"
 saw 'snapshot of the standby' "$(snapshot "$other")" "$all"
-saw 'restore sent to the standby' "$(api "$other" POST sys/storage/raft/snapshot --output /dev/null \
-    --write-out '%{http_code}' --data-binary "@$work/$host.snapshot")" 204
+saw 'restore sent to the standby' \
+    "$(status_of "$other" POST sys/storage/raft/snapshot --data-binary "@$work/$host.snapshot")" 204
 conclude

@@ -32,8 +32,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command. Its stderr is appended to `NAME.log` in `folder`. At its end, no log in that folder may contain
-    /// a token.
+    /// Starts a command. Its stderr is appended to `NAME.log` in `folder`. At its end, no log in that folder may
+    /// contain a token.
     pub fn start(name: &str, command: Command, folder: &Path) -> Self {
         Self::run(name, command, folder, None, Stdio::null())
     }
