@@ -3,7 +3,8 @@
 //! TLS, a real `OpenBao` behind them. Prints each figure next to its target; asserts nothing about time. A wrong
 //! verdict of a client that no change concerns fails the run.
 //!
-//! `cargo bench --bench operator`; docs/performance.md says how each figure is taken.
+//! `cargo bench --bench operator`; docs/performance.md says how each figure is taken. With `-- fairness`: only how long
+//! a deleted NetworkPolicy is away while another tenant edits its policies.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +12,7 @@
     clippy::indexing_slicing
 )]
 
+mod fairness;
 mod objects;
 mod pollers;
 mod process;
@@ -78,6 +80,10 @@ fn main() {
         return;
     }
     let scale = Scale::of_environment();
+    if std::env::args().any(|argument| argument == "fairness") {
+        fairness::measure(scale.samples);
+        return;
+    }
     let mut sandbox = Sandbox::start(scale.vaults);
     let mut untouched = Untouched::default();
     report::heading();

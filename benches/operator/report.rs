@@ -5,6 +5,7 @@ use std::time::Duration;
 /// Targets, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
+    /// Infinite: no target.
     pub p50: f64,
     /// Infinite: no target.
     pub p99: f64,
@@ -51,12 +52,13 @@ pub(crate) fn row(row: &Row) {
 }
 
 fn against_target(target: Target, p50: f64, p99: f64) -> String {
-    let mut text = format!("p50 <= {}", target.p50);
-    if target.p99.is_finite() {
-        text = format!("{text}, p99 <= {}", target.p99);
-    }
+    let limits = [("p50", target.p50), ("p99", target.p99)];
+    let limits = limits.iter().filter(|(_, limit)| limit.is_finite());
+    let text: Vec<String> = limits
+        .map(|(name, limit)| format!("{name} <= {limit}"))
+        .collect();
     let met = p50 <= target.p50 && p99 <= target.p99;
-    text + if met { ": met" } else { ": missed" }
+    text.join(", ") + if met { ": met" } else { ": missed" }
 }
 
 /// CPU of the operator for one change; the target, in milliseconds, is for 1,000 policies.

@@ -116,6 +116,10 @@ impl Sandbox {
         self.operator.id()
     }
 
+    pub(crate) fn server(&self) -> &ApiServer {
+        &self.server
+    }
+
     pub(crate) fn policies(&self) -> usize {
         self.policies
     }
@@ -232,7 +236,8 @@ impl Sandbox {
     }
 }
 
-async fn create<K>(api: &Api<K>, objects: Vec<Value>)
+/// Creates objects, many at once.
+pub(crate) async fn create<K>(api: &Api<K>, objects: Vec<Value>)
 where
     K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
 {

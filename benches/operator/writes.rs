@@ -192,7 +192,7 @@ fn write_others(
     }
 }
 
-async fn write_policy(
+pub(crate) async fn write_policy(
     api: &Api<VaultNetworkPolicy>,
     number: usize,
     policy: Value,

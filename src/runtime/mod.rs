@@ -8,7 +8,7 @@
 //! | [`leader`] | leader election, and the term that every write checks |
 //! | [`operations`] | health, readiness and metrics over HTTP |
 //! | [`permissions`] | permissions of the operator, and their check at start |
-//! | [`queue`] | requeue queue of a reconciler |
+//! | [`queue`] | queue of a reconciler: stages, fairness, retries |
 //! | [`reflector`] | watch of one kind, as changes |
 //! | [`replicas`] | reports of the replicas to the leader |
 //! | [`request`] | requests that need no term, with a timeout |

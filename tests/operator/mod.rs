@@ -3,6 +3,7 @@
 
 mod authority;
 mod enforcement;
+mod fairness;
 mod idle;
 mod keeping;
 mod objects;

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::controller::firewall::state::{FirewallState, Scope};
+use crate::controller::firewall::state::{FirewallState, Stage};
 use crate::publish::report_rejections;
-use crate::runtime::apply::{Changed, ChangedPart};
+use crate::runtime::apply::{Changed, ChangedPart, GeneratedKind};
 use crate::runtime::operations::Metrics;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::replicas::Replicas;
@@ -14,11 +14,12 @@ use crate::xds::SnapshotStore;
 
 /// Enqueues the vault of a generated object that changed.
 pub(crate) fn enqueue_generated(state: &FirewallState, (vault, part): Changed) {
-    let scope = match part {
-        ChangedPart::Content => Scope::Objects,
-        ChangedPart::Readiness => Scope::Status,
+    let first = match part {
+        ChangedPart::Content(GeneratedKind::NetworkPolicy) => Stage::Isolation,
+        ChangedPart::Content(_) => Stage::Objects,
+        ChangedPart::Readiness => Stage::Status,
     };
-    state.enqueue(vault, scope);
+    state.enqueue(vault, first);
 }
 
 /// Enqueues a vault for its status after every acknowledgement, rejection and disconnect of a proxy of any replica, and
@@ -44,7 +45,7 @@ pub(crate) async fn enqueue_answered(
             connected = connected + current.0 - before.0;
             programmed = programmed + current.1 - before.1;
             if let Ok(vault) = node.parse() {
-                state.enqueue(vault, Scope::Status);
+                state.enqueue(vault, Stage::Status);
             }
         }
         metrics.proxies_connected.set(number(connected));

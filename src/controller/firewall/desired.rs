@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
 use crate::compile::envoy::{CERTIFICATE_FILE, KEY_FILE, MetricsPort};
@@ -32,12 +33,13 @@ pub(crate) struct DesiredObjects {
 /// Content of files by name.
 type Files = BTreeMap<String, String>;
 
-/// Desired objects of one vault.
+/// Desired objects of one vault for one stage of its reconcile.
+#[derive(Default)]
 pub(crate) struct Desired {
     /// Objects as JSON, in the order of the writes.
     pub(crate) objects: Vec<(GeneratedKind, Value)>,
-    /// Expiry of the proxies' certificate.
-    pub(crate) certificate_expiry: Timestamp,
+    /// Expiry of the proxies' certificate, if it is one of the objects.
+    pub(crate) certificate_expiry: Option<Timestamp>,
     /// Reason why an object is missing here.
     pub(crate) problem: Option<String>,
 }
@@ -80,8 +82,33 @@ impl DesiredObjects {
         }
     }
 
-    /// Returns the desired objects of a vault. `secret` is its existing Secret. An error is a defect of this program.
-    pub(crate) fn of(
+    /// Returns the NetworkPolicies of a vault. An error is a defect of this program.
+    pub(crate) fn isolation(
+        vault: &VaultId,
+        entry: &VaultEntry,
+        policies: &[Arc<StoredPolicy>],
+    ) -> Result<Desired, String> {
+        let mut desired = Desired::default();
+        let Ok(service) = &entry.target else {
+            return Ok(desired);
+        };
+        let firewall = &entry.resolution.resolution.firewall;
+        let network_policies = network_policies(firewall, service).unwrap_or_else(|error| {
+            desired.problem = Some(error.to_string());
+            vec![vault_policy(vault, service)]
+        });
+        let owners = owners(policies);
+        for mut policy in network_policies {
+            policy.metadata.owner_references = Some(owners.clone());
+            desired
+                .objects
+                .push((GeneratedKind::NetworkPolicy, json(&policy)?));
+        }
+        Ok(desired)
+    }
+
+    /// Returns the objects of a vault's proxies. `secret` is the existing Secret. An error is a defect of this program.
+    pub(crate) fn proxies(
         &self,
         vault: &VaultId,
         entry: &VaultEntry,
@@ -90,11 +117,7 @@ impl DesiredObjects {
         secret: Option<&Value>,
         now: Timestamp,
     ) -> Result<Desired, String> {
-        let owners = proxies::owner_references(
-            policies
-                .iter()
-                .map(|policy| (policy.id.name.clone(), policy.uid.clone())),
-        );
+        let owners = owners(policies);
         let (identity, expiry) = identity(vault, secret, authority, now)?;
         let resolution = &entry.resolution.resolution;
         let made = proxies::objects(&ProxyInputs {
@@ -106,34 +129,20 @@ impl DesiredObjects {
             identity: &identity,
             owners: &owners,
         });
-        let mut problem = None;
-        let policies = match &entry.target {
-            Ok(service) => {
-                network_policies(&resolution.firewall, service).unwrap_or_else(|error| {
-                    problem = Some(error.to_string());
-                    vec![vault_policy(vault, service)]
-                })
-            }
-            Err(_) => Vec::new(),
-        };
-        let mut objects = Vec::new();
-        for mut policy in policies {
-            policy.metadata.owner_references = Some(owners.clone());
-            objects.push((GeneratedKind::NetworkPolicy, json(&policy)?));
-        }
-        objects.push((GeneratedKind::ServiceAccount, json(&made.service_account)?));
-        objects.push((GeneratedKind::Secret, json(&made.secret)?));
-        objects.push((GeneratedKind::ConfigMap, json(&made.config_map)?));
-        objects.push((GeneratedKind::Service, json(&made.service)?));
-        objects.push((GeneratedKind::Deployment, json(&made.deployment)?));
-        objects.push((
-            GeneratedKind::PodDisruptionBudget,
-            json(&made.pod_disruption_budget)?,
-        ));
         Ok(Desired {
-            objects,
-            certificate_expiry: expiry,
-            problem,
+            objects: vec![
+                (GeneratedKind::ServiceAccount, json(&made.service_account)?),
+                (GeneratedKind::Secret, json(&made.secret)?),
+                (GeneratedKind::ConfigMap, json(&made.config_map)?),
+                (GeneratedKind::Service, json(&made.service)?),
+                (GeneratedKind::Deployment, json(&made.deployment)?),
+                (
+                    GeneratedKind::PodDisruptionBudget,
+                    json(&made.pod_disruption_budget)?,
+                ),
+            ],
+            certificate_expiry: Some(expiry),
+            problem: None,
         })
     }
 
@@ -158,6 +167,12 @@ impl DesiredObjects {
             .insert(vault.clone(), (ports, settings.clone(), files.clone()));
         Ok(files)
     }
+}
+
+/// Returns the owner references of the objects: the policies of the vault.
+fn owners(policies: &[Arc<StoredPolicy>]) -> Vec<OwnerReference> {
+    let names = policies.iter();
+    proxies::owner_references(names.map(|policy| (policy.id.name.clone(), policy.uid.clone())))
 }
 
 /// Returns the proxies' identity and the expiry of its certificate: the stored one while it is valid and not due for

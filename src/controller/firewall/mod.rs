@@ -19,9 +19,9 @@ pub(crate) mod engine;
 pub(crate) mod state;
 pub mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use self::debounce::{Debounce, RECONNECTING};
 use self::desired::{Desired, DesiredObjects};
-use self::state::{FirewallState, Scope, StoredPolicy, VaultEntry};
+use self::state::{FirewallState, Stage, StoredPolicy, VaultEntry};
 use self::status::{PlainHttp, PolicySeen, RuleCounts, VaultSeen};
 use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::clock::Clock;
@@ -41,7 +41,7 @@ use crate::runtime::apply::{ApplyError, Claim, GeneratedKind, GeneratedObjects, 
 use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{Lost, Term};
 use crate::runtime::operations::Metrics;
-use crate::runtime::queue::{self, Outcome, Queue};
+use crate::runtime::queue::{self, Outcome, Queue, Rules};
 use crate::runtime::reflector::version_of;
 use crate::runtime::replicas::Replicas;
 use crate::runtime::status::StatusWriter;
@@ -59,9 +59,9 @@ pub(crate) const OWNER: Owner = Owner {
 pub(crate) const STATUS_MANAGER: &str = "vaultwall-status";
 /// Kind in the metric of status writes.
 pub(crate) const STATUS_METRIC: &str = "VaultNetworkPolicy/status";
-/// Vaults that are reconciled at a time. The number is small: these writes are not urgent, and more of them at a time
-/// slow down the API server for users.
-const CONCURRENCY: usize = 2;
+/// Vaults that are reconciled in one stage at a time; at most one of them of the same namespace. The number is small,
+/// because more writes at a time slow down the API server for users.
+const SLOTS: usize = 2;
 /// Interval at which every vault is reconciled without a change.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -82,10 +82,18 @@ pub(crate) struct Reconciler {
 struct Leading<'a> {
     term: &'a Term,
     began: Instant,
-    /// Vaults of which a proxy was connected in this term.
-    connected: Mutex<BTreeSet<VaultId>>,
-    /// Status changes that wait, by vault.
-    waiting: Mutex<BTreeMap<VaultId, Debounce>>,
+    vaults: Mutex<BTreeMap<VaultId, Progress>>,
+}
+
+/// Results of the stages of one vault in this term, for the later ones.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Whether a proxy was connected.
+    connected: bool,
+    /// Status changes that wait.
+    waiting: Debounce,
+    /// Reason why each stage failed the last time.
+    problems: BTreeMap<Stage, String>,
 }
 
 impl Reconciler {
@@ -94,10 +102,14 @@ impl Reconciler {
         self.objects.listed().await;
         self.state.enqueue_all();
         let leading = &Leading::new(term);
-        let queue = Queue::new(CONCURRENCY, Scope::Objects);
+        let queue = Queue::new(Rules {
+            stages: Stage::ALL,
+            slots: SLOTS,
+            flow: |vault: &VaultId| &vault.namespace,
+        });
         let changes = || self.state.next_queued();
         let reconcile =
-            |vault: VaultId, scope| async move { self.reconcile(&vault, scope, leading).await };
+            |vault: VaultId, stage| async move { self.reconcile(&vault, stage, leading).await };
         tokio::select! {
             lost = queue::run(queue, changes, reconcile) => lost,
             never = self.resync() => match never {},
@@ -121,20 +133,28 @@ impl Reconciler {
         }
     }
 
-    /// Reconciles one vault.
+    /// Runs one stage of the reconcile of a vault.
     async fn reconcile(
         &self,
         vault: &VaultId,
-        scope: Scope,
+        stage: Stage,
         leading: &Leading<'_>,
-    ) -> Result<Outcome<Scope>, Lost> {
+    ) -> Result<Outcome, Lost> {
         let Some(entry) = self.state.vault(vault) else {
-            return self.prune(vault, leading).await;
+            return match stage {
+                Stage::Objects => self.prune(vault, leading).await,
+                Stage::Isolation | Stage::Status => Ok(Outcome::Done),
+            };
         };
         let terminating = self.state.is_terminating(&vault.namespace);
+        if stage == Stage::Status {
+            return self
+                .write_statuses(vault, &entry, terminating, leading)
+                .await;
+        }
         let mut problem = None;
-        if scope == Scope::Objects && !terminating && entry.target.is_ok() {
-            problem = match self.desired(vault, &entry) {
+        if !terminating && entry.target.is_ok() {
+            problem = match self.desired(vault, &entry, stage) {
                 Ok(desired) => self.apply(vault, &entry, desired, leading.term).await?,
                 Err(problem) => Some(problem),
             };
@@ -142,18 +162,16 @@ impl Reconciler {
         if let Some(problem) = &problem {
             tracing::error!(%vault, "{problem}; retrying");
         }
-        let problem = problem.as_deref();
-        let written = self.write_statuses(vault, &entry, problem, terminating, leading);
-        let outcome = written.await?;
-        Ok(if problem.is_some() {
-            Outcome::Failed
-        } else {
-            outcome
-        })
+        let outcome = match problem {
+            Some(_) => Outcome::Failed,
+            None => Outcome::Done,
+        };
+        leading.set_problem(vault, stage, problem);
+        Ok(outcome)
     }
 
     /// Deletes the objects of a vault that no policy targets any more.
-    async fn prune(&self, vault: &VaultId, leading: &Leading<'_>) -> Result<Outcome<Scope>, Lost> {
+    async fn prune(&self, vault: &VaultId, leading: &Leading<'_>) -> Result<Outcome, Lost> {
         self.metrics.remove_proxy_certificate(vault);
         self.desired.remove(vault);
         leading.remove(vault);
@@ -181,12 +199,20 @@ impl Reconciler {
         }
     }
 
-    /// Returns the desired objects; an error is a defect of this program.
-    fn desired(&self, vault: &VaultId, entry: &VaultEntry) -> Result<Desired, String> {
+    /// Returns the desired objects of a stage; an error is a defect of this program.
+    fn desired(
+        &self,
+        vault: &VaultId,
+        entry: &VaultEntry,
+        stage: Stage,
+    ) -> Result<Desired, String> {
         let policies = self.policies(entry);
+        if stage == Stage::Isolation {
+            return DesiredObjects::isolation(vault, entry, &policies);
+        }
         let authority = self.authority.borrow().clone();
         let secret = self.objects.get(GeneratedKind::Secret, &object_name(vault));
-        self.desired.of(
+        self.desired.proxies(
             vault,
             entry,
             &policies,
@@ -216,9 +242,11 @@ impl Reconciler {
             }
             match self.objects.apply(term, kind, object).await {
                 // The proxies have this certificate only after the write.
-                Ok(_) if kind == GeneratedKind::Secret => self
-                    .metrics
-                    .set_proxy_certificate_expiry(vault, desired.certificate_expiry),
+                Ok(_) if kind == GeneratedKind::Secret => {
+                    if let Some(expiry) = desired.certificate_expiry {
+                        self.metrics.set_proxy_certificate_expiry(vault, expiry);
+                    }
+                }
                 Ok(_) => {}
                 Err(ApplyError::Lost(lost)) => return Err(lost),
                 Err(error) => {
@@ -252,19 +280,19 @@ impl Reconciler {
         &self,
         vault: &VaultId,
         entry: &VaultEntry,
-        apply_error: Option<&str>,
         terminating: bool,
         leading: &Leading<'_>,
-    ) -> Result<Outcome<Scope>, Lost> {
+    ) -> Result<Outcome, Lost> {
         let proxies = self.replicas.status(&vault.to_string());
         let settings = &entry.resolution.resolution.proxy;
         let stalled = self.objects.stalled(&object_name(vault));
+        let apply_error = leading.problem(vault);
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
             cold_start: entry.cold_start,
             target: entry.target.as_ref().map(|_| ()).map_err(Clone::clone),
             terminating,
-            apply_error,
+            apply_error: apply_error.as_deref(),
             stalled: stalled.as_deref(),
             // Before a policy is accepted, the settings in force are unknown.
             plain_http: (!entry.cold_start).then_some(PlainHttp {
@@ -341,48 +369,57 @@ impl<'a> Leading<'a> {
         Self {
             term,
             began: Instant::now(),
-            connected: Mutex::default(),
-            waiting: Mutex::default(),
+            vaults: Mutex::default(),
         }
+    }
+
+    fn vaults(&self) -> MutexGuard<'_, BTreeMap<VaultId, Progress>> {
+        // The map is consistent after every statement, so a poisoned lock can be used.
+        self.vaults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the proxies of a vault may still be about to connect to this replica or to another one.
     fn is_reconnecting(&self, vault: &VaultId, connected: usize) -> bool {
-        // The set is consistent after every statement, so a poisoned lock can be used.
-        let known = self.connected.lock();
-        let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        if connected > 0 {
-            known.insert(vault.clone());
-        }
-        !known.contains(vault) && self.began.elapsed() < RECONNECTING
+        let mut vaults = self.vaults();
+        let known = &mut vaults.entry(vault.clone()).or_default().connected;
+        *known |= connected > 0;
+        !*known && self.began.elapsed() < RECONNECTING
+    }
+
+    /// Stores why a stage failed; none: it succeeded.
+    fn set_problem(&self, vault: &VaultId, stage: Stage, problem: Option<String>) {
+        let mut vaults = self.vaults();
+        let problems = &mut vaults.entry(vault.clone()).or_default().problems;
+        match problem {
+            Some(problem) => problems.insert(stage, problem),
+            None => problems.remove(&stage),
+        };
+    }
+
+    /// Problem of the most urgent stage that failed.
+    fn problem(&self, vault: &VaultId) -> Option<String> {
+        let vaults = self.vaults();
+        vaults.get(vault)?.problems.values().next().cloned()
     }
 
     fn waiting(&self, vault: &VaultId) -> Debounce {
-        let waiting = self.waiting.lock();
-        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-        waiting.get(vault).copied().unwrap_or_default()
+        let vaults = self.vaults();
+        vaults
+            .get(vault)
+            .map(|progress| progress.waiting)
+            .unwrap_or_default()
     }
 
     /// Stores the status changes of a vault that wait, and returns when they are due.
-    fn wait(&self, vault: &VaultId, waiting: Debounce) -> Outcome<Scope> {
-        let all = self.waiting.lock();
-        let mut all = all.unwrap_or_else(PoisonError::into_inner);
-        all.insert(vault.clone(), waiting);
-        match waiting.due(self.began) {
-            Some(due) => Outcome::Requeue(due, Scope::Status),
-            None => Outcome::Done,
-        }
+    fn wait(&self, vault: &VaultId, waiting: Debounce) -> Outcome {
+        self.vaults().entry(vault.clone()).or_default().waiting = waiting;
+        waiting
+            .due(self.began)
+            .map_or(Outcome::Done, Outcome::Requeue)
     }
 
     fn remove(&self, vault: &VaultId) {
-        let connected = self.connected.lock();
-        connected
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(vault);
-        let waiting = self.waiting.lock();
-        waiting
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(vault);
+        self.vaults().remove(vault);
     }
 }
 

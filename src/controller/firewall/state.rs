@@ -64,13 +64,20 @@ impl VaultEntry {
     }
 }
 
-/// Scope of a reconcile of one vault; the greater one includes the lesser.
+/// Stages of the reconcile of one vault, the most urgent first. A vault is enqueued with its first stage; the later ones
+/// follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
-    /// Status alone: proxies have acknowledged or refused something.
-    Status,
-    /// Status, and the objects that are generated for the firewall.
+pub(crate) enum Stage {
+    /// The NetworkPolicies: without them, clients can bypass the proxies.
+    Isolation,
+    /// The other objects that are generated for the firewall.
     Objects,
+    /// Status of the policies.
+    Status,
+}
+
+impl Stage {
+    pub(crate) const ALL: &'static [Self] = &[Self::Isolation, Self::Objects, Self::Status];
 }
 
 /// Changes that are committed together: a reader that sees a policy's new generation with the resolution of its former
@@ -98,13 +105,13 @@ struct Entries {
     all_accepted: usize,
     /// Namespaces that are being deleted: nothing can be created in them.
     terminating: BTreeSet<String>,
-    queue: BTreeMap<VaultId, Scope>,
+    queue: BTreeMap<VaultId, Stage>,
 }
 
 impl Entries {
-    fn enqueue(&mut self, vault: VaultId, scope: Scope) {
-        let queued = self.queue.entry(vault).or_insert(scope);
-        *queued = (*queued).max(scope);
+    fn enqueue(&mut self, vault: VaultId, first: Stage) {
+        let queued = self.queue.entry(vault).or_insert(first);
+        *queued = (*queued).min(first);
     }
 
     /// Updates the count of accepted policies of a vault. A policy whose earlier valid form stays in force is not
@@ -162,7 +169,7 @@ impl FirewallState {
         }
         for vault in touched {
             entries.count(&vault);
-            entries.enqueue(vault, Scope::Objects);
+            entries.enqueue(vault, Stage::Isolation);
         }
         drop(entries);
         self.queued.notify_one();
@@ -226,7 +233,7 @@ impl FirewallState {
             let inside = inside.filter(|vault| vault.namespace == namespace);
             let inside: Vec<VaultId> = inside.cloned().collect();
             for vault in inside {
-                entries.enqueue(vault, Scope::Objects);
+                entries.enqueue(vault, Stage::Isolation);
             }
             drop(entries);
             self.queued.notify_one();
@@ -238,9 +245,9 @@ impl FirewallState {
         self.entries().terminating.contains(namespace)
     }
 
-    /// Adds a vault to the queue.
-    pub(crate) fn enqueue(&self, vault: VaultId, scope: Scope) {
-        self.entries().enqueue(vault, scope);
+    /// Adds a vault to the queue, with its first stage.
+    pub(crate) fn enqueue(&self, vault: VaultId, first: Stage) {
+        self.entries().enqueue(vault, first);
         self.queued.notify_one();
     }
 
@@ -249,14 +256,14 @@ impl FirewallState {
         let mut entries = self.entries();
         let all: Vec<VaultId> = entries.vaults.keys().cloned().collect();
         for vault in all {
-            entries.enqueue(vault, Scope::Objects);
+            entries.enqueue(vault, Stage::Isolation);
         }
         drop(entries);
         self.queued.notify_one();
     }
 
     /// Waits until the queue is not empty, and empties it.
-    pub(crate) async fn next_queued(&self) -> BTreeMap<VaultId, Scope> {
+    pub(crate) async fn next_queued(&self) -> BTreeMap<VaultId, Stage> {
         loop {
             let queue = std::mem::take(&mut self.entries().queue);
             if !queue.is_empty() {

@@ -15,8 +15,8 @@ use crate::policy::VaultId;
 /// Part of an object that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChangedPart {
-    /// Its content, or whether it exists.
-    Content,
+    /// Content of an object of this kind, or whether it exists.
+    Content(GeneratedKind),
     /// Whether its pods become ready.
     Readiness,
 }
@@ -50,7 +50,7 @@ impl Cache {
             Some(known) if known.content == new.content => {
                 (known.stalled != new.stalled).then_some(ChangedPart::Readiness)
             }
-            _ => Some(ChangedPart::Content),
+            _ => Some(ChangedPart::Content(kind)),
         };
         found.insert((kind, name), new);
         Some((vault?, changed?))
@@ -70,7 +70,7 @@ impl Cache {
         known.stalled = None;
         let existed = known.content.take().is_some();
         let vault = known.vault.clone().filter(|_| existed)?;
-        Some((vault, ChangedPart::Content))
+        Some((vault, ChangedPart::Content(kind)))
     }
 
     /// Marks the objects of a kind that are not in a list as deleted.
