@@ -1,5 +1,5 @@
-//! Limits of policies, of a vault and of its proxies: numbers only. The CRD's schema, validation and resolution use
-//! them.
+//! Limits of policies, of a vault, of its proxies and of connections: numbers only. The CRD's schema, validation,
+//! resolution and the server for proxies use them.
 
 /// Largest number of address blocks of a vault with `denial: Drop`, after adjacent blocks are joined. More are slow in
 /// every network plugin, and the object nearly reaches the size that the API server refuses.
@@ -13,6 +13,14 @@ pub const MAX_PROXY_REPLICAS: u8 = 100;
 
 /// Largest number of concurrent requests of one HTTP/2 connection.
 pub const MAX_HTTP2_STREAMS: u8 = 250;
+
+/// Largest number of connections with certificates of one identity, the proxies of one vault: one replica may serve all
+/// of them, a rolling update replaces them all while the earlier ones drain, and some connections may be lost without a
+/// notice.
+pub const MAX_CONNECTIONS_OF_CLIENT: usize = 2 * MAX_PROXY_REPLICAS as usize + 56;
+
+/// Largest number of connections to one replica: the default proxies of 1,000 vaults, with some to spare.
+pub const MAX_CONNECTIONS: usize = 2_048;
 
 /// Largest number of annotations of the Service in front of the proxies.
 pub const MAX_SERVICE_ANNOTATIONS: usize = 50;

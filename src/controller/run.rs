@@ -27,7 +27,9 @@ use crate::runtime::permissions;
 use crate::runtime::replicas::{self, PROTOCOL, Replicas};
 use crate::runtime::status::StatusWriter;
 use crate::transport::certificates::{self, Authority};
-use crate::transport::{Credentials, Peer, Protocols, ServeError, TlsServer, serve_tls};
+use crate::transport::{
+    ConnectionLimits, Credentials, Peer, Protocols, ServeError, TlsServer, serve_tls,
+};
 use crate::xds::{self, SnapshotStore};
 
 /// Name of the lease in the operator's namespace.
@@ -87,6 +89,7 @@ pub async fn run(
         &certificates,
         &replicas,
         &store,
+        &metrics,
         &stopped,
         &mut tasks,
     )
@@ -272,6 +275,7 @@ async fn serve(
     certificates: &Certificates,
     replicas: &Arc<Replicas>,
     store: &Arc<SnapshotStore>,
+    metrics: &Arc<Metrics>,
     stopped: &watch::Receiver<bool>,
     tasks: &mut Tasks,
 ) -> Result<JoinHandle<Result<(), ServeError>>, ControllerError> {
@@ -287,6 +291,11 @@ async fn serve(
         authorize: Arc::new(certificates::node_of),
         services: Routes::new(xds::service::<Peer>(Arc::clone(store), stopped.clone())),
         protocols: Protocols::from([(PROTOCOL, sender)]),
+        limits: ConnectionLimits::default(),
+        on_refused: {
+            let metrics = Arc::clone(metrics);
+            Arc::new(move |refusal| metrics.connection_refused(refusal.name()))
+        },
     };
     Ok(tokio::spawn(serve_tls(server, stopped.clone())))
 }

@@ -15,6 +15,8 @@ use tonic::transport::server::Connected;
 /// Interval of HTTP/2 pings on an idle connection, and how long a ping may remain unanswered.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most streams of a connection at a time. Envoy has one, and a new one while it gives up the earlier one.
+const STREAMS: u32 = 4;
 /// Grace period for open streams to end after the server was stopped.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,7 @@ where
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS)
         .add_routes(services)
         .serve_with_incoming_shutdown(incoming, stopping);
     let overdue = async move {

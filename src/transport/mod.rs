@@ -7,6 +7,7 @@
 //! | `grpc` | serves gRPC services on either |
 //! | [`peer`] | the client of a TLS connection, bound to its own node |
 //! | `connection` | a TLS connection that can be closed when its peer is refused |
+//! | `slots` | limits of connections |
 //! | [`credentials`] | certificate, key and trusted authorities of one side |
 //! | [`certificates`] | the certificate authority, and the identities in certificates |
 //!
@@ -19,11 +20,13 @@ mod connection;
 pub mod credentials;
 mod grpc;
 pub mod peer;
+mod slots;
 pub mod tls;
 pub mod unix;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use grpc::ServeError;
 pub use peer::Peer;
+pub use slots::{ConnectionLimits, OnRefused, Refusal};
 pub use tls::{Authorize, HTTP2, ProtocolConnection, Protocols, TlsServer, serve_tls};
 pub use unix::{bind_unix, serve_unix};

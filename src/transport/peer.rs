@@ -9,34 +9,52 @@ use tokio::sync::{Notify, watch};
 use tonic::Status;
 
 use super::credentials::Credentials;
+use super::slots::Refusal;
 use crate::xds;
 
 /// Interval of checks of the certificate of an open connection, which may have expired.
 const CHECK_INTERVAL: Duration = Duration::from_mins(10);
 
+/// Identity that connections are counted for: the node that the certificate names, or all certificates without one
+/// together.
+pub(super) type Client = Option<Arc<str>>;
+
 /// The client of a TLS connection. gRPC services find it in the extensions of each request.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The node that the certificate names.
-    node: Option<Arc<str>>,
+    node: Client,
+    /// Limit for which every stream is refused.
+    refusal: Option<Refusal>,
     chain: Arc<[CertificateDer<'static>]>,
     credentials: watch::Receiver<Arc<Credentials>>,
     refused: Arc<Notify>,
+    /// Becomes true with the first stream.
+    used: watch::Sender<bool>,
 }
 
 impl Peer {
     /// A peer with a certificate chain that was verified in the handshake.
     pub(super) fn new(
-        node: Option<String>,
+        node: Client,
+        refusal: Option<Refusal>,
         chain: Arc<[CertificateDer<'static>]>,
         credentials: watch::Receiver<Arc<Credentials>>,
     ) -> Self {
         Self {
-            node: node.map(Arc::from),
+            node,
+            refusal,
             chain,
             credentials,
             refused: Arc::default(),
+            used: watch::Sender::new(false),
         }
+    }
+
+    /// Waits until the peer has opened a stream.
+    pub(super) async fn used(&self) {
+        // It cannot fail: this value holds the sender.
+        let _ = self.used.subscribe().wait_for(|used| *used).await;
     }
 
     /// Waits until a service refuses the peer.
@@ -48,6 +66,10 @@ impl Peer {
 impl xds::Peer for Peer {
     /// Accepts the peer's own node alone.
     fn check_node(&self, node: &str) -> Result<(), Status> {
+        self.used.send_replace(true);
+        if let Some(refusal) = self.refusal {
+            return Err(Status::resource_exhausted(refusal.message()));
+        }
         match self.node.as_deref() {
             Some(own) if own == node => Ok(()),
             Some(own) => Err(Status::permission_denied(format!(

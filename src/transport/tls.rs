@@ -1,11 +1,12 @@
 //! The TCP listener with mutual TLS: one port for all gRPC services and for other protocols, distinguished by ALPN.
 //!
-//! Handshakes run concurrently and with a timeout, so that no peer delays another. This module does not decide which
+//! Handshakes run concurrently and with a timeout, and connections have limits ([`slots`](super::slots)), so that no peer
+//! delays another. This module does not decide which
 //! node a certificate names, nor what a peer may ask a service for.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 
-use super::connection::Connection;
+use super::connection::{Admission, Connection};
 use super::credentials::Credentials;
 use super::grpc::{self, ServeError};
-use super::peer::Peer;
+use super::peer::{Client, Peer};
+use super::slots::{ConnectionLimits, OnRefused, Refusal, Refusals, Slot, Slots};
 
 /// ALPN name of HTTP/2, over which gRPC runs.
 pub const HTTP2: &[u8] = b"h2";
@@ -29,6 +31,10 @@ pub const HTTP2: &[u8] = b"h2";
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most concurrent handshakes; further connections wait in the listener's backlog.
 const HANDSHAKES: usize = 512;
+/// Most concurrent handshakes with one address. More are closed at once, so that the others are left for other clients.
+const HANDSHAKES_OF_ADDRESS: usize = 64;
+/// Connections over a limit that are open at the same time to receive the reason; more are closed without it.
+const REFUSALS: usize = 64;
 /// Accepted connections that wait to be served.
 const ACCEPTED: usize = 64;
 /// Pause after the system refused to accept a connection, for example without free file descriptors.
@@ -50,6 +56,16 @@ pub struct ProtocolConnection {
     pub certificate: CertificateDer<'static>,
     /// The peer's address.
     pub address: SocketAddr,
+    _slot: ClientSlot,
+}
+
+/// Slot of a connection in the limits of its client.
+struct ClientSlot(#[expect(dead_code, reason = "freed when it is dropped")] Slot<Client>);
+
+impl std::fmt::Debug for ClientSlot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ClientSlot")
+    }
 }
 
 /// A TLS listener, and the services behind it.
@@ -64,6 +80,10 @@ pub struct TlsServer {
     pub services: Routes,
     /// Other protocols.
     pub protocols: Protocols,
+    /// Limits of connections, of all protocols.
+    pub limits: ConnectionLimits,
+    /// Called for every connection that is refused because of a limit.
+    pub on_refused: OnRefused,
 }
 
 impl std::fmt::Debug for TlsServer {
@@ -95,10 +115,17 @@ pub async fn serve_tls(
 impl TlsServer {
     async fn accept(self, accepted: mpsc::Sender<Connection>) -> Infallible {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let addresses = Slots::<IpAddr>::new(ConnectionLimits {
+            each: HANDSHAKES_OF_ADDRESS,
+            all: HANDSHAKES,
+        });
         let router = Arc::new(Router {
             authorize: self.authorize,
             accepted,
             protocols: self.protocols,
+            slots: Slots::new(self.limits),
+            refused: Arc::new(Semaphore::new(REFUSALS)),
+            refusals: Refusals::new(self.on_refused),
         });
         loop {
             // It cannot fail: the semaphore is never closed.
@@ -111,12 +138,17 @@ impl TlsServer {
                     continue;
                 }
             };
+            let Ok(slot) = addresses.take(address.ip()) else {
+                let client = address.ip().to_string();
+                router.refusals.report(Refusal::TooManyHandshakes, &client);
+                continue;
+            };
             let credentials = self.credentials.clone();
             let router = Arc::clone(&router);
             tokio::spawn(async move {
                 let handshake = router.handshake(stream, &credentials);
                 let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
-                drop(permit);
+                drop((permit, slot));
                 match handshake {
                     Ok(Ok(stream)) => router.route(stream, address, credentials).await,
                     // The peer sent nothing: a probe of the port.
@@ -144,6 +176,10 @@ struct Router {
     /// Connections of gRPC.
     accepted: mpsc::Sender<Connection>,
     protocols: Protocols,
+    slots: Arc<Slots<Client>>,
+    /// Permits to stay open until the reason of a refusal is received.
+    refused: Arc<Semaphore>,
+    refusals: Refusals,
 }
 
 impl Router {
@@ -174,13 +210,30 @@ impl Router {
         let Some(certificate) = chain.first().cloned() else {
             return;
         };
+        let client: Client = (self.authorize)(&certificate).map(Arc::from);
+        let slot = self.slots.take(client.clone());
+        if let Err(refusal) = slot {
+            let name = client.as_deref().unwrap_or("a client that is no proxy");
+            self.refusals.report(refusal, name);
+        }
         if protocol.as_deref() == Some(HTTP2) {
-            let node = (self.authorize)(&certificate);
-            let peer = Peer::new(node, chain, credentials);
+            let refusal = slot.as_ref().err().copied();
+            let admission = match slot {
+                Ok(slot) => Admission::Client(slot),
+                Err(_) => match Arc::clone(&self.refused).try_acquire_owned() {
+                    Ok(permit) => Admission::Refused(permit),
+                    Err(_) => return,
+                },
+            };
+            let peer = Peer::new(client, refusal, chain, credentials);
+            let connection = Connection::new(stream, peer, admission);
             // It fails when the server has ended.
-            let _ = self.accepted.send(Connection::new(stream, peer)).await;
+            let _ = self.accepted.send(connection).await;
             return;
         }
+        let Ok(slot) = slot else {
+            return;
+        };
         let receiver = protocol.and_then(|name| self.protocols.get(name.as_slice()));
         let Some(receiver) = receiver else {
             tracing::warn!(%address, "a connection is refused: its protocol (ALPN) is not served here");
@@ -190,6 +243,7 @@ impl Router {
             stream,
             certificate,
             address,
+            _slot: ClientSlot(slot),
         };
         if receiver.try_send(connection).is_err() {
             tracing::warn!(%address, "a connection is refused: too many of its protocol wait");

@@ -4,6 +4,7 @@
 //! `VAULTWALL_ENVOY` names another binary than the one that `dev/tools install` puts in place.
 
 mod endpoints;
+mod limits;
 mod operator;
 mod proxy;
 mod replicas;
@@ -17,7 +18,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use vaultwall::clock::after;
 use vaultwall::policy::VaultId;
 use vaultwall::transport::certificates::{Authority, Issued, LEAF_LIFE};
@@ -240,9 +243,15 @@ fn envoy_takes_the_bootstrap_with_a_name() {
     assert_eq!(proxy::validation_error_with_a_name(&own, &secret), None);
 }
 
-/// Returns the length of the server's first message to a bare TLS client: the settings of HTTP/2, or 0 when it is
-/// refused.
-async fn first_message(address: Ipv4Addr, roots: &Authority, own: Option<(&str, &str)>) -> usize {
+/// First bytes of a client of HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Connects a bare TLS client.
+async fn connect(
+    address: Ipv4Addr,
+    roots: &Authority,
+    own: Option<(&str, &str)>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut trusted = RootCertStore::empty();
     trusted
@@ -262,15 +271,19 @@ async fn first_message(address: Ipv4Addr, roots: &Authority, own: Option<(&str, 
             .unwrap(),
     };
     client.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = tokio::net::TcpStream::connect((address, operator::PORT))
-        .await
-        .unwrap();
+    let stream = TcpStream::connect((address, operator::PORT)).await.unwrap();
     let connector = TlsConnector::from(Arc::new(client));
     let name = ServerName::try_from("vaultwall").unwrap();
-    let Ok(mut stream) = connector.connect(name, stream).await else {
+    connector.connect(name, stream).await
+}
+
+/// Returns the length of the server's first message to a bare TLS client: the settings of HTTP/2, or 0 when it is
+/// refused.
+async fn first_message(address: Ipv4Addr, roots: &Authority, own: Option<(&str, &str)>) -> usize {
+    let Ok(mut stream) = connect(address, roots, own).await else {
         return 0;
     };
-    let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let _ = stream.write_all(PREFACE).await;
     let received = in_time("an answer", stream.read(&mut [0; 64])).await;
     received.unwrap_or(0)
 }

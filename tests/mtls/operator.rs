@@ -10,7 +10,9 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use vaultwall::runtime::replicas::{PROTOCOL, Replicas};
 use vaultwall::transport::certificates::{Authority, Issued, node_of};
-use vaultwall::transport::{Credentials, Peer, Protocols, ServeError, TlsServer, serve_tls};
+use vaultwall::transport::{
+    ConnectionLimits, Credentials, Peer, Protocols, Refusal, ServeError, TlsServer, serve_tls,
+};
 use vaultwall::xds::{self, SnapshotStore};
 
 use testkit::wait::in_time;
@@ -23,6 +25,8 @@ pub(crate) struct Operator {
     pub(crate) credentials: watch::Sender<Arc<Credentials>>,
     /// The certificates of the proxies that connected, in order.
     pub(crate) seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Limits for which connections were refused, in order.
+    pub(crate) refused: Arc<Mutex<Vec<Refusal>>>,
     stop: watch::Sender<bool>,
     served: JoinHandle<Result<(), ServeError>>,
     listening: JoinHandle<()>,
@@ -46,6 +50,16 @@ impl Operator {
         authority: &Authority,
         store: Arc<SnapshotStore>,
     ) -> Self {
+        Self::start_limited(address, authority, store, ConnectionLimits::default())
+    }
+
+    /// Starts one with these limits of connections.
+    pub(crate) fn start_limited(
+        address: Ipv4Addr,
+        authority: &Authority,
+        store: Arc<SnapshotStore>,
+        limits: ConnectionLimits,
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // One that was here before has just gone.
         socket.set_reuseaddr(true).unwrap();
@@ -57,6 +71,7 @@ impl Operator {
         let (sender_of_replicas, connections) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
         let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let refused: Arc<Mutex<Vec<Refusal>>> = Arc::default();
         let tls = TlsServer {
             listener,
             credentials: receiver,
@@ -69,6 +84,11 @@ impl Operator {
             },
             services: Routes::new(xds::service::<Peer>(Arc::clone(&store), stopped.clone())),
             protocols: Protocols::from([(PROTOCOL, sender_of_replicas)]),
+            limits,
+            on_refused: {
+                let refused = Arc::clone(&refused);
+                Arc::new(move |refusal| refused.lock().unwrap().push(refusal))
+            },
         };
         let replicas = Arc::new(Replicas::new(Arc::clone(&store)));
         let served = tokio::spawn(serve_tls(tls, stopped));
@@ -78,6 +98,7 @@ impl Operator {
             replicas,
             credentials: sender,
             seen,
+            refused,
             stop,
             served,
             listening,

@@ -23,7 +23,7 @@ use testkit::mounted_files::mount;
 use testkit::{Process, own_address};
 
 pub(crate) struct Proxy {
-    _process: Process,
+    process: Process,
     folder: TempDir,
     address: Ipv4Addr,
 }
@@ -61,10 +61,15 @@ impl Proxy {
         let arguments = [&["--concurrency", "1"], &ARGUMENTS[..]].concat();
         let process = testkit::envoy::start(&file, &arguments, folder.path());
         Self {
-            _process: process,
+            process,
             folder,
             address,
         }
+    }
+
+    /// Returns its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Replaces the files in its Secret, as the kubelet does it.

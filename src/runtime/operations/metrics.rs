@@ -40,6 +40,7 @@ pub struct Metrics {
     pub proxies_programmed: Gauge,
     /// Number of resources that proxies rejected.
     pub xds_rejections: Counter,
+    refused_connections: Family<Limit, Counter>,
     change: Histogram,
     resolve: Histogram,
     compile: Histogram,
@@ -111,6 +112,11 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Certificate {
     certificate: &'static str,
 }
@@ -124,6 +130,7 @@ impl Metrics {
             proxies_connected: Gauge::default(),
             proxies_programmed: Gauge::default(),
             xds_rejections: Counter::default(),
+            refused_connections: Family::default(),
             change: Histogram::new(CHANGE),
             resolve: Histogram::new(WORK),
             compile: Histogram::new(WORK),
@@ -164,6 +171,11 @@ impl Metrics {
             "xds_rejections",
             "Resources that proxies refused",
             self.xds_rejections.clone(),
+        );
+        all.register(
+            "refused_connections",
+            "Connections of proxies and replicas that were refused because of a limit",
+            self.refused_connections.clone(),
         );
         all.register_with_unit(
             "change_duration",
@@ -239,6 +251,13 @@ impl Metrics {
     /// Counts a write of an object of this kind.
     pub fn wrote(&self, kind: &'static str, result: WriteResult) {
         self.api_writes.get_or_create(&Write { kind, result }).inc();
+    }
+
+    /// Counts a connection that was refused because of this limit.
+    pub fn connection_refused(&self, limit: &'static str) {
+        self.refused_connections
+            .get_or_create(&Limit { limit })
+            .inc();
     }
 
     /// Sets whether this replica leads.

@@ -225,6 +225,7 @@ fn registered() -> BTreeMap<String, String> {
     // A family without a value is not exposed.
     metrics.wrote("Deployment", WriteResult::Written);
     metrics.watch_restarted("Pod");
+    metrics.connection_refused("client");
     metrics.set_proxy_certificate_expiry(&vault("openbao"), jiff::Timestamp::UNIX_EPOCH);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

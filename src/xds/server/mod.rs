@@ -106,12 +106,14 @@ impl<P: Peer> AggregatedDiscoveryService for Discovery<P> {
                 end = run_session(&store, &peer, request.into_inner(), &responses) => end,
             };
             if let Err(status) = end {
-                if matches!(
-                    status.code(),
-                    tonic::Code::PermissionDenied | tonic::Code::Unauthenticated
-                ) {
-                    tracing::warn!("a proxy is refused: {}", status.message());
-                    peer.close();
+                match status.code() {
+                    tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => {
+                        tracing::warn!("a proxy is refused: {}", status.message());
+                        peer.close();
+                    }
+                    // A limit is reached; the module that has the limit logs it.
+                    tonic::Code::ResourceExhausted => peer.close(),
+                    _ => {}
                 }
                 // It fails when the client has disconnected or does not read: then it cannot receive the status.
                 let _ = responses.try_send(Err(status));
