@@ -10,6 +10,7 @@ mod installed;
 mod labels;
 mod namespaces;
 mod permissions;
+mod priority;
 mod program;
 mod releases;
 mod values;

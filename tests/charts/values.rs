@@ -161,6 +161,7 @@ fn optional_values_can_be_left_out() {
         ("networkPolicy.enabled=false", "NetworkPolicy"),
         ("podDisruptionBudget.enabled=false", "PodDisruptionBudget"),
         ("userRoles.create=false", "ClusterRole"),
+        ("flowSchema.create=false", "FlowSchema"),
         (
             "rbac.create=false",
             "ClusterRole ClusterRoleBinding Role RoleBinding",

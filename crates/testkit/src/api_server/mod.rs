@@ -45,6 +45,8 @@ pub struct ApiServer {
     _etcd: Process,
     credentials: Credentials,
     address: Ipv4Addr,
+    /// Whether it classifies requests and limits each class (API Priority and Fairness).
+    is_fair: bool,
     issued: AtomicUsize,
     /// Bytes of the audit log that are about the tests that used the server before.
     earlier_writes: u64,
@@ -54,6 +56,15 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts an API server and waits until it is ready.
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// The same with API Priority and Fairness, which delays requests of a busy test.
+    pub fn start_with_fairness() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(is_fair: bool) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("vaultwall-kubernetes-")
             .tempdir()
@@ -65,6 +76,7 @@ impl ApiServer {
             _etcd: Process::start_in_own("etcd", etcd, folder.path()),
             credentials: Credentials::write(address, folder.path()),
             address,
+            is_fair,
             issued: AtomicUsize::new(0),
             earlier_writes: 0,
             folder,
@@ -349,10 +361,12 @@ impl ApiServer {
         option("disable-admission-plugins", &"ServiceAccount");
         option("audit-policy-file", &policy.display());
         option("audit-log-path", &self.audit_log().display());
-        // No throttling, so that a slow test is slow by itself.
-        option("enable-priority-and-fairness", &"false");
-        option("max-requests-inflight", &0);
-        option("max-mutating-requests-inflight", &0);
+        if !self.is_fair {
+            // No throttling, so that a slow test is slow by itself.
+            option("enable-priority-and-fairness", &"false");
+            option("max-requests-inflight", &0);
+            option("max-mutating-requests-inflight", &0);
+        }
         command
     }
 }
