@@ -82,7 +82,7 @@ pub const PERMISSIONS: [Permission; 17] = [
     cluster(
         GROUP,
         "vaultnetworkpolicies/status",
-        &["patch"],
+        &["update"],
         "conditions, counts and addresses in their status",
     ),
     cluster(

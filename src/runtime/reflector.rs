@@ -129,7 +129,11 @@ pub(crate) fn name_of<K: Resource>(object: &K) -> ObjectName {
 
 /// Resource version of an object as a number: a later write has a greater one. 0 if it has none.
 pub(crate) fn version_of<K: Resource>(object: &K) -> u64 {
-    let version = object.resource_version();
+    number_of(object.resource_version().as_deref())
+}
+
+/// A resource version as a number.
+pub(crate) fn number_of(version: Option<&str>) -> u64 {
     let version = version.and_then(|version| version.parse().ok());
     version.unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! The TCP listener with mutual TLS: one port for all gRPC services and for other protocols, distinguished by ALPN.
 //!
-//! Handshakes run concurrently and with a timeout, and connections have limits ([`slots`](super::slots)), so that no peer
-//! delays another. This module does not decide which
-//! node a certificate names, nor what a peer may ask a service for.
+//! Handshakes run concurrently and with a timeout, and connections have limits ([`slots`](super::slots)), so that no
+//! peer delays another. This module does not decide which node a certificate names, nor what a peer may ask a service
+//! for.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
+use kube::Resource;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Request;
+use serde_json::json;
 use vaultwall::api::{MESSAGE_LENGTH, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use vaultwall::controller::firewall::status::{
-    Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen, difference, own_part, status_of,
-    target_of,
+    Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen, difference, status_of, target_of,
 };
 use vaultwall::index::Index;
 use vaultwall::limits::Limits;
@@ -77,31 +78,50 @@ async fn stored(
     (api, stored)
 }
 
-/// As the operator may write it: what it owns, and nothing of what others do.
-fn applied(status: &VaultNetworkPolicyStatus) -> Value {
-    json!({
+/// Replaces the status of a policy as the operator does: without its spec, for the version that was read.
+async fn replace(
+    server: &ApiServer,
+    read: &VaultNetworkPolicy,
+    status: &VaultNetworkPolicyStatus,
+) -> kube::Result<VaultNetworkPolicy> {
+    let metadata = &read.metadata;
+    let body = json!({
         "apiVersion": "vaultwall.dev/v1alpha1", "kind": "VaultNetworkPolicy",
-        "metadata": {"name": "openbao"}, "status": own_part(status),
-    })
+        "metadata": {
+            "name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
+        },
+        "status": status,
+    });
+    let path = VaultNetworkPolicy::url_path(&(), metadata.namespace.as_deref());
+    let parameters = PostParams {
+        field_manager: Some("test-status".into()),
+        ..PostParams::default()
+    };
+    let name = metadata.name.as_deref().unwrap();
+    let body = serde_json::to_vec(&body).unwrap();
+    let request = Request::new(path).replace_subresource("status", name, &parameters, body);
+    server.client().await.request(request.unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_status_makes_no_difference() {
     let server = server("status");
-    let (api, fresh) = stored(server, "status").await;
+    let (api, _) = stored(server, "status").await;
     let theirs = json!({
         "type": "example.com/Reviewed", "status": "True", "reason": "Read", "message": "by a person",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
     let reviewed = Patch::Merge(json!({"status": {"conditions": [theirs]}}));
-    api.patch_status("openbao", &PatchParams::default(), &reviewed)
+    let fresh = api
+        .patch_status("openbao", &PatchParams::default(), &reviewed)
         .await
         .unwrap();
 
-    let us = PatchParams::apply("test-status").force();
     let first = wanted(&fresh, 2, &[]);
-    let apply = Patch::Apply(applied(&first));
-    let after = api.patch_status("openbao", &us, &apply).await.unwrap();
+    let after = replace(server, &fresh, &first).await.unwrap();
+    assert_eq!(after.spec, fresh.spec);
+    assert_eq!(after.metadata.generation, fresh.metadata.generation);
     let kept = after.status.as_ref().unwrap();
     let second = wanted(&after, 2, &[]);
     assert!(
@@ -113,16 +133,15 @@ async fn a_stored_status_makes_no_difference() {
     assert!(still.as_array().unwrap().contains(&theirs), "{still}");
 
     // The same again is not even a new version.
-    let again = Patch::Apply(applied(&second));
-    let again = api.patch_status("openbao", &us, &again).await.unwrap();
+    let again = replace(server, &after, &second).await.unwrap();
     assert_eq!(
         again.metadata.resource_version,
         after.metadata.resource_version
     );
 
     // A change of ours leaves theirs, which is theirs alone.
-    let third = Patch::Apply(applied(&wanted(&after, 0, &[])));
-    let last = api.patch_status("openbao", &us, &third).await.unwrap();
+    let third = wanted(&after, 0, &[]);
+    let last = replace(server, &after, &third).await.unwrap();
     assert_eq!(last.status.unwrap().conditions.len(), 5);
     let fields = json!(last.metadata.managed_fields).to_string();
     let owned = fields.matches("example.com/Reviewed").count();
@@ -133,7 +152,7 @@ async fn a_stored_status_makes_no_difference() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_status_is_taken() {
     let server = server("long");
-    let (api, fresh) = stored(server, "long").await;
+    let (_, fresh) = stored(server, "long").await;
     let violation = |number| Violation {
         field: format!("spec.ipRules[{number}].value"),
         reason: ViolationReason::Invalid,
@@ -143,16 +162,14 @@ async fn the_longest_status_is_taken() {
     let long = wanted(&fresh, 2, &violations);
     let message = long.conditions[0].message.chars().count();
     assert!((MESSAGE_LENGTH - 1000..=MESSAGE_LENGTH).contains(&message));
-    let us = PatchParams::apply("test-status").force();
-    let apply = Patch::Apply(applied(&long));
-    let after = api.patch_status("openbao", &us, &apply).await.unwrap();
+    let after = replace(server, &fresh, &long).await.unwrap();
     assert_eq!(difference(after.status.as_ref(), &long), Difference::None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn printed_columns() {
     let server = server("columns");
-    let (api, fresh) = stored(server, "columns").await;
+    let (_, fresh) = stored(server, "columns").await;
     let get = |arguments: &[&str]| {
         let text =
             server.kubectl_prints(&[&["get", "vnp", "--namespace=columns"], arguments].concat());
@@ -178,9 +195,8 @@ async fn printed_columns() {
     assert_eq!(lines[1][..3], ["openbao", "openbao", "Deny"]);
     assert_eq!(lines[1].len(), 4, "{lines:?}");
 
-    let us = PatchParams::apply("test-status").force();
-    let apply = Patch::Apply(applied(&wanted(&fresh, 2, &[])));
-    api.patch_status("openbao", &us, &apply).await.unwrap();
+    let status = wanted(&fresh, 2, &[]);
+    replace(server, &fresh, &status).await.unwrap();
     let lines = get(&["-o", "wide"]);
     let shown: Vec<(&str, &str)> = lines[0]
         .iter()

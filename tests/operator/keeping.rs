@@ -55,7 +55,7 @@ fn an_operator_that_starts_again_writes_nothing() {
     let new = writes(&sandbox).split_off(before);
     assert_eq!(patches(&new), [1; GENERATED.len()], "{new:#?}");
     let of_status = |name: &str| {
-        let write = format!("patch vaultnetworkpolicies {name}");
+        let write = format!("update vaultnetworkpolicies/status {name}");
         new.iter().filter(|new| **new == write).count()
     };
     assert_eq!((of_status("web"), of_status("batch")), (0, 0), "{new:#?}");

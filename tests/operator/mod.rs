@@ -6,6 +6,7 @@ mod enforcement;
 mod fairness;
 mod idle;
 mod keeping;
+mod late;
 mod objects;
 mod outages;
 mod references;

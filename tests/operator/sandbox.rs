@@ -101,6 +101,12 @@ impl Sandbox {
         })
     }
 
+    /// The same with CRDs of an earlier version, whose status has no `addresses`.
+    pub(crate) fn with_older_crds() -> Self {
+        static POOL: Pool = Pool::new();
+        Self::with(&POOL, |server| server.install_crds_without("addresses:"))
+    }
+
     fn with(pool: &'static Pool, install_crds: fn(&ApiServer)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault_address = SocketAddrV4::new(own_address(), 8200);

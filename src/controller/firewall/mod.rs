@@ -11,27 +11,29 @@
 //! | [`desired`] | desired objects of a vault |
 //! | [`status`] | desired status of a policy, and its events |
 //! | [`debounce`] | how long a status that is not urgent waits |
+//! | [`leading`] | results of one term as leader that later stages need |
 
 pub(crate) mod changes;
 mod debounce;
 pub(crate) mod desired;
 pub(crate) mod engine;
+mod leading;
 pub(crate) mod state;
 pub mod status;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use self::debounce::{Debounce, RECONNECTING};
+use self::debounce::Debounce;
 use self::desired::{Desired, DesiredObjects};
+use self::leading::Leading;
 use self::state::{FirewallState, Stage, StoredPolicy, VaultEntry};
-use self::status::{PlainHttp, PolicySeen, RuleCounts, VaultSeen};
+use self::status::{Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen};
 use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::clock::Clock;
 use crate::compile::firewall_name;
@@ -42,9 +44,9 @@ use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{Lost, Term};
 use crate::runtime::operations::Metrics;
 use crate::runtime::queue::{self, Outcome, Queue, Rules};
-use crate::runtime::reflector::version_of;
 use crate::runtime::replicas::Replicas;
-use crate::runtime::status::StatusWriter;
+use crate::runtime::status::pruned::pruned_fields;
+use crate::runtime::status::{Read, StatusWriter};
 use crate::runtime::write::WriteError;
 use crate::transport::certificates::Authority;
 
@@ -76,24 +78,6 @@ pub(crate) struct Reconciler {
     pub(crate) authority: watch::Receiver<Arc<Authority>>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// A term as leader, with what is only valid in this term.
-struct Leading<'a> {
-    term: &'a Term,
-    began: Instant,
-    vaults: Mutex<BTreeMap<VaultId, Progress>>,
-}
-
-/// Results of the stages of one vault in this term, for the later ones.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Whether a proxy was connected.
-    connected: bool,
-    /// Status changes that wait.
-    waiting: Debounce,
-    /// Reason why each stage failed the last time.
-    problems: BTreeMap<Stage, String>,
 }
 
 impl Reconciler {
@@ -318,10 +302,12 @@ impl Reconciler {
             };
             let desired = status::status_of(&policy_seen, &seen, self.clock.now());
             let urgency = status::urgency(policy_seen.status, &desired, reconnecting);
-            if waiting.waits(urgency, &mut still_waiting) {
+            if waiting.waits(urgency, &mut still_waiting)
+                || leading.is_not_stored(vault, &policy, &desired)
+            {
                 continue;
             }
-            failed |= !self.write_status(&policy, &desired, leading.term).await?;
+            failed |= !self.write_status(vault, &policy, desired, leading).await?;
         }
         if failed {
             return Ok(Outcome::Failed);
@@ -332,94 +318,49 @@ impl Reconciler {
     /// Writes the status of one policy, and the events of the change. Returns false after a failure, which it logs.
     async fn write_status(
         &self,
-        stored: &StoredPolicy,
-        desired: &VaultNetworkPolicyStatus,
-        term: &Term,
+        vault: &VaultId,
+        policy: &StoredPolicy,
+        desired: VaultNetworkPolicyStatus,
+        leading: &Leading<'_>,
     ) -> Result<bool, Lost> {
-        let own = status::own_part(desired);
-        let written = self.statuses.apply(term, &stored.id, &stored.uid, &own);
-        let written: VaultNetworkPolicy = match written.await {
+        let term = leading.term;
+        let read = Read {
+            id: &policy.id,
+            uid: &policy.uid,
+            version: policy.version,
+        };
+        let written = self
+            .statuses
+            .replace::<VaultNetworkPolicy, _>(term, read, desired.clone());
+        let written = match written.await {
             Ok(Some(written)) => written,
-            // Deleted in the meantime.
+            // Changed or deleted in the meantime: the watch event of that enqueues the vault again.
             Ok(None) => return Ok(true),
             Err(WriteError::Lost(lost)) => return Err(lost),
             Err(WriteError::Api(error)) => {
-                tracing::error!(policy = %stored.id, "cannot write the status: {error}; retrying");
+                tracing::error!(policy = %policy.id, "cannot write the status: {error}; retrying");
                 return Ok(false);
             }
         };
-        let version = version_of(&written);
-        self.state.status_written(stored, written.status, version);
-        for note in status::events(stored.status.as_ref(), desired) {
-            match self.events.write(term, &reference(stored), note).await {
+        let mut notes = status::events(policy.status.as_ref(), &desired);
+        if status::difference(written.status.as_ref(), &desired) != Difference::None {
+            let pruned = pruned_fields(&desired, written.status.as_ref());
+            notes.extend(leading.outdated_definition(&policy.id, pruned));
+            leading.set_not_stored(vault, policy, desired);
+        }
+        self.state
+            .status_written(policy, written.status, written.version);
+        for note in notes {
+            match self.events.write(term, &reference(policy), note).await {
                 Ok(()) => {}
                 Err(WriteError::Lost(lost)) => return Err(lost),
                 // Events are for people; they are not retried.
                 Err(WriteError::Api(error)) => {
-                    tracing::warn!(policy = %stored.id, "cannot write an event: {error}");
+                    tracing::warn!(policy = %policy.id, "cannot write an event: {error}");
                 }
             }
         }
         Ok(true)
-    }
-}
-
-impl<'a> Leading<'a> {
-    fn new(term: &'a Term) -> Self {
-        Self {
-            term,
-            began: Instant::now(),
-            vaults: Mutex::default(),
-        }
-    }
-
-    fn vaults(&self) -> MutexGuard<'_, BTreeMap<VaultId, Progress>> {
-        // The map is consistent after every statement, so a poisoned lock can be used.
-        self.vaults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the proxies of a vault may still be about to connect to this replica or to another one.
-    fn is_reconnecting(&self, vault: &VaultId, connected: usize) -> bool {
-        let mut vaults = self.vaults();
-        let known = &mut vaults.entry(vault.clone()).or_default().connected;
-        *known |= connected > 0;
-        !*known && self.began.elapsed() < RECONNECTING
-    }
-
-    /// Stores why a stage failed; none: it succeeded.
-    fn set_problem(&self, vault: &VaultId, stage: Stage, problem: Option<String>) {
-        let mut vaults = self.vaults();
-        let problems = &mut vaults.entry(vault.clone()).or_default().problems;
-        match problem {
-            Some(problem) => problems.insert(stage, problem),
-            None => problems.remove(&stage),
-        };
-    }
-
-    /// Problem of the most urgent stage that failed.
-    fn problem(&self, vault: &VaultId) -> Option<String> {
-        let vaults = self.vaults();
-        vaults.get(vault)?.problems.values().next().cloned()
-    }
-
-    fn waiting(&self, vault: &VaultId) -> Debounce {
-        let vaults = self.vaults();
-        vaults
-            .get(vault)
-            .map(|progress| progress.waiting)
-            .unwrap_or_default()
-    }
-
-    /// Stores the status changes of a vault that wait, and returns when they are due.
-    fn wait(&self, vault: &VaultId, waiting: Debounce) -> Outcome {
-        self.vaults().entry(vault.clone()).or_default().waiting = waiting;
-        waiting
-            .due(self.began)
-            .map_or(Outcome::Done, Outcome::Requeue)
-    }
-
-    fn remove(&self, vault: &VaultId) {
-        self.vaults().remove(vault);
     }
 }
 

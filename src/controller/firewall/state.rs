@@ -64,8 +64,8 @@ impl VaultEntry {
     }
 }
 
-/// Stages of the reconcile of one vault, the most urgent first. A vault is enqueued with its first stage; the later ones
-/// follow.
+/// Stages of the reconcile of one vault, the most urgent first. A vault is enqueued with its first stage; the later
+/// ones follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// The NetworkPolicies: without them, clients can bypass the proxies.
@@ -86,8 +86,8 @@ impl Stage {
 pub(crate) struct Delta {
     pub(crate) policies: BTreeMap<ObjectName, Option<Arc<StoredPolicy>>>,
     pub(crate) vaults: BTreeMap<VaultId, Option<VaultEntry>>,
-    /// Vaults to reconcile although neither they nor their policies changed.
-    pub(crate) queued: BTreeSet<VaultId>,
+    /// Vaults to reconcile although neither they nor their policies changed, each with its first stage.
+    pub(crate) queued: BTreeMap<VaultId, Stage>,
 }
 
 impl Delta {
@@ -165,11 +165,11 @@ impl FirewallState {
                 Some(entry) => entries.vaults.insert(vault.clone(), entry),
                 None => entries.vaults.remove(&vault),
             };
-            touched.insert(vault);
+            touched.insert(vault, Stage::Isolation);
         }
-        for vault in touched {
+        for (vault, first) in touched {
             entries.count(&vault);
-            entries.enqueue(vault, Stage::Isolation);
+            entries.enqueue(vault, first);
         }
         drop(entries);
         self.queued.notify_one();

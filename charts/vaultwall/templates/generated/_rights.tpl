@@ -7,7 +7,7 @@
 # conditions, counts and addresses in their status
 - apiGroups: ["vaultwall.dev"]
   resources: [vaultnetworkpolicies/status]
-  verbs: [patch]
+  verbs: [update]
 # the subnets that rules name
 - apiGroups: ["vaultwall.dev"]
   resources: [virtualnetworks]

@@ -148,6 +148,11 @@ impl ApiServer {
         client_of(&self.kubeconfig_for(user, groups)).await
     }
 
+    /// Returns the configuration of a client of a user, see [`kubeconfig_for`](Self::kubeconfig_for).
+    pub async fn config_for(&self, user: &str, groups: &[&str]) -> kube::Config {
+        config_of(&self.kubeconfig_for(user, groups)).await
+    }
+
     /// Runs kubectl as a user who may do everything.
     pub fn kubectl(&self, arguments: &[&str], stdin: &str) -> Output {
         run(
@@ -201,16 +206,41 @@ impl ApiServer {
     /// Installs the same with other limits, also in place of earlier ones: numbers of virtual-network rules and of IP
     /// rules that a policy may have.
     pub fn install_crds_with(&self, virtual_network_rules: usize, ip_rules: usize) {
-        let [networks, ips] = [virtual_network_rules, ip_rules].map(|limit| limit.to_string());
-        let mut crds = Command::new(vaultwall());
-        crds.arg("crds")
-            .args(["--max-virtual-network-rules", &networks])
-            .args(["--max-ip-rules", &ips]);
-        self.apply(&stdout_of("vaultwall crds", &run(&mut crds, "")));
+        self.install(&definitions(virtual_network_rules, ip_rules));
+        self.wait_for_limits(virtual_network_rules, ip_rules);
+    }
+
+    /// Installs the output of `vaultwall crds` without a line and the lines that are indented below it, as an earlier
+    /// version of it might be.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such line.
+    pub fn install_crds_without(&self, field: &str) {
+        let all = definitions(DEFAULT_LIMIT, DEFAULT_LIMIT);
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let mut lines = all.lines();
+        let before: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| line.trim() != field)
+            .collect();
+        let start = all.lines().nth(before.len()).map(indent);
+        let start = start.unwrap_or_else(|| panic!("the CRDs have no line {field}"));
+        let after = lines.skip_while(|line| indent(line) > start);
+        let rest: Vec<&str> = before.into_iter().chain(after).collect();
+        self.install(&rest.join("\n"));
+    }
+
+    fn install(&self, definitions: &str) {
+        self.apply(definitions);
+        let served = "/apis/vaultwall.dev/v1alpha1/virtualnetworks";
+        wait_for_ok("the CRDs in force", || self.expect("GET", served, "", 200));
+    }
+
+    fn wait_for_limits(&self, virtual_network_rules: usize, ip_rules: usize) {
         let group = "/apis/vaultwall.dev/v1alpha1";
         let policies = format!("{group}/namespaces/default/vaultnetworkpolicies?dryRun=All");
         wait_for_ok("limits of the CRDs in force", || {
-            self.expect("GET", &format!("{group}/virtualnetworks"), "", 200)?;
             for (spec, status) in rules::at_the_limits(virtual_network_rules, ip_rules) {
                 let policy = json!({
                     "apiVersion": "vaultwall.dev/v1alpha1",
@@ -372,12 +402,25 @@ impl ApiServer {
 }
 
 async fn client_of(kubeconfig: &Path) -> kube::Client {
+    kube::Client::try_from(config_of(kubeconfig).await).unwrap()
+}
+
+async fn config_of(kubeconfig: &Path) -> kube::Config {
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
     let options = kube::config::KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+    kube::Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .unwrap();
-    kube::Client::try_from(config).unwrap()
+        .unwrap()
+}
+
+/// Returns the output of `vaultwall crds`.
+fn definitions(virtual_network_rules: usize, ip_rules: usize) -> String {
+    let [networks, ips] = [virtual_network_rules, ip_rules].map(|limit| limit.to_string());
+    let mut crds = Command::new(vaultwall());
+    crds.arg("crds")
+        .args(["--max-virtual-network-rules", &networks])
+        .args(["--max-ip-rules", &ips]);
+    stdout_of("vaultwall crds", &run(&mut crds, ""))
 }
 
 fn etcd_url(address: Ipv4Addr, port: u16) -> String {

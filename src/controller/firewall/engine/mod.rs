@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use super::state::{Delta, FirewallState, StoredPolicy, VaultEntry};
+use super::state::{Delta, FirewallState, Stage, StoredPolicy, VaultEntry};
 use super::status::target_of;
 use crate::clock::Clock;
 use crate::compile::envoy::{Proxy, Tls};
@@ -233,12 +233,20 @@ impl Engine {
         }
         let vault = self.index.vault_of(&stored.id).cloned();
         let id = stored.id.clone();
-        // The generation or status can change although the meaning of the policy does not.
-        let same_object = known.is_some_and(|known| {
-            known.generation == stored.generation && known.status == stored.status
+        let first = known.map_or(Some(Stage::Isolation), |known| {
+            // The generation or status can change although the meaning of the policy does not.
+            let is_same = known.generation == stored.generation && known.status == stored.status;
+            if !is_same {
+                return Some(Stage::Isolation);
+            }
+            // A status for an earlier version is not accepted; it is written for this one.
+            (known.version != stored.version).then_some(Stage::Status)
         });
         self.delta.policies.insert(id, Some(Arc::new(stored)));
-        self.delta.queued.extend(vault.filter(|_| !same_object));
+        if let Some((vault, first)) = vault.zip(first) {
+            let queued = self.delta.queued.entry(vault).or_insert(first);
+            *queued = (*queued).min(first);
+        }
     }
 
     /// Publishes the firewalls that changed. `seen` is the time when the first of the changes was seen.

@@ -73,14 +73,6 @@ pub fn status_of(
     }
 }
 
-/// Returns the status with the operator's own conditions only. Server-side apply sends this part, so that the operator
-/// never owns conditions of other writers.
-pub fn own_part(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
-    let mut own = status.clone();
-    own.conditions.retain(reason::is_own);
-    own
-}
-
 /// Returns a condition in its stored form.
 fn condition(
     entry: conditions::Entry,
