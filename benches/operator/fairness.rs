@@ -1,4 +1,4 @@
-//! Time until a deleted NetworkPolicy is back, while a tenant of another namespace edits its policies all the time.
+//! Time until a deleted `NetworkPolicy` is back, while a tenant of another namespace edits its policies all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,8 +30,8 @@ const UNDER_WAY: usize = 32;
 const WARM_UP: u32 = 100;
 /// Pause between two deletions.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A NetworkPolicy that is not back after this time counts with this time.
-const LONGEST: Duration = Duration::from_mins(2);
+/// A `NetworkPolicy` that is not back after this time counts with this time.
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Prints the times without and with edits of the other tenant.
 pub(crate) fn measure(samples: usize) {
@@ -51,7 +51,7 @@ pub(crate) fn measure(samples: usize) {
         create(&other, vec![objects::policy(0, 0, objects::NOBODY)]).await;
     });
     sandbox.wait_until_quiet();
-    report::heading();
+    report::heading("From the deletion of a NetworkPolicy until it is back");
     row(&deletions(&sandbox, samples), 0.0);
     let done = Arc::new(AtomicU32::new(0));
     let edits = sandbox.runtime.spawn(edit(policies, Arc::clone(&done)));
@@ -85,7 +85,7 @@ fn busy(mut object: Value) -> Value {
     object
 }
 
-/// Deletes a NetworkPolicy again and again. Returns the times until it is back, in milliseconds.
+/// Deletes a `NetworkPolicy` again and again. Returns the times until it is back, in milliseconds.
 fn deletions(sandbox: &Sandbox, samples: usize) -> Vec<f64> {
     let name = format!("{}-vault", objects::vault_name(0));
     let api = Api::<NetworkPolicy>::namespaced(sandbox.kube.clone(), objects::VAULTS);
@@ -107,13 +107,11 @@ fn deletions(sandbox: &Sandbox, samples: usize) -> Vec<f64> {
                     }
                 }
             };
-            match tokio::time::timeout(LONGEST, is_back).await {
-                Ok(back) => uid = back,
-                Err(_) => {
-                    times.push(LONGEST.as_secs_f64() * 1e3);
-                    break;
-                }
-            }
+            let Ok(back) = tokio::time::timeout(LONGEST, is_back).await else {
+                times.push(LONGEST.as_secs_f64() * 1e3);
+                break;
+            };
+            uid = back;
             times.push(deleted.elapsed().as_secs_f64() * 1e3);
             tokio::time::sleep(PAUSE).await;
         }

@@ -4,7 +4,7 @@
 //! verdict of a client that no change concerns fails the run.
 //!
 //! `cargo bench --bench operator`; docs/performance.md says how each figure is taken. With `-- fairness`: only how long
-//! a deleted NetworkPolicy is away while another tenant edits its policies.
+//! a deleted `NetworkPolicy` is away while another tenant edits its policies.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -86,7 +86,9 @@ fn main() {
     }
     let mut sandbox = Sandbox::start(scale.vaults);
     let mut untouched = Untouched::default();
-    report::heading();
+    report::heading(
+        "From the API server's answer to a write until Envoy enforces it; then the operator's CPU",
+    );
     for policies in &scale.policies {
         sandbox.grow_policies(*policies, &mut untouched);
         rules(&mut sandbox, &scale);

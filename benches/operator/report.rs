@@ -23,9 +23,10 @@ pub(crate) struct Row<'a> {
     pub target: Option<Target>,
 }
 
-pub(crate) fn heading() {
+/// Prints the heading of the table; `title` says which time is measured.
+pub(crate) fn heading(title: &str) {
     println!(
-        "From the API server's answer to a write until Envoy enforces it, in ms; then the operator's CPU\n\n\
+        "{title}, in ms\n\n\
          {:<20}{:>9}{:>7}{:>10}{:>8}{:>8}{:>8}{:>8}{:>9}  target",
         "change", "policies", "pods", "others/s", "p50", "p90", "p99", "most", "samples"
     );

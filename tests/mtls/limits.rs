@@ -6,12 +6,16 @@ use jiff::Timestamp;
 use vaultwall::transport::{ConnectionLimits, Refusal};
 use vaultwall::xds::SnapshotStore;
 
-use crate::mtls::operator::Operator;
+use crate::mtls::operator::{Operator, PORT};
 use crate::mtls::proxy::{Proxy, secret};
 use crate::mtls::{PREFACE, authority, connect, vault};
 use testkit::own_address;
 use testkit::wait::{becomes_true, in_time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
+/// Unfinished handshakes that one address may have.
+const MOST: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_with_too_many_proxies_leaves_connections_to_others() {
@@ -82,4 +86,38 @@ async fn a_connection_without_a_stream_does_not_keep_its_slot() {
     })
     .await;
     assert_eq!(*operator.refused.lock().unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_handshakes_of_one_address_leave_others_to_the_rest() {
+    let (authority, own, address) = (authority(), vault("openbao"), own_address());
+    let operator = Operator::start(address, &authority);
+    let source = own_address();
+    let slow = || async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        socket.connect((address, PORT).into()).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..MOST + 1 {
+        held.push(slow().await);
+    }
+    becomes_true("one is refused", || {
+        !operator.refused.lock().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(
+        *operator.refused.lock().unwrap(),
+        [Refusal::TooManyHandshakes]
+    );
+    let issued = authority.proxy(&own, Timestamp::now()).unwrap();
+    let _proxy = Proxy::start(address, &own, &secret(&issued, authority.ca_pem()));
+    becomes_true("a proxy at another address is connected", || {
+        operator.store.status(&own.to_string()).connected == 1
+    })
+    .await;
+    for mut slow in held {
+        let ended = async { slow.read(&mut [0]).await };
+        in_time("the server closes it", ended).await.ok();
+    }
 }

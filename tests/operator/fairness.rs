@@ -15,7 +15,7 @@ const BUSY: &str = "aaa";
 /// Its vaults, each with one policy, and the threads that edit them.
 const VAULTS: usize = 8;
 const EDITORS: usize = 4;
-/// Writes of the operator for the busy namespace while a NetworkPolicy of another one is away: a few are in progress
+/// Writes of the operator for the busy namespace while a `NetworkPolicy` of another one is away: a few are in progress
 /// or begin at the same time.
 const MOST: usize = 20;
 
@@ -46,8 +46,8 @@ fn edit(sandbox: &Sandbox, first: usize, stop: &AtomicBool) {
             let path = format!(
                 "/apis/vaultwall.dev/v1alpha1/namespaces/{BUSY}/vaultnetworkpolicies/openbao-{number}"
             );
-            let patch = json!({"spec": {"ipRules": rules}}).to_string();
-            let answer = sandbox.server.request("PATCH", &path, &patch).unwrap();
+            let edited = json!({"spec": {"ipRules": rules}}).to_string();
+            let answer = sandbox.server.request("PATCH", &path, &edited).unwrap();
             assert_eq!(answer.status, 200, "{answer:?}");
         }
     }
@@ -106,7 +106,7 @@ fn a_busy_namespace_does_not_keep_a_networkpolicy_of_another_away() {
     );
 }
 
-/// Counts the writes of the operator for the busy namespace between the deletion of the vault's NetworkPolicy and the
+/// Counts the writes of the operator for the busy namespace between the deletion of the vault's `NetworkPolicy` and the
 /// operator's next write of it, if both are there.
 fn until_written(writes: &[AuditRecord]) -> Option<usize> {
     let find = |verb: &str, records: &[AuditRecord]| {

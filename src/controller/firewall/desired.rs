@@ -82,7 +82,7 @@ impl DesiredObjects {
         }
     }
 
-    /// Returns the NetworkPolicies of a vault. An error is a defect of this program.
+    /// Returns the network policies of a vault. An error is a defect of this program.
     pub(crate) fn isolation(
         vault: &VaultId,
         entry: &VaultEntry,

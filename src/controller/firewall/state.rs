@@ -68,7 +68,7 @@ impl VaultEntry {
 /// ones follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// The NetworkPolicies: without them, clients can bypass the proxies.
+    /// The `NetworkPolicies`: without them, clients can bypass the proxies.
     Isolation,
     /// The other objects that are generated for the firewall.
     Objects,

@@ -1,5 +1,5 @@
-//! Fields of a status that the API server did not store: the installed CustomResourceDefinition does not have them, so
-//! it is older than the program. The API server answers such a PUT with a success.
+//! Fields of a status that the API server did not store: the installed CRD does not have them, so it is older than the
+//! program. The API server answers such a PUT with a success.
 
 use serde::Serialize;
 use serde_json::Value;
