@@ -99,7 +99,7 @@ async fn unfinished_handshakes_of_one_address_leave_others_to_the_rest() {
         socket.connect((address, PORT).into()).await.unwrap()
     };
     let mut held = Vec::new();
-    for _ in 0..MOST + 1 {
+    for _ in 0..=MOST {
         held.push(slow().await);
     }
     becomes_true("one is refused", || {

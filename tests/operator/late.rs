@@ -203,9 +203,9 @@ fn crds_older_than_the_operator_are_reported_and_the_other_fields_are_written() 
     sandbox.server.apply(&policy("web", "web"));
     sandbox.condition("web", "Programmed", "Unknown", "NoProxies");
     let status = sandbox.policy("web").unwrap()["status"].take();
-    assert_eq!(status["addresses"], Value::Null);
+    assert_eq!(status["managementEndpoint"], Value::Null);
     assert_eq!(status["virtualNetworkRules"], 1);
-    let message = "older than the operator: it does not have status.addresses";
+    let message = "older than the operator: it does not have status.managementEndpoint";
     operator.wait_for_log(message);
     wait_until("an event", || {
         sandbox

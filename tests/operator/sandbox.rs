@@ -101,10 +101,12 @@ impl Sandbox {
         })
     }
 
-    /// The same with CRDs of an earlier version, whose status has no `addresses`.
+    /// The same with CRDs of an earlier version, whose status has no `managementEndpoint`.
     pub(crate) fn with_older_crds() -> Self {
         static POOL: Pool = Pool::new();
-        Self::with(&POOL, |server| server.install_crds_without("addresses:"))
+        Self::with(&POOL, |server| {
+            server.install_crds_without("managementEndpoint:")
+        })
     }
 
     fn with(pool: &'static Pool, install_crds: fn(&ApiServer)) -> Self {

@@ -302,8 +302,8 @@ impl Reconciler {
             };
             let desired = status::status_of(&policy_seen, &seen, self.clock.now());
             let urgency = status::urgency(policy_seen.status, &desired, reconnecting);
-            if waiting.waits(urgency, &mut still_waiting)
-                || leading.is_not_stored(vault, &policy, &desired)
+            if leading.is_not_stored(vault, &policy, &desired)
+                || waiting.waits(urgency, &mut still_waiting)
             {
                 continue;
             }
