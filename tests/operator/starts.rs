@@ -127,7 +127,7 @@ fn an_error_at_the_start_is_reported_and_ends_the_operator() {
     for (verb, resource) in [
         ("watch", "pods"),
         ("list", "endpointslices"),
-        ("patch", "vaultnetworkpolicies/status"),
+        ("update", "vaultnetworkpolicies/status"),
     ] {
         let user = format!("no-{verb}-{}", resource.replace('/', "-"));
         allow_all_but(&server, &user, verb, resource);
