@@ -12,8 +12,8 @@ use testkit::wait::becomes_true;
 
 const FLOW_CONTROL: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
 
-/// Sends a request. Returns the UIDs of the `FlowSchema` and of the priority level that the API server found for it, and
-/// the object of the response.
+/// Sends a request. Returns the UIDs of the `FlowSchema` and of the priority level that the API server found for it,
+/// and the object of the response.
 async fn send(client: &kube::Client, [method, path, body]: [&str; 3]) -> ([String; 2], Value) {
     let request = Request::builder()
         .method(method)
