@@ -105,7 +105,7 @@ impl Sandbox {
     pub(crate) fn with_older_crds() -> Self {
         static POOL: Pool = Pool::new();
         Self::with(&POOL, |server| {
-            server.install_crds_without("managementEndpoint:")
+            server.install_crds_without("managementEndpoint:");
         })
     }
 
