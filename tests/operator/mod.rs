@@ -2,6 +2,7 @@
 //! real `OpenBao` behind that.
 
 mod authority;
+mod drift;
 mod enforcement;
 mod fairness;
 mod idle;

@@ -26,7 +26,7 @@ pub(crate) fn get(sandbox: &Sandbox, object: &str) -> Option<Value> {
 }
 
 /// Waits until all objects exist, and returns them.
-fn all_there(sandbox: &Sandbox) -> Vec<Value> {
+pub(crate) fn all_there(sandbox: &Sandbox) -> Vec<Value> {
     let read = |object: &&str| wait_for(object, || get(sandbox, object));
     GENERATED.iter().map(read).collect()
 }

@@ -17,7 +17,7 @@ use vaultwall::xds::{
 };
 
 use envoy::{Envoy, NODE};
-use resources::{allowing, bad_rules};
+use resources::{allowing, bad_ranges, bad_rules};
 
 struct Server {
     store: Arc<SnapshotStore>,
@@ -232,4 +232,33 @@ async fn a_missing_resource_closes() {
 
     server.publish(Snapshot::default()).await.unwrap();
     envoy.wait_for_answers([None, None]).await;
+}
+
+#[tokio::test]
+async fn probe() {
+    for (name, bad) in [("rules", bad_rules()), ("ranges", bad_ranges())] {
+        let envoy = Envoy::start();
+        let mut server = Server::start(&envoy.socket());
+        server
+            .publish(envoy.snapshot(Some(allowing("/a"))))
+            .await
+            .unwrap();
+        envoy.wait_for_answers([Some(200), Some(403)]).await;
+        println!("PROBE good {}", allowing("/a").version);
+        println!("PROBE bad {}", bad.version);
+        println!(
+            "PROBE {name} first {:?}",
+            server.publish(envoy.snapshot(Some(bad.clone()))).await
+        );
+        for _ in 0..2 {
+            server.stop().await;
+            server = Server::start(&envoy.socket());
+            server.is_connected().await;
+            println!(
+                "PROBE {name} again {:?}",
+                server.publish(envoy.snapshot(Some(bad.clone()))).await
+            );
+            println!("PROBE {:?}", envoy.verdicts());
+        }
+    }
 }

@@ -101,6 +101,23 @@ pub(crate) fn bad_rules() -> Resource {
     rules(&filter)
 }
 
+/// ECDS `rules` that Envoy's validation of messages accepts, and the filter itself refuses: a range of an IP matcher is
+/// no address.
+pub(crate) fn bad_ranges() -> Resource {
+    use envoy_types::pb::envoy::config::core::v3::CidrRange;
+    let address = principal::Identifier::DirectRemoteIp(CidrRange {
+        address_prefix: "nowhere".to_owned(),
+        prefix_len: None,
+    });
+    let mut filter = rbac(Some("/a"));
+    for policy in filter.rules.as_mut().unwrap().policies.values_mut() {
+        policy.principals = vec![Principal {
+            identifier: Some(address.clone()),
+        }];
+    }
+    rules(&filter)
+}
+
 /// RDS `routes`: every path is answered with 200.
 pub(crate) fn routes() -> Resource {
     let hello = DataSource {

@@ -39,7 +39,7 @@ impl Cache {
     /// Stores an object, unless a newer version is stored: the answer of a write may be newer than a watch event, or
     /// older.
     pub(super) fn apply(&self, kind: GeneratedKind, object: DynamicObject) -> Option<Changed> {
-        let (name, new) = content::read(object)?;
+        let (name, mut new) = content::read(object)?;
         let vault = new.vault.clone();
         let mut found = self.found();
         let known = found.get(&(kind, name.clone()));
@@ -52,6 +52,7 @@ impl Cache {
             }
             _ => Some(ChangedPart::Content(kind)),
         };
+        new.answer = known.and_then(|known| known.answer.clone());
         found.insert((kind, name), new);
         Some((vault?, changed?))
     }
@@ -66,7 +67,8 @@ impl Cache {
         let mut found = self.found();
         let known = found.get_mut(&(kind, name.clone()))?;
         known.version = version.unwrap_or(known.version).max(known.version);
-        known.covers = None;
+        known.matched = None;
+        known.answer = None;
         known.stalled = None;
         let existed = known.content.take().is_some();
         let vault = known.vault.clone().filter(|_| existed)?;
@@ -121,27 +123,40 @@ impl Cache {
         found.is_some_and(|found| found.content.is_some())
     }
 
-    /// Whether an object exists in its desired form. `signature` identifies that form, so that an unchanged object is
-    /// compared once.
+    /// Whether an object exists in its desired form: as desired, or as the API server answered the last write of that
+    /// form. `signature` identifies the form, so that an unchanged object is compared once.
     pub(super) fn is_as_desired(
         &self,
         kind: GeneratedKind,
         name: &ObjectName,
         desired: &Value,
-        signature: String,
+        signature: &str,
         owner: &Owner,
     ) -> bool {
         let mut found = self.found();
         let Some(found) = found.get_mut(&(kind, name.clone())) else {
             return false;
         };
-        if found.covers.as_ref() == Some(&signature) {
+        if found.matched.as_deref() == Some(signature) {
             return true;
         }
-        let covers = found
-            .value()
-            .is_some_and(|found| content::covers(&found, desired, owner));
-        found.covers = covers.then_some(signature);
-        covers
+        let matches = found.value().is_some_and(|value| {
+            let is_answer = || {
+                let answer = content::answer_of(kind, signature, &value);
+                found.answer == Some(answer)
+            };
+            content::has_metadata(&value, desired, owner)
+                && (content::correction(kind, &value, desired).is_none() || is_answer())
+        });
+        found.matched = matches.then(|| signature.to_owned());
+        matches
+    }
+
+    /// Stores the answer to a write of the desired form that has more than that form: fields that this version of the
+    /// API server adds, or that admission sets.
+    pub(super) fn set_answer(&self, kind: GeneratedKind, name: &ObjectName, answer: String) {
+        if let Some(found) = self.found().get_mut(&(kind, name.clone())) {
+            found.answer = Some(answer);
+        }
     }
 }

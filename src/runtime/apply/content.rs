@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use kube::api::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::kind::GeneratedKind;
 use crate::api::{APPLIED_HASH_ANNOTATION, VAULT_LABEL};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
@@ -21,7 +22,9 @@ pub(super) struct Found {
     /// Message of a Deployment's condition if its newest pods do not become ready.
     pub(super) stalled: Option<Box<str>>,
     /// Signature of the desired form that the object was last compared with and matched.
-    pub(super) covers: Option<String>,
+    pub(super) matched: Option<String>,
+    /// The last answer to a write whose [`operators_part`] was not the desired one, see [`answer_of`].
+    pub(super) answer: Option<String>,
     /// Resource version as a number.
     pub(super) version: u64,
 }
@@ -33,8 +36,8 @@ impl Found {
     }
 }
 
-/// Adds a hash of an object's content as an annotation, and returns it. When a field is removed from the desired form,
-/// the hash changes, although an object with the field still has every desired field.
+/// Adds a hash of an object's content as an annotation, and returns it. When an annotation or label is removed from the
+/// desired form, the hash changes, although an object with it still has the rest of the desired metadata.
 pub(super) fn sign(object: &mut Value) -> String {
     // Fields have the order of their types, so equal objects have equal text.
     let hash = content_version(&[object.to_string().as_bytes()]);
@@ -46,6 +49,12 @@ pub(super) fn sign(object: &mut Value) -> String {
         }
     }
     hash
+}
+
+/// Returns the hash that [`sign`] added to the desired form that was applied last.
+pub(super) fn applied_hash(object: &Value) -> Option<&str> {
+    let annotations = object.pointer("/metadata/annotations")?;
+    annotations.get(APPLIED_HASH_ANNOTATION)?.as_str()
 }
 
 /// Owner of generated objects, and the field manager that writes them.
@@ -113,7 +122,8 @@ pub(super) fn read(object: DynamicObject) -> Option<(ObjectName, Found)> {
         vault: vault_of(&name, &content),
         content: Some(content.to_string().into()),
         stalled: stalled_message,
-        covers: None,
+        matched: None,
+        answer: None,
         version,
     };
     Some((name, found))
@@ -133,70 +143,121 @@ fn stalled(status: &Value) -> Option<Box<str>> {
     Some(text(refused.unwrap_or(late), "/message").into())
 }
 
-/// Whether an existing object has everything of its desired form, and nothing more where more would have an effect.
-///
-/// Other writers may add labels, annotations and owners, and the API server adds defaults. The `spec` of a
-/// `NetworkPolicy` must be equal: an additional peer opens access, and with an additional label in its selector it does
-/// not apply to some pods.
-pub(super) fn covers(found: &Value, desired: &Value, owner: &Owner) -> bool {
-    if owners(found, owner.kind) != owners(desired, owner.kind) {
-        return false;
-    }
-    let Some(fields) = desired.as_object() else {
-        return false;
-    };
-    let is_compared = |field: &str| !matches!(field, "apiVersion" | "kind");
-    fields
-        .iter()
-        .filter(|(field, _)| is_compared(field))
-        .all(|(field, desired)| {
-            let Some(found) = found.get(field) else {
-                return false;
-            };
-            match field.as_str() {
-                "metadata" => metadata_covers(found, desired),
-                // The data of a ConfigMap or Secret: an additional file would be read as well.
-                "data" => found == desired,
-                "spec" if is_network_policy(desired) => found == desired,
-                // With an additional label in a Service's selector, proxies get no requests.
-                "spec" => {
-                    found.get("selector") == desired.get("selector") && value_covers(found, desired)
-                }
-                _ => value_covers(found, desired),
-            }
-        })
-}
-
-fn is_network_policy(spec: &Value) -> bool {
-    spec.get("policyTypes").is_some()
-}
-
-fn metadata_covers(found: &Value, desired: &Value) -> bool {
-    let desired = desired.as_object().into_iter().flatten();
-    desired
-        .filter(|(field, _)| *field != "ownerReferences")
-        .all(|(field, desired)| {
-            found
-                .get(field)
-                .is_some_and(|found| value_covers(found, desired))
-        })
-}
-
-/// Whether a list has the desired length, and an object the desired fields; an object may have more fields.
-fn value_covers(found: &Value, desired: &Value) -> bool {
-    match (found, desired) {
-        (Value::Object(found), Value::Object(desired)) => desired.iter().all(|(field, desired)| {
-            found
-                .get(field)
-                .is_some_and(|found| value_covers(found, desired))
-        }),
-        (Value::Array(found), Value::Array(desired)) => {
-            found.len() == desired.len()
-                && found
-                    .iter()
-                    .zip(desired)
-                    .all(|(found, desired)| value_covers(found, desired))
+/// Fields outside `metadata` that the API server allocates or that others may set without an effect on the firewall, by
+/// kind: JSON pointers, where `*` is every element of a list. All other fields belong to the operator.
+fn fields_of_others(kind: GeneratedKind) -> &'static [&'static str] {
+    match kind {
+        GeneratedKind::Service => &[
+            "/spec/clusterIP",
+            "/spec/clusterIPs",
+            "/spec/healthCheckNodePort",
+            // Set by admission on creation, and immutable.
+            "/spec/loadBalancerClass",
+            "/spec/ports/*/nodePort",
+        ],
+        // `kubectl rollout restart` sets it.
+        GeneratedKind::Deployment => {
+            &["/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt"]
         }
+        // Controllers of some distributions add the credentials of their image registry.
+        GeneratedKind::ServiceAccount => &["/secrets", "/imagePullSecrets"],
+        _ => &[],
+    }
+}
+
+/// The part of an object that belongs to the operator as a whole: everything but metadata and status, without the
+/// fields of others and without empty ones, which some versions of the API server write as `null`.
+pub(super) fn operators_part(kind: GeneratedKind, object: &Value) -> Value {
+    let mut part = object.clone();
+    if let Some(fields) = part.as_object_mut() {
+        for field in ["apiVersion", "kind", "metadata", "status"] {
+            fields.remove(field);
+        }
+    }
+    for pointer in fields_of_others(kind) {
+        remove(&mut part, pointer);
+    }
+    remove_nulls(&mut part);
+    part
+}
+
+/// Removes the field at a JSON pointer, in which `*` is every element of a list.
+fn remove(value: &mut Value, pointer: &str) {
+    if let Some((list, rest)) = pointer.split_once("/*") {
+        let elements = value.pointer_mut(list).and_then(Value::as_array_mut);
+        for element in elements.into_iter().flatten() {
+            remove(element, rest);
+        }
+    } else if let Some((parent, field)) = pointer.rsplit_once('/')
+        && let Some(fields) = value.pointer_mut(parent).and_then(Value::as_object_mut)
+    {
+        fields.remove(&field.replace("~1", "/"));
+    }
+}
+
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
+/// Merge patch that changes an existing object's [`operators_part`] to the desired one; none if they are equal. Fields
+/// that only exist are removed: a server-side apply leaves those that another field manager set.
+pub(super) fn correction(kind: GeneratedKind, found: &Value, desired: &Value) -> Option<Value> {
+    let uid = text(found, "/metadata/uid");
+    let (found, desired) = (operators_part(kind, found), operators_part(kind, desired));
+    let mut patch = merge_patch(&found, &desired)?;
+    // An object that replaced this one in the meantime is not patched.
+    if let Some(fields) = patch.as_object_mut() {
+        fields.insert("metadata".to_owned(), json!({"uid": uid}));
+    }
+    Some(patch)
+}
+
+/// RFC 7396: `null` removes a field, and a list is replaced as a whole. None if the values are equal.
+fn merge_patch(found: &Value, desired: &Value) -> Option<Value> {
+    let (Value::Object(old), Value::Object(new)) = (found, desired) else {
+        return (found != desired).then(|| desired.clone());
+    };
+    let removed = old.keys().filter(|field| !new.contains_key(*field));
+    let removed = removed.map(|field| (field.clone(), Value::Null));
+    let changed = new.iter().filter_map(|(field, new)| {
+        let change = match old.get(field) {
+            Some(old) => merge_patch(old, new)?,
+            None => new.clone(),
+        };
+        Some((field.clone(), change))
+    });
+    let patch: Map<String, Value> = removed.chain(changed).collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// Identifies the [`operators_part`] of an API server's answer to a write of the desired form with this signature.
+pub(super) fn answer_of(kind: GeneratedKind, signature: &str, answer: &Value) -> String {
+    let part = operators_part(kind, answer).to_string();
+    content_version(&[signature.as_bytes(), part.as_bytes()])
+}
+
+/// Whether an existing object has the desired metadata. Other writers may add labels, annotations and owners.
+pub(super) fn has_metadata(found: &Value, desired: &Value, owner: &Owner) -> bool {
+    let metadata = |object: &Value| object.get("metadata").cloned().unwrap_or_default();
+    let mut desired_metadata = metadata(desired);
+    remove(&mut desired_metadata, "/ownerReferences");
+    owners(found, owner.kind) == owners(desired, owner.kind)
+        && covers(&metadata(found), &desired_metadata)
+}
+
+/// Whether a value has all desired fields; it may have more.
+fn covers(found: &Value, desired: &Value) -> bool {
+    match (found, desired) {
+        (Value::Object(found), Value::Object(desired)) => desired
+            .iter()
+            .all(|(field, desired)| found.get(field).is_some_and(|found| covers(found, desired))),
         _ => found == desired,
     }
 }
@@ -205,15 +266,6 @@ fn value_covers(found: &Value, desired: &Value) -> bool {
 mod tests {
     #![allow(clippy::indexing_slicing)]
     use super::*;
-
-    const OWNER: Owner = Owner {
-        kind: "VaultNetworkPolicy",
-        field_manager: "test",
-    };
-
-    fn covers(found: &Value, desired: &Value) -> bool {
-        super::covers(found, desired, &OWNER)
-    }
 
     #[test]
     fn a_stalled_deployment_has_a_message() {
@@ -235,46 +287,81 @@ mod tests {
     }
 
     #[test]
-    fn additional_fields_are_accepted_where_they_have_no_effect() {
-        let network_policy = |ingress: Value| {
-            json!({
-                "metadata": {
-                    "name": "w", "labels": {"a": "1"},
-                    "ownerReferences": [{"kind": OWNER.kind, "name": "p", "uid": "u"}],
-                },
-                "spec": {
-                    "podSelector": {"matchLabels": {"app": "bao"}}, "policyTypes": ["Ingress"],
-                    "ingress": ingress,
-                },
-            })
+    fn others_may_add_to_metadata() {
+        let owner = Owner {
+            kind: "VaultNetworkPolicy",
+            field_manager: "test",
         };
-        let desired = network_policy(json!([]));
+        let desired = json!({"metadata": {
+            "name": "w", "labels": {"a": "1"},
+            "ownerReferences": [{"kind": owner.kind, "name": "p", "uid": "u"}],
+        }});
         let mut found = desired.clone();
-        assert!(covers(&found, &desired));
+        assert!(has_metadata(&found, &desired, &owner));
         found["metadata"]["labels"]["b"] = json!("2");
-        found["metadata"]["ownerReferences"]
-            .as_array_mut()
-            .into_iter()
-            .for_each(|owners| owners.push(json!({"kind": "Other", "name": "o", "uid": "v"})));
-        assert!(covers(&found, &desired), "others may add to metadata");
-        assert!(
-            !covers(&network_policy(json!([{}])), &desired),
-            "an additional peer"
-        );
-        found["spec"]["podSelector"]["matchLabels"]["tier"] = json!("x");
-        assert!(!covers(&found, &desired), "some pods are not selected");
+        let owners = found["metadata"]["ownerReferences"].as_array_mut();
+        owners.map(|owners| owners.push(json!({"kind": "Other", "name": "o", "uid": "v"})));
+        assert!(has_metadata(&found, &desired, &owner));
+        found["metadata"]["labels"]["a"] = json!("2");
+        assert!(!has_metadata(&found, &desired, &owner));
+    }
 
-        let deployment =
-            |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
-        let desired = deployment(json!([{"name": "envoy", "image": "e"}]));
-        let defaulted = deployment(json!([{"name": "envoy", "image": "e", "stdin": false}]));
-        assert!(covers(&defaulted, &desired));
-        let more = deployment(json!([{"name": "envoy", "image": "e"}, {"name": "x"}]));
-        assert!(!covers(&more, &desired), "an additional container");
-        let files = |data: Value| json!({"data": data});
-        assert!(!covers(
-            &files(json!({"a": "1", "b": "2"})),
-            &files(json!({"a": "1"}))
-        ));
+    #[test]
+    fn everything_else_is_corrected() {
+        use GeneratedKind::{Deployment, Secret, Service};
+        let restarted = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+        for (kind, found, desired, patch) in [
+            // Fields of others.
+            (
+                Service,
+                json!({"spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 1, "nodePort": 30000}]}}),
+                json!({"spec": {"ports": [{"port": 1}]}}),
+                None,
+            ),
+            (
+                Deployment,
+                json!({"spec": {"template": {"metadata": {"annotations": restarted, "creationTimestamp": null}}}}),
+                json!({"spec": {"template": {"metadata": {"annotations": {}}}}}),
+                None,
+            ),
+            (
+                Deployment,
+                json!({"metadata": {"labels": {"a": "b"}}, "status": {}, "spec": {"replicas": 2}}),
+                json!({"spec": {"replicas": 2}}),
+                None,
+            ),
+            // A field more, less, and another value.
+            (
+                Service,
+                json!({"spec": {"clusterIP": "10.0.0.1", "externalIPs": ["203.0.113.1"]}}),
+                json!({"spec": {}}),
+                Some(json!({"spec": {"externalIPs": null}})),
+            ),
+            (
+                Service,
+                json!({"spec": {"selector": {"a": "1", "b": "1"}}}),
+                json!({"spec": {"selector": {"a": "2"}, "type": "ClusterIP"}}),
+                Some(json!({"spec": {"selector": {"a": "2", "b": null}, "type": "ClusterIP"}})),
+            ),
+            // Lists are replaced as a whole.
+            (
+                Deployment,
+                json!({"spec": {"containers": [{"name": "envoy", "command": ["sh"]}]}}),
+                json!({"spec": {"containers": [{"name": "envoy"}]}}),
+                Some(json!({"spec": {"containers": [{"name": "envoy"}]}})),
+            ),
+            (
+                Secret,
+                json!({"data": {"a": "1", "b": "2"}, "immutable": true}),
+                json!({"data": {"a": "1"}}),
+                Some(json!({"data": {"b": null}, "immutable": null})),
+            ),
+        ] {
+            let patch = patch.map(|mut patch| {
+                patch["metadata"] = json!({"uid": ""});
+                patch
+            });
+            assert_eq!(correction(kind, &found, &desired), patch, "{found}");
+        }
     }
 }

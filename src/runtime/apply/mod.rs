@@ -27,7 +27,7 @@ pub(crate) use self::content::{Owner, name_of};
 pub(crate) use self::kind::GeneratedKind;
 
 use self::cache::Cache;
-use self::content::{owners, sign, text};
+use self::content::{answer_of, applied_hash, correction, has_metadata, owners, sign, text};
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
@@ -58,6 +58,11 @@ pub(crate) enum ApplyError {
 }
 
 impl ApplyError {
+    /// Whether the API server refused the object's content.
+    fn is_invalid(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 422)
+    }
+
     fn of(kind: GeneratedKind, object: &ObjectName, error: impl Into<WriteError>) -> Self {
         match error.into() {
             WriteError::Lost(lost) => Self::Lost(lost),
@@ -179,7 +184,7 @@ impl GeneratedObjects {
         let name = name_of(&desired);
         if self
             .cache
-            .is_as_desired(kind, &name, &desired, signature, &self.owner)
+            .is_as_desired(kind, &name, &desired, &signature, &self.owner)
         {
             return Ok(false);
         }
@@ -194,16 +199,72 @@ impl GeneratedObjects {
                 object: name,
             });
         }
+        let found = self.get(kind, &name);
+        let is_written = |found: &Value| applied_hash(found) == Some(&signature);
+        let mut current = match found {
+            // Another writer changed it since: an apply could leave what that writer set, or be refused because of it.
+            Some(found) if is_written(&found) => found,
+            found => match (
+                self.server_side_apply(term, kind, &name, &desired).await,
+                found,
+            ) {
+                (Ok(applied), _) => applied,
+                (Err(error), Some(found)) if error.is_invalid() => found,
+                (Err(error), _) => return Err(error),
+            },
+        };
+        if let Some(correction) = correction(kind, &current, &desired) {
+            let merge = PatchParams {
+                field_manager: Some(self.owner.field_manager.to_owned()),
+                ..PatchParams::default()
+            };
+            let patch = Patch::Merge(&correction);
+            current = self.patch(term, kind, &name, &merge, &patch).await?;
+            let answer = answer_of(kind, &signature, &current);
+            self.cache.set_answer(kind, &name, answer);
+            // The correction of a Secret has its content, so it is not logged.
+            tracing::info!(kind = kind.name(), object = %name, "corrected the fields that another writer set");
+        }
+        if !has_metadata(&current, &desired, &self.owner) {
+            self.server_side_apply(term, kind, &name, &desired).await?;
+        }
+        Ok(true)
+    }
+
+    async fn server_side_apply(
+        &self,
+        term: &Term,
+        kind: GeneratedKind,
+        name: &ObjectName,
+        desired: &Value,
+    ) -> Result<Value, ApplyError> {
         let parameters = PatchParams::apply(self.owner.field_manager).force();
-        let patch = Patch::Apply(&desired);
-        let request = api.patch(&name.name, &parameters, &patch);
+        let patch = Patch::Apply(desired);
+        let applied = self.patch(term, kind, name, &parameters, &patch).await?;
+        tracing::info!(kind = kind.name(), object = %name, "applied");
+        Ok(applied)
+    }
+
+    /// Patches an object, and stores and returns the answer.
+    async fn patch(
+        &self,
+        term: &Term,
+        kind: GeneratedKind,
+        name: &ObjectName,
+        parameters: &PatchParams,
+        patch: &Patch<&Value>,
+    ) -> Result<Value, ApplyError> {
+        let api = self.api(kind, name);
+        let request = api.patch(&name.name, parameters, patch);
         let written = write(term, &self.metrics, kind.name(), request)
             .await
-            .map_err(|error| ApplyError::of(kind, &name, error))?;
-        tracing::info!(kind = kind.name(), object = %name, "applied");
-        // The reconciler that wrote it has handled this change.
-        let _ = self.cache.apply(kind, written);
-        Ok(true)
+            .and_then(|written| {
+                let answer = serde_json::to_value(&written).map_err(kube::Error::SerdeError)?;
+                // The reconciler that wrote it has handled this change.
+                let _ = self.cache.apply(kind, written);
+                Ok(answer)
+            });
+        written.map_err(|error| ApplyError::of(kind, name, error))
     }
 
     fn api(&self, kind: GeneratedKind, name: &ObjectName) -> Api<DynamicObject> {
