@@ -19,6 +19,14 @@ pub fn vault_name(service: &str) -> String {
     generated_name(service, "vault")
 }
 
+/// `<service>-vault-<hash>`: name of the `NetworkPolicy` of pods that the Service selected earlier, by the text of that
+/// selector.
+pub fn earlier_vault_name(service: &str, selector: &str) -> String {
+    let mut hash = hash(selector.as_bytes());
+    hash.truncate(HASH_DIGITS);
+    generated_name(service, &format!("vault-{hash}"))
+}
+
 /// `<service>-<suffix>`. A name that is too long is cut, and the hash of the Service's name replaces the rest, so that
 /// two long names stay different.
 fn generated_name(service: &str, suffix: &str) -> String {

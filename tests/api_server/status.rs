@@ -53,6 +53,7 @@ fn wanted(
         terminating: false,
         apply_error: None,
         stalled: None,
+        earlier: &[],
         plain_http: Some(PlainHttp {
             to_clients: true,
             to_vault: true,

@@ -12,6 +12,7 @@ mod objects;
 mod outages;
 mod references;
 mod sandbox;
+mod selector;
 mod shown;
 mod starts;
 mod watches;

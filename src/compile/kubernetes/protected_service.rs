@@ -107,6 +107,14 @@ impl ProtectedService {
         })
     }
 
+    /// The same ports, of other pods.
+    pub(super) fn with_selector(&self, selector: BTreeMap<String, String>) -> Self {
+        Self {
+            selector,
+            ..self.clone()
+        }
+    }
+
     /// Labels that select all of the vault's pods, in the Service's namespace; never empty.
     pub fn selector(&self) -> &BTreeMap<String, String> {
         &self.selector

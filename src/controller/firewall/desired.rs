@@ -9,11 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
 use crate::compile::envoy::{CERTIFICATE_FILE, KEY_FILE, MetricsPort};
-use crate::compile::kubernetes::network_policy::{network_policies, vault_policy};
+use crate::compile::kubernetes::network_policy::earlier::{current_policy, earlier_policy};
+use crate::compile::kubernetes::network_policy::firewall_policy;
 use crate::compile::kubernetes::proxies::{self, ProxyInputs};
 use crate::compile::{ProxyPorts, firewall_name};
+use crate::controller::firewall::earlier::EarlierPods;
 use crate::controller::firewall::state::{StoredPolicy, VaultEntry};
 use crate::controller::options::LocalProxy;
+use crate::index::ObjectName;
 use crate::policy::{ProxySettings, VaultId};
 use crate::runtime::apply::GeneratedKind;
 use crate::transport::certificates::{Authority, Identity};
@@ -38,6 +41,8 @@ type Files = BTreeMap<String, String>;
 pub(crate) struct Desired {
     /// Objects as JSON, in the order of the writes.
     pub(crate) objects: Vec<(GeneratedKind, Value)>,
+    /// Policies of earlier pods that are not needed any more.
+    pub(crate) superfluous: Vec<ObjectName>,
     /// Expiry of the proxies' certificate, if it is one of the objects.
     pub(crate) certificate_expiry: Option<Timestamp>,
     /// Reason why an object is missing here.
@@ -87,16 +92,26 @@ impl DesiredObjects {
         vault: &VaultId,
         entry: &VaultEntry,
         policies: &[Arc<StoredPolicy>],
+        earlier: EarlierPods,
     ) -> Result<Desired, String> {
-        let mut desired = Desired::default();
+        let mut desired = Desired {
+            superfluous: earlier.superfluous,
+            ..Desired::default()
+        };
         let Ok(service) = &entry.target else {
             return Ok(desired);
         };
-        let firewall = &entry.resolution.resolution.firewall;
-        let network_policies = network_policies(firewall, service).unwrap_or_else(|error| {
-            desired.problem = Some(error.to_string());
-            vec![vault_policy(vault, service)]
-        });
+        // The earlier pods first: the vault's policy still selects them until it is written.
+        let isolated = earlier.isolated.into_iter();
+        let mut network_policies: Vec<_> = isolated
+            .map(|selector| earlier_policy(vault, service, selector))
+            .collect();
+        network_policies.push(current_policy(vault, service));
+        match firewall_policy(&entry.resolution.resolution.firewall) {
+            Ok(policy) => network_policies.push(policy),
+            // The existing one stays, so that nothing is opened.
+            Err(error) => desired.problem = Some(error.to_string()),
+        }
         let owners = owners(policies);
         for mut policy in network_policies {
             policy.metadata.owner_references = Some(owners.clone());
@@ -141,6 +156,7 @@ impl DesiredObjects {
                     json(&made.pod_disruption_budget)?,
                 ),
             ],
+            superfluous: Vec::new(),
             certificate_expiry: Some(expiry),
             problem: None,
         })

@@ -9,6 +9,7 @@
 //! | [`state`] | current state of every policy and vault |
 //! | [`changes`] | changes that the engine does not see, which enqueue a vault |
 //! | [`desired`] | desired objects of a vault |
+//! | [`earlier`] | pods that the vault's Service selected earlier |
 //! | [`status`] | desired status of a policy, and its events |
 //! | [`debounce`] | how long a status that is not urgent waits |
 //! | [`leading`] | results of one term as leader that later stages need |
@@ -16,6 +17,7 @@
 pub(crate) mod changes;
 mod debounce;
 pub(crate) mod desired;
+mod earlier;
 pub(crate) mod engine;
 mod leading;
 pub(crate) mod state;
@@ -31,6 +33,7 @@ use tokio::sync::watch;
 
 use self::debounce::Debounce;
 use self::desired::{Desired, DesiredObjects};
+use self::earlier::EarlierPods;
 use self::leading::Leading;
 use self::state::{FirewallState, Stage, StoredPolicy, VaultEntry};
 use self::status::{Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen};
@@ -183,6 +186,15 @@ impl Reconciler {
         }
     }
 
+    /// Returns the earlier pods of a vault whose Service can be protected.
+    fn earlier_pods(&self, vault: &VaultId, entry: &VaultEntry) -> EarlierPods {
+        let Ok(service) = &entry.target else {
+            return EarlierPods::default();
+        };
+        let policies = self.objects.of_vault(vault, GeneratedKind::NetworkPolicy);
+        EarlierPods::of(vault, service, policies)
+    }
+
     /// Returns the desired objects of a stage; an error is a defect of this program.
     fn desired(
         &self,
@@ -192,7 +204,8 @@ impl Reconciler {
     ) -> Result<Desired, String> {
         let policies = self.policies(entry);
         if stage == Stage::Isolation {
-            return DesiredObjects::isolation(vault, entry, &policies);
+            let earlier = self.earlier_pods(vault, entry);
+            return DesiredObjects::isolation(vault, entry, &policies, earlier);
         }
         let authority = self.authority.borrow().clone();
         let secret = self.objects.get(GeneratedKind::Secret, &object_name(vault));
@@ -206,7 +219,8 @@ impl Reconciler {
         )
     }
 
-    /// Applies the desired objects. Returns the first error, in the API server's words.
+    /// Applies the desired objects, and deletes superfluous policies of earlier pods. Returns the first error, in the API
+    /// server's words.
     async fn apply(
         &self,
         vault: &VaultId,
@@ -215,9 +229,17 @@ impl Reconciler {
         term: &Term,
     ) -> Result<Option<String>, Lost> {
         let mut problem = None;
+        let mut are_isolated = true;
         let mut has_bootstrap = true;
         for (kind, object) in desired.objects {
             if entry.cold_start && self.keeps_settings(vault, kind, &object) {
+                continue;
+            }
+            let name = name_of(&object).name;
+            let isolates =
+                kind == GeneratedKind::NetworkPolicy && name != firewall_name(&vault.service);
+            // The vault's policy still isolates the earlier pods: without a policy of theirs it must not change.
+            if isolates && !are_isolated {
                 continue;
             }
             // New proxies would start with the old bootstrap, and never read the new one.
@@ -235,6 +257,20 @@ impl Reconciler {
                 Err(ApplyError::Lost(lost)) => return Err(lost),
                 Err(error) => {
                     has_bootstrap &= kind != GeneratedKind::ConfigMap;
+                    are_isolated &= !isolates;
+                    problem.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        for name in desired.superfluous.iter().filter(|_| are_isolated) {
+            match self
+                .objects
+                .delete(term, GeneratedKind::NetworkPolicy, name)
+                .await
+            {
+                Ok(()) => {}
+                Err(ApplyError::Lost(lost)) => return Err(lost),
+                Err(error) => {
                     problem.get_or_insert_with(|| error.to_string());
                 }
             }
@@ -271,6 +307,7 @@ impl Reconciler {
         let settings = &entry.resolution.resolution.proxy;
         let stalled = self.objects.stalled(&object_name(vault));
         let apply_error = leading.problem(vault);
+        let earlier = self.earlier_pods(vault, entry).policies(vault);
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
             cold_start: entry.cold_start,
@@ -278,6 +315,7 @@ impl Reconciler {
             terminating,
             apply_error: apply_error.as_deref(),
             stalled: stalled.as_deref(),
+            earlier: &earlier,
             // Before a policy is accepted, the settings in force are unknown.
             plain_http: (!entry.cold_start).then_some(PlainHttp {
                 to_clients: settings.tls.is_none(),

@@ -98,12 +98,16 @@ impl Cache {
         self.found().get(&(kind, name.clone()))?.value()
     }
 
-    /// Returns all objects of a vault.
-    pub(super) fn of_vault(&self, vault: &VaultId) -> Vec<(GeneratedKind, ObjectName, Value)> {
+    /// Returns all objects of a vault of these kinds.
+    pub(super) fn of_vault(
+        &self,
+        vault: &VaultId,
+        kinds: &[GeneratedKind],
+    ) -> Vec<(GeneratedKind, ObjectName, Value)> {
         let found = self.found();
-        let of_vault = found
-            .iter()
-            .filter(|(_, found)| found.vault.as_ref() == Some(vault));
+        let of_vault = found.iter().filter(|((kind, _), found)| {
+            found.vault.as_ref() == Some(vault) && kinds.contains(kind)
+        });
         of_vault
             .filter_map(|((kind, name), found)| Some((*kind, name.clone(), found.value()?)))
             .collect()

@@ -163,6 +163,16 @@ impl GeneratedObjects {
         self.cache.get(kind, name)
     }
 
+    /// Returns the existing objects of a vault of one kind, without status and bookkeeping.
+    pub(crate) fn of_vault(
+        &self,
+        vault: &VaultId,
+        kind: GeneratedKind,
+    ) -> Vec<(ObjectName, Value)> {
+        let objects = self.cache.of_vault(vault, &[kind]).into_iter();
+        objects.map(|(_, name, object)| (name, object)).collect()
+    }
+
     /// Returns the message of a Deployment's condition if its newest pods do not become ready.
     pub(crate) fn stalled(&self, deployment: &ObjectName) -> Option<Box<str>> {
         self.cache.stalled(deployment)
@@ -280,7 +290,7 @@ impl GeneratedObjects {
         claim: impl Fn(&str) -> Claim,
     ) -> Result<bool, ApplyError> {
         let mut is_complete = true;
-        for (kind, name, content) in self.cache.of_vault(vault) {
+        for (kind, name, content) in self.cache.of_vault(vault, GeneratedKind::ALL) {
             let owners = owners(&content, self.owner.kind);
             let claims = owners.values().map(|uid| claim(uid));
             let claims: Vec<Claim> = claims.filter(|claim| *claim != Claim::Deleted).collect();
@@ -291,24 +301,52 @@ impl GeneratedObjects {
                 is_complete = false;
                 continue;
             }
-            // Only this object: one of the same name may have been created in the meantime.
-            let parameters = DeleteParams {
-                preconditions: Some(Preconditions {
-                    uid: Some(text(&content, "/metadata/uid")),
-                    resource_version: None,
-                }),
-                ..DeleteParams::background()
-            };
-            let api = self.api(kind, &name);
-            let request = api.delete(&name.name, &parameters);
-            match write(term, &self.metrics, kind.name(), request).await {
-                Ok(_) => tracing::info!(kind = kind.name(), object = %name, "deleted"),
-                Err(WriteError::Api(kube::Error::Api(status)))
-                    if status.code == 404 || status.code == 409 => {}
-                Err(error) => return Err(ApplyError::of(kind, &name, error)),
-            }
+            let uid = text(&content, "/metadata/uid");
+            self.delete_only(term, kind, &name, uid).await?;
         }
         Ok(is_complete)
+    }
+
+    /// Deletes an object, if it exists.
+    pub(crate) async fn delete(
+        &self,
+        term: &Term,
+        kind: GeneratedKind,
+        name: &ObjectName,
+    ) -> Result<(), ApplyError> {
+        match self.get(kind, name) {
+            Some(content) => {
+                let uid = text(&content, "/metadata/uid");
+                self.delete_only(term, kind, name, uid).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes the object with this UID: one of the same name may have been created in the meantime.
+    async fn delete_only(
+        &self,
+        term: &Term,
+        kind: GeneratedKind,
+        name: &ObjectName,
+        uid: String,
+    ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(uid),
+                resource_version: None,
+            }),
+            ..DeleteParams::background()
+        };
+        let api = self.api(kind, name);
+        let request = api.delete(&name.name, &parameters);
+        match write(term, &self.metrics, kind.name(), request).await {
+            Ok(_) => tracing::info!(kind = kind.name(), object = %name, "deleted"),
+            Err(WriteError::Api(kube::Error::Api(status)))
+                if status.code == 404 || status.code == 409 => {}
+            Err(error) => return Err(ApplyError::of(kind, name, error)),
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@
 //! admits all peers. So every rule is written through [`Sources`]. Fields that the API server would default are spelled
 //! out, and lists are sorted, so that applying the same firewall again changes nothing.
 
+pub mod earlier;
+
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;

@@ -25,7 +25,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use difference::{Difference, difference, is_settled, urgency};
 pub use events::{NOTE_LENGTH, events};
-pub use observed::{PlainHttp, PolicySeen, RuleCounts, TargetProblem, VaultSeen, target_of};
+pub use observed::{
+    EarlierPolicy, PlainHttp, PolicySeen, RuleCounts, TargetProblem, VaultSeen, target_of,
+};
 pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 pub use warnings::WARNINGS;
 

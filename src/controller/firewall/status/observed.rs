@@ -55,6 +55,8 @@ pub struct VaultSeen<'a> {
     pub apply_error: Option<&'a str>,
     /// Message of the Deployment's condition if its newest pods do not become ready.
     pub stalled: Option<&'a str>,
+    /// Policies of pods that its Service selected earlier and may not select now.
+    pub earlier: &'a [EarlierPolicy],
     /// Sides on which its proxies use plain HTTP; none if that is unknown, and the warnings of the stored status stay.
     pub plain_http: Option<PlainHttp>,
     /// Status of its proxies, of all replicas of the operator together.
@@ -65,6 +67,15 @@ pub struct VaultSeen<'a> {
     pub endpoint: Option<String>,
     /// Address of the management endpoint, `NAME.NAMESPACE.svc:PORT`.
     pub management_endpoint: Option<String>,
+}
+
+/// A `NetworkPolicy` of pods that a vault's Service selected earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlierPolicy {
+    /// Name, in the vault's namespace.
+    pub name: String,
+    /// Labels of the pods, `key=value` with commas.
+    pub selector: String,
 }
 
 /// Reason why a vault's Service cannot be protected.

@@ -7,13 +7,16 @@ use crate::api::{PolicyWarning, VAULT_LABEL};
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 5] = [
+pub const WARNINGS: [&str; 6] = [
+    EARLIER_PODS,
     PROXIES_NOT_REPLACED,
     PLAIN_HTTP,
     DEFAULT_ACTION_OVERRULED,
     ADDRESS_CONTESTED,
     MORE_WARNINGS,
 ];
+/// The Service selects other pods than before; the earlier ones stay isolated.
+const EARLIER_PODS: &str = "EarlierPods";
 /// New proxies do not become ready, so the bootstrap settings are not in force everywhere.
 const PROXIES_NOT_REPLACED: &str = "ProxiesNotReplaced";
 /// Reason of the last warning of a full list.
@@ -40,6 +43,7 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         message: message.to_owned(),
     };
     let mut warnings = Vec::new();
+    warnings.extend(earlier_pods(vault));
     if let (Some(stalled), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
         let consequence = if vault.proxies.connected == 0 {
@@ -96,6 +100,27 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         });
     }
     warnings
+}
+
+/// Returns a warning for each policy of earlier pods.
+fn earlier_pods<'a>(vault: &'a VaultSeen<'_>) -> impl Iterator<Item = PolicyWarning> + 'a {
+    let id = vault.resolution.map(|seen| &seen.resolution.firewall.vault);
+    let policies = id
+        .into_iter()
+        .flat_map(|id| vault.earlier.iter().map(move |policy| (id, policy)));
+    policies.map(|(id, policy)| {
+        let message = format!(
+            "the Service {id} selected the pods with {} before, and may not select them now. They stay isolated, and \
+             clients cannot reach them directly. If the Service's selector was changed by mistake, correct it; if these \
+             pods are not the vault's any more, run `kubectl -n {} delete networkpolicy {}`",
+            policy.selector, id.namespace, policy.name
+        );
+        PolicyWarning {
+            reason: EARLIER_PODS.to_owned(),
+            field: "spec.targetRef".to_owned(),
+            message: text::shortened(&message, WARNING_LENGTH),
+        }
+    })
 }
 
 /// Returns the sides with plain HTTP according to the stored status.

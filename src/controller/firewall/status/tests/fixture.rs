@@ -207,6 +207,7 @@ impl Fixture {
             terminating: self.terminating,
             apply_error: self.apply_error.as_deref(),
             stalled: self.stalled,
+            earlier: &[],
             plain_http: self.plain_http,
             proxies: &self.proxies,
             version: self.version,
