@@ -31,8 +31,8 @@ pub const BOOTSTRAP_HASH_ANNOTATION: &str = "vaultwall.dev/bootstrap-hash";
 /// to be removed.
 pub const APPLIED_HASH_ANNOTATION: &str = "vaultwall.dev/applied-hash";
 
-/// Annotation on a `NetworkPolicy` of a vault's pods: the labels that it selects, as JSON. The operator reads it when the
-/// Service selects other pods, because the policy's own selector may have been edited.
+/// Annotation on a `NetworkPolicy` of a vault's pods: the labels that it selects, as JSON. The operator reads it when
+/// the Service selects other pods, because the policy's own selector may have been edited.
 pub const SELECTOR_ANNOTATION: &str = "vaultwall.dev/pod-selector";
 
 /// Returns the labels that select the proxies of a vault in the vault's namespace.

@@ -26,7 +26,9 @@ impl Compiler {
             _ => fixed(&envoy::configuration(firewall, &firewall.table(), proxy)),
         };
         let rules = envoy::extensions(firewall);
-        let rules = rules.iter().map(Resource::new);
+        let rules = rules
+            .iter()
+            .map(|rules| Resource::new(rules).with_attempts(envoy::ATTEMPT));
         let snapshot = Snapshot::new(fixed.iter().cloned().chain(rules).chain(more).collect());
         self.fixed = Some((shape, proxy.clone(), fixed));
         snapshot

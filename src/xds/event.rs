@@ -1,5 +1,7 @@
 //! Results of a session: responses to send, events about the proxy, and its progress with a snapshot.
 
+use std::hash::{BuildHasher, RandomState};
+
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use serde::{Deserialize, Serialize};
 
@@ -112,13 +114,29 @@ pub enum ProtocolError {
     },
 }
 
-/// Counter that gives each response of a stream its nonce.
-#[derive(Debug, Default)]
-pub(super) struct Nonces(u64);
+/// Counter that gives each response of a stream its nonce, and the number of the
+/// [attempt](super::Resource::with_attempts).
+#[derive(Debug)]
+pub(super) struct Nonces {
+    last: u64,
+    /// A random number, so that another stream, process or replica has other attempts.
+    stream: u64,
+}
+
+impl Default for Nonces {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            // The keys of the standard library's hash maps are random, and different for every state.
+            stream: RandomState::new().hash_one(()),
+        }
+    }
+}
 
 impl Nonces {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 += 1;
-        self.0
+    /// The next nonce and attempt.
+    pub(super) fn next(&mut self) -> (u64, u64) {
+        self.last += 1;
+        (self.last, self.stream.wrapping_add(self.last))
     }
 }

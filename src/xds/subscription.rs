@@ -384,7 +384,7 @@ impl Subscription {
         nonces: &mut Nonces,
         output: &mut Output,
     ) {
-        let nonce = nonces.next();
+        let (nonce, attempt) = nonces.next();
         let mut response = DeltaDiscoveryResponse {
             system_version_info: snapshot.version().to_owned(),
             type_url: self.kind.type_url().to_owned(),
@@ -397,7 +397,7 @@ impl Subscription {
                 response.resources.push(Sent {
                     name: resource.name.clone(),
                     version: resource.version.clone(),
-                    resource: Some(resource.body.clone()),
+                    resource: Some(resource.attempt(attempt)),
                     ..Sent::default()
                 });
             } else {

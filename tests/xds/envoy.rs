@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use vaultwall::xds::{Resource, Snapshot};
 
-use crate::xds::resources::{cluster, listener, routes};
+use crate::xds::resources::{allowing, cluster, listener, routes};
 use testkit::wait::TIMEOUT;
 use testkit::{Process, own_address};
 
@@ -87,6 +87,18 @@ impl Envoy {
         let mut resources = vec![cluster(), listener(self.address), routes()];
         resources.extend(rules);
         Snapshot::new(resources)
+    }
+
+    /// The whole configuration, with this resource in place of its namesake.
+    pub(crate) fn snapshot_with(&self, other: Resource) -> Snapshot {
+        let rules = allowing("/a");
+        let resources = vec![cluster(), listener(self.address), routes(), rules, other];
+        Snapshot::new(resources)
+    }
+
+    /// Where its listener listens.
+    pub(crate) fn address(&self) -> SocketAddrV4 {
+        self.address
     }
 
     /// The status code of a request; `None` when nothing answers.

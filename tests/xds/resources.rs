@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::LbPolicy;
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
@@ -25,9 +26,10 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher::Rule;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher};
+use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, RegexMatcher, StringMatcher};
 use envoy_types::pb::google::protobuf::{Any, Duration};
 use prost::{Message, Name};
+use vaultwall::compile::envoy::ATTEMPT;
 use vaultwall::xds::Resource;
 
 fn any<M: Message + Name>(message: &M) -> Any {
@@ -69,7 +71,7 @@ fn rbac(path: Option<&str>) -> RbacFilter {
             principals: vec![anyone],
             ..Policy::default()
         };
-        ("open".to_owned(), policy)
+        (format!("open {ATTEMPT}"), policy)
     });
     RbacFilter {
         rules: Some(Rbac {
@@ -85,6 +87,7 @@ fn rules(filter: &RbacFilter) -> Resource {
         name: "rules".to_owned(),
         typed_config: Some(any(filter)),
     })
+    .with_attempts(ATTEMPT)
 }
 
 /// ECDS `rules`: this path is allowed and no other.
@@ -120,6 +123,18 @@ pub(crate) fn bad_ranges() -> Resource {
 
 /// RDS `routes`: every path is answered with 200.
 pub(crate) fn routes() -> Resource {
+    routes_of(route_match::PathSpecifier::Prefix("/".to_owned()))
+}
+
+/// RDS `routes` with a regular expression that does not compile.
+pub(crate) fn bad_routes() -> Resource {
+    routes_of(route_match::PathSpecifier::SafeRegex(RegexMatcher {
+        regex: "(".to_owned(),
+        ..RegexMatcher::default()
+    }))
+}
+
+fn routes_of(path: route_match::PathSpecifier) -> Resource {
     let hello = DataSource {
         specifier: Some(Specifier::InlineString("hello".to_owned())),
         ..DataSource::default()
@@ -129,10 +144,9 @@ pub(crate) fn routes() -> Resource {
         body: Some(hello),
         ..DirectResponseAction::default()
     };
-    let everything = route_match::PathSpecifier::Prefix("/".to_owned());
     let route = Route {
         r#match: Some(RouteMatch {
-            path_specifier: Some(everything),
+            path_specifier: Some(path),
             ..RouteMatch::default()
         }),
         action: Some(route::Action::DirectResponse(answer)),
@@ -152,6 +166,15 @@ pub(crate) fn routes() -> Resource {
     })
 }
 
+/// CDS `vault` that needs a policy for load balancing and has none.
+pub(crate) fn bad_cluster() -> Resource {
+    Resource::new(&Cluster {
+        name: "vault".to_owned(),
+        lb_policy: LbPolicy::LoadBalancingPolicyConfig.into(),
+        ..Cluster::default()
+    })
+}
+
 /// CDS `vault`: nothing is sent there; it is a resource of one more type.
 pub(crate) fn cluster() -> Resource {
     Resource::new(&Cluster {
@@ -162,6 +185,15 @@ pub(crate) fn cluster() -> Resource {
 
 /// LDS `data`: asks for `routes` and `rules`, and denies everything until `rules` are there.
 pub(crate) fn listener(address: SocketAddrV4) -> Resource {
+    listener_with(address, &["router"])
+}
+
+/// LDS `data` with two filters of which each must be the last.
+pub(crate) fn bad_listener(address: SocketAddrV4) -> Resource {
+    listener_with(address, &["router", "router"])
+}
+
+fn listener_with(address: SocketAddrV4, last: &[&str]) -> Resource {
     let discovery = ExtensionConfigSource {
         config_source: Some(ads()),
         default_config: Some(any(&rbac(None))),
@@ -173,19 +205,16 @@ pub(crate) fn listener(address: SocketAddrV4) -> Resource {
         config_type: Some(config),
         ..HttpFilter::default()
     };
+    let router = http_filter::ConfigType::TypedConfig(any(&Router::default()));
+    let last = last.iter().map(|name| http_filter(name, router.clone()));
+    let rules = http_filter("rules", http_filter::ConfigType::ConfigDiscovery(discovery));
     let manager = HttpConnectionManager {
         stat_prefix: "data".to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
             route_config_name: "routes".to_owned(),
         })),
-        http_filters: vec![
-            http_filter("rules", http_filter::ConfigType::ConfigDiscovery(discovery)),
-            http_filter(
-                "router",
-                http_filter::ConfigType::TypedConfig(any(&Router::default())),
-            ),
-        ],
+        http_filters: [rules].into_iter().chain(last).collect(),
         ..HttpConnectionManager::default()
     };
     let address = SocketAddress {

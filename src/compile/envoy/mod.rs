@@ -41,6 +41,7 @@ pub use json::{ConfigurationJson, JsonError, to_json};
 pub use kubelet_port::{DRAIN_PATH, DRAIN_SECONDS, LIVE_PATH, READY_PATH};
 pub use metrics_port::MetricsPort;
 pub use proxy::{Http2, Proxy, Upstream};
+pub use rbac::ATTEMPT;
 pub use secret_files::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 pub use tls::{Tls, VaultTls};
 pub use xds_cluster::{SERVER_NAME, XdsServer};

@@ -34,6 +34,10 @@ use crate::policy::{
 };
 use crate::vault_api::Plane;
 
+/// Name of an input in each filter that Envoy could refuse. It has no effect; the xDS server replaces the zeros with
+/// another number each time that it sends the filter.
+pub const ATTEMPT: &str = "attempt=0000000000000000";
+
 /// Metadata namespace that RBAC filters write to.
 pub(super) const METADATA: &str = "envoy.filters.http.rbac";
 
@@ -133,8 +137,8 @@ impl Fact {
             });
         }
         let address = match self {
-            Self::Hosts | Self::Networks => input("direct_source_ip", &DirectSourceIpInput {}),
-            Self::IpRules => input("source_ip", &SourceIpInput {}),
+            Self::Hosts | Self::Networks => input(ATTEMPT, &DirectSourceIpInput {}),
+            Self::IpRules => input(ATTEMPT, &SourceIpInput {}),
         };
         let trie = input("ip", &IpMatcher { range_matchers });
         Rbac {
@@ -190,20 +194,21 @@ pub(super) fn needs_facts(firewall: &Firewall, listener: Listener) -> bool {
 
 /// The deciding filter. It denies an unknown plane.
 pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
-    let plane_is = |plane: &str| {
+    let plane_is = |plane: &str, name: &str| {
         let state = FilterStateInput {
             key: PLANE.into(),
             field: String::new(),
         };
-        is(input("plane", &state), exactly(plane))
+        is(input(name, &state), exactly(plane))
     };
-    let bad_request = (plane_is(BAD_REQUEST), reason_action(Reason::BadRequest));
+    let is_bad_request = plane_is(BAD_REQUEST, ATTEMPT);
+    let bad_request = (is_bad_request, reason_action(Reason::BadRequest));
     let planes = Plane::ALL.iter().map(|plane| {
         let decided = match plane_rule(listener, firewall.management, *plane) {
             PlaneRule::Always(reason) => reason_action(reason),
             PlaneRule::NetworkRules => nested(network_rules(firewall)),
         };
-        (plane_is(plane.name()), decided)
+        (plane_is(plane.name(), "plane"), decided)
     });
     Rbac {
         rules_stat_prefix: DECISION.into(),
@@ -277,5 +282,43 @@ pub(super) fn extension(name: &str, filter: &Rbac) -> Extension {
     Extension {
         name: name.into(),
         typed_config: Some(any(filter)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    use crate::policy::VaultId;
+
+    #[test]
+    fn every_filter_that_envoy_could_refuse_differs_in_each_attempt() {
+        let mut firewall = Firewall::deny_all(
+            VaultId {
+                namespace: "team-a".into(),
+                service: "openbao".into(),
+            },
+            8200,
+        );
+        let rule: Arc<str> = "rule".into();
+        for (rules, prefixes) in [
+            (
+                &mut firewall.virtual_networks,
+                &["10.0.0.1/32", "10.1.0.0/16"][..],
+            ),
+            (&mut firewall.ip_rules, &["203.0.113.7/32"]),
+        ] {
+            let prefixes = prefixes.iter().filter_map(|prefix| prefix.parse().ok());
+            rules
+                .0
+                .extend(prefixes.map(|prefix| (prefix, Arc::clone(&rule))));
+        }
+        let facts = Fact::ALL.map(|fact| fact.filter(&firewall));
+        let decisions = [Listener::Data, Listener::Management].map(|on| decision(&firewall, on));
+        for filter in facts.iter().chain(&decisions) {
+            let bytes = extension("filter", filter).encode_to_vec();
+            assert!(String::from_utf8_lossy(&bytes).contains(ATTEMPT));
+        }
     }
 }

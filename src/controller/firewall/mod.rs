@@ -219,8 +219,8 @@ impl Reconciler {
         )
     }
 
-    /// Applies the desired objects, and deletes superfluous policies of earlier pods. Returns the first error, in the API
-    /// server's words.
+    /// Applies the desired objects, and deletes superfluous policies of earlier pods. Returns the first error, in the
+    /// API server's words.
     async fn apply(
         &self,
         vault: &VaultId,

@@ -111,8 +111,8 @@ fn earlier_pods<'a>(vault: &'a VaultSeen<'_>) -> impl Iterator<Item = PolicyWarn
     policies.map(|(id, policy)| {
         let message = format!(
             "the Service {id} selected the pods with {} before, and may not select them now. They stay isolated, and \
-             clients cannot reach them directly. If the Service's selector was changed by mistake, correct it; if these \
-             pods are not the vault's any more, run `kubectl -n {} delete networkpolicy {}`",
+             clients cannot reach them directly. If the Service's selector was changed by mistake, correct it; if \
+             these pods are not the vault's any more, run `kubectl -n {} delete networkpolicy {}`",
             policy.selector, id.namespace, policy.name
         );
         PolicyWarning {
