@@ -29,7 +29,7 @@ pub const MAX_SERVICE_ANNOTATIONS: usize = 50;
 /// server's limit of 256 KiB for all annotations of an object.
 pub const MAX_ANNOTATION_LENGTH: usize = 4096;
 
-/// Largest number of rules in each list of one policy, as this installation allows.
+/// Settings of this installation for all policies: the largest number of rules in each list, and what rules may ignore.
 ///
 /// An installation can set lower or higher limits than the default, up to the ceilings. The CRD's schema has the
 /// ceilings.
@@ -39,6 +39,9 @@ pub struct Limits {
     pub virtual_network_rules: usize,
     /// Largest number of entries of `spec.ipRules`.
     pub ip_rules: usize,
+    /// Whether an inline rule may select pods of other namespaces that have not opted in, with
+    /// `ignoreMissingServiceEndpoint`.
+    pub ignore_missing_service_endpoint: bool,
 }
 
 impl Limits {
@@ -55,6 +58,7 @@ impl Default for Limits {
         Self {
             virtual_network_rules: Self::DEFAULT,
             ip_rules: Self::DEFAULT,
+            ignore_missing_service_endpoint: false,
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct VaultNetworkPolicyStatus {
     /// Number of the policy's IP rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_rules: Option<i64>,
-    /// Number of addresses and ranges that the vault's firewall allows, by the rules of all its policies.
+    /// Number of addresses and ranges that the rules of all policies of the vault allow. Pods are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<i64>,
     /// Problems for which the policy is not refused.

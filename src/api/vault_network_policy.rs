@@ -349,7 +349,8 @@ pub struct VirtualNetworkRule {
     /// Pods by label. Their namespace must have the label `vaultwall.dev/service-endpoint: enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodSelector>,
-    /// Whether the rule applies without the consent of the subnet's owner.
+    /// Whether the rule applies without the consent of the subnet's owner. In a rule that selects pods of other
+    /// namespaces, only if the installation allows it.
     #[serde(default)]
     pub ignore_missing_service_endpoint: bool,
 }

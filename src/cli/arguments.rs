@@ -17,6 +17,10 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
     #[arg(value_parser = number(0..=Limits::IP_RULES_CEILING))]
     max_ip_rules: usize,
+    /// Allow rules with `ignoreMissingServiceEndpoint` that select pods in other namespaces, whose owners have not
+    /// opted in.
+    #[arg(long)]
+    allow_ignore_missing_service_endpoint: bool,
 }
 
 impl From<LimitArgs> for Limits {
@@ -24,6 +28,7 @@ impl From<LimitArgs> for Limits {
         Self {
             virtual_network_rules: args.max_virtual_network_rules,
             ip_rules: args.max_ip_rules,
+            ignore_missing_service_endpoint: args.allow_ignore_missing_service_endpoint,
         }
     }
 }

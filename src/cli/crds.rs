@@ -24,6 +24,7 @@ impl Crds {
         let limits = Limits {
             virtual_network_rules: self.max_virtual_network_rules,
             ip_rules: self.max_ip_rules,
+            ..Limits::default()
         };
         let mut objects = Vec::new();
         for definition in api::custom_resource_definitions() {

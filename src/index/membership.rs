@@ -131,11 +131,11 @@ impl Membership {
         }
         let mut groups = BTreeSet::new();
         for (id, group) in &mut self.groups {
-            let before = group.members.missing_opt_in();
+            let before = group.missing_opt_in();
             if group.set_namespace(name, labels.as_ref()) == NamespaceMembership::In {
                 groups.insert(*id);
             }
-            if group.members.missing_opt_in() != before {
+            if group.missing_opt_in() != before {
                 changed.extend(group.vaults.iter().cloned());
             }
         }
@@ -395,6 +395,12 @@ fn candidates<'a>(
 }
 
 impl Group {
+    /// Namespaces that need the opt-in label and do not have it, if no other one is selected.
+    fn missing_opt_in(&self) -> Option<String> {
+        let missing = self.selector.opt_in.then(|| self.members.missing_opt_in());
+        missing.flatten()
+    }
+
     /// Updates the lists of namespaces. A namespace without labels, or with others than the selector needs, is in none.
     fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) -> NamespaceMembership {
         let membership = labels.map_or(NamespaceMembership::Out, |labels| {

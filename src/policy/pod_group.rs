@@ -105,9 +105,10 @@ pub struct GroupMembers {
 }
 
 impl GroupMembers {
-    /// Returns a list of the selected namespaces if none of them has opted in. It names at most three.
+    /// Returns a list of the selected namespaces if none of them has opted in. It names at most three, and is empty if
+    /// no namespace is selected.
     pub fn missing_opt_in(&self) -> Option<String> {
-        if !self.namespaces.is_empty() || self.not_opted_in.is_empty() {
+        if !self.namespaces.is_empty() {
             return None;
         }
         let named: Vec<&str> = self

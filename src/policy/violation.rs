@@ -25,6 +25,8 @@ pub enum ViolationReason {
     LimitExceeded,
     /// Not an IPv4 address or range in decimal notation.
     Malformed,
+    /// A setting that this installation does not allow.
+    NotAllowed,
     /// A subnet's prefix that is neither private, shared nor loopback.
     NotPrivate,
     /// Addresses that are not publicly routable.
@@ -58,6 +60,7 @@ impl ViolationReason {
             Self::Invalid => "Invalid",
             Self::LimitExceeded => "LimitExceeded",
             Self::Malformed => "Malformed",
+            Self::NotAllowed => "NotAllowed",
             Self::NotPrivate => "NotPrivate",
             Self::NotPublic => "NotPublic",
             Self::NotSupportedYet => "NotSupportedYet",

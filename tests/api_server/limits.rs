@@ -11,6 +11,7 @@ use testkit::ApiServer;
 const RAISED: Limits = Limits {
     virtual_network_rules: Limits::VIRTUAL_NETWORK_RULES_CEILING,
     ip_rules: Limits::IP_RULES_CEILING,
+    ignore_missing_service_endpoint: false,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,7 @@ fn admission_policies_with_several_limits() {
         let limits = Limits {
             virtual_network_rules,
             ip_rules,
+            ..Limits::default()
         };
         let value =
             format!("limits.virtualNetworkRules={virtual_network_rules},limits.ipRules={ip_rules}");

@@ -28,6 +28,7 @@ fn limits() {
     let raised = Limits {
         virtual_network_rules: 200,
         ip_rules: 1000,
+        ..Limits::default()
     };
     let rows = [
         (default, 127, 127, ACCEPTED),

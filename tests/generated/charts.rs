@@ -22,6 +22,7 @@ const TEMPLATES: [&str; 2] = [
 const PLACES: Limits = Limits {
     virtual_network_rules: 900_001,
     ip_rules: 900_002,
+    ignore_missing_service_endpoint: false,
 };
 
 /// Path in the repository → content.

@@ -256,6 +256,7 @@ fn without_an_accepted_policy_the_last_accepted_one_stays_in_force() {
     let mut index = Index::new(Limits {
         virtual_network_rules: 2,
         ip_rules: 2,
+        ..Limits::default()
     });
     let ips = |name: &str, list: &[&str]| {
         list.iter()
@@ -367,6 +368,7 @@ fn without_an_accepted_policy_the_proxies_keep_their_settings() {
     let mut index = Index::new(Limits {
         virtual_network_rules: 1,
         ip_rules: 1,
+        ..Limits::default()
     });
     let three = || policy("p", 1).with(|p| p.proxy.replicas = Some(3));
     let replicas = |index: &mut Index, policy: ValidatedPolicy| {

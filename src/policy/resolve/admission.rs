@@ -128,11 +128,12 @@ fn too_many_ranges(vault: &VaultId, policies: &[PolicySources<'_>]) -> Option<St
     if upper_bound <= MAX_RANGES {
         return None;
     }
+    // Without their number: most of them are pods of other namespaces.
     let ranges = sources::merge(policies).virtual_networks.len();
     (ranges > MAX_RANGES).then(|| {
         format!(
-            "the virtual-network rules of the vault {vault} have {ranges} addresses and ranges, and Envoy accepts \
-             at most {MAX_RANGES}; use subnets with address prefixes instead of pods, or fewer rules"
+            "the virtual-network rules of the vault {vault} have more addresses and ranges than Envoy accepts, at most \
+             {MAX_RANGES}; use subnets with address prefixes instead of pods, or fewer rules"
         )
     })
 }

@@ -12,7 +12,7 @@ pub enum DiagnosticReason {
     SubnetNotFound,
     /// The owner of a subnet has not enabled the vault's service endpoint.
     ServiceEndpointMissing,
-    /// No namespace that an inline rule selects has opted in.
+    /// No namespace that an inline rule selects has opted in, or it selects none.
     NotOptedIn,
     /// A setting differs from the oldest policy's, which applies.
     SettingsDiffer,
@@ -52,13 +52,20 @@ pub struct Diagnostic {
     pub reason: DiagnosticReason,
     /// Field path in the policy, such as `spec.virtualNetworkRules[0].subnet`.
     pub field: String,
-    /// Cause and correction, for people.
+    /// Cause and correction, for people. It names no namespace and no pod of others, because the policy's owner may not
+    /// be allowed to see them.
     pub message: String,
+    /// Names of others' namespaces; empty if there are none. It must not be written to a status.
+    pub detail: String,
 }
 
-/// Policy, field and message, separated by colons.
+/// Policy, field, message and detail, for readers who may see the objects of others.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.policy, self.field, self.message)
+        write!(f, "{}: {}: {}", self.policy, self.field, self.message)?;
+        if !self.detail.is_empty() {
+            write!(f, " ({})", self.detail)?;
+        }
+        Ok(())
     }
 }

@@ -21,8 +21,8 @@ use crate::policy::validated::ValidatedPolicy;
 pub use admission::RefusedPolicy;
 pub use diagnostic::{Diagnostic, DiagnosticReason};
 pub use inputs::{Inputs, VirtualNetworks};
-use sources::PolicySources;
 pub use sources::referenced_groups;
+use sources::{Found, PolicySources};
 
 /// Result of resolution for one vault.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,9 @@ pub struct Resolution {
     pub conflicts: Vec<Diagnostic>,
     /// Other diagnostics, which become warnings in the status and change no condition.
     pub warnings: Vec<Diagnostic>,
+    /// Addresses that pods of other namespaces claim too. It must not be written to a status: whether there are such
+    /// pods is not for the policy's owner, who chooses the selectors.
+    pub contested: Vec<Diagnostic>,
 }
 
 impl Resolution {
@@ -55,15 +58,18 @@ impl Resolution {
             unresolved: Vec::new(),
             conflicts: Vec::new(),
             warnings: Vec::new(),
+            contested: Vec::new(),
         }
     }
 
-    /// All diagnostics: unresolved rules, then conflicts, then warnings.
+    /// All diagnostics: unresolved rules, then conflicts, then warnings. They are for readers who may see the objects
+    /// of others.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.unresolved
             .iter()
             .chain(&self.conflicts)
             .chain(&self.warnings)
+            .chain(&self.contested)
     }
 }
 
@@ -73,12 +79,16 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         inputs.policies.iter().map(AsRef::as_ref).collect();
     oldest_first.sort_by(|a, b| (&a.created, &a.name).cmp(&(&b.created, &b.name)));
 
-    let mut unresolved = Vec::new();
-    let mut warnings = Vec::new();
+    let mut found = Found::default();
     let all: Vec<PolicySources<'_>> = oldest_first
         .iter()
-        .map(|policy| PolicySources::find(policy, inputs, &mut unresolved, &mut warnings))
+        .map(|policy| PolicySources::find(policy, inputs, &mut found))
         .collect();
+    let Found {
+        unresolved,
+        mut warnings,
+        contested,
+    } = found;
     let cause_of_deny = cause_of_deny(&oldest_first, inputs.unreadable);
     let default_action = if cause_of_deny.is_some() {
         DefaultAction::Deny
@@ -115,6 +125,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         unresolved,
         conflicts,
         warnings,
+        contested,
     }
 }
 
@@ -147,6 +158,7 @@ fn overruled(accepted: &[&ValidatedPolicy], cause: &str) -> impl Iterator<Item =
         message: format!(
             "`Allow` is not in force because {cause}; the stricter default action applies"
         ),
+        detail: String::new(),
     })
 }
 

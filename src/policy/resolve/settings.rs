@@ -81,6 +81,7 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
                  use the same value in both",
                 oldest.name
             ),
+            detail: String::new(),
         }));
     }
     conflicts

@@ -29,13 +29,20 @@ pub(super) enum Source<'a> {
     Unresolved,
 }
 
+/// Diagnostics about sources.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) unresolved: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) contested: Vec<Diagnostic>,
+}
+
 impl<'a> PolicySources<'a> {
     /// Looks up the objects that the rules refer to. A rule that cannot be resolved allows nothing and is reported.
     pub(super) fn find<M: PodMembership>(
         policy: &'a ValidatedPolicy,
         inputs: &Inputs<'a, M>,
-        unresolved: &mut Vec<Diagnostic>,
-        warnings: &mut Vec<Diagnostic>,
+        found: &mut Found,
     ) -> Self {
         let mut virtual_networks = Vec::new();
         for rule in &policy.virtual_network_rules {
@@ -46,18 +53,27 @@ impl<'a> PolicySources<'a> {
                     group,
                 },
                 Err(missing) => {
-                    unresolved.push(missing.diagnostic(policy, rule));
+                    found.unresolved.push(missing.diagnostic(policy, rule));
                     Source::Unresolved
                 }
             };
             if let Source::Pods {
                 members: Some(members),
-                ..
+                group,
             } = &source
             {
-                warnings.extend(contested(policy, rule, members));
-                if let Some(namespaces) = members.missing_opt_in() {
-                    unresolved.push(Missing::OptIn(namespaces).diagnostic(policy, rule));
+                let is_own = group.only_namespace() == Some(&policy.vault.namespace);
+                let diagnostics = if is_own {
+                    &mut found.warnings
+                } else {
+                    &mut found.contested
+                };
+                diagnostics.extend(contested(policy, rule, members));
+                if group.opt_in
+                    && let Some(namespaces) = members.missing_opt_in()
+                {
+                    let missing = Missing::OptIn { namespaces, is_own };
+                    found.unresolved.push(missing.diagnostic(policy, rule));
                 }
             }
             virtual_networks.push((&rule.rule, source));
@@ -118,7 +134,11 @@ enum Missing<'a> {
         virtual_network: &'a str,
         subnet: &'a str,
     },
-    OptIn(String),
+    OptIn {
+        namespaces: String,
+        /// Whether the rule selects the policy's own namespace alone.
+        is_own: bool,
+    },
 }
 
 impl Missing<'_> {
@@ -154,20 +174,38 @@ impl Missing<'_> {
                      this rule allows no caller; ask the owner to add `Vault` to its `serviceEndpoints`"
                 ),
             ),
-            Self::OptIn(namespaces) => (
+            Self::OptIn { is_own: true, .. } => (
                 DiagnosticReason::NotOptedIn,
                 "pods",
                 format!(
-                    "no namespace that this rule selects ({namespaces}) has opted in, so it allows no caller; ask the \
-                     cluster's admin to label them `{SERVICE_ENDPOINT_LABEL}: {SERVICE_ENDPOINT_ENABLED}`"
+                    "the policy's own namespace has not opted in, so this rule allows no caller; ask the cluster's \
+                     admin to label it `{SERVICE_ENDPOINT_LABEL}: {SERVICE_ENDPOINT_ENABLED}`"
                 ),
             ),
+            // The same text whether there are such namespaces or not.
+            Self::OptIn { .. } => (
+                DiagnosticReason::NotOptedIn,
+                "pods",
+                format!(
+                    "this rule selects no namespace that has opted in, so it allows no caller; correct the selector, \
+                     or ask the cluster's admin to label the namespaces `{SERVICE_ENDPOINT_LABEL}: \
+                     {SERVICE_ENDPOINT_ENABLED}`"
+                ),
+            ),
+        };
+        let detail = match self {
+            Self::OptIn { namespaces, .. } if namespaces.is_empty() => {
+                "it selects no namespace".to_owned()
+            }
+            Self::OptIn { namespaces, .. } => format!("it selects {namespaces}"),
+            _ => String::new(),
         };
         Diagnostic {
             policy: policy.name.clone(),
             reason,
             field: format!("{}.{member}", rule.field),
             message,
+            detail,
         }
     }
 }
@@ -253,6 +291,7 @@ fn contested(
             "address {first}{others}: several pods have it and this rule selects only some of them, so it is not \
              allowed; this ends when the older pod is deleted"
         ),
+        detail: String::new(),
     })
 }
 

@@ -49,9 +49,9 @@ pub fn validate_policy(
     let (namespaces, engines) = vault_paths::check(&spec.vault, &mut findings);
     refuse_unsupported_fields(spec, &mut findings);
     let virtual_network_rules = network_rules::virtual_network_rules(
-        &name,
+        (&namespace, &name),
         &spec.virtual_network_rules,
-        limits.virtual_network_rules,
+        limits,
         &mut findings,
     );
     let ip_rules = network_rules::ip_rules(&name, &spec.ip_rules, limits.ip_rules, &mut findings);

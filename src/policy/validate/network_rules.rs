@@ -10,8 +10,9 @@ use super::{names, selector};
 use crate::address::{public_prefix, subnet_prefix};
 use crate::api::{self, ServiceEndpoint, VirtualNetwork};
 use crate::limits::Limits;
+use crate::policy::pod_group::GroupSelector;
 use crate::policy::validated::{
-    AddressRule, NetworkRule, NetworkRuleSource, SubnetMembers, ValidatedSubnet,
+    AddressRule, NetworkRule, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedSubnet,
     ValidatedVirtualNetwork,
 };
 use crate::policy::violation::{Findings, Violation, ViolationReason, quoted};
@@ -32,9 +33,9 @@ fn limit(field: &str, rules: &str, length: usize, limit: usize, findings: &mut F
 
 /// Checks `spec.virtualNetworkRules`.
 pub(super) fn virtual_network_rules(
-    policy: &str,
+    (namespace, policy): (&str, &str),
     wire: &[api::VirtualNetworkRule],
-    most: usize,
+    limits: &Limits,
     findings: &mut Findings,
 ) -> Vec<NetworkRule> {
     const LIST: &str = "spec.virtualNetworkRules";
@@ -42,7 +43,9 @@ pub(super) fn virtual_network_rules(
         LIST,
         "virtual-network",
         wire.len(),
-        most.min(Limits::VIRTUAL_NETWORK_RULES_CEILING),
+        limits
+            .virtual_network_rules
+            .min(Limits::VIRTUAL_NETWORK_RULES_CEILING),
         findings,
     );
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -74,6 +77,12 @@ pub(super) fn virtual_network_rules(
             .pods
             .as_ref()
             .map(|pods| selector::pod_group(&format!("{field}.pods"), pods, findings));
+        if rule.ignore_missing_service_endpoint && !limits.ignore_missing_service_endpoint {
+            let others = pods.as_ref().filter(|pods| selects_others(pods, namespace));
+            if others.is_some() {
+                refuse_waiver(&field, namespace, findings);
+            }
+        }
         let (name, source) = match (&rule.subnet, pods) {
             (Some(subnet), None) => (
                 subnet_rule_name(subnet, wire),
@@ -96,6 +105,25 @@ pub(super) fn virtual_network_rules(
         });
     }
     rules
+}
+
+/// Whether a group can have pods of another namespace than the policy's own.
+fn selects_others(pods: &PodGroup, namespace: &str) -> bool {
+    GroupSelector::of_rule(pods, namespace, true).only_namespace() != Some(namespace)
+}
+
+/// Refuses a rule that waives the consent of the owners of other namespaces.
+fn refuse_waiver(field: &str, namespace: &str, findings: &mut Findings) {
+    findings.add(
+        format!("{field}.ignoreMissingServiceEndpoint"),
+        ViolationReason::NotAllowed,
+        format!(
+            "waives the consent of the owners of other namespaces, which this installation does not allow; remove it, \
+             or select pods of the namespace {namespace} alone. The cluster's admin can allow it: \
+             allowIgnoreMissingServiceEndpoint in the values of the Helm chart, \
+             --allow-ignore-missing-service-endpoint of the program"
+        ),
+    );
 }
 
 /// Returns the name of a subnet's rule: the subnet's name, or `<network>/<subnet>` if the name is not unique in the

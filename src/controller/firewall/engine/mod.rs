@@ -22,7 +22,7 @@ use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::{Refused, infos};
-use crate::policy::{Firewall, Http2, VaultId};
+use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
@@ -278,6 +278,7 @@ impl Engine {
         if !policies.accepted.is_empty() {
             self.accepted.insert(vault.clone());
         }
+        self.log_new(vault, policies);
         let cold_start = !self.accepted.contains(vault);
         let tls = proxies::tls(vault, &policies.proxy);
         let proxy = proxy(firewall, tls, policies.proxy.http2, self.local.get(vault));
@@ -301,6 +302,25 @@ impl Engine {
             resolution,
         };
         self.delta.vaults.insert(vault.clone(), Some(entry));
+    }
+
+    /// Logs the diagnostics that a vault did not have before, with the details that its status does not show.
+    fn log_new(&self, vault: &VaultId, resolution: &Resolution) {
+        let known = match self.delta.vaults.get(vault) {
+            Some(entry) => entry.clone(),
+            None => self.state.vault(vault),
+        };
+        let is_known = |diagnostic: &Diagnostic| {
+            known.as_ref().is_some_and(|known| {
+                let mut diagnostics = known.resolution.resolution.diagnostics();
+                diagnostics.any(|known| known == diagnostic)
+            })
+        };
+        for diagnostic in resolution.diagnostics() {
+            if !is_known(diagnostic) {
+                tracing::info!(%vault, "policy {diagnostic}");
+            }
+        }
     }
 }
 

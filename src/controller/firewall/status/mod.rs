@@ -32,6 +32,7 @@ pub use reason::{ConditionType, MEANINGS, Reason, Verdict};
 pub use warnings::WARNINGS;
 
 use crate::api::VaultNetworkPolicyStatus;
+use crate::policy::Peer;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::status::conditions::with_transition_time;
 
@@ -68,8 +69,9 @@ pub fn status_of(
         virtual_network_rules: policy.rules.map(|rules| number(rules.virtual_networks)),
         ip_rules: policy.rules.map(|rules| number(rules.ip)),
         addresses: vault.resolution.map(|seen| {
-            let firewall = &seen.resolution.firewall;
-            number(firewall.virtual_networks.len() + firewall.ip_rules.len())
+            // Without pods: their number would show which pods there are in the namespaces of others.
+            let peers = seen.resolution.firewall.peers.iter();
+            number(peers.filter(|peer| matches!(peer, Peer::Block(_))).count())
         }),
         warnings: warnings::warnings(policy, vault),
     }

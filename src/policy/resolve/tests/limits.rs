@@ -24,6 +24,7 @@ fn the_youngest_policy_that_exceeds_a_limit_is_refused() {
     let raised = Limits {
         virtual_network_rules: 200,
         ip_rules: 1_000,
+        ..Limits::default()
     };
     let usual = Limits::default();
     // policies | limits | accepted | refused, with the field

@@ -92,11 +92,8 @@ fn a_rule_allows_the_addresses_of_its_source() {
         subnet: name.into(),
     };
     let by_pods = |namespaces, group| NetworkRuleSource::Pods(pods(namespaces, group));
-    let not_opted = |names: &str| {
-        format!(
-            "spec.virtualNetworkRules[0].pods: no namespace that this rule selects ({names}) has opted in"
-        )
-    };
+    let pods_field = |text: &str| format!("spec.virtualNetworkRules[0].pods: {text}");
+    let not_opted = || pods_field("this rule selects no namespace that has opted in");
     let not_enabled = |subnet: &str| {
         format!(
             "spec.virtualNetworkRules[0].subnet: the owner of subnet `corp/{subnet}` has not enabled the Vault \
@@ -118,14 +115,16 @@ fn a_rule_allows_the_addresses_of_its_source() {
         (by_pods(Some(""), "app=web"), false, &["10.1.1.1"], nothing()),
         (by_pods(Some(""), ""), false, &["10.1.1.1", "10.1.1.2"], nothing()),
         (by_pods(Some("team=shop"), ""), false, &["10.1.1.1", "10.1.1.2"], nothing()),
-        (by_pods(Some("team=blog"), ""), false, &[], not_opted("blog")),
+        (by_pods(Some("team=blog"), ""), false, &[], not_opted()),
         (by_pods(Some("team=blog"), ""), ignore, &["10.1.2.1"], nothing()),
         (by_pods(Some(""), "app=web"), ignore, &["10.1.1.1", "10.1.2.1"], nothing()),
         // without a namespace selector: the policy's own namespace
-        (by_pods(None, ""), false, &[], not_opted("vault")),
+        (by_pods(None, ""), false, &[], pods_field("the policy's own namespace has not opted in")),
         (by_pods(None, ""), ignore, &["10.1.0.1"], nothing()),
+        // the same text whether a namespace is selected or not: labels of others' namespaces are not shown
+        (by_pods(Some("team=nobody"), ""), false, &[], not_opted()),
         // selects no pod, which is not an error
-        (by_pods(Some("team=nobody"), ""), false, &[], nothing()),
+        (by_pods(Some("team=shop"), "app=none"), false, &[], nothing()),
         // dangling
         (
             by_subnet("typo"),
@@ -273,11 +272,24 @@ fn an_address_of_two_pods_is_allowed_only_if_the_rule_selects_both() {
     assert_eq!(lines(&resolution.firewall.virtual_networks), [""; 0]);
     let expected = "p spec.virtualNetworkRules[0]: address 10.1.1.1: several pods have it and this rule selects only \
                     some of them";
-    assert_eq!(diagnostics(&resolution.warnings), [expected]);
+    // The rule selects pods of other namespaces, so its policy's owner is not informed.
+    assert_eq!(diagnostics(&resolution.contested), [expected]);
+    assert_eq!(resolution.warnings, []);
 
     let resolution = resolve(all);
     assert!(resolution.firewall.virtual_networks.find(address).is_some());
-    assert_eq!(resolution.warnings, []);
+    assert_eq!(resolution.contested, []);
+
+    let own = policy("p", 1).rule(NetworkRuleSource::Pods(pods(None, "app=backup")), true);
+    facts.pods.insert(
+        ("shop".into(), "successor".into()),
+        (labels("app=other"), vec!["10.1.0.1".parse().unwrap()]),
+    );
+    let resolution = facts.resolve(&[own], &[], Limits::default(), &[]);
+    assert_eq!(
+        diagnostics(&resolution.warnings),
+        [expected.replace("10.1.1.1", "10.1.0.1")]
+    );
 }
 
 #[test]

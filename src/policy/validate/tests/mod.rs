@@ -324,7 +324,7 @@ fn as_many_rules_as_the_limit_are_accepted_and_one_more_is_refused() {
             let rule = |i| json!({"subnet": {"virtualNetwork": "corp", "name": format!("s{i}")}});
             (0..n).map(rule).collect::<Value>()
         };
-    let at = |limit: usize| Limits { virtual_network_rules: limit, ip_rules: limit };
+    let at = |limit: usize| Limits { virtual_network_rules: limit, ip_rules: limit, ..Limits::default() };
     // limits | list | limit that applies
     for (limits, list, most) in [
         (Limits::default(), "spec.ipRules", 127),
@@ -431,4 +431,36 @@ fn a_subnet_without_the_service_endpoint_is_not_opted_in() {
     // With a namespaceSelector, a missing podSelector becomes an empty one, which selects all pods.
     let SubnetMembers::Pods(group) = &network.subnets[0].members else { panic!("not pods") };
     assert_eq!(group.pods, k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector::default());
+}
+
+#[test]
+fn only_where_it_is_allowed_a_rule_ignores_that_other_namespaces_have_not_opted_in() {
+    let allowed = Limits { ignore_missing_service_endpoint: true, ..Limits::default() };
+    let name = "kubernetes.io/metadata.name";
+    let own_and_more = json!({"matchLabels": {name: "vault", "team": "a"}});
+    let one_of = |names: &Value| json!({"matchExpressions": [{"key": name, "operator": "In", "values": names}]});
+    // source of the rule | whether it is refused by default
+    for (source, refused) in [
+        (json!({"subnet": {"virtualNetwork": "corp", "name": "dc"}}), false),
+        (json!({"pods": {"podSelector": {}}}), false),
+        (json!({"pods": {"namespaceSelector": own_and_more}}), false),
+        (json!({"pods": {"namespaceSelector": one_of(&json!(["vault"]))}}), false),
+        (json!({"pods": {"namespaceSelector": {}}}), true),
+        (json!({"pods": {"namespaceSelector": {"matchLabels": {name: "shop"}}}}), true),
+        (json!({"pods": {"namespaceSelector": {"matchLabels": {"team": "vault"}}}}), true),
+        (json!({"pods": {"namespaceSelector": one_of(&json!(["vault", "shop"]))}}), true),
+    ] {
+        let read = |ignores: bool, limits: &Limits| {
+            let mut rule = source.clone();
+            rule["ignoreMissingServiceEndpoint"] = json!(ignores);
+            let mut object = good_policy();
+            set(&mut object, "spec.virtualNetworkRules", &json!([rule]));
+            found(validate_policy(&serde_json::from_value(object).unwrap(), limits))
+        };
+        let refusal = "spec.virtualNetworkRules[0].ignoreMissingServiceEndpoint NotAllowed";
+        let expected: &[&str] = if refused { &[refusal] } else { &[] };
+        assert_eq!(read(true, &Limits::default()), expected, "{source}");
+        assert_eq!(read(true, &allowed), [""; 0], "{source}");
+        assert_eq!(read(false, &Limits::default()), [""; 0], "{source}");
+    }
 }

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::api::{VaultNetworkPolicy, VirtualNetwork};
+use crate::api::{
+    SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL, VaultNetworkPolicy, VirtualNetwork,
+};
 use crate::controller::firewall::debounce::Urgency;
 use crate::index::{
-    Index, InvalidPolicy, NamespaceFact, ObservedPolicy, ServiceFact, ServicePortFact, TargetPort,
+    Index, InvalidPolicy, NamespaceFact, ObservedPod, ObservedPolicy, PodFact, ServiceFact,
+    ServicePortFact, TargetPort,
 };
 use crate::limits::Limits;
 use crate::policy::{VaultId, Violation, validate_policy, validate_virtual_network};
@@ -129,6 +132,33 @@ impl Fixture {
                 terminating: false,
             });
         })
+    }
+
+    /// Stores a namespace with labels; `opted_in`: with the opt-in label as well.
+    pub(crate) fn labelled(mut self, name: &str, label: (&str, &str), opted_in: bool) -> Self {
+        let mut labels = vec![("kubernetes.io/metadata.name", name), label];
+        labels.extend(opted_in.then_some((SERVICE_ENDPOINT_LABEL, SERVICE_ENDPOINT_ENABLED)));
+        let labels = labels.into_iter();
+        self.index.apply(NamespaceFact {
+            name: name.into(),
+            labels: labels
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+            terminating: false,
+        });
+        self
+    }
+
+    /// Stores a running pod.
+    pub(crate) fn pod(mut self, namespace: &str, name: &str, app: &str, address: &str) -> Self {
+        self.index.apply(ObservedPod::Counted(PodFact {
+            namespace: namespace.into(),
+            name: name.into(),
+            labels: BTreeMap::from([("app".into(), app.into())]),
+            service_account: "default".into(),
+            addresses: [address.parse().unwrap()].into(),
+        }));
+        self
     }
 
     fn apply(&mut self, name: &str, created: &str, spec: &Value) -> Vec<Violation> {

@@ -22,7 +22,7 @@ use super::warnings::{
 use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
 use crate::xds::Rejection;
-use fixture::{PLAIN, fixture, limited};
+use fixture::{Fixture, PLAIN, fixture, limited};
 use rows::{no_proxies, rows};
 
 fn found<'a>(status: &'a VaultNetworkPolicyStatus, kind: &str) -> &'a Condition {
@@ -255,4 +255,54 @@ fn the_schema_has_every_written_field() {
     let warning = &fields["warnings"]["items"]["properties"];
     assert_eq!(warning["message"]["maxLength"], json!(WARNING_LENGTH));
     assert_eq!(warning["field"]["maxLength"], json!(FIELD_LENGTH));
+}
+
+/// The owner of a policy chooses its selectors, so a status that depends on the objects of other namespaces answers any
+/// question about their labels.
+#[test]
+fn the_status_does_not_depend_on_the_objects_of_other_namespaces() {
+    let rules = json!({"virtualNetworkRules": [
+        {"pods": {"namespaceSelector": {"matchLabels": {"team": "shop"}}}},
+        {"pods": {
+            "namespaceSelector": {"matchLabels": {"team": "shop"}},
+            "podSelector": {"matchLabels": {"app": "web"}},
+        }},
+    ]});
+    let team = ("team", "shop");
+    let not_opted_in = || fixture().labelled("hidden", team, false);
+    let opted_in = || fixture().labelled("hidden", team, true);
+    let web = |fixture: Fixture| fixture.pod("hidden", "one", "web", "10.0.0.1");
+    for (what, same) in [
+        (
+            "without consent",
+            vec![
+                fixture(),
+                fixture().labelled("hidden", ("team", "other"), false),
+                not_opted_in(),
+                web(not_opted_in()),
+            ],
+        ),
+        (
+            "with consent",
+            vec![
+                opted_in(),
+                web(opted_in()),
+                web(opted_in()).pod("hidden", "two", "web", "10.0.0.2"),
+                web(opted_in()).pod("hidden", "two", "batch", "10.0.0.2"),
+                // Two pods claim an address, and the second rule selects only one.
+                web(opted_in()).pod("hidden", "two", "batch", "10.0.0.1"),
+                web(opted_in()).labelled("second", team, true),
+                web(opted_in()).labelled("second", team, false),
+            ],
+        ),
+    ] {
+        let mut statuses = same
+            .into_iter()
+            .map(|fixture| fixture.own(&rules).desired());
+        let first = statuses.next().unwrap();
+        for (index, status) in statuses.enumerate() {
+            assert_eq!(status, first, "{what}: {index}");
+        }
+        assert!(!format!("{first:?}").contains("hidden"), "{first:?}");
+    }
 }

@@ -173,7 +173,7 @@ pub(super) fn rows() -> Vec<Row> {
             fixture().namespace("vault").own(&inline),
             "ResolvedRefs",
             "False NotOptedIn",
-            &["no namespace that this rule selects (vault) has opted in"],
+            &["the policy's own namespace has not opted in"],
         ),
         (
             "several, the gravest is the reason",
