@@ -53,7 +53,7 @@ pub(super) struct Controller {
     /// Address for health and metrics.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     operations_listen: SocketAddr,
-    /// Envoy image of the proxies.
+    /// Envoy image of the proxies; with a digest (`NAME:TAG@sha256:…`), the registry cannot replace it.
     #[arg(
         long,
         value_name = "IMAGE",
@@ -80,6 +80,14 @@ impl Controller {
 
     async fn options(self) -> Result<Options, Failure> {
         let client = connect(&self.cluster).await?;
+        if !has_digest(&self.proxy_image) {
+            tracing::warn!(
+                "the proxies' image {} has no digest, so its registry determines which program receives the requests to \
+                 the vaults, with their tokens; set proxy.digest in the values of the chart, or give --proxy-image with \
+                 a digest",
+                self.proxy_image
+            );
+        }
         let advertised = self.advertised();
         let xds_address = self.xds_address.unwrap_or_else(|| Upstream {
             host: format!("vaultwall.{}.svc", self.own_namespace),
@@ -121,6 +129,11 @@ impl Controller {
     }
 }
 
+/// Whether the reference of an image has a digest of its content.
+fn has_digest(image: &str) -> bool {
+    image.contains("@sha256:")
+}
+
 /// Parses `NAMESPACE/SERVICE=IP[,HOST:PORT]`.
 fn local_proxy(text: &str) -> Result<(VaultId, LocalProxy), String> {
     let wanted = "write NAMESPACE/SERVICE=IP or NAMESPACE/SERVICE=IP,HOST:PORT, for example \
@@ -149,6 +162,13 @@ mod tests {
     struct Program {
         #[command(flatten)]
         controller: Controller,
+    }
+
+    #[test]
+    fn an_image_with_a_digest_is_pinned() {
+        assert!(!has_digest(proxies::ENVOY_IMAGE));
+        assert!(has_digest(&format!("{}@sha256:00", proxies::ENVOY_IMAGE)));
+        assert!(!has_digest("registry.example:5000/envoy:sha256"));
     }
 
     #[test]

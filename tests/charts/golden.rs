@@ -102,6 +102,7 @@ fn notes_warn() {
     for (arguments, warning) in [
         (&[][..], None),
         (&["--set=replicas=1"], Some("with one replica")),
+        (&["--set=proxy.digest="], Some("proxy.image has no digest")),
         (
             &["--set=networkPolicy.enabled=false"],
             Some("without its NetworkPolicy"),
@@ -119,7 +120,8 @@ fn notes_warn() {
             Some("the operator needs the permissions"),
         ),
     ] {
-        let notes = notes(arguments);
+        let digest = format!("--set=proxy.digest=sha256:{}", "0".repeat(64));
+        let notes = notes(&[&[digest.as_str()][..], arguments].concat());
         let warnings: Vec<&str> = notes
             .lines()
             .filter_map(|line| line.strip_prefix("WARNING: "))

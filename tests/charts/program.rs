@@ -7,7 +7,9 @@ use vaultwall::api;
 use vaultwall::compile::kubernetes::proxies::{ENVOY_IMAGE, OPERATOR_ADDRESS};
 use vaultwall::limits::Limits;
 
-use crate::charts::helm::{DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, objects};
+use crate::charts::helm::{
+    DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, helm, objects,
+};
 
 #[test]
 fn definitions() {
@@ -62,6 +64,25 @@ fn admission_policies_with_several_limits() {
             assert!(arguments.contains(&json!(flag)), "{flag}: {arguments:?}");
         }
     }
+}
+
+#[test]
+fn the_proxies_image_is_pinned_by_its_digest() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let set = format!("--set=proxy.digest={digest}");
+    let rendered = objects(OPERATOR, &[&set]);
+    let argument = json!(format!("--proxy-image={ENVOY_IMAGE}@{digest}"));
+    let arguments = container(&rendered)["args"].as_array().unwrap();
+    assert!(arguments.contains(&argument), "{arguments:?}");
+    // An image with two digests would be a name that no node can pull.
+    let image = format!("--set=proxy.image=envoy@{digest}");
+    let output = helm(&["template", chart(OPERATOR).to_str().unwrap(), &image, &set]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("proxy.image has a digest already"),
+        "{message}"
+    );
+    assert!(!output.status.success());
 }
 
 #[test]

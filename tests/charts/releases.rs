@@ -68,7 +68,8 @@ fn an_uninstalled_release_leaves_the_objects_that_protect() {
         "--for=condition=Established",
         "customresourcedefinitions/vaultnetworkpolicies.vaultwall.dev",
     ]);
-    let installed = release(&server, &["install", OPERATOR, &path(OPERATOR)]);
+    let digest = format!("--set=proxy.digest=sha256:{}", "0".repeat(64));
+    let installed = release(&server, &["install", OPERATOR, &path(OPERATOR), &digest]);
     assert!(!installed.contains("WARNING"), "{installed}");
     let policy = json!({
         "apiVersion": "vaultwall.dev/v1alpha1",

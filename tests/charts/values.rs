@@ -62,6 +62,10 @@ fn bad_values_are_refused() {
             "proxy={\"image\": \"\"}",
             "'/proxy/image': '' does not match pattern",
         ),
+        (
+            "proxy={\"digest\": \"1.40.0\"}",
+            "'/proxy/digest': '1.40.0' does not match pattern",
+        ),
         ("logLevel=\"\"", "'/logLevel': minLength: got 0, want 1"),
         (
             "networkPolicy={\"monitoring\": [{}]}",

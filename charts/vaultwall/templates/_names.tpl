@@ -39,6 +39,15 @@ annotations:
 {{- end -}}
 {{- end }}
 
+{{- define "vaultwall.proxyImage" -}}
+{{- with .Values.proxy -}}
+{{- if and .digest (contains "@" .image) -}}
+{{ fail "proxy.image has a digest already: remove it there, or leave proxy.digest empty" }}
+{{- end -}}
+{{ .image }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end -}}
+{{- end }}
+
 {{- define "vaultwall.image" -}}
 {{- with .Values.image -}}
 {{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
