@@ -28,7 +28,7 @@ impl Compiler {
         let rules = envoy::extensions(firewall);
         let rules = rules
             .iter()
-            .map(|rules| Resource::new(rules).with_attempts(envoy::ATTEMPT));
+            .map(|rules| Resource::new(rules).with_attempt(envoy::ATTEMPT));
         let snapshot = Snapshot::new(fixed.iter().cloned().chain(rules).chain(more).collect());
         self.fixed = Some((shape, proxy.clone(), fixed));
         snapshot

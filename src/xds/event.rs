@@ -115,7 +115,7 @@ pub enum ProtocolError {
 }
 
 /// Counter that gives each response of a stream its nonce, and the number of the
-/// [attempt](super::Resource::with_attempts).
+/// [attempt](super::Resource::with_attempt).
 #[derive(Debug)]
 pub(super) struct Nonces {
     last: u64,

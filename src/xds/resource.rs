@@ -128,8 +128,8 @@ pub struct Resource {
     pub version: String,
     /// The encoded message with its type URL.
     pub body: Any,
-    /// Where the digits of attempts begin in the body.
-    pub(super) attempts: Vec<usize>,
+    /// Where the digits of the attempt begin in the body.
+    pub(super) digits: Option<usize>,
 }
 
 impl Resource {
@@ -163,24 +163,22 @@ impl Resource {
             name: message.resource_name().to_owned(),
             version,
             body,
-            attempts: Vec::new(),
+            digits: None,
         }
     }
 
-    /// Marks a text in the message that has no effect, such as the name of an input, and ends with 16 zeros. Each time
-    /// that the resource is sent, a number that was never sent before is in their place; the version stays.
+    /// Marks the first place of a text in the message that has no effect, such as the name of an input, and ends with 16
+    /// zeros. Each time that the resource is sent, a number that was never sent before is in their place; the version
+    /// stays.
     ///
     /// Envoy skips an ECDS resource that equals the last one, also if it refused that one: it acknowledges it, and
     /// reports its version after a reconnect, although the earlier resource stays in force. With the number, no two are
     /// equal, so Envoy evaluates each one, and an acknowledged version is in force.
     #[must_use]
-    pub fn with_attempts(mut self, placeholder: &str) -> Self {
-        let places = self.body.value.windows(placeholder.len().max(DIGITS));
-        let places = places.enumerate();
-        self.attempts = places
-            .filter(|(_, text)| *text == placeholder.as_bytes())
-            .map(|(start, text)| start + text.len() - DIGITS)
-            .collect();
+    pub fn with_attempt(mut self, placeholder: &str) -> Self {
+        let mut places = self.body.value.windows(placeholder.len().max(DIGITS));
+        let place = places.position(|text| text == placeholder.as_bytes());
+        self.digits = place.map(|start| start + placeholder.len() - DIGITS);
         self
     }
 
@@ -188,12 +186,11 @@ impl Resource {
     pub(super) fn attempt(&self, number: u64) -> Any {
         let mut body = self.body.clone();
         let digits = format!("{number:0DIGITS$x}");
-        for start in &self.attempts {
-            let place = body.value.get_mut(*start..*start + DIGITS);
-            // Every start was found in this body.
-            if let Some(place) = place {
-                place.copy_from_slice(digits.as_bytes());
-            }
+        let place = self
+            .digits
+            .and_then(|start| body.value.get_mut(start..start + DIGITS));
+        if let Some(place) = place {
+            place.copy_from_slice(digits.as_bytes());
         }
         body
     }
@@ -301,14 +298,14 @@ mod tests {
             ..Cluster::default()
         };
         let plain = Resource::new(&cluster(ZEROS));
-        let resource = plain.clone().with_attempts("try=0000000000000000");
+        let resource = plain.clone().with_attempt("try=0000000000000000");
         assert_eq!(resource.version, plain.version);
         for (number, digits) in [(0x2a, "000000000000002a"), (u64::MAX, "ffffffffffffffff")] {
             let body = resource.attempt(number);
             assert_eq!(Cluster::decode(body.value.as_slice()), Ok(cluster(digits)));
         }
         assert_eq!(plain.attempt(7), plain.body);
-        let without = plain.with_attempts("other=0000000000000000");
+        let without = plain.with_attempt("other=0000000000000000");
         assert_eq!(without.attempt(7), without.body);
     }
 

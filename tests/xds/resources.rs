@@ -87,7 +87,7 @@ fn rules(filter: &RbacFilter) -> Resource {
         name: "rules".to_owned(),
         typed_config: Some(any(filter)),
     })
-    .with_attempts(ATTEMPT)
+    .with_attempt(ATTEMPT)
 }
 
 /// ECDS `rules`: this path is allowed and no other.

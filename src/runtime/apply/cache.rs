@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::content::{self, Found, Owner};
+use super::corrections::Corrections;
 use super::kind::GeneratedKind;
 use crate::index::ObjectName;
 use crate::policy::VaultId;
@@ -53,6 +55,7 @@ impl Cache {
             _ => Some(ChangedPart::Content(kind)),
         };
         new.answer = known.and_then(|known| known.answer.clone());
+        new.corrections = known.and_then(|known| known.corrections);
         found.insert((kind, name), new);
         Some((vault?, changed?))
     }
@@ -154,6 +157,16 @@ impl Cache {
         });
         found.matched = matches.then(|| signature.to_owned());
         matches
+    }
+
+    /// Counts a correction of an object; false if there were too many in the last minute.
+    pub(super) fn may_correct(&self, kind: GeneratedKind, name: &ObjectName, now: Instant) -> bool {
+        let mut found = self.found();
+        let Some(found) = found.get_mut(&(kind, name.clone())) else {
+            return true;
+        };
+        let corrections = found.corrections.get_or_insert(Corrections::new(now));
+        corrections.next(now)
     }
 
     /// Stores the answer to a write of the desired form that has more than that form: fields that this version of the

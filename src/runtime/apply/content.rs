@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
+use super::corrections::Corrections;
 use super::kind::GeneratedKind;
 use crate::api::{APPLIED_HASH_ANNOTATION, VAULT_LABEL};
 use crate::index::ObjectName;
@@ -25,6 +26,8 @@ pub(super) struct Found {
     pub(super) matched: Option<String>,
     /// The last answer to a write whose [`operators_part`] was not the desired one, see [`answer_of`].
     pub(super) answer: Option<String>,
+    /// How often it was corrected recently.
+    pub(super) corrections: Option<Corrections>,
     /// Resource version as a number.
     pub(super) version: u64,
 }
@@ -124,6 +127,7 @@ pub(super) fn read(object: DynamicObject) -> Option<(ObjectName, Found)> {
         stalled: stalled_message,
         matched: None,
         answer: None,
+        corrections: None,
         version,
     };
     Some((name, found))
@@ -299,8 +303,9 @@ mod tests {
         let mut found = desired.clone();
         assert!(has_metadata(&found, &desired, &owner));
         found["metadata"]["labels"]["b"] = json!("2");
-        let owners = found["metadata"]["ownerReferences"].as_array_mut();
-        owners.map(|owners| owners.push(json!({"kind": "Other", "name": "o", "uid": "v"})));
+        if let Some(owners) = found["metadata"]["ownerReferences"].as_array_mut() {
+            owners.push(json!({"kind": "Other", "name": "o", "uid": "v"}));
+        }
         assert!(has_metadata(&found, &desired, &owner));
         found["metadata"]["labels"]["a"] = json!("2");
         assert!(!has_metadata(&found, &desired, &owner));

@@ -8,13 +8,16 @@
 //! | [`kind`] | kinds of generated objects |
 //! | [`cache`] | the objects that exist |
 //! | [`content`] | comparison of two forms of an object |
+//! | [`corrections`] | limit of the corrections of one object |
 
 mod cache;
 mod content;
+mod corrections;
 mod kind;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::watcher;
@@ -28,6 +31,7 @@ pub(crate) use self::kind::GeneratedKind;
 
 use self::cache::Cache;
 use self::content::{answer_of, applied_hash, correction, has_metadata, owners, sign, text};
+use self::corrections::MOST_CORRECTIONS;
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
@@ -46,6 +50,14 @@ pub(crate) enum ApplyError {
         kind: &'static str,
         object: ObjectName,
         source: kube::Error,
+    },
+    #[error(
+        "{kind} {object} was corrected {MOST_CORRECTIONS} times within a minute, and another writer changed it every \
+         time. The operator waits; stop that writer: `metadata.managedFields` of the object names it"
+    )]
+    Contested {
+        kind: &'static str,
+        object: ObjectName,
     },
     #[error(
         "{kind} {object} exists already and is not Vaultwall's: it has no label {MANAGED_BY_LABEL}={MANAGED_BY}. The \
@@ -224,6 +236,12 @@ impl GeneratedObjects {
             },
         };
         if let Some(correction) = correction(kind, &current, &desired) {
+            if !self.cache.may_correct(kind, &name, Instant::now()) {
+                return Err(ApplyError::Contested {
+                    kind: kind.name(),
+                    object: name,
+                });
+            }
             let merge = PatchParams {
                 field_manager: Some(self.owner.field_manager.to_owned()),
                 ..PatchParams::default()

@@ -1,4 +1,4 @@
-//! NetworkPolicies of pods that a vault's Service selected earlier.
+//! `NetworkPolicies` of pods that a vault's Service selected earlier.
 //!
 //! When the Service's selector changes, the vault's `NetworkPolicy` selects the new pods. The earlier ones may still be
 //! the vault: the change may be a mistake. They stay isolated by a policy of their own, until somebody deletes it. The
@@ -82,7 +82,7 @@ pub fn is_covered(earlier: &Selector, current: &Selector) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
     use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     use serde_json::json;
 
