@@ -82,9 +82,9 @@ impl Controller {
         let client = connect(&self.cluster).await?;
         if !has_digest(&self.proxy_image) {
             tracing::warn!(
-                "the proxies' image {} has no digest, so its registry determines which program receives the requests to \
-                 the vaults, with their tokens; set proxy.digest in the values of the chart, or give --proxy-image with \
-                 a digest",
+                "the proxies' image {} has no digest, so its registry determines which program receives the requests \
+                 to the vaults, with their tokens; set proxy.digest in the values of the chart, or give --proxy-image \
+                 with a digest",
                 self.proxy_image
             );
         }

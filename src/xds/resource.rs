@@ -167,9 +167,9 @@ impl Resource {
         }
     }
 
-    /// Marks the first place of a text in the message that has no effect, such as the name of an input, and ends with 16
-    /// zeros. Each time that the resource is sent, a number that was never sent before is in their place; the version
-    /// stays.
+    /// Marks the first place of a text in the message that has no effect, such as the name of an input, and ends with
+    /// 16 zeros. Each time that the resource is sent, a number that was never sent before is in their place; the
+    /// version stays.
     ///
     /// Envoy skips an ECDS resource that equals the last one, also if it refused that one: it acknowledges it, and
     /// reports its version after a reconnect, although the earlier resource stays in force. With the number, no two are
