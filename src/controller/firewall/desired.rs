@@ -1,6 +1,6 @@
 //! Desired objects of a vault: the output of the compilers, with the current certificate of its proxies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
