@@ -33,7 +33,7 @@ enum Endpoint {
 enum Kind {
     /// So many connections that send this and then a byte from time to time.
     Slow(usize, &'static str),
-    /// So many connections that send this and so many bytes of a body at once, but not its end.
+    /// So many connections that send this and then so many bytes at once, but not the end.
     Large(usize, &'static str, usize),
     /// So many connections that send nothing.
     Idle(usize),
@@ -84,12 +84,21 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "GET /v1/secret/data/app HTTP/1.1\r\nHost: v\r\nX-Slow: ",
     ),
     Attack {
-        name: "bodies of 1 MB that do not end",
+        name: "unfinished headers of 50 KB",
+        endpoint: Endpoint::Data,
+        kind: Kind::Large(
+            1_100,
+            "GET /v1/secret/data/app HTTP/1.1\r\nHost: v\r\nX-Long: ",
+            50_000,
+        ),
+    },
+    Attack {
+        name: "bodies of 120 KB that do not end",
         endpoint: Endpoint::Management,
         kind: Kind::Large(
-            600,
-            "POST /v1/auth/approle/login HTTP/1.1\r\nHost: v\r\nContent-Length: 1048576\r\n\r\n",
-            1_000_000,
+            1_100,
+            "POST /v1/auth/approle/login HTTP/1.1\r\nHost: v\r\nContent-Length: 130000\r\n\r\n",
+            120_000,
         ),
     },
     Attack {

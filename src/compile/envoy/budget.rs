@@ -11,15 +11,17 @@ use crate::policy::Listener;
 
 /// Largest number of bytes that are buffered for one connection, in each direction. A slower receiver stops the sender.
 pub(super) const BUFFER_BYTES: u32 = 32 * 1024;
-/// Largest request body on the management endpoint, which is received whole before the vault gets the request.
-pub(super) const MANAGEMENT_BODY_BYTES: u32 = 1024 * 1024;
 
 /// Request header with the name of the cluster. Each listener overwrites it before a route is chosen, and it is removed
 /// before the request is forwarded.
 pub(super) const HEADER: &str = "x-vaultwall-budget";
+/// The same for requests of the session plane, such as logins.
+pub(super) const HEADER_SESSION: &str = "x-vaultwall-session-budget";
 /// Copy of `Transfer-Encoding` for the routes of probes, handled like [`HEADER`]: Envoy removes the original before it
 /// chooses a route.
 pub(super) const HEADER_ENCODING: &str = "x-vaultwall-transfer-encoding";
+/// All headers of this module.
+pub(super) const HEADERS: [&str; 3] = [HEADER, HEADER_SESSION, HEADER_ENCODING];
 
 /// A group of requests with a cluster of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +30,21 @@ pub(super) enum Budget {
     Admitted,
     /// Requests on the management endpoint, which anyone may send.
     Management,
+    /// Logins and other requests of the session plane on the management endpoint. Those may take long, because the vault
+    /// asks other servers, and must not delay management.
+    Sessions,
     /// Probes on both endpoints, which anyone may send.
     Probes,
 }
 
 impl Budget {
     /// All budgets.
-    pub(super) const ALL: [Self; 3] = [Self::Admitted, Self::Management, Self::Probes];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Admitted,
+        Self::Management,
+        Self::Sessions,
+        Self::Probes,
+    ];
 
     /// The budget of a listener's requests that are not probes.
     pub(super) fn of(listener: Listener) -> Self {
@@ -44,11 +54,20 @@ impl Budget {
         }
     }
 
+    /// The budget of a listener's requests of the session plane.
+    pub(super) fn of_sessions(listener: Listener) -> Self {
+        match listener {
+            Listener::Data => Self::Admitted,
+            Listener::Management => Self::Sessions,
+        }
+    }
+
     /// Name of the cluster, and of its endpoints.
     pub(super) fn cluster(self) -> &'static str {
         match self {
             Self::Admitted => "vault",
             Self::Management => "vault-management",
+            Self::Sessions => "vault-sessions",
             Self::Probes => "vault-probes",
         }
     }
@@ -57,12 +76,12 @@ impl Budget {
     fn limits(self) -> (u32, u32) {
         match self {
             Self::Admitted => (1024, 4096),
-            Self::Management => (256, 1024),
+            Self::Management | Self::Sessions => (256, 1024),
             Self::Probes => (32, 512),
         }
     }
 
-    /// The limits as Envoy's circuit breakers. A request above them is answered 503 at once.
+    /// The limits as Envoy's circuit breakers. A request above both is answered 503 at once.
     pub(super) fn circuit_breakers(self) -> CircuitBreakers {
         let (connections, pending) = self.limits();
         let limit = |value| Some(UInt32Value { value });
@@ -76,5 +95,48 @@ impl Budget {
             }],
             ..CircuitBreakers::default()
         }
+    }
+}
+
+/// Limits of one endpoint's clients.
+pub(super) struct ClientLimits {
+    /// Largest number of connections.
+    pub connections: u32,
+    /// Timeout of a connection without a request, in seconds.
+    pub idle: i64,
+    /// Timeout for the headers of a request, in seconds.
+    pub headers: i64,
+    /// Timeout for a whole request, in seconds.
+    pub request: i64,
+    /// Timeout while nothing is sent in either direction, in seconds.
+    pub silence: i64,
+    /// Largest size of all headers of a request together, in KiB.
+    pub headers_kib: u32,
+    /// Largest request body in bytes; with a limit, the vault gets the request when it has arrived whole.
+    pub body: Option<u32>,
+}
+
+/// Limits of an endpoint's clients. On the management endpoint everybody may send requests, so that the product of
+/// connections and the size of a request stays below the memory of a proxy.
+pub(super) const fn client_limits(listener: Listener) -> ClientLimits {
+    match listener {
+        Listener::Data => ClientLimits {
+            connections: 12_288,
+            idle: 300,
+            headers: 5,
+            request: 60,
+            silence: 900,
+            headers_kib: 60,
+            body: None,
+        },
+        Listener::Management => ClientLimits {
+            connections: 1_280,
+            idle: 15,
+            headers: 5,
+            request: 10,
+            silence: 300,
+            headers_kib: 16,
+            body: Some(128 * 1024),
+        },
     }
 }

@@ -9,11 +9,12 @@ use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, Route, RouteMatch, route, route_match,
 };
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::connection_limit::v3::ConnectionLimit;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, http_connection_manager::CodecType, http_filter,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-use envoy_types::pb::google::protobuf::UInt32Value;
+use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::addresses::socket;
@@ -36,6 +37,34 @@ pub(super) fn listener(name: &str, at: SocketAddrV4, manager: &HttpConnectionMan
             value: BUFFER_BYTES,
         }),
         ..Listener::default()
+    }
+}
+
+/// Limits the connections of a listener. One above the limit is closed at once.
+pub(super) fn limited(name: &str, connections: u32, mut listener: Listener) -> Listener {
+    let limit = ConnectionLimit {
+        stat_prefix: name.into(),
+        max_connections: Some(UInt64Value {
+            value: connections.into(),
+        }),
+        ..ConnectionLimit::default()
+    };
+    for chain in &mut listener.filter_chains {
+        let filter = Filter {
+            name: "envoy.filters.network.connection_limit".into(),
+            config_type: Some(filter::ConfigType::TypedConfig(any(&limit))),
+        };
+        chain.filters.insert(0, filter);
+    }
+    listener
+}
+
+/// Exempts a listener from the limits of the process: the clients of the vault cannot make the proxy look dead.
+pub(super) fn exempt(listener: Listener) -> Listener {
+    Listener {
+        ignore_global_conn_limit: true,
+        bypass_overload_manager: true,
+        ..listener
     }
 }
 

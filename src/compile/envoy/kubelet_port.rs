@@ -67,10 +67,7 @@ pub(super) fn listener(at: SocketAddrV4) -> Listener {
         })),
         ..http::small_requests()
     };
-    Listener {
-        ignore_global_conn_limit: true,
-        ..http::listener(NAME, at, &manager)
-    }
+    http::exempt(http::listener(NAME, at, &manager))
 }
 
 fn ready() -> HttpFilter {

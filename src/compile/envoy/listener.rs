@@ -12,6 +12,8 @@ use envoy_types::pb::envoy::config::core::v3::{
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
+use envoy_types::pb::envoy::extensions::filters::common::matcher::action::v3::SkipFilter;
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
@@ -25,22 +27,24 @@ use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_muta
 use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{
     XffConfig, XffTrustedCidrs,
 };
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::FilterStateInput;
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use super::access_log::access_logs;
-use super::budget::{self, Budget, MANAGEMENT_BODY_BYTES};
+use super::budget::{self, Budget, client_limits};
 use super::config_source::aggregated;
-use super::names::SET_FILTER_STATE;
+use super::matching::{action, exactly, first_of, input, is, not};
+use super::names::{PLANE, SET_FILTER_STATE};
 use super::proxy::{Http2, Proxy};
 use super::rbac::{self, Fact};
 use super::reply::local_replies;
 use super::wire::{any, seconds, type_url};
 use super::{http, routes};
 use crate::policy::{ClientAddressSource, Firewall, Listener as Side};
-use crate::vault_api::HEADER_NAMESPACE;
+use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
 /// Beginnings of the names of headers that are removed before anything reads them.
 const STRIPPED: [&str; 20] = [
@@ -71,6 +75,9 @@ const STRIPPED: [&str; 20] = [
     "wl-proxy-client-cert", // WebLogic
 ];
 
+/// The filter that waits for whole requests.
+const BUFFER: &str = "envoy.filters.http.buffer";
+
 /// How Envoy gets the parts that change on their own.
 pub(super) enum Delivery {
     /// Over the aggregated stream.
@@ -91,7 +98,9 @@ pub(super) fn listener(
         Side::Data => proxy.data,
         Side::Management => proxy.management,
     };
-    let mut listener = http::listener(side.name(), address, &manager);
+    let connections = client_limits(side).connections;
+    let listener = http::listener(side.name(), address, &manager);
+    let mut listener = http::limited(side.name(), connections, listener);
     if let Some(tls) = proxy.tls.of_listener(proxy.http2.is_some()) {
         for chain in &mut listener.filter_chains {
             chain.transport_socket = Some(tls.clone());
@@ -109,6 +118,7 @@ fn connection_manager(
     delivery: Delivery,
 ) -> HttpConnectionManager {
     let direct = firewall.client_address == ClientAddressSource::Direct;
+    let limits = client_limits(side);
     HttpConnectionManager {
         stat_prefix: side.name().into(),
         // The vault receives the path that was judged.
@@ -125,14 +135,15 @@ fn connection_manager(
             .into_iter()
             .collect(),
         early_header_mutation_extensions: vec![early_header_mutation(side)],
-        // A client that sends slowly, or that does not read its answer, holds a connection no longer than this.
-        request_headers_timeout: Some(seconds(10)),
-        request_timeout: Some(seconds(60)),
+        request_headers_timeout: Some(seconds(limits.headers)),
+        request_timeout: Some(seconds(limits.request)),
         stream_flush_timeout: Some(seconds(60)),
-        // Nothing is sent in either direction: the vault may work for minutes before it answers.
-        stream_idle_timeout: Some(seconds(900)),
+        stream_idle_timeout: Some(seconds(limits.silence)),
+        max_request_headers_kb: Some(UInt32Value {
+            value: limits.headers_kib,
+        }),
         common_http_protocol_options: Some(HttpProtocolOptions {
-            idle_timeout: Some(seconds(300)),
+            idle_timeout: Some(seconds(limits.idle)),
             ..HttpProtocolOptions::default()
         }),
         codec_type: match proxy.http2 {
@@ -212,6 +223,7 @@ fn early_header_mutation(side: Side) -> TypedExtensionConfig {
     });
     let added = [
         (budget::HEADER, Budget::of(side).cluster()),
+        (budget::HEADER_SESSION, Budget::of_sessions(side).cluster()),
         (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
     ];
     let added = added.map(|(name, value)| {
@@ -250,21 +262,49 @@ fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilt
     filters.push(rules(rbac::decision_resource(side), &|| {
         rbac::decision(firewall, side)
     }));
-    if side == Side::Management {
-        // Anyone may send requests here, so the vault gets only those that are received whole: slow ones use none of
-        // its connections.
-        let whole = Buffer {
-            max_request_bytes: Some(UInt32Value {
-                value: MANAGEMENT_BODY_BYTES,
-            }),
-        };
-        filters.push(http::filter("envoy.filters.http.buffer", &whole));
-    }
+    filters.extend(whole_requests(side));
     filters.push(http::router(&Router {
         suppress_envoy_headers: true,
         ..Router::default()
     }));
     filters
+}
+
+/// Filters that wait until a request has arrived whole, so that slow ones use none of the connections to the vault:
+/// everything on the management endpoint, and probes, which have no body, on both.
+///
+/// Routes refuse probes whose headers announce a body. But Envoy removes headers that `Connection` names before any
+/// route sees them, and HTTP/2 needs none.
+fn whole_requests(side: Side) -> Vec<HttpFilter> {
+    let whole = |bytes| Buffer {
+        max_request_bytes: Some(UInt32Value { value: bytes }),
+    };
+    let plane = FilterStateInput {
+        key: PLANE.into(),
+        field: String::new(),
+    };
+    let is_probe = is(
+        input("plane", &plane),
+        exactly(Plane::Infrastructure.name()),
+    );
+    let skip = action(input("skip", &SkipFilter {}));
+    let of_probes = ExtensionWithMatcher {
+        extension_config: Some(TypedExtensionConfig {
+            name: BUFFER.into(),
+            typed_config: Some(any(&whole(1))),
+        }),
+        xds_matcher: Some(first_of(vec![(not(is_probe), skip)], None)),
+        ..ExtensionWithMatcher::default()
+    };
+    let of_all = client_limits(side).body.map(whole);
+    let of_all = of_all.map(|whole| http::filter(BUFFER, &whole));
+    [http::filter(
+        "envoy.filters.http.match_delegate",
+        &of_probes,
+    )]
+    .into_iter()
+    .chain(of_all)
+    .collect()
 }
 
 fn discovered(name: &str) -> HttpFilter {

@@ -7,28 +7,27 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::core::v3::HealthCheck;
 use envoy_types::pb::envoy::config::core::v3::health_check::{HealthChecker, TcpHealthCheck};
-use envoy_types::pb::envoy::config::listener::v3::{Filter, Listener, filter};
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::{
     Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action,
     route_match,
 };
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-use envoy_types::pb::envoy::extensions::filters::network::connection_limit::v3::ConnectionLimit;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
 };
-use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
+use envoy_types::pb::google::protobuf::UInt32Value;
 
 use super::addresses::{assignment, pipe, socket};
 use super::http;
 use super::names::{ADMIN_CLUSTER, DATA_CLUSTER};
-use super::wire::{any, seconds};
+use super::wire::seconds;
 use crate::compile::ports::ProxyPorts;
 
 /// Name of the listener, its routes and its statistics.
 const NAME: &str = "metrics";
 /// Largest number of connections, many times those of all scrapers of a cluster.
-const CONNECTIONS: u64 = 128;
+const CONNECTIONS: u32 = 128;
 
 /// A proxy's ports for the cluster: metrics for anyone, probes and the drain for the kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,27 +94,11 @@ impl MetricsPort {
             route_specifier: Some(RouteSpecifier::RouteConfig(routes())),
             ..http::small_requests()
         };
-        let mut listener = Listener {
-            // Scrapes have a limit of their own, so that clients of the vault cannot use it up.
-            ignore_global_conn_limit: true,
-            ..http::listener(NAME, self.listen, &manager)
-        };
-        for chain in &mut listener.filter_chains {
-            chain.filters.insert(0, connection_limit());
-        }
-        listener
-    }
-}
-
-fn connection_limit() -> Filter {
-    let limit = ConnectionLimit {
-        stat_prefix: NAME.into(),
-        max_connections: Some(UInt64Value { value: CONNECTIONS }),
-        ..ConnectionLimit::default()
-    };
-    Filter {
-        name: "envoy.filters.network.connection_limit".into(),
-        config_type: Some(filter::ConfigType::TypedConfig(any(&limit))),
+        http::exempt(http::limited(
+            NAME,
+            CONNECTIONS,
+            http::listener(NAME, self.listen, &manager),
+        ))
     }
 }
 

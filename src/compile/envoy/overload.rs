@@ -1,5 +1,5 @@
 //! Limits of a whole proxy process: client connections, and memory. Near a limit, Envoy closes idle connections earlier
-//! and resets the requests that hold most memory, before it refuses anything new.
+//! before it refuses anything new. It resets the requests that hold most memory with HTTP/2 only.
 //!
 //! Envoy 1.40 accepts the number of connections as a trigger, like the memory. It has no limit for each client address.
 //! [Decision 20](../../../docs/decisions/0020-budgets.md) has the reason of each value.
@@ -18,10 +18,13 @@ use envoy_types::pb::envoy::extensions::resource_monitors::fixed_heap::v3::Fixed
 use envoy_types::pb::google::protobuf::Duration;
 use prost::{Message, Name};
 
+use super::budget::client_limits;
 use super::wire::{any, seconds};
+use crate::policy::Listener;
 
 /// Largest number of client connections of both endpoints together.
-const CONNECTIONS: i64 = 16_384;
+const CONNECTIONS: u32 =
+    client_limits(Listener::Data).connections + client_limits(Listener::Management).connections;
 /// Memory of a proxy without a memory limit, in bytes.
 const DEFAULT_MEMORY: u64 = 512 << 20;
 /// Part of the memory that Envoy's heap may use, in percent. The rest is for code, stacks and the kernel's buffers.
@@ -39,7 +42,7 @@ pub(super) fn overload_manager(memory: Option<u64>) -> OverloadManager {
         ..FixedHeapConfig::default()
     };
     let clients = DownstreamConnectionsConfig {
-        max_active_downstream_connections: CONNECTIONS,
+        max_active_downstream_connections: CONNECTIONS.into(),
     };
     OverloadManager {
         refresh_interval: Some(Duration {

@@ -18,7 +18,7 @@ use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Con
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
-use envoy_types::pb::google::protobuf::{Any, Duration, Struct, Value, value};
+use envoy_types::pb::google::protobuf::{Any, Struct, Value, value};
 
 use crate::compile::envoy::budget::{self, Budget};
 use crate::compile::envoy::names::{BAD_REQUEST, PLANE, SET_FILTER_STATE};
@@ -31,6 +31,8 @@ pub(in crate::compile::envoy) const METADATA: &str = "vaultwall";
 pub(in crate::compile::envoy) const OPERATIONS: &str = "operations";
 /// Timeout in seconds of the vault's answer to a probe.
 const PROBE_SECONDS: i64 = 10;
+/// Timeout in seconds of the vault's answer to a login, as long as `OpenBao` itself takes for a request by default.
+const SESSION_SECONDS: i64 = 90;
 
 pub(super) fn is_probe(row: &Row) -> bool {
     row.class.plane == Plane::Infrastructure
@@ -55,17 +57,21 @@ pub(super) fn with_body(route: &Route) -> [Route; 2] {
 
 /// Forwards a request of this plane to the cluster of its budget.
 pub(super) fn forward(plane: Plane) -> RouteAction {
-    if plane == Plane::Infrastructure {
-        return RouteAction {
-            cluster_specifier: Some(ClusterSpecifier::Cluster(Budget::Probes.cluster().into())),
-            timeout: Some(seconds(PROBE_SECONDS)),
-            ..RouteAction::default()
-        };
-    }
-    RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::ClusterHeader(budget::HEADER.into())),
+    let (cluster, timeout) = match plane {
+        Plane::Infrastructure => (
+            ClusterSpecifier::Cluster(Budget::Probes.cluster().into()),
+            PROBE_SECONDS,
+        ),
+        Plane::Session => (
+            ClusterSpecifier::ClusterHeader(budget::HEADER_SESSION.into()),
+            SESSION_SECONDS,
+        ),
         // No timeout (zero): the vault has timeouts of its own.
-        timeout: Some(Duration::default()),
+        _ => (ClusterSpecifier::ClusterHeader(budget::HEADER.into()), 0),
+    };
+    RouteAction {
+        cluster_specifier: Some(cluster),
+        timeout: Some(seconds(timeout)),
         ..RouteAction::default()
     }
 }

@@ -51,9 +51,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
                 unknown.map(|row| one_route(&row_route(row, false))),
             )),
             response_headers_to_add: vec![network_info()],
-            request_headers_to_remove: [budget::HEADER, budget::HEADER_ENCODING]
-                .map(Into::into)
-                .into(),
+            request_headers_to_remove: budget::HEADERS.map(Into::into).into(),
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()
