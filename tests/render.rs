@@ -109,6 +109,7 @@ fn stdout_is_one_stream_of_networkpolicies_and_then_envoy_resources() {
             "Cluster",
             "Cluster",
             "Cluster",
+            "Cluster",
             "Listener",
             "Listener",
             "RouteConfiguration",

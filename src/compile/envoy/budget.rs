@@ -30,7 +30,7 @@ pub(super) enum Budget {
     Admitted,
     /// Requests on the management endpoint, which anyone may send.
     Management,
-    /// Logins and other requests of the session plane on the management endpoint. Those may take long, because the vault
+    /// Logins and other requests of the session plane on the management endpoint. They may take long, because the vault
     /// asks other servers, and must not delay management.
     Sessions,
     /// Probes on both endpoints, which anyone may send.
