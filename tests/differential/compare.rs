@@ -58,7 +58,7 @@ impl Observed {
         let details = field("responseDetails").unwrap_or_default();
         let refused = record.is_none() || UNREADABLE.iter().any(|start| details.starts_with(start));
         let reason = field("reason").or_else(|| {
-            let denied = matches!(answer.status, Some(400 | 426));
+            let denied = matches!(answer.status, Some(400 | 426 | 431));
             let unreadable = refused && (denied || sent.is_grpc());
             unreadable.then(|| Reason::BadRequest.name().to_owned())
         });
@@ -111,7 +111,8 @@ pub fn decisions(sent: &Sent, decision: &Decision, observed: &Observed) -> Vec<S
         reason if reason.verdict() == Verdict::Allow => &[200][..],
         // Envoy answers a denied client of gRPC with 200, and the status of gRPC in a header.
         _ if sent.is_grpc() => &[200, 400][..],
-        Reason::BadRequest => &[400, 426][..],
+        // Of the two limits, the one of the headers may be reached first.
+        Reason::BadRequest => &[400, 426, 431][..],
         _ => &[403][..],
     };
     if !observed.status.is_some_and(|seen| status.contains(&seen)) {

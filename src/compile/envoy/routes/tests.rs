@@ -96,8 +96,7 @@ fn flagged_rows_are_joined_regardless_of_their_verbs() {
     assert_eq!(
         order,
         [
-            "data",    // sys/wrapping/unwrap
-            "data",    // sys/wrapping, of another operation
+            "data",    // sys/wrapping
             "data",    // cubbyhole/response
             "control", // sys/policies/password/:name
             "data",    // sys/policies/password/:name/generate
