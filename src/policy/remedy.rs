@@ -35,7 +35,7 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
     Some(match (decision.reason, decision.plane) {
         (Reason::BadRequest, _) => "Send the request in a form with only one meaning: no `;`, no encoded slashes or \
              control characters, query keys without encoding, and the vault namespace either in the header or in the \
-             path."
+             path. Path and query together have at most 4000 bytes."
             .into(),
         (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller: it could destroy or open the \
              vault, or the firewall does not know the path. Run it in one of the vault's own pods."

@@ -67,7 +67,10 @@ impl Refusal {
             Self::TooMany => {
                 "too many connections in all: run more replicas of the operator, or remove vaults' proxies"
             }
-            Self::TooManyHandshakes => "too many unfinished TLS handshakes from this address",
+            Self::TooManyHandshakes => {
+                "too many unfinished TLS handshakes from this address: stop the pod that has it, or find out why its \
+                 handshakes do not end"
+            }
         }
     }
 }

@@ -20,9 +20,10 @@ use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
 /// that it cannot normalise.
 const REFUSED_EARLY: [&str; 2] = ["absolute_path_rejected", "path_normalization_failed"];
 
-/// Text for a request that has more than one meaning.
-const AMBIGUOUS: &str = "the proxy and the vault could read this request differently. Send a plain method, path and \
-                         query, and name a namespace either by header or in the path";
+/// Text for a request that has more than one meaning, or that is too long.
+const AMBIGUOUS: &str = "the proxy and the vault could read this request differently, its path and query are longer \
+                         than 4000 bytes, or it is a probe with a body. Send a plain, short path and query, probes \
+                         without a body, and name a namespace either by header or in the path";
 
 /// Bodies of the answers that Envoy generates itself.
 pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalReplyConfig {

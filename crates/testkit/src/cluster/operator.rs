@@ -6,6 +6,22 @@ use crate::tokens;
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "vaultwall-system";
 
+/// Permission of today's program that the charts of an earlier version do not grant.
+const OF_TODAY: &str = "\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: vaultwall-of-today}
+rules:
+- {apiGroups: [vaultwall.dev], resources: [vaultnetworkpolicies/status], verbs: [update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: vaultwall-of-today}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: vaultwall-of-today}
+subjects:
+- {kind: ServiceAccount, name: vaultwall, namespace: vaultwall-system}
+";
+
 /// Charts of one version, and their images.
 pub struct Release {
     /// The chart of the definitions: a folder or a package.
@@ -32,6 +48,7 @@ impl Release {
     /// Packaged charts of an earlier version. Its images have today's content under other names, so that an upgrade
     /// replaces all pods.
     pub fn earlier(version: &str) -> Self {
+        apply(OF_TODAY);
         let packaged = |chart| path(&format!("tests/charts/earlier/{chart}-{version}.tgz"));
         let proxies = format!("vaultwall.local/envoy:of-{version}");
         tag_image(&image_name("vaultwall"), &format!("vaultwall:{version}"));
