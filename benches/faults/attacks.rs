@@ -16,6 +16,8 @@ use crate::stage::{Build, connect};
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 1);
 /// Interval at which a slow client sends a byte.
 const DRIP: Duration = Duration::from_millis(500);
+/// Parts that the slow clients are in, each with its own time to send.
+const PARTS: usize = 50;
 
 /// A load.
 pub(crate) struct Attack {
@@ -216,17 +218,19 @@ fn open(count: usize, to: SocketAddrV4) -> Vec<TcpStream> {
         .collect()
 }
 
-/// Sends a byte on each connection from time to time.
+/// Sends a byte on each connection every [`DRIP`], a part of them at a time: slow clients are not in step.
 fn drip(mut streams: Vec<TcpStream>, stop: &AtomicBool) {
     for stream in &streams {
         stream.set_nonblocking(true).unwrap();
     }
+    let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
-        streams.retain_mut(|stream| match stream.write(b"1") {
-            Ok(_) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-        });
-        std::thread::sleep(DRIP);
+        for stream in streams.iter_mut().skip(turn).step_by(PARTS) {
+            // An error means that Envoy has closed it.
+            let _ = stream.write(b"1");
+        }
+        turn = (turn + 1) % PARTS;
+        std::thread::sleep(DRIP / u32::try_from(PARTS).unwrap());
     }
 }
 
