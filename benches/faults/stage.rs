@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use testkit::client::{SECRET, TOKEN, Verdict, wait_for_verdicts};
@@ -166,6 +167,15 @@ impl Build {
         wait_for("Envoy has closed the connections", || {
             (fs::read_dir(&descriptors).unwrap().count() < 300).then_some(())
         });
+    }
+}
+
+impl Drop for Build {
+    /// Ends Envoy, which outlives a Vaultwall that is killed.
+    fn drop(&mut self) {
+        if let Some(envoy) = self.envoy().parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(envoy, Signal::KILL);
+        }
     }
 }
 
