@@ -1,7 +1,7 @@
 //! Cache of the generated objects that exist. It follows the watches and the answers of writes, and makes no request
 //! itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -29,11 +29,11 @@ pub(crate) type Changed = (VaultId, ChangedPart);
 /// Generated objects by kind and name.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    found: Mutex<HashMap<(GeneratedKind, ObjectName), Found>>,
+    found: Mutex<BTreeMap<(GeneratedKind, ObjectName), Found>>,
 }
 
 impl Cache {
-    fn found(&self) -> MutexGuard<'_, HashMap<(GeneratedKind, ObjectName), Found>> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<(GeneratedKind, ObjectName), Found>> {
         // The map is consistent after every statement, so a poisoned lock can be used.
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,10 +108,17 @@ impl Cache {
         kinds: &[GeneratedKind],
     ) -> Vec<(GeneratedKind, ObjectName, Value)> {
         let found = self.found();
-        let of_vault = found.iter().filter(|((kind, _), found)| {
-            found.vault.as_ref() == Some(vault) && kinds.contains(kind)
+        let in_namespace = kinds.iter().flat_map(|kind| {
+            let first = ObjectName {
+                namespace: vault.namespace.clone(),
+                name: String::new(),
+            };
+            found
+                .range((*kind, first)..)
+                .take_while(move |((of, name), _)| of == kind && name.namespace == vault.namespace)
         });
-        of_vault
+        in_namespace
+            .filter(|(_, found)| found.vault.as_ref() == Some(vault))
             .filter_map(|((kind, name), found)| Some((*kind, name.clone(), found.value()?)))
             .collect()
     }
