@@ -9,7 +9,7 @@ use std::{env, fs};
 use serde_json::{Map, Value};
 use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{ConfigurationJson, configuration};
-use vaultwall::compile::kubernetes::network_policy::network_policies;
+use vaultwall::compile::kubernetes::network_policy::{firewall_policy, vault_policy};
 use vaultwall::compile::kubernetes::proxies::{
     self, BOOTSTRAP_FILE, Identity, ProxyInputs, owner_references,
 };
@@ -87,7 +87,8 @@ fn render(case: &Case) -> Files {
     let mut fleets = String::new();
     for (firewall, service, settings) in firewalls(load(case)) {
         fleets += &documents(&fleet(&firewall, &settings));
-        policies.extend(network_policies(&firewall, &service).unwrap());
+        policies.push(firewall_policy(&firewall).unwrap());
+        policies.push(vault_policy(&firewall.vault, &service));
         let resources = configuration(&firewall, &firewall.table(), &proxy(&firewall, &settings));
         let json = ConfigurationJson::of(&resources).unwrap();
         envoy.insert(

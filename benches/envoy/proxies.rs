@@ -10,6 +10,7 @@ use std::time::Duration;
 use prost::Message;
 use tempfile::TempDir;
 use testkit::Process;
+use testkit::process::cpu_time;
 use tokio::task::JoinHandle;
 use vaultwall::compile::envoy::{ARGUMENTS, Bootstrap, XdsServer};
 use vaultwall::transport::{ServeError, bind_unix, serve_unix};
@@ -102,27 +103,14 @@ impl Envoy {
 
     /// CPU time so far, of all threads, once it rests.
     pub(crate) async fn cpu(&self) -> Duration {
-        let mut last = self.running_cpu();
+        let mut last = cpu_time(self.process.id());
         loop {
             tokio::time::sleep(STILL).await;
-            let now = self.running_cpu();
+            let now = cpu_time(self.process.id());
             if now == last {
                 return now;
             }
             last = now;
         }
-    }
-
-    /// From the scheduler, which counts nanoseconds where `/proc/PID/stat` counts ticks; its first number is the time
-    /// on a processor. None of these threads ends before the process does.
-    fn running_cpu(&self) -> Duration {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        let nanoseconds = threads.map(|thread| {
-            let file = thread.unwrap().path().join("schedstat");
-            let text = fs::read_to_string(file).expect("a kernel with scheduler statistics");
-            let first = text.split_whitespace().next().unwrap();
-            first.parse::<u64>().unwrap()
-        });
-        Duration::from_nanos(nanoseconds.sum())
     }
 }

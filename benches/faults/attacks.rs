@@ -10,7 +10,9 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Bytes;
 
-use crate::stage::{Build, connect};
+use testkit::client::connect;
+
+use crate::stage::{Build, TIMEOUT};
 
 /// Address of the first of these clients.
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 1);
@@ -214,7 +216,7 @@ fn open(count: usize, to: SocketAddrV4) -> Vec<TcpStream> {
     let from =
         |number: usize| Ipv4Addr::from_bits(FIRST.to_bits() + u32::try_from(number % 8).unwrap());
     (0..count)
-        .filter_map(|number| connect(from(number), to).ok())
+        .filter_map(|number| connect(from(number), to, TIMEOUT).ok())
         .collect()
 }
 
@@ -245,7 +247,7 @@ async fn upload(
     let mut uploads = Vec::new();
     let mut connections = 0;
     for _ in 0..count {
-        let Ok(stream) = connect(FIRST, to) else {
+        let Ok(stream) = connect(FIRST, to, TIMEOUT) else {
             continue;
         };
         stream.set_nonblocking(true).unwrap();
@@ -291,7 +293,7 @@ fn ask_long(bytes: usize, to: SocketAddrV4, stop: &AtomicBool) {
     let request = format!("GET /v1/secret/data/{path} HTTP/1.1\r\nHost: v\r\n\r\n");
     let mut stream = None;
     while !stop.load(Ordering::Relaxed) {
-        let Some(mut open) = stream.take().or_else(|| connect(FIRST, to).ok()) else {
+        let Some(mut open) = stream.take().or_else(|| connect(FIRST, to, TIMEOUT).ok()) else {
             continue;
         };
         let mut answer = [0; 4096];

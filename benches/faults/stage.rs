@@ -2,22 +2,22 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
-use testkit::client::{SECRET, TOKEN, Verdict, wait_for_verdicts};
+use testkit::client::{SECRET, TOKEN, Verdict, connect, wait_for_verdicts};
+use testkit::process::cpu_time;
 use testkit::wait::wait_for;
 use testkit::{OpenBao, Process, own_address, tool};
 
 /// The client that the rules allow.
 const ADMITTED: Ipv4Addr = Ipv4Addr::new(127, 10, 0, 1);
 /// Longer than the vault takes to answer, also under load.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Policy and network that allow [`ADMITTED`].
 const OBJECTS: &str = "\
@@ -103,7 +103,8 @@ impl Build {
     }
 
     fn answer(&self) -> Result<(), String> {
-        let mut stream = connect(ADMITTED, self.data).map_err(|error| error.to_string())?;
+        let mut stream =
+            connect(ADMITTED, self.data, TIMEOUT).map_err(|error| error.to_string())?;
         let request =
             format!("GET {SECRET} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {TOKEN}\r\n\r\n");
         stream
@@ -126,24 +127,13 @@ impl Build {
 
     /// Waits until Envoy has done what an attack made it do at once, so that what is measured is what the attack holds.
     pub(crate) fn rest(&self) {
-        let mut last = self.cpu();
+        let mut last = cpu_time(self.envoy());
         wait_for("Envoy rests", || {
-            let now = self.cpu();
+            let now = cpu_time(self.envoy());
             let rests = now.saturating_sub(last) < Duration::from_millis(1);
             last = now;
             rests.then_some(())
         });
-    }
-
-    /// CPU time of Envoy so far.
-    fn cpu(&self) -> Duration {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.envoy())).unwrap();
-        let nanoseconds = threads.map(|thread| {
-            let text = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
-            let first = text.split_whitespace().next().unwrap();
-            first.parse::<u64>().unwrap()
-        });
-        Duration::from_nanos(nanoseconds.sum())
     }
 
     /// Begins a new measurement of [`Self::peak`].
@@ -177,15 +167,4 @@ impl Drop for Build {
             let _ = kill_process(envoy, Signal::KILL);
         }
     }
-}
-
-/// Connects from an address.
-pub(crate) fn connect(from: Ipv4Addr, to: SocketAddrV4) -> std::io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddrV4::new(from, 0).into())?;
-    socket.connect_timeout(&to.into(), TIMEOUT)?;
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    Ok(stream)
 }

@@ -2,10 +2,10 @@
 
 /// Port of a proxy's management endpoint, unless the vault's own port is the same.
 pub const MANAGEMENT_PORT: u16 = 8300;
-/// Port of a proxy's probes and metrics, unless the vault's own port is the same.
+/// Port of a proxy's metrics, unless the vault's own port is the same.
 pub const METRICS_PORT: u16 = 8400;
-/// Drain port of a proxy, unless the vault's own port is the same.
-pub const DRAIN_PORT: u16 = 8600;
+/// Port of a proxy for its kubelet, unless the vault's own port is the same.
+pub const KUBELET_PORT: u16 = 8600;
 
 /// The ports of a vault's proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub struct ProxyPorts {
     pub data: u16,
     /// The management endpoint, 8300 by default.
     pub management: u16,
-    /// Probes and metrics, 8400 by default.
+    /// Metrics, 8400 by default.
     pub metrics: u16,
-    /// The drain port, for the kubelet of the proxy's own node; no Service has it.
-    pub drain: u16,
+    /// Probes and the drain, for the kubelet of the proxy's own node, 8600 by default; no Service has it.
+    pub kubelet: u16,
 }
 
 impl ProxyPorts {
@@ -30,7 +30,7 @@ impl ProxyPorts {
             data,
             management: unless_taken(MANAGEMENT_PORT),
             metrics: unless_taken(METRICS_PORT),
-            drain: unless_taken(DRAIN_PORT),
+            kubelet: unless_taken(KUBELET_PORT),
         }
     }
 }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_ports_never_collide() {
-        for (data, management, metrics, drain) in [
+        for (data, management, metrics, kubelet) in [
             (8200, 8300, 8400, 8600),
             (443, 8300, 8400, 8600),
             (8300, 8301, 8400, 8600),
@@ -55,7 +55,7 @@ mod tests {
                     data,
                     management,
                     metrics,
-                    drain,
+                    kubelet,
                 }
             );
         }

@@ -7,7 +7,7 @@ use super::nearest::{Mismatch, Nearest, PodLabels};
 use super::pod_group::{is_opted_in, opt_in_label};
 use crate::address::public_prefix;
 use crate::api::ManagementAccess;
-use crate::vault_api::Plane;
+use crate::vault_api::{Plane, path};
 
 /// A denied request, with everything that the advice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +33,12 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
         return None;
     }
     Some(match (decision.reason, decision.plane) {
-        (Reason::BadRequest, _) => "Send the request in a form with only one meaning: no `;`, no encoded slashes or \
-             control characters, query keys without encoding, and the vault namespace either in the header or in the \
-             path. Path and query together have at most 4000 bytes."
-            .into(),
+        (Reason::BadRequest, _) => format!(
+            "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters, query \
+             keys without encoding, and the vault namespace either in the header or in the path. Path and query \
+             together have at most {} bytes.",
+            path::MAX_TARGET
+        ),
         (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller: it could destroy or open the \
              vault, or the firewall does not know the path. Run it in one of the vault's own pods."
             .into(),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -51,7 +50,7 @@ impl Proxy {
             metrics: Some(MetricsPort {
                 listen: SocketAddrV4::new(address, 8400),
                 data: SocketAddrV4::new(address, 8200),
-                drain: SocketAddrV4::new(address, 8600),
+                kubelet: SocketAddrV4::new(address, 8600),
             }),
             memory: None,
         };
@@ -174,13 +173,7 @@ impl Proxy {
     /// One figure of its own; 0 as long as there is none.
     pub(crate) fn figure(&self, name: &str) -> u64 {
         let socket = self.folder.path().join("admin.sock");
-        let figure = || {
-            let stream = UnixStream::connect(socket).ok()?;
-            let answer = exchange(stream, "GET", &format!("/stats?filter=^{name}$"))?;
-            let value = answer.split(&format!("{name}: ")).nth(1)?;
-            value.split_whitespace().next()?.parse().ok()
-        };
-        figure().unwrap_or_default()
+        testkit::envoy::statistic(&socket, name).unwrap_or_default()
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::unix::net::UnixStream;
 
 use hyper::Request;
-use socket2::{Domain, Socket, Type};
 use testkit::OpenBao;
-use testkit::client::{Client, SECRET, TOKEN, Verdict};
+use testkit::client::{Client, SECRET, TOKEN, Verdict, connect};
 use testkit::wait::{TIMEOUT, in_time};
 use vaultwall::vault_api::path::MAX_TARGET;
 use vaultwall::vault_api::{Profile, Table, classify};
@@ -29,11 +27,7 @@ fn protected(sandbox: &Sandbox, objects: &str) -> (OpenBao, Serve) {
 
 /// Connects from an address and sends this.
 fn begin(from: Ipv4Addr, to: SocketAddrV4, head: &str) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddrV4::new(from, 0).into()).unwrap();
-    socket.connect_timeout(&to.into(), TIMEOUT).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut stream = connect(from, to, TIMEOUT).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }
@@ -47,16 +41,7 @@ fn status(stream: &mut TcpStream) -> u16 {
 
 /// A number of Envoy's statistics.
 fn statistic(sandbox: &Sandbox, name: &str) -> u64 {
-    let mut admin = UnixStream::connect(sandbox.state().join("admin.sock")).unwrap();
-    write!(
-        admin,
-        "GET /stats?filter=^{name}$ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    admin.read_to_string(&mut answer).unwrap();
-    let line = answer.lines().find(|line| line.starts_with(name)).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    testkit::envoy::statistic(&sandbox.state().join("admin.sock"), name).unwrap()
 }
 
 #[test]

@@ -37,3 +37,12 @@ pub fn lines(name: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// Entries of `found` that are not listed, and listed ones that were not found.
+pub fn differences<'a>(found: &'a [String], listed: &'a [String]) -> [Vec<&'a String>; 2] {
+    let missing_in = |one: &'a [String], other: &[String]| {
+        let missing = one.iter().filter(|entry| !other.contains(entry));
+        missing.collect()
+    };
+    [missing_in(found, listed), missing_in(listed, found)]
+}

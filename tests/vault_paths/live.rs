@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use serde_json::{Value, json};
 use testkit::{Client, OpenBao, own_address};
 
-use crate::vault_paths::list::{Listed, file, lines};
+use crate::vault_paths::list::{Listed, differences, file, lines};
 
 const NAME: &str = "openbao.txt";
 const HEAD: &str = "\
@@ -135,14 +135,7 @@ fn the_list_is_what_openbao_serves() {
         fs::write(file(NAME), format!("{HEAD}{}\n", served.join("\n"))).unwrap();
     }
     let listed = lines(NAME);
-    let new: Vec<_> = served
-        .iter()
-        .filter(|line| !listed.contains(line))
-        .collect();
-    let gone: Vec<_> = listed
-        .iter()
-        .filter(|line| !served.contains(line))
-        .collect();
+    let [new, gone] = differences(&served, &listed);
     assert!(
         new.is_empty() && gone.is_empty(),
         "new: {new:#?}\nno longer served: {gone:#?}\nUPDATE_GOLDEN=1 writes the list; then run make generate"

@@ -11,7 +11,7 @@
 pub mod list;
 pub mod place;
 
-use list::lines;
+use list::{differences, lines};
 use place::{paths, placed, table};
 
 /// The lists of paths.
@@ -44,14 +44,7 @@ fn paths_without_a_row_are_reviewed() {
             request.to_owned()
         })
         .collect();
-    let new: Vec<_> = unlisted
-        .iter()
-        .filter(|line| !reviewed.contains(line))
-        .collect();
-    let gone: Vec<_> = reviewed
-        .iter()
-        .filter(|line| !unlisted.contains(line))
-        .collect();
+    let [new, gone] = differences(&unlisted, &reviewed);
     assert!(
         new.is_empty() && gone.is_empty(),
         "critical by default, but not reviewed: {new:#?}\nreviewed, but no longer critical by default: {gone:#?}\n\

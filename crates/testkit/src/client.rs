@@ -62,6 +62,18 @@ impl Answer {
     }
 }
 
+/// Connects from an address. The timeout is that of the connection, and of each read and write.
+pub fn connect(source: Ipv4Addr, server: SocketAddrV4, timeout: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddrV4::new(source, 0).into())?;
+    socket.connect_timeout(&server.into(), timeout)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    Ok(stream)
+}
+
 impl Client {
     /// Returns a client that has not connected yet and sends [`TOKEN`].
     pub fn new(source: Ipv4Addr, server: SocketAddrV4) -> Self {
@@ -73,16 +85,6 @@ impl Client {
         }
     }
 
-    fn connect(&self) -> io::Result<BufReader<TcpStream>> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.bind(&SocketAddrV4::new(self.source, 0).into())?;
-        socket.connect_timeout(&self.server.into(), TIMEOUT)?;
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(BufReader::new(stream))
-    }
-
     /// Sends a request on the open connection, or on a new one if there is none yet. An error ends the connection. A
     /// server may close a connection with the first response, if its listener is replaced in that moment, but not a
     /// later one.
@@ -90,7 +92,7 @@ impl Client {
         let was_open = self.connection.is_some();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect()?,
+            None => BufReader::new(connect(self.source, self.server, TIMEOUT)?),
         };
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: vault\r\n{}Content-Length: {}\r\n\r\n{body}",

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -103,4 +105,19 @@ pub fn proxy_command(
 
 fn data<T: DeserializeOwned>(object: &Value) -> BTreeMap<String, T> {
     serde_json::from_value(object["data"].clone()).unwrap()
+}
+
+/// One of Envoy's statistics, from its admin socket; none as long as there is none.
+pub fn statistic(admin: &Path, name: &str) -> Option<u64> {
+    let mut stream = UnixStream::connect(admin).ok()?;
+    let filter = format!("GET /stats?filter=^{name}$ HTTP/1.1");
+    write!(
+        stream,
+        "{filter}\r\nHost: proxy\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let value = answer.split(&format!("{name}: ")).nth(1)?;
+    value.split_whitespace().next()?.parse().ok()
 }

@@ -31,6 +31,19 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// CPU time of a running process so far, of all its threads. The scheduler counts nanoseconds, where `/proc/PID/stat`
+/// has ticks; its first number is the time on a processor. Threads that ended do not count.
+pub fn cpu_time(id: impl std::fmt::Display) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let nanoseconds = threads.map(|thread| {
+        let file = thread.unwrap().path().join("schedstat");
+        let text = fs::read_to_string(file).expect("a kernel with scheduler statistics");
+        let first = text.split_whitespace().next().unwrap();
+        first.parse::<u64>().unwrap()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
 impl Process {
     /// Starts a command. Its stderr is appended to `NAME.log` in `folder`. At its end, no log in that folder may
     /// contain a token.

@@ -96,7 +96,7 @@ impl Bootstrap {
             static_resources: Some(StaticResources {
                 listeners: self
                     .metrics
-                    .map(|metrics| [metrics.listener(), kubelet_port::listener(metrics.drain)])
+                    .map(|metrics| [metrics.listener(), kubelet_port::listener(metrics.kubelet)])
                     .into_iter()
                     .flatten()
                     .collect(),

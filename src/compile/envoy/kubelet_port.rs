@@ -16,7 +16,6 @@ use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
-use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::{FaultDelay, fault_delay};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
@@ -55,16 +54,10 @@ pub(super) fn listener(at: SocketAddrV4) -> Listener {
             http::filter("envoy.filters.http.fault", &delay()),
             http::router(&Router::default()),
         ],
-        route_specifier: Some(RouteSpecifier::RouteConfig(RouteConfiguration {
-            name: NAME.into(),
-            virtual_hosts: vec![VirtualHost {
-                name: NAME.into(),
-                domains: vec!["*".into()],
-                routes: vec![live, done],
-                ..VirtualHost::default()
-            }],
-            ..RouteConfiguration::default()
-        })),
+        route_specifier: Some(RouteSpecifier::RouteConfig(http::routes(
+            NAME,
+            vec![live, done],
+        ))),
         ..http::small_requests()
     };
     http::exempt(http::listener(NAME, at, &manager))

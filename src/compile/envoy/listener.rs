@@ -226,17 +226,7 @@ fn early_header_mutation(side: Side) -> TypedExtensionConfig {
         (budget::HEADER_SESSION, Budget::of_sessions(side).cluster()),
         (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
     ];
-    let added = added.map(|(name, value)| {
-        Action::Append(HeaderValueOption {
-            header: Some(HeaderValue {
-                key: name.into(),
-                value: value.into(),
-                ..HeaderValue::default()
-            }),
-            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-            ..HeaderValueOption::default()
-        })
-    });
+    let added = added.map(|(name, value)| Action::Append(http::set_header(name, value)));
     let actions = [remove, first_namespace].into_iter().chain(added);
     let mutations = actions.map(|action| HeaderMutation {
         action: Some(action),

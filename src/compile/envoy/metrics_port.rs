@@ -9,8 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::HealthCheck;
 use envoy_types::pb::envoy::config::core::v3::health_check::{HealthChecker, TcpHealthCheck};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::{
-    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action,
-    route_match,
+    Route, RouteAction, RouteConfiguration, RouteMatch, route, route_action, route_match,
 };
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -37,7 +36,7 @@ pub struct MetricsPort {
     /// Address at which the proxy reaches its own data listener.
     pub data: SocketAddrV4,
     /// Address of the kubelet's port.
-    pub drain: SocketAddrV4,
+    pub kubelet: SocketAddrV4,
 }
 
 impl MetricsPort {
@@ -46,14 +45,14 @@ impl MetricsPort {
         Self {
             listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ports.metrics),
             data: SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.data),
-            drain: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ports.drain),
+            kubelet: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ports.kubelet),
         }
     }
 
     /// The same ports on this one address, for several proxies on one machine.
     #[must_use]
     pub fn on(mut self, address: Ipv4Addr) -> Self {
-        for port in [&mut self.listen, &mut self.data, &mut self.drain] {
+        for port in [&mut self.listen, &mut self.data, &mut self.kubelet] {
             port.set_ip(address);
         }
         self
@@ -120,14 +119,5 @@ fn routes() -> RouteConfiguration {
         },
         404,
     );
-    RouteConfiguration {
-        name: NAME.into(),
-        virtual_hosts: vec![VirtualHost {
-            name: NAME.into(),
-            domains: vec!["*".into()],
-            routes: vec![metrics, rest],
-            ..VirtualHost::default()
-        }],
-        ..RouteConfiguration::default()
-    }
+    http::routes(NAME, vec![metrics, rest])
 }

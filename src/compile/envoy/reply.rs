@@ -15,15 +15,20 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, v
 
 use super::wire::any;
 use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
+use crate::vault_api::path::MAX_TARGET;
 
 /// Response code details of bad requests that Envoy refuses before any filter: a target that is no path, and a path
 /// that it cannot normalise.
 const REFUSED_EARLY: [&str; 2] = ["absolute_path_rejected", "path_normalization_failed"];
 
 /// Text for a request that has more than one meaning, or that is too long.
-const AMBIGUOUS: &str = "the proxy and the vault could read this request differently, its path and query are longer \
-                         than 4000 bytes, or it is a probe with a body. Send a plain, short path and query, probes \
-                         without a body, and name a namespace either by header or in the path";
+fn ambiguous() -> String {
+    format!(
+        "the proxy and the vault could read this request differently, its path and query are longer than {MAX_TARGET} \
+         bytes, or it is a probe with a body. Send a plain, short path and query, probes without a body, and name a \
+         namespace either by header or in the path"
+    )
+}
 
 /// Bodies of the answers that Envoy generates itself.
 pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalReplyConfig {
@@ -79,7 +84,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "it could destroy or open the vault, or the firewall does not know the path. Run it in one of the vault's \
              own pods"
         }
-        _ => AMBIGUOUS,
+        _ => &ambiguous(),
     };
     let expression = format!(
         "response.code_details == 'rbac_access_denied_matched_policy[{}]'",
@@ -109,9 +114,10 @@ fn refused_early(firewall: &Firewall) -> ResponseMapper {
         filter: Some(when(&refused.join(" || "))),
         status_code: Some(UInt32Value { value: 400 }),
         body_format_override: Some(errors(&format!(
-            "Vaultwall denied this request to {} ({}): {AMBIGUOUS}",
+            "Vaultwall denied this request to {} ({}): {}",
             firewall.vault,
-            Reason::BadRequest.name()
+            Reason::BadRequest.name(),
+            ambiguous()
         ))),
         ..ResponseMapper::default()
     }

@@ -29,7 +29,13 @@ pub(super) fn check(proxy: Option<&Proxy>, findings: &mut Findings) -> ProxySett
     };
     let resources = proxy.resources.as_ref();
     ProxySettings {
-        replicas: replicas(proxy.replicas, findings),
+        replicas: in_range(
+            "spec.proxy.replicas",
+            proxy.replicas,
+            MAX_PROXY_REPLICAS,
+            "delete the policy to remove the firewall",
+            findings,
+        ),
         resources: resources.map(|resources| check_resources(resources, findings)),
         service: proxy
             .service
@@ -51,21 +57,13 @@ pub(super) fn check(proxy: Option<&Proxy>, findings: &mut Findings) -> ProxySett
 }
 
 fn check_http2(wire: &ProxyHttp2, findings: &mut Findings) -> Http2 {
-    let Some(given) = wire.max_concurrent_streams else {
-        return Http2::default();
-    };
-    let streams = u8::try_from(given)
-        .ok()
-        .filter(|streams| (1..=MAX_HTTP2_STREAMS).contains(streams));
-    if streams.is_none() {
-        findings.add(
-            "spec.proxy.http2.maxConcurrentStreams",
-            ViolationReason::Invalid,
-            format!(
-                "{given} is out of range; write 1 to {MAX_HTTP2_STREAMS}, or remove `http2` for HTTP/1.1 only"
-            ),
-        );
-    }
+    let streams = in_range(
+        "spec.proxy.http2.maxConcurrentStreams",
+        wire.max_concurrent_streams,
+        MAX_HTTP2_STREAMS,
+        "remove `http2` for HTTP/1.1 only",
+        findings,
+    );
     streams.map_or_else(Http2::default, |max_concurrent_streams| Http2 {
         max_concurrent_streams,
     })
@@ -87,21 +85,26 @@ fn check_upstream_tls(wire: &WireUpstreamTls, findings: &mut Findings) -> Upstre
     }
 }
 
-fn replicas(given: Option<i32>, findings: &mut Findings) -> Option<u8> {
+/// Checks a number from 1 to `most`. `otherwise` is the remedy if none of these is wanted.
+fn in_range(
+    field: &str,
+    given: Option<i32>,
+    most: u8,
+    otherwise: &str,
+    findings: &mut Findings,
+) -> Option<u8> {
     let given = given?;
-    let replicas = u8::try_from(given)
+    let number = u8::try_from(given)
         .ok()
-        .filter(|replicas| (1..=MAX_PROXY_REPLICAS).contains(replicas));
-    if replicas.is_none() {
+        .filter(|number| (1..=most).contains(number));
+    if number.is_none() {
         findings.add(
-            "spec.proxy.replicas",
+            field,
             ViolationReason::Invalid,
-            format!(
-                "{given} is out of range; write 1 to {MAX_PROXY_REPLICAS}, or delete the policy to remove the firewall"
-            ),
+            format!("{given} is out of range; write 1 to {most}, or {otherwise}"),
         );
     }
-    replicas
+    number
 }
 
 fn check_resources(wire: &ResourceRequirements, findings: &mut Findings) -> ProxyResources {

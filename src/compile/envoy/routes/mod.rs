@@ -6,9 +6,7 @@
 
 mod action;
 
-use envoy_types::pb::envoy::config::core::v3::{
-    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
-};
+use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     Route, RouteConfiguration, RouteList, RouteMatch, VirtualHost, route,
@@ -22,8 +20,8 @@ pub(super) use self::action::{METADATA, OPERATIONS};
 use self::action::{
     bad_request_route, filter_state, forward, header_is, is_probe, operations, regex, with_body,
 };
-use super::budget;
 use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
+use super::{budget, http};
 use crate::vault_api::{
     FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, PathMatch, Prefix,
     Row, Table, Template, Verb, path,
@@ -62,15 +60,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
 fn network_info() -> HeaderValueOption {
     let value = "conn_type=Ipv4;addr=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%;\
                  direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;";
-    HeaderValueOption {
-        header: Some(HeaderValue {
-            key: "x-vaultwall-network-info".into(),
-            value: value.into(),
-            ..HeaderValue::default()
-        }),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..HeaderValueOption::default()
-    }
+    http::set_header("x-vaultwall-network-info", value)
 }
 
 /// Routes of requests that can be read in more than one way, in the order in which `classify` refuses them.
@@ -113,7 +103,7 @@ fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
 /// Pattern of targets that are too long. Regular expressions count to 1,000 only, hence the repetition.
 fn too_long() -> String {
     let thousands = ".{1000}".repeat(path::MAX_TARGET / 1000);
-    format!("{thousands}.+")
+    format!("{thousands}.{{{},}}", path::MAX_TARGET % 1000 + 1)
 }
 
 fn help(table: &Table) -> (Predicate, OnMatch) {

@@ -44,21 +44,6 @@ pub enum NetworkPolicyError {
     },
 }
 
-/// Both policies, `<service>-firewall` and `<service>-vault`, in the vault's namespace.
-///
-/// # Errors
-/// The proxies' policy cannot be expressed. The caller then leaves `<service>-firewall` as it is, so that nothing is
-/// opened; [`vault_policy`] can still be applied.
-pub fn network_policies(
-    firewall: &Firewall,
-    service: &ProtectedService,
-) -> Result<Vec<NetworkPolicy>, NetworkPolicyError> {
-    Ok(vec![
-        firewall_policy(firewall)?,
-        vault_policy(&firewall.vault, service),
-    ])
-}
-
 /// The vault's policy, `<service>-vault`, selects the vault's pods. The API port is open to the proxies, the API and
 /// cluster ports are open to the vault's own pods (raft joins and forwards requests over both), and nothing else is
 /// open.
@@ -83,7 +68,7 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
 /// | data, with `Reject` or `defaultAction: Allow` | anybody: Envoy answers |
 /// | data, with `Drop` | the rules' pods and blocks, and trusted proxies of `X-Forwarded-For`; without any, nobody |
 /// | management | `Unrestricted`: anybody; `NetworkRules`: the same as data; `Disabled`: nobody |
-/// | drain | nobody: only the kubelet of the proxy's own node uses it |
+/// | kubelet | nobody: only the kubelet of the proxy's own node uses it |
 /// | metrics | every pod of the cluster, because a scraper may run anywhere; metrics hold no secret |
 ///
 /// The kubelet's requests come from the proxy's own node and need no rule. Envoy checks every connection again, so a

@@ -145,7 +145,10 @@ fn envoy(inputs: &ProxyInputs<'_>) -> Container {
         readiness_probe: Some(ready(inputs.ports)),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
-                http_get: Some(get(DRAIN_PATH, IntOrString::Int(inputs.ports.drain.into()))),
+                http_get: Some(get(
+                    DRAIN_PATH,
+                    IntOrString::Int(inputs.ports.kubelet.into()),
+                )),
                 ..LifecycleHandler::default()
             }),
             ..Lifecycle::default()
@@ -226,7 +229,7 @@ fn ready(ports: ProxyPorts) -> Probe {
 /// A probe at the port that no pod reaches, so that none can make a proxy look dead.
 fn probe(path: &str, ports: ProxyPorts, period: i32, failures: i32) -> Probe {
     Probe {
-        http_get: Some(get(path, IntOrString::Int(ports.drain.into()))),
+        http_get: Some(get(path, IntOrString::Int(ports.kubelet.into()))),
         period_seconds: Some(period),
         failure_threshold: Some(failures),
         success_threshold: Some(1),
