@@ -83,7 +83,14 @@ fn main() -> ExitCode {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let mut broken = false;
-    for attack in ATTACKS {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let attacks = ATTACKS.iter().filter(|attack| {
+        wanted.is_empty() || wanted.iter().any(|name| attack.name.contains(name.as_str()))
+    });
+    for attack in attacks {
         for (build, figures) in builds.iter().zip(measure(attack, &builds)) {
             println!("{}", row(attack.name, build.name, &figures));
             if build.name == "this build" {
@@ -105,6 +112,7 @@ fn measure(attack: &Attack, builds: &[Build]) -> Vec<Figures> {
     }
     for _ in 0..ROUNDS {
         for (build, figures) in builds.iter().zip(&mut all) {
+            build.rest();
             for _ in 0..REQUESTS {
                 let (time, outcome) = build.ask();
                 outcome.expect("a request without an attack");

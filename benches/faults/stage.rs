@@ -19,6 +19,9 @@ const ADMITTED: Ipv4Addr = Ipv4Addr::new(127, 10, 0, 1);
 /// Longer than the vault takes to answer, also under load.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Interval over which [`Build::rest`] measures CPU time.
+const INTERVAL: Duration = Duration::from_millis(50);
+
 /// Policy and network that allow [`ADMITTED`].
 const OBJECTS: &str = "\
 apiVersion: vaultwall.dev/v1alpha1
@@ -127,12 +130,15 @@ impl Build {
 
     /// Waits until Envoy has done what an attack made it do at once, so that what is measured is what the attack holds.
     pub(crate) fn rest(&self) {
-        let mut last = cpu_time(self.envoy());
+        let mut last: Option<(Instant, Duration)> = None;
         wait_for("Envoy rests", || {
-            let now = cpu_time(self.envoy());
-            let rests = now.saturating_sub(last) < Duration::from_millis(1);
-            last = now;
-            rests.then_some(())
+            let now = (Instant::now(), cpu_time(self.envoy()));
+            let (since, before) = *last.get_or_insert(now);
+            if now.0 - since < INTERVAL {
+                return None;
+            }
+            last = Some(now);
+            (now.1 - before < INTERVAL / 50).then_some(())
         });
     }
 
