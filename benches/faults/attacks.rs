@@ -116,6 +116,16 @@ pub(crate) const ATTACKS: &[Attack] = &[
         kind: Kind::Idle(10_000),
     },
     Attack {
+        name: "more idle connections than the data endpoint takes",
+        endpoint: Endpoint::Data,
+        kind: Kind::Idle(13_000),
+    },
+    Attack {
+        name: "more idle connections than the management endpoint takes",
+        endpoint: Endpoint::Management,
+        kind: Kind::Idle(2_500),
+    },
+    Attack {
         name: "paths of 58 KB",
         endpoint: Endpoint::Data,
         kind: Kind::Long(58_000, 4),

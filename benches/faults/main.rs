@@ -52,7 +52,7 @@ impl Figures {
                 self.failed += REQUESTS - sent;
                 return;
             }
-            let (time, outcome) = build.ask();
+            let (time, outcome) = build.ask(sent);
             self.attacked.push(time);
             match outcome {
                 Ok(()) => in_a_row = 0,
@@ -88,7 +88,10 @@ fn main() -> ExitCode {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let attacks = ATTACKS.iter().filter(|attack| {
-        wanted.is_empty() || wanted.iter().any(|name| attack.name.contains(name.as_str()))
+        wanted.is_empty()
+            || wanted
+                .iter()
+                .any(|name| attack.name.contains(name.as_str()))
     });
     for attack in attacks {
         for (build, figures) in builds.iter().zip(measure(attack, &builds)) {
@@ -113,8 +116,8 @@ fn measure(attack: &Attack, builds: &[Build]) -> Vec<Figures> {
     for _ in 0..ROUNDS {
         for (build, figures) in builds.iter().zip(&mut all) {
             build.rest();
-            for _ in 0..REQUESTS {
-                let (time, outcome) = build.ask();
+            for number in 0..REQUESTS {
+                let (time, outcome) = build.ask(number);
                 outcome.expect("a request without an attack");
                 figures.quiet.push(time);
             }

@@ -97,30 +97,16 @@ impl Build {
         }
     }
 
-    /// Sends a request of the admitted client on a new connection. Returns the time until the answer, and the problem
-    /// if the answer is not 200.
-    pub(crate) fn ask(&self) -> (Duration, Result<(), String>) {
+    /// Sends a request of the admitted client on a new connection: to the data endpoint if the number is even, else to
+    /// the management endpoint. Returns the time until the answer, and the problem if the answer is not 200.
+    pub(crate) fn ask(&self, number: usize) -> (Duration, Result<(), String>) {
         let started = Instant::now();
-        let outcome = self.answer();
+        let outcome = if number.is_multiple_of(2) {
+            answer(self.data, SECRET)
+        } else {
+            answer(self.management, "/v1/sys/mounts/secret")
+        };
         (started.elapsed(), outcome)
-    }
-
-    fn answer(&self) -> Result<(), String> {
-        let mut stream =
-            connect(ADMITTED, self.data, TIMEOUT).map_err(|error| error.to_string())?;
-        let request =
-            format!("GET {SECRET} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {TOKEN}\r\n\r\n");
-        stream
-            .write_all(request.as_bytes())
-            .map_err(|error| error.to_string())?;
-        let mut start = [0; 12];
-        stream
-            .read_exact(&mut start)
-            .map_err(|error| error.to_string())?;
-        match &start {
-            b"HTTP/1.1 200" => Ok(()),
-            other => Err(String::from_utf8_lossy(other).into_owned()),
-        }
     }
 
     fn envoy(&self) -> String {
@@ -138,7 +124,7 @@ impl Build {
                 return None;
             }
             last = Some(now);
-            (now.1 - before < INTERVAL / 50).then_some(())
+            (now.1 < before + INTERVAL / 50).then_some(())
         });
     }
 
@@ -172,5 +158,21 @@ impl Drop for Build {
         if let Some(envoy) = self.envoy().parse().ok().and_then(Pid::from_raw) {
             let _ = kill_process(envoy, Signal::KILL);
         }
+    }
+}
+
+fn answer(from: SocketAddrV4, path: &str) -> Result<(), String> {
+    let mut stream = connect(ADMITTED, from, TIMEOUT).map_err(|error| error.to_string())?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: {TOKEN}\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .map_err(|error| error.to_string())?;
+    let mut start = [0; 12];
+    stream
+        .read_exact(&mut start)
+        .map_err(|error| error.to_string())?;
+    match &start {
+        b"HTTP/1.1 200" => Ok(()),
+        other => Err(String::from_utf8_lossy(other).into_owned()),
     }
 }

@@ -1,14 +1,26 @@
 //! Compiles a firewall to the snapshot of its proxies. Resources that rules do not affect are compiled once and kept.
 
-use crate::compile::envoy::{self, Configuration, Proxy};
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+
+use crate::compile::envoy::{self, Proxy};
 use crate::policy::Firewall;
 use crate::xds::{Resource, Snapshot};
 
 /// Compiles successive firewalls of one node.
 #[derive(Debug, Default)]
 pub struct Compiler {
-    /// The resources that rules do not affect, and the inputs that they were compiled from.
-    fixed: Option<(Firewall, Proxy, Vec<Resource>)>,
+    fixed: Option<Fixed>,
+}
+
+/// The parts that rules do not affect, and the inputs that they were compiled from.
+#[derive(Debug)]
+struct Fixed {
+    firewall: Firewall,
+    proxy: Proxy,
+    clusters_and_routes: Vec<Resource>,
+    /// Of these, rules affect only the choice of a filter chain.
+    listeners: Vec<Listener>,
+    encoded_listeners: Vec<Resource>,
 }
 
 impl Compiler {
@@ -21,17 +33,37 @@ impl Compiler {
         more: Vec<Resource>,
     ) -> Snapshot {
         let shape = shape(firewall);
-        let fixed = match self.fixed.take() {
-            Some((of, by, resources)) if of == shape && by == *proxy => resources,
-            _ => fixed(&envoy::configuration(firewall, &firewall.table(), proxy)),
+        let mut fixed = match self.fixed.take() {
+            Some(fixed) if fixed.firewall == shape && fixed.proxy == *proxy => fixed,
+            _ => Fixed::new(shape, proxy.clone()),
         };
+        if envoy::set_callers(&mut fixed.listeners, firewall) {
+            fixed.encoded_listeners = fixed.listeners.iter().map(Resource::new).collect();
+        }
         let rules = envoy::extensions(firewall);
         let rules = rules
             .iter()
             .map(|rules| Resource::new(rules).with_attempt(envoy::ATTEMPT));
-        let snapshot = Snapshot::new(fixed.iter().cloned().chain(rules).chain(more).collect());
-        self.fixed = Some((shape, proxy.clone(), fixed));
+        let kept = [&fixed.clusters_and_routes, &fixed.encoded_listeners];
+        let kept = kept.into_iter().flatten().cloned();
+        let snapshot = Snapshot::new(kept.chain(rules).chain(more).collect());
+        self.fixed = Some(fixed);
         snapshot
+    }
+}
+
+impl Fixed {
+    fn new(firewall: Firewall, proxy: Proxy) -> Self {
+        let configuration = envoy::configuration(&firewall, &firewall.table(), &proxy);
+        let clusters = configuration.clusters.iter().map(Resource::new);
+        let routes = configuration.routes.iter().map(Resource::new);
+        Self {
+            clusters_and_routes: clusters.chain(routes).collect(),
+            encoded_listeners: configuration.listeners.iter().map(Resource::new).collect(),
+            listeners: configuration.listeners,
+            firewall,
+            proxy,
+        }
     }
 }
 
@@ -63,13 +95,4 @@ fn shape(firewall: &Firewall) -> Firewall {
         access_log: *access_log,
         ..Firewall::deny_all(vault.clone(), *port)
     }
-}
-
-fn fixed(configuration: &Configuration) -> Vec<Resource> {
-    let clusters = configuration.clusters.iter().map(Resource::new);
-    let listeners = configuration.listeners.iter().map(Resource::new);
-    clusters
-        .chain(listeners)
-        .chain(configuration.routes.iter().map(Resource::new))
-        .collect()
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use hyper::Request;
 use testkit::OpenBao;
 use testkit::client::{Client, SECRET, TOKEN, Verdict, connect};
-use testkit::wait::{TIMEOUT, in_time};
+use testkit::wait::{TIMEOUT, in_time, wait_until};
 use vaultwall::vault_api::path::MAX_TARGET;
 use vaultwall::vault_api::{Profile, Table, classify};
 
@@ -65,6 +65,61 @@ fn slow_uploads_leave_the_vault_to_others() {
             assert_eq!(answer.status, 200, "{path}: {answer}");
         }
         drop(held);
+    }
+}
+
+/// Each endpoint has places that only addresses in a rule take.
+#[test]
+fn others_cannot_take_the_places_of_those_that_a_rule_lists() {
+    let sandbox = Sandbox::alone();
+    let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
+    for (name, endpoint, places, path) in [
+        ("data", sandbox.data(), 2_048, SECRET),
+        ("management", sandbox.management(), 1_280, "/v1/sys/mounts"),
+    ] {
+        let taken = format!("connection_limit.{name}.unlisted.active_connections");
+        let refused = format!("connection_limit.{name}.unlisted.limited_connections");
+        let begun = "GET /v1/sys/mounts HTTP/1.1\r\nX-Not-Finished: ";
+        let held: Vec<TcpStream> = (0..places + 100)
+            .map(|_| begin(DENIED, endpoint, begun))
+            .collect();
+        wait_until("all have connected", || statistic(&sandbox, &refused) > 0);
+        assert!(statistic(&sandbox, &taken) <= places, "{name}");
+        let mut listed = Client::new(ALLOWED, endpoint);
+        let answer = listed.send("GET", path, "").unwrap();
+        assert_eq!(answer.status, 200, "{name}: {answer}");
+        let listed = format!("connection_limit.{name}.listed.active_connections");
+        assert_eq!(statistic(&sandbox, &listed), 1, "{name}");
+        drop(held);
+    }
+}
+
+#[test]
+fn a_changed_address_disturbs_no_open_connection() {
+    let sandbox = Sandbox::new();
+    let (_vault, serve) = protected(&sandbox, &allowing(&[]));
+    let changed = || statistic(&sandbox, "listener_manager.listener_in_place_updated");
+    let before = changed();
+    let token = format!("Host: v\r\nX-Vault-Token: {TOKEN}\r\n");
+    let head = format!("POST {SECRET} HTTP/1.1\r\n{token}Content-Length: 24\r\n\r\n{{\"data\":");
+    let mut upload = begin(ALLOWED, sandbox.data(), &head);
+    let mut later = Client::new(DENIED, sandbox.data());
+    assert_eq!(later.verdict(), Verdict::Denied);
+
+    let lines = serve.lines();
+    sandbox.put("main.yaml", &allowing(&["127.20.0.1/32"]));
+    serve.wait_for_line(lines, IN_FORCE);
+    assert_eq!(later.verdict(), Verdict::Allowed, "an earlier connection");
+    upload.write_all(b"{\"value\":\"new\"}}").unwrap();
+    assert_eq!(status(&mut upload), 200);
+    assert_eq!(changed(), before + 2, "both listeners, not replaced");
+    for name in [
+        "total_filter_chains_draining",
+        "total_listeners_draining",
+        "listener_removed",
+    ] {
+        let name = format!("listener_manager.{name}");
+        assert_eq!(statistic(&sandbox, &name), 0, "{name}");
     }
 }
 
@@ -128,11 +183,11 @@ fn a_probe_whose_body_is_not_announced_does_not_reach_the_vault() {
     let sandbox = Sandbox::new();
     let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
     for endpoint in [sandbox.data(), sandbox.management()] {
-        let before = statistic(&sandbox, "cluster.vault-probes.upstream_rq_total");
+        let before = statistic(&sandbox, "cluster.vault-probes-unlisted.upstream_rq_total");
         let request = "GET /v1/sys/health HTTP/1.1\r\nHost: v\r\nConnection: transfer-encoding\r\n\
             Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
         assert_eq!(status(&mut begin(DENIED, endpoint, request)), 413);
-        let after = statistic(&sandbox, "cluster.vault-probes.upstream_rq_total");
+        let after = statistic(&sandbox, "cluster.vault-probes-unlisted.upstream_rq_total");
         assert_eq!(after, before, "{endpoint}");
     }
 }
@@ -141,15 +196,17 @@ fn a_probe_whose_body_is_not_announced_does_not_reach_the_vault() {
 fn a_path_that_is_too_long_is_refused_as_decide_does() {
     let sandbox = Sandbox::new();
     let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
-    for (length, query, expected) in [
-        (MAX_TARGET, "", 403),
-        (MAX_TARGET - 4, "?a=b", 403),
-        (MAX_TARGET + 1, "", 400),
-        (MAX_TARGET - 3, "?a=b", 400),
-        (58_000, "", 400),
+    for (from, length, query, expected) in [
+        (DENIED, MAX_TARGET, "", 403),
+        (DENIED, MAX_TARGET - 4, "?a=b", 403),
+        (DENIED, MAX_TARGET + 1, "", 400),
+        (DENIED, MAX_TARGET - 3, "?a=b", 400),
+        (ALLOWED, 58_000, "", 400),
+        // More than the limit of all headers.
+        (DENIED, 58_000, "", 431),
     ] {
         let path = format!("{:a<length$}{query}", "/v1/secret/data/");
-        let mut client = Client::new(DENIED, sandbox.data());
+        let mut client = Client::new(from, sandbox.data());
         let answer = client.send("GET", &path, "").unwrap();
         assert_eq!(answer.status, expected, "{length} {query}");
         let request = vaultwall::vault_api::Request {
@@ -159,7 +216,7 @@ fn a_path_that_is_too_long_is_refused_as_decide_does() {
             has_body: false,
         };
         let table = Table::new(Profile::open_bao(), &[], &[]);
-        assert_eq!(classify(&table, &request).is_err(), expected == 400);
+        assert_eq!(classify(&table, &request).is_err(), expected != 403);
     }
 }
 
@@ -170,14 +227,20 @@ fn the_management_endpoint_takes_small_bodies_only_and_has_a_budget_of_its_own()
     let mut manager = Client::new(DENIED, sandbox.management());
     // The client cannot choose the budget.
     manager.headers += "X-Vaultwall-Budget: vault\r\n";
-    let before = statistic(&sandbox, "cluster.vault-management.upstream_rq_total");
+    let before = statistic(
+        &sandbox,
+        "cluster.vault-management-unlisted.upstream_rq_total",
+    );
     let admitted = statistic(&sandbox, "cluster.vault.upstream_rq_total");
     let policy = format!("{{\"policy\": \"{}\"}}", "# ".repeat(50_000));
     let answer = manager
         .send("PUT", "/v1/sys/policies/acl/large", &policy)
         .unwrap();
     assert_eq!(answer.status, 204, "{answer}");
-    let after = statistic(&sandbox, "cluster.vault-management.upstream_rq_total");
+    let after = statistic(
+        &sandbox,
+        "cluster.vault-management-unlisted.upstream_rq_total",
+    );
     assert_eq!(after, before + 1);
     assert_eq!(
         statistic(&sandbox, "cluster.vault.upstream_rq_total"),

@@ -121,7 +121,7 @@ fn node(id: String) -> Node {
 pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Message {
     let listeners = [Listener::Data, Listener::Management].map(|side| {
         let routes = routes::route_configuration(table);
-        listener(firewall, proxy, side, Delivery::Inline(Box::new(routes)))
+        listener(firewall, proxy, side, &Delivery::Inline(Box::new(routes)))
     });
     Message {
         // Without a node Envoy discovers no secrets, not even in files.

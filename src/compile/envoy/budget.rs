@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::google::protobuf::UInt32Value;
 
+use super::callers::Callers;
 use crate::policy::Listener;
 
 /// Largest number of bytes that are buffered for one connection, in each direction. A slower receiver stops the sender.
@@ -17,11 +18,13 @@ pub(super) const BUFFER_BYTES: u32 = 32 * 1024;
 pub(super) const HEADER: &str = "x-vaultwall-budget";
 /// The same for requests of the session plane, such as logins.
 pub(super) const HEADER_SESSION: &str = "x-vaultwall-session-budget";
+/// The same for probes.
+pub(super) const HEADER_PROBE: &str = "x-vaultwall-probe-budget";
 /// Copy of `Transfer-Encoding` for the routes of probes, handled like [`HEADER`]: Envoy removes the original before it
 /// chooses a route.
 pub(super) const HEADER_ENCODING: &str = "x-vaultwall-transfer-encoding";
 /// All headers of this module.
-pub(super) const HEADERS: [&str; 3] = [HEADER, HEADER_SESSION, HEADER_ENCODING];
+pub(super) const HEADERS: [&str; 4] = [HEADER, HEADER_SESSION, HEADER_PROBE, HEADER_ENCODING];
 
 /// A group of requests with a cluster of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,36 +32,39 @@ pub(super) enum Budget {
     /// Requests that the network rules allowed, on the data endpoint.
     Admitted,
     /// Requests on the management endpoint, which anyone may send.
-    Management,
+    Management(Callers),
     /// Logins and other requests of the session plane on the management endpoint. They may take long, because the vault
     /// asks other servers, and must not delay management.
-    Sessions,
+    Sessions(Callers),
     /// Probes on both endpoints, which anyone may send.
-    Probes,
+    Probes(Callers),
 }
 
 impl Budget {
     /// All budgets.
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Admitted,
-        Self::Management,
-        Self::Sessions,
-        Self::Probes,
+        Self::Management(Callers::Listed),
+        Self::Sessions(Callers::Listed),
+        Self::Probes(Callers::Listed),
+        Self::Management(Callers::Unlisted),
+        Self::Sessions(Callers::Unlisted),
+        Self::Probes(Callers::Unlisted),
     ];
 
-    /// The budget of a listener's requests that are not probes.
-    pub(super) fn of(listener: Listener) -> Self {
+    /// The budget of a listener's requests that are neither probes nor of the session plane.
+    pub(super) fn of(listener: Listener, callers: Callers) -> Self {
         match listener {
             Listener::Data => Self::Admitted,
-            Listener::Management => Self::Management,
+            Listener::Management => Self::Management(callers),
         }
     }
 
     /// The budget of a listener's requests of the session plane.
-    pub(super) fn of_sessions(listener: Listener) -> Self {
+    pub(super) fn of_sessions(listener: Listener, callers: Callers) -> Self {
         match listener {
             Listener::Data => Self::Admitted,
-            Listener::Management => Self::Sessions,
+            Listener::Management => Self::Sessions(callers),
         }
     }
 
@@ -66,9 +72,12 @@ impl Budget {
     pub(super) fn cluster(self) -> &'static str {
         match self {
             Self::Admitted => "vault",
-            Self::Management => "vault-management",
-            Self::Sessions => "vault-sessions",
-            Self::Probes => "vault-probes",
+            Self::Management(Callers::Listed) => "vault-management",
+            Self::Management(Callers::Unlisted) => "vault-management-unlisted",
+            Self::Sessions(Callers::Listed) => "vault-sessions",
+            Self::Sessions(Callers::Unlisted) => "vault-sessions-unlisted",
+            Self::Probes(Callers::Listed) => "vault-probes",
+            Self::Probes(Callers::Unlisted) => "vault-probes-unlisted",
         }
     }
 
@@ -76,8 +85,8 @@ impl Budget {
     fn limits(self) -> (u32, u32) {
         match self {
             Self::Admitted => (1024, 4096),
-            Self::Management | Self::Sessions => (256, 1024),
-            Self::Probes => (32, 512),
+            Self::Management(_) | Self::Sessions(_) => (256, 1024),
+            Self::Probes(_) => (32, 512),
         }
     }
 
@@ -98,7 +107,7 @@ impl Budget {
     }
 }
 
-/// Limits of one endpoint's clients.
+/// Limits of one endpoint's clients of one group.
 pub(super) struct ClientLimits {
     /// Largest number of connections.
     pub connections: u32,
@@ -117,11 +126,12 @@ pub(super) struct ClientLimits {
 }
 
 /// Limits of an endpoint's clients. On the management endpoint everybody may send requests, so that the product of
-/// connections and the size of a request stays below the memory of a proxy.
-pub(super) const fn client_limits(listener: Listener) -> ClientLimits {
-    match listener {
-        Listener::Data => ClientLimits {
-            connections: 12_288,
+/// connections and the size of a request stays below the memory of a proxy. Of both endpoints together, callers that no
+/// rule lists stay below it as well.
+pub(super) const fn client_limits(listener: Listener, callers: Callers) -> ClientLimits {
+    match (listener, callers) {
+        (Listener::Data, Callers::Listed) => ClientLimits {
+            connections: 10_240,
             idle: 300,
             headers: 5,
             request: 60,
@@ -129,7 +139,18 @@ pub(super) const fn client_limits(listener: Listener) -> ClientLimits {
             headers_kib: 60,
             body: None,
         },
-        Listener::Management => ClientLimits {
+        (Listener::Data, Callers::Unlisted) => ClientLimits {
+            connections: 2_048,
+            idle: 15,
+            silence: 300,
+            headers_kib: 16,
+            ..client_limits(Listener::Data, Callers::Listed)
+        },
+        (Listener::Management, Callers::Listed) => ClientLimits {
+            connections: 768,
+            ..client_limits(Listener::Management, Callers::Unlisted)
+        },
+        (Listener::Management, Callers::Unlisted) => ClientLimits {
             connections: 1_280,
             idle: 15,
             headers: 5,

@@ -29,7 +29,7 @@ pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Confi
     Configuration {
         clusters: cluster::clusters(proxy),
         listeners: sides
-            .map(|side| listener::listener(firewall, proxy, side, listener::Delivery::Ads))
+            .map(|side| listener::listener(firewall, proxy, side, &listener::Delivery::Ads))
             .into(),
         routes: vec![routes::route_configuration(table)],
         extensions: extensions(firewall),

@@ -24,18 +24,12 @@ use super::addresses::socket;
 use super::budget::BUFFER_BYTES;
 use super::wire::{any, seconds};
 
-/// A listener with one filter chain, which ends in this connection manager.
-pub(super) fn listener(name: &str, at: SocketAddrV4, manager: &HttpConnectionManager) -> Listener {
+/// A listener with these filter chains.
+pub(super) fn listener(name: &str, at: SocketAddrV4, chains: Vec<FilterChain>) -> Listener {
     Listener {
         name: name.into(),
         address: Some(socket(&at.ip().to_string(), at.port())),
-        filter_chains: vec![FilterChain {
-            filters: vec![Filter {
-                name: "http".into(),
-                config_type: Some(filter::ConfigType::TypedConfig(any(manager))),
-            }],
-            ..FilterChain::default()
-        }],
+        filter_chains: chains,
         per_connection_buffer_limit_bytes: Some(UInt32Value {
             value: BUFFER_BYTES,
         }),
@@ -43,8 +37,17 @@ pub(super) fn listener(name: &str, at: SocketAddrV4, manager: &HttpConnectionMan
     }
 }
 
-/// Limits the connections of a listener. One above the limit is closed at once.
-pub(super) fn limited(name: &str, connections: u32, mut listener: Listener) -> Listener {
+/// A filter chain that ends in this connection manager.
+pub(super) fn chain(manager: &HttpConnectionManager) -> FilterChain {
+    FilterChain {
+        filters: vec![network_filter("http", manager)],
+        ..FilterChain::default()
+    }
+}
+
+/// Limits the connections of a filter chain. One above the limit is closed at once. `name` is that of the limit's
+/// statistics.
+pub(super) fn limited(name: &str, connections: u32, mut chain: FilterChain) -> FilterChain {
     let limit = ConnectionLimit {
         stat_prefix: name.into(),
         max_connections: Some(UInt64Value {
@@ -52,14 +55,16 @@ pub(super) fn limited(name: &str, connections: u32, mut listener: Listener) -> L
         }),
         ..ConnectionLimit::default()
     };
-    for chain in &mut listener.filter_chains {
-        let filter = Filter {
-            name: "envoy.filters.network.connection_limit".into(),
-            config_type: Some(filter::ConfigType::TypedConfig(any(&limit))),
-        };
-        chain.filters.insert(0, filter);
+    let limit = network_filter("envoy.filters.network.connection_limit", &limit);
+    chain.filters.insert(0, limit);
+    chain
+}
+
+fn network_filter<M: Message + Name>(name: &str, configuration: &M) -> Filter {
+    Filter {
+        name: name.into(),
+        config_type: Some(filter::ConfigType::TypedConfig(any(configuration))),
     }
-    listener
 }
 
 /// Exempts a listener from the limits of the process: the clients of the vault cannot make the proxy look dead.

@@ -60,7 +60,7 @@ pub(super) fn listener(at: SocketAddrV4) -> Listener {
         ))),
         ..http::small_requests()
     };
-    http::exempt(http::listener(NAME, at, &manager))
+    http::exempt(http::listener(NAME, at, vec![http::chain(&manager)]))
 }
 
 fn ready() -> HttpFilter {

@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::core::v3::{
     Http2ProtocolOptions, HttpProtocolOptions, TypedExtensionConfig,
     header_value_option::HeaderAppendAction,
 };
-use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::envoy::config::listener::v3::{FilterChain, Listener};
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use envoy_types::pb::envoy::extensions::filters::common::matcher::action::v3::SkipFilter;
@@ -34,7 +34,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use super::access_log::access_logs;
-use super::budget::{self, Budget, client_limits};
+use super::budget::{self, Budget, ClientLimits, client_limits};
+use super::callers::{self, Callers};
 use super::config_source::aggregated;
 use super::matching::{action, exactly, first_of, input, is, not};
 use super::names::{PLANE, SET_FILTER_STATE};
@@ -91,34 +92,51 @@ pub(super) fn listener(
     firewall: &Firewall,
     proxy: &Proxy,
     side: Side,
-    delivery: Delivery,
+    delivery: &Delivery,
 ) -> Listener {
-    let manager = connection_manager(firewall, proxy, side, delivery);
     let address = match side {
         Side::Data => proxy.data,
         Side::Management => proxy.management,
     };
-    let connections = client_limits(side).connections;
-    let listener = http::listener(side.name(), address, &manager);
-    let mut listener = http::limited(side.name(), connections, listener);
-    if let Some(tls) = proxy.tls.of_listener(proxy.http2.is_some()) {
-        for chain in &mut listener.filter_chains {
-            chain.transport_socket = Some(tls.clone());
-            // A client that begins a handshake and does not finish it is disconnected.
-            chain.transport_socket_connect_timeout = Some(seconds(10));
-        }
+    let chains = Callers::ALL.map(|callers| chain(firewall, proxy, side, callers, delivery));
+    Listener {
+        filter_chain_matcher: Some(callers::matcher(firewall)),
+        ..http::listener(side.name(), address, chains.into())
     }
-    listener
+}
+
+fn chain(
+    firewall: &Firewall,
+    proxy: &Proxy,
+    side: Side,
+    callers: Callers,
+    delivery: &Delivery,
+) -> FilterChain {
+    let limits = client_limits(side, callers);
+    let manager = HttpConnectionManager {
+        early_header_mutation_extensions: vec![early_header_mutation(side, callers)],
+        ..connection_manager(firewall, proxy, side, &limits, delivery)
+    };
+    let statistics = format!("{}.{}", side.name(), callers.chain());
+    let chain = http::limited(&statistics, limits.connections, http::chain(&manager));
+    let tls = proxy.tls.of_listener(proxy.http2.is_some());
+    FilterChain {
+        name: callers.chain().into(),
+        // A client that begins a handshake and does not finish it is disconnected.
+        transport_socket_connect_timeout: tls.as_ref().map(|_| seconds(10)),
+        transport_socket: tls,
+        ..chain
+    }
 }
 
 fn connection_manager(
     firewall: &Firewall,
     proxy: &Proxy,
     side: Side,
-    delivery: Delivery,
+    limits: &ClientLimits,
+    delivery: &Delivery,
 ) -> HttpConnectionManager {
     let direct = firewall.client_address == ClientAddressSource::Direct;
-    let limits = client_limits(side);
     HttpConnectionManager {
         stat_prefix: side.name().into(),
         // The vault receives the path that was judged.
@@ -134,7 +152,6 @@ fn connection_manager(
         original_ip_detection_extensions: forwarded_for(&firewall.client_address)
             .into_iter()
             .collect(),
-        early_header_mutation_extensions: vec![early_header_mutation(side)],
         request_headers_timeout: Some(seconds(limits.headers)),
         request_timeout: Some(seconds(limits.request)),
         stream_flush_timeout: Some(seconds(60)),
@@ -153,13 +170,13 @@ fn connection_manager(
         http2_protocol_options: proxy.http2.map(http2),
         access_log: access_logs(firewall, proxy, side),
         local_reply_config: Some(local_replies(firewall, side)),
-        http_filters: filters(firewall, side, &delivery),
+        http_filters: filters(firewall, side, limits.body, delivery),
         route_specifier: Some(match delivery {
             Delivery::Ads => RouteSpecifier::Rds(Rds {
                 config_source: Some(aggregated()),
                 route_config_name: routes::NAME.into(),
             }),
-            Delivery::Inline(routes) => RouteSpecifier::RouteConfig(*routes),
+            Delivery::Inline(routes) => RouteSpecifier::RouteConfig((**routes).clone()),
         }),
         ..HttpConnectionManager::default()
     }
@@ -199,7 +216,7 @@ fn forwarded_for(source: &ClientAddressSource) -> Option<TypedExtensionConfig> {
     })
 }
 
-fn early_header_mutation(side: Side) -> TypedExtensionConfig {
+fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
     let prefixes = STRIPPED.map(regex::escape).join("|");
     let remove = Action::RemoveOnMatch(RemoveOnMatch {
         key_matcher: Some(StringMatcher {
@@ -222,8 +239,12 @@ fn early_header_mutation(side: Side) -> TypedExtensionConfig {
         ..HeaderValueOption::default()
     });
     let added = [
-        (budget::HEADER, Budget::of(side).cluster()),
-        (budget::HEADER_SESSION, Budget::of_sessions(side).cluster()),
+        (budget::HEADER, Budget::of(side, callers).cluster()),
+        (
+            budget::HEADER_SESSION,
+            Budget::of_sessions(side, callers).cluster(),
+        ),
+        (budget::HEADER_PROBE, Budget::Probes(callers).cluster()),
         (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
     ];
     let added = added.map(|(name, value)| Action::Append(http::set_header(name, value)));
@@ -240,7 +261,12 @@ fn early_header_mutation(side: Side) -> TypedExtensionConfig {
     }
 }
 
-fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilter> {
+fn filters(
+    firewall: &Firewall,
+    side: Side,
+    body: Option<u32>,
+    delivery: &Delivery,
+) -> Vec<HttpFilter> {
     let rules = |name: &str, rules: &dyn Fn() -> Rbac| match delivery {
         Delivery::Ads => discovered(name),
         Delivery::Inline(_) => http::filter(name, &rules()),
@@ -252,7 +278,7 @@ fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilt
     filters.push(rules(rbac::decision_resource(side), &|| {
         rbac::decision(firewall, side)
     }));
-    filters.extend(whole_requests(side));
+    filters.extend(whole_requests(body));
     filters.push(http::router(&Router {
         suppress_envoy_headers: true,
         ..Router::default()
@@ -261,11 +287,11 @@ fn filters(firewall: &Firewall, side: Side, delivery: &Delivery) -> Vec<HttpFilt
 }
 
 /// Filters that wait until a request has arrived whole, so that slow ones use none of the connections to the vault:
-/// everything on the management endpoint, and probes, which have no body, on both.
+/// everything where bodies have a limit, and probes, which have no body, on both endpoints.
 ///
 /// Routes refuse probes whose headers announce a body. But Envoy removes headers that `Connection` names before any
 /// route sees them, and HTTP/2 needs none.
-fn whole_requests(side: Side) -> Vec<HttpFilter> {
+fn whole_requests(body: Option<u32>) -> Vec<HttpFilter> {
     let whole = |bytes| Buffer {
         max_request_bytes: Some(UInt32Value { value: bytes }),
     };
@@ -286,7 +312,7 @@ fn whole_requests(side: Side) -> Vec<HttpFilter> {
         xds_matcher: Some(first_of(vec![(not(is_probe), skip)], None)),
         ..ExtensionWithMatcher::default()
     };
-    let of_all = client_limits(side).body.map(whole);
+    let of_all = body.map(whole);
     let of_all = of_all.map(|whole| http::filter(BUFFER, &whole));
     [http::filter(
         "envoy.filters.http.match_delegate",

@@ -93,11 +93,8 @@ impl MetricsPort {
             route_specifier: Some(RouteSpecifier::RouteConfig(routes())),
             ..http::small_requests()
         };
-        http::exempt(http::limited(
-            NAME,
-            CONNECTIONS,
-            http::listener(NAME, self.listen, &manager),
-        ))
+        let chain = http::limited(NAME, CONNECTIONS, http::chain(&manager));
+        http::exempt(http::listener(NAME, self.listen, vec![chain]))
     }
 }
 

@@ -3,8 +3,9 @@
 //! | resource | content | changes with |
 //! |---|---|---|
 //! | listeners `data`, `management` | addresses, filters, access log, bodies of denials | the policy's shape |
+//! | their choice of a filter chain | the addresses of all rules, for limits of connections | every rule |
 //! | routes `vault`, used by both | plane and operations of each request | engines and namespaces |
-//! | clusters `vault`, `vault-management`, `vault-probes` | how the vault is found, one for each budget | the vault's address |
+//! | clusters `vault`, `vault-management`, … | how the vault is found, one for each budget | the vault's address |
 //! | endpoints of the same names | the vault's pods, in a cluster of Kubernetes | every start and end of such a pod |
 //! | extension configs `vaultwall.*` | the rules, and the decision | every rule |
 
@@ -13,6 +14,7 @@ mod addresses;
 mod arguments;
 mod bootstrap;
 mod budget;
+mod callers;
 mod cluster;
 mod config_source;
 mod configuration;
@@ -35,6 +37,7 @@ mod xds_cluster;
 
 pub use arguments::ARGUMENTS;
 pub use bootstrap::{Bootstrap, static_bootstrap};
+pub use callers::set_callers;
 pub use cluster::endpoints;
 pub use configuration::{Configuration, configuration, extensions};
 pub use json::{ConfigurationJson, JsonError, to_json};

@@ -19,12 +19,15 @@ use envoy_types::pb::google::protobuf::Duration;
 use prost::{Message, Name};
 
 use super::budget::client_limits;
+use super::callers::Callers;
 use super::wire::{any, seconds};
 use crate::policy::Listener;
 
 /// Largest number of client connections of both endpoints together.
-const CONNECTIONS: u32 =
-    client_limits(Listener::Data).connections + client_limits(Listener::Management).connections;
+const CONNECTIONS: u32 = client_limits(Listener::Data, Callers::Listed).connections
+    + client_limits(Listener::Data, Callers::Unlisted).connections
+    + client_limits(Listener::Management, Callers::Listed).connections
+    + client_limits(Listener::Management, Callers::Unlisted).connections;
 /// Memory of a proxy without a memory limit, in bytes.
 const DEFAULT_MEMORY: u64 = 512 << 20;
 /// Part of the memory that Envoy's heap may use, in percent. The rest is for code, stacks and the kernel's buffers.

@@ -20,14 +20,13 @@ use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
 };
-use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherTree, MatcherType, OnMatch, matcher_tree::TreeType};
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use ipnet::Ipv4Net;
 
 use super::matching::{action, exactly, first_of, fits, input, is, nested};
 use super::names::{BAD_REQUEST, PLANE};
-use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any};
+use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any, range};
 use crate::policy::{
     AddressRules, ClientAddressSource, DefaultAction, Firewall, Listener, PlaneRule, Reason,
     Verdict, plane_rule,
@@ -152,15 +151,6 @@ impl Fact {
             }),
             ..Rbac::default()
         }
-    }
-}
-
-fn range(prefix: Ipv4Net) -> CidrRange {
-    CidrRange {
-        address_prefix: prefix.addr().to_string(),
-        prefix_len: Some(UInt32Value {
-            value: prefix.prefix_len().into(),
-        }),
     }
 }
 

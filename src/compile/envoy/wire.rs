@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
+use ipnet::Ipv4Net;
 use prost::{Message, Name};
 
 /// `xds.type.matcher.v3.IPMatcher`: one trie lookup, longest prefix first.
@@ -33,6 +34,16 @@ pub(super) struct CidrRange {
     pub address_prefix: String,
     #[prost(message, optional, tag = "2")]
     pub prefix_len: Option<UInt32Value>,
+}
+
+/// A range of addresses.
+pub(super) fn range(prefix: Ipv4Net) -> CidrRange {
+    CidrRange {
+        address_prefix: prefix.addr().to_string(),
+        prefix_len: Some(UInt32Value {
+            value: prefix.prefix_len().into(),
+        }),
+    }
 }
 
 impl Name for IpMatcher {

@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 };
 use envoy_types::pb::google::protobuf::{Any, Struct, Value, value};
 
-use crate::compile::envoy::budget::{self, Budget};
+use crate::compile::envoy::budget;
 use crate::compile::envoy::names::{BAD_REQUEST, PLANE, SET_FILTER_STATE};
 use crate::compile::envoy::wire::{any, seconds};
 use crate::vault_api::{Operations, Plane, Row};
@@ -59,7 +59,7 @@ pub(super) fn with_body(route: &Route) -> [Route; 2] {
 pub(super) fn forward(plane: Plane) -> RouteAction {
     let (cluster, timeout) = match plane {
         Plane::Infrastructure => (
-            ClusterSpecifier::Cluster(Budget::Probes.cluster().into()),
+            ClusterSpecifier::ClusterHeader(budget::HEADER_PROBE.into()),
             PROBE_SECONDS,
         ),
         Plane::Session => (

@@ -1,0 +1,179 @@
+//! Callers by their address, before they send anything: a connection from an address that a rule lists has limits and
+//! budgets of its own, so that nobody else can take its place. It decides nothing else. A request is judged by the same
+//! filters wherever its connection is counted.
+//!
+//! Each listener has one filter chain for each group. A change of the addresses replaces the listener's matcher alone:
+//! Envoy keeps both chains and all their connections. An open connection stays in the group that it began in.
+
+use std::collections::BTreeSet;
+
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::DirectSourceIpInput;
+use envoy_types::pb::google::protobuf::StringValue;
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherTree, MatcherType, OnMatch};
+use ipnet::Ipv4Net;
+
+use super::matching::{action, input};
+use super::wire::{IpMatcher, IpRangeMatcher, range};
+use crate::policy::{ClientAddressSource, DefaultAction, Firewall};
+
+/// A group of callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Callers {
+    /// The direct peer is in a rule, or is a trusted proxy. With `defaultAction: Allow`, everybody.
+    Listed,
+    /// Everybody else.
+    Unlisted,
+}
+
+impl Callers {
+    /// Both groups.
+    pub(super) const ALL: [Self; 2] = [Self::Listed, Self::Unlisted];
+
+    /// Name of the group's filter chain.
+    pub(super) fn chain(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Unlisted => "unlisted",
+        }
+    }
+
+    fn chosen(self) -> OnMatch {
+        action(input(
+            "chain",
+            &StringValue {
+                value: self.chain().into(),
+            },
+        ))
+    }
+}
+
+/// Makes listeners choose the filter chains of connections by the rules of a firewall. Returns whether that changed
+/// them.
+pub fn set_callers(listeners: &mut [Listener], firewall: &Firewall) -> bool {
+    let matcher = Some(matcher(firewall));
+    let mut changed = false;
+    for listener in listeners {
+        if listener.filter_chain_matcher != matcher {
+            listener.filter_chain_matcher.clone_from(&matcher);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Chooses the filter chain of a connection.
+pub(super) fn matcher(firewall: &Firewall) -> Matcher {
+    let everybody = Ipv4Net::default();
+    let ranges = match firewall.default_action {
+        DefaultAction::Allow => vec![everybody],
+        DefaultAction::Deny => listed(firewall),
+    };
+    let tree = (!ranges.is_empty()).then(|| {
+        let trie = IpMatcher {
+            range_matchers: vec![IpRangeMatcher {
+                ranges: ranges.into_iter().map(range).collect(),
+                on_match: Some(Callers::Listed.chosen()),
+            }],
+        };
+        MatcherType::MatcherTree(MatcherTree {
+            input: Some(input("address", &DirectSourceIpInput {})),
+            tree_type: Some(TreeType::CustomMatch(input("ip", &trie))),
+        })
+    });
+    Matcher {
+        on_no_match: Some(Box::new(Callers::Unlisted.chosen())),
+        matcher_type: tree,
+    }
+}
+
+/// Addresses of all rules and of trusted proxies, in as few ranges as hold exactly them.
+fn listed(firewall: &Firewall) -> Vec<Ipv4Net> {
+    let rules = [&firewall.virtual_networks, &firewall.ip_rules];
+    let rules = rules.into_iter().flat_map(|rules| rules.0.keys().copied());
+    let proxies: &[Ipv4Net] = match &firewall.client_address {
+        ClientAddressSource::XForwardedFor { trusted_proxies } => trusted_proxies,
+        ClientAddressSource::Direct => &[],
+    };
+    let all: BTreeSet<Ipv4Net> = rules.chain(proxies.iter().copied()).collect();
+    Ipv4Net::aggregate(&all.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::policy::VaultId;
+
+    fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    fn firewall(virtual_networks: &[&str], ip_rules: &[&str]) -> Firewall {
+        let vault = VaultId {
+            namespace: "team-a".into(),
+            service: "openbao".into(),
+        };
+        let mut firewall = Firewall::deny_all(vault, 8200);
+        let rule: Arc<str> = "rule".into();
+        for prefix in nets(virtual_networks) {
+            firewall.virtual_networks.claim(prefix, &rule);
+        }
+        for prefix in nets(ip_rules) {
+            firewall.ip_rules.claim(prefix, &rule);
+        }
+        firewall
+    }
+
+    #[test]
+    fn addresses_of_rules_and_trusted_proxies_are_listed_and_no_others() {
+        let mut firewall = firewall(
+            &["10.0.0.2/32", "10.0.0.3/32", "10.1.0.0/16", "10.1.2.3/32"],
+            &["203.0.113.7/32"],
+        );
+        let rules = ["10.0.0.2/31", "10.1.0.0/16", "203.0.113.7/32"];
+        assert_eq!(listed(&firewall), nets(&rules));
+        firewall.client_address = ClientAddressSource::XForwardedFor {
+            trusted_proxies: nets(&["192.0.2.0/24"]),
+        };
+        let all = [rules[0], rules[1], "192.0.2.0/24", rules[2]];
+        assert_eq!(listed(&firewall), nets(&all));
+    }
+
+    #[test]
+    fn without_rules_everybody_is_unlisted() {
+        let matcher = matcher(&firewall(&[], &[]));
+        assert_eq!(matcher.matcher_type, None);
+        let otherwise = matcher.on_no_match.map(|otherwise| *otherwise);
+        assert_eq!(otherwise, Some(Callers::Unlisted.chosen()));
+    }
+
+    #[test]
+    fn with_default_action_allow_everybody_is_listed() {
+        let everybody = Firewall {
+            default_action: DefaultAction::Allow,
+            ..firewall(&[], &[])
+        };
+        let every_address = firewall(&[], &["0.0.0.0/0"]);
+        assert_eq!(matcher(&everybody), matcher(&every_address));
+    }
+
+    #[test]
+    fn a_changed_address_changes_the_matcher_alone() {
+        let mut listeners = vec![Listener::default()];
+        let one = firewall(&["10.0.0.2/32"], &[]);
+        assert!(set_callers(&mut listeners, &one));
+        assert!(!set_callers(&mut listeners, &one));
+        assert!(set_callers(
+            &mut listeners,
+            &firewall(&["10.0.0.4/32"], &[])
+        ));
+        for listener in &mut listeners {
+            listener.filter_chain_matcher = None;
+        }
+        assert_eq!(listeners, [Listener::default()]);
+    }
+}
