@@ -73,9 +73,15 @@ fn slow_uploads_leave_the_vault_to_others() {
 fn others_cannot_take_the_places_of_those_that_a_rule_lists() {
     let sandbox = Sandbox::alone();
     let (_vault, _serve) = protected(&sandbox, &allowing(&[]));
-    for (name, endpoint, places, path) in [
-        ("data", sandbox.data(), 2_048, SECRET),
-        ("management", sandbox.management(), 1_280, "/v1/sys/mounts"),
+    for (name, endpoint, places, path, cluster) in [
+        ("data", sandbox.data(), 2_048, SECRET, "vault"),
+        (
+            "management",
+            sandbox.management(),
+            1_280,
+            "/v1/sys/mounts",
+            "vault-management",
+        ),
     ] {
         let taken = format!("connection_limit.{name}.unlisted.active_connections");
         let refused = format!("connection_limit.{name}.unlisted.limited_connections");
@@ -85,9 +91,12 @@ fn others_cannot_take_the_places_of_those_that_a_rule_lists() {
             .collect();
         wait_until("all have connected", || statistic(&sandbox, &refused) > 0);
         assert!(statistic(&sandbox, &taken) <= places, "{name}");
+        let forwarded = format!("cluster.{cluster}.upstream_rq_total");
+        let before = statistic(&sandbox, &forwarded);
         let mut listed = Client::new(ALLOWED, endpoint);
         let answer = listed.send("GET", path, "").unwrap();
         assert_eq!(answer.status, 200, "{name}: {answer}");
+        assert_eq!(statistic(&sandbox, &forwarded), before + 1, "{cluster}");
         let listed = format!("connection_limit.{name}.listed.active_connections");
         assert_eq!(statistic(&sandbox, &listed), 1, "{name}");
         drop(held);
