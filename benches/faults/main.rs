@@ -88,7 +88,10 @@ fn main() -> ExitCode {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let attacks = ATTACKS.iter().filter(|attack| {
-        wanted.is_empty() || wanted.iter().any(|name| attack.name.contains(name.as_str()))
+        wanted.is_empty()
+            || wanted
+                .iter()
+                .any(|name| attack.name.contains(name.as_str()))
     });
     for attack in attacks {
         for (build, figures) in builds.iter().zip(measure(attack, &builds)) {
