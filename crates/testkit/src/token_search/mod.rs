@@ -95,7 +95,7 @@ impl TokenSearch {
     /// If objects cannot be listed.
     pub async fn finish(mut self) -> kube::Result<Found> {
         for resource in RESOURCES {
-            for object in objects::list(&self.client, resource).await?.items {
+            for object in objects::list_defined(&self.client, resource).await? {
                 lock(&self.found).object(resource, &object);
                 if resource == PODS {
                     for log in containers::logs_of(&object) {

@@ -14,8 +14,16 @@ use crate::cluster::resource_path;
 /// Time until the next attempt, where a resource cannot be read: before its definition is installed, for example.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Lists the objects of a resource in all namespaces.
-pub(super) async fn list(client: &Client, resource: &str) -> kube::Result<ObjectList<Value>> {
+/// Lists the objects of a resource in all namespaces; none if it is not defined.
+pub(super) async fn list_defined(client: &Client, resource: &str) -> kube::Result<Vec<Value>> {
+    match list(client, resource).await {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn list(client: &Client, resource: &str) -> kube::Result<ObjectList<Value>> {
     let request = Request::new(resource_path(resource, "")).list(&ListParams::default());
     client
         .request(request.map_err(kube::Error::BuildRequest)?)
