@@ -138,7 +138,7 @@ impl Build {
                 return None;
             }
             last = Some(now);
-            (now.1 - before < INTERVAL / 50).then_some(())
+            (now.1 < before + INTERVAL / 50).then_some(())
         });
     }
 

@@ -68,9 +68,9 @@ impl TokenSearch {
                 objects::watch(&client, resource, |object| {
                     lock(&followed.found).object(resource, object);
                     if resource == PODS {
-                        containers::logs_of(object)
-                            .into_iter()
-                            .for_each(|log| followed.follow(log));
+                        for log in containers::logs_of(object) {
+                            followed.follow(log);
+                        }
                     }
                 })
                 .await;
