@@ -167,7 +167,7 @@ impl Sandbox {
         self.proxy_at(self.operators, &[])
     }
 
-    /// Starts a proxy of the vault whose Envoy lacks an extension (`CATEGORY/NAME`), so that it refuses resources with it.
+    /// Starts a proxy of the vault whose Envoy lacks an extension (`CATEGORY/NAME`): it refuses resources with that.
     pub(crate) fn proxy_without(&self, extension: &str) -> Process {
         self.proxy_at(self.operators, &["--disable-extensions", extension])
     }

@@ -131,7 +131,7 @@ impl Found {
         }
     }
 
-    /// Places with a token, each with the text in front of the token.
+    /// Descriptions of the places with a token, each with the text in front of the token.
     pub fn places(&self) -> Vec<&str> {
         self.places.iter().map(String::as_str).collect()
     }
