@@ -232,7 +232,7 @@ impl Sandbox {
         let name = format!("{}-firewall", objects::vault_name(vault));
         let folder = self.folder.path().join(&name);
         let same = (self.operators, self.operators);
-        testkit::envoy::start_proxy(&self.server, objects::VAULTS, &name, &folder, same)
+        testkit::envoy::start_proxy(&self.server, objects::VAULTS, &name, &folder, same, &[])
     }
 }
 

@@ -9,6 +9,7 @@ mod harness;
 mod limits;
 mod shown;
 mod status;
+mod token_search;
 mod verdicts;
 
 use std::sync::Once;

@@ -7,6 +7,7 @@ use crate::shared;
 use testkit::cluster::client::Answer;
 use testkit::cluster::vault::{SECRET_PATH, SECRET_VALUE};
 use testkit::cluster::{get_object, kubectl};
+use testkit::tokens::MARK;
 
 #[test]
 fn the_firewall_follows_pods_labels_and_edits() {
@@ -31,7 +32,8 @@ fn the_firewall_follows_pods_labels_and_edits() {
         "{denied:?}"
     );
     // Both clients have a valid token. The vault's own answer to an invalid one is passed on.
-    let wrong = scene.shop.request("client", "wrong", &scene.url);
+    let wrong = format!("wrong-{MARK}");
+    let wrong = scene.shop.request("client", &wrong, &scene.url);
     assert!(
         matches!(&wrong, Answer::Answered(403, body) if body.contains("permission denied")),
         "{wrong:?}"

@@ -11,6 +11,7 @@ mod late;
 mod objects;
 mod outages;
 mod references;
+mod refused;
 mod sandbox;
 mod selector;
 mod shown;

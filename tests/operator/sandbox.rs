@@ -164,21 +164,27 @@ impl Sandbox {
 
     /// Starts a proxy of the vault.
     pub(crate) fn proxy(&self) -> Process {
-        self.proxy_at(self.operators)
+        self.proxy_at(self.operators, &[])
+    }
+
+    /// Starts a proxy of the vault whose Envoy lacks an extension (`CATEGORY/NAME`): it refuses resources with that.
+    pub(crate) fn proxy_without(&self, extension: &str) -> Process {
+        self.proxy_at(self.operators, &["--disable-extensions", extension])
     }
 
     /// Starts a proxy that connects to this operator, as a Service would choose one of several replicas.
     pub(crate) fn proxy_of(&self, operator: &Operator) -> Process {
-        self.proxy_at(operator.address)
+        self.proxy_at(operator.address, &[])
     }
 
-    fn proxy_at(&self, operator: Ipv4Addr) -> Process {
+    fn proxy_at(&self, operator: Ipv4Addr, arguments: &[&str]) -> Process {
         testkit::envoy::start_proxy(
             &self.server,
             "vault",
             "openbao-firewall",
             &self.folder.path().join("proxy"),
             (self.operators, operator),
+            arguments,
         )
     }
 

@@ -48,13 +48,15 @@ pub fn start(bootstrap: &Path, arguments: &[&str], folder: &Path) -> Process {
 }
 
 /// Starts a proxy as its pod does: with the `ConfigMap`, the Secret and the arguments that the operator created under
-/// `name`, once they exist. Every text `moved.0` in them, such as the address of an operator, becomes `moved.1`.
+/// `name`, once they exist, and these arguments besides. Every text `moved.0` in the objects, such as the address of an
+/// operator, becomes `moved.1`.
 pub fn start_proxy(
     server: &ApiServer,
     namespace: &str,
     name: &str,
     folder: &Path,
     moved: (Ipv4Addr, Ipv4Addr),
+    arguments: &[&str],
 ) -> Process {
     let moved = (moved.0.to_string(), moved.1.to_string());
     let object = |path: &str| {
@@ -65,9 +67,10 @@ pub fn start_proxy(
     let secret = object("/api/v1/secrets");
     let config_map = object("/api/v1/configmaps");
     let deployment = object("/apis/apps/v1/deployments");
-    let command = proxy_command(&secret, &config_map, &deployment, folder, |text| {
+    let mut command = proxy_command(&secret, &config_map, &deployment, folder, |text| {
         text.replace(&moved.0, &moved.1)
     });
+    command.args(arguments);
     Process::start_printing("envoy", command, folder)
 }
 

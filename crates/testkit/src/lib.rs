@@ -23,6 +23,7 @@ pub mod mounted_files;
 pub mod openbao;
 pub mod process;
 pub mod report;
+pub mod token_search;
 pub mod tokens;
 pub mod tools;
 pub mod wait;

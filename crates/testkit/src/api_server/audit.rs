@@ -25,6 +25,8 @@ pub struct AuditRecord {
     pub uri: String,
     /// HTTP status of the response.
     pub status: u64,
+    /// Body of a create, update or patch of a status or an event; null for others.
+    pub body: Value,
 }
 
 /// Audit policy: writes alone, without those of the server itself. Statuses and events are recorded as a whole, because
@@ -91,5 +93,6 @@ fn record(event: &Value) -> AuditRecord {
         name: text(&object["name"]),
         uri: text(&event["requestURI"]),
         status: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+        body: event["requestObject"].clone(),
     }
 }

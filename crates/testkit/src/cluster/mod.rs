@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) use self::objects::{connect, resource_path};
 pub use self::objects::{get_object, list_objects};
 use crate::wait::TIMEOUT;
 

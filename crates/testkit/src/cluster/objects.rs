@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 ///
 /// If the object cannot be read.
 pub fn get_object(resource: &str, namespace: &str, name: &str) -> Option<Value> {
-    let request = Request::new(path(resource, namespace)).get(name, &GetParams::default());
+    let request = Request::new(resource_path(resource, namespace)).get(name, &GetParams::default());
     let (runtime, client) = client();
     match runtime.block_on(client.request(request.expect("a valid request"))) {
         Ok(object) => Some(object),
@@ -32,8 +32,8 @@ pub fn get_object(resource: &str, namespace: &str, name: &str) -> Option<Value> 
 ///
 /// If the objects cannot be read.
 pub fn list_objects(resource: &str, namespace: &str, labels: &str) -> Vec<Value> {
-    let request =
-        Request::new(path(resource, namespace)).list(&ListParams::default().labels(labels));
+    let request = Request::new(resource_path(resource, namespace))
+        .list(&ListParams::default().labels(labels));
     let (runtime, client) = client();
     let list = runtime.block_on(client.request(request.expect("a valid request")));
     let list: ObjectList<Value> =
@@ -41,7 +41,8 @@ pub fn list_objects(resource: &str, namespace: &str, labels: &str) -> Vec<Value>
     list.items
 }
 
-fn path(resource: &str, namespace: &str) -> String {
+/// Path of a resource in the API, of all namespaces if the namespace is empty; see [`get_object`].
+pub(crate) fn resource_path(resource: &str, namespace: &str) -> String {
     let (version, plural) = resource.rsplit_once('/').expect("VERSION/PLURAL");
     let root = if version.contains('/') { "apis" } else { "api" };
     match namespace {
@@ -56,13 +57,16 @@ fn client() -> &'static (Runtime, Client) {
     CLIENT.get_or_init(|| {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let client = runtime.block_on(async {
-            let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
-            let mut config = config.expect("KUBECONFIG, which dev/cluster exec sets");
-            // Only kubectl knows NO_PROXY.
-            config.proxy_url = None;
-            Client::try_from(config).expect("a client")
-        });
+        let client = runtime.block_on(connect());
         (runtime, client)
     })
+}
+
+/// Returns a client of the cluster that `KUBECONFIG` names.
+pub(crate) async fn connect() -> Client {
+    let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+    let mut config = config.expect("KUBECONFIG, which dev/cluster exec sets");
+    // Only kubectl knows NO_PROXY.
+    config.proxy_url = None;
+    Client::try_from(config).expect("a client")
 }

@@ -1,7 +1,6 @@
 //! The operator, installed by its charts.
 
-use super::{apply, helm, image_name, kubectl, path, run, tag_image};
-use crate::tokens;
+use super::{apply, helm, image_name, path, run, tag_image};
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "vaultwall-system";
@@ -106,18 +105,4 @@ pub fn rollback() {
         "--wait",
         "--timeout=180s",
     ]);
-}
-
-/// Logs of its replicas, which contain no token.
-pub fn log() -> String {
-    let log = kubectl(&[
-        "logs",
-        "--namespace",
-        NAMESPACE,
-        "--selector=app.kubernetes.io/name=vaultwall",
-        "--prefix",
-        "--tail=-1",
-    ]);
-    tokens::assert_absent("the log of the operator", &log);
-    log
 }

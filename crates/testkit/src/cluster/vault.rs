@@ -8,6 +8,7 @@ use super::{
     CommandOutput, Namespace, RESTRICTED, apply, eventually, get_object, image_name, kubectl, path,
     run,
 };
+use crate::tokens;
 
 /// Path of the secret: all requests of the tests to the data plane read it.
 pub const SECRET_PATH: &str = "/v1/secret/data/app";
@@ -107,6 +108,9 @@ impl Vault {
         });
         let text = |field: &Value| field.as_str().expect("text").to_owned();
         self.token = text(&answer["root_token"]);
+        // The message must not show it.
+        let is_recognised = tokens::find(&self.token) == Some(&*self.token);
+        assert!(is_recognised, "a search would not find the root token");
         self.unseal_key = text(&answer["unseal_keys_b64"][0]);
         self.unseal(0);
         self.bao(&["login", "-no-print", &self.token]);
