@@ -89,6 +89,14 @@ pub(super) fn external_traffic_needs_an_external_type() -> Rule {
         .field_path(".externalTrafficPolicy")
 }
 
+/// Refuses another target: the vault of the earlier one would lose its firewall, for example by a typing error.
+pub(super) fn same_target() -> Rule {
+    Rule::new("self == oldSelf").message(
+        "cannot be changed: the vault that it names would lose its firewall. Create another policy for the other \
+         vault, and delete this one if its vault needs no firewall",
+    )
+}
+
 /// Requires a DNS label.
 pub(super) fn dns_label() -> Rule {
     Rule::new(format!("self.matches('{DNS_LABEL}')")).message(

@@ -180,11 +180,12 @@ pub struct TargetRef {
     /// Kind of the target; always `Service`.
     #[serde(default)]
     pub kind: TargetKind,
-    /// Name of the Service, in the policy's namespace.
+    /// Name of the Service, in the policy's namespace. It cannot be changed.
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = rules::dns_label())]
+    #[x_kube(validation = rules::dns_label(), validation = rules::same_target())]
     pub name: String,
-    /// Port of the Service for the vault's API, for example 8200.
+    /// Port of the Service for the vault's API, for example 8200. While the Service does not have it, the firewall stays
+    /// at its earlier port.
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
 }

@@ -285,6 +285,25 @@ impl Subscription {
         });
     }
 
+    /// Names of resources that the client has in another version and that are about to be sent.
+    pub(super) fn changed(&self, snapshot: &Snapshot) -> Vec<String> {
+        let mut names = self.names_with(snapshot, Step::Send);
+        names.retain(|(name, _)| {
+            let entry = self.entries.get(name);
+            entry.is_some_and(|entry| matches!(entry.copy, Copy::Version(_)))
+        });
+        names.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Makes the subscribed ones of these resources be sent again, although the client has them.
+    pub(super) fn send_again(&mut self, names: &[String]) {
+        for name in names {
+            if let Some(entry) = self.entries.get_mut(name) {
+                *entry = Entry::new(Copy::Unknown);
+            }
+        }
+    }
+
     /// Sends new and changed resources, and reports names that do not exist.
     pub(super) fn send_additions(
         &mut self,

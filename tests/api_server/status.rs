@@ -48,6 +48,7 @@ fn wanted(
     };
     let seen = VaultSeen {
         cold_start: false,
+        kept_port: None,
         resolution: resolution.as_ref(),
         target: target_of(index.service(&vault), 8200).map(drop),
         terminating: false,

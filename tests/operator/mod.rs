@@ -16,4 +16,5 @@ mod sandbox;
 mod selector;
 mod shown;
 mod starts;
+mod typos;
 mod watches;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use vaultwall::xds::{Resource, Snapshot};
 
-use crate::xds::resources::{allowing, cluster, listener, routes};
+use crate::xds::resources::{allowing, cluster, discovering_cluster, listener, routes};
 use testkit::wait::TIMEOUT;
 use testkit::{Process, own_address};
 
@@ -50,6 +50,7 @@ impl Envoy {
         let endpoint = json!({ "address": { "pipe": { "path": folder.join("xds.sock") } } });
         json!({
             "node": { "id": NODE, "cluster": "vaultwall" },
+            "admin": { "address": { "pipe": { "path": folder.join("admin.sock") } } },
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": "DELTA_GRPC",
@@ -94,6 +95,18 @@ impl Envoy {
         let rules = allowing("/a");
         let resources = vec![cluster(), listener(self.address), routes(), rules, other];
         Snapshot::new(resources)
+    }
+
+    /// The whole configuration, with a cluster that discovers its endpoints and has this timeout in seconds.
+    pub(crate) fn snapshot_with_discovery(&self, connect_timeout: i64) -> Snapshot {
+        let mut resources = discovering_cluster(connect_timeout).to_vec();
+        resources.extend([listener(self.address), routes(), allowing("/a")]);
+        Snapshot::new(resources)
+    }
+
+    /// One of its statistics.
+    pub(crate) fn statistic(&self, name: &str) -> u64 {
+        testkit::envoy::statistic(&self.folder.path().join("admin.sock"), name).unwrap()
     }
 
     /// Where its listener listens.

@@ -8,7 +8,7 @@ mod resources;
 use std::path::Path;
 use std::sync::Arc;
 
-use testkit::wait::in_time;
+use testkit::wait::{becomes_true, in_time};
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
 use vaultwall::transport::{ServeError, bind_unix, serve_unix};
@@ -87,6 +87,22 @@ fn acknowledged(reports: &mut broadcast::Receiver<Report>) -> Vec<(ResourceType,
 
 fn rules_alone() -> Vec<(ResourceType, String)> {
     vec![(ResourceType::ExtensionConfig, "rules".to_owned())]
+}
+
+#[tokio::test]
+async fn a_changed_cluster_is_used_at_once() {
+    let envoy = Envoy::start();
+    let server = Server::start(&envoy.socket());
+    for timeout in [1, 2, 3] {
+        let snapshot = envoy.snapshot_with_discovery(timeout);
+        server.publish(snapshot).await.unwrap();
+        becomes_true("no cluster waits for its endpoints", || {
+            envoy.statistic("cluster_manager.warming_clusters") == 0
+        })
+        .await;
+    }
+    assert_eq!(envoy.statistic("cluster_manager.cluster_modified"), 2);
+    server.stop().await;
 }
 
 #[tokio::test]

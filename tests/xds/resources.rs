@@ -3,7 +3,9 @@
 use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::LbPolicy;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+};
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
@@ -12,6 +14,7 @@ use envoy_types::pb::envoy::config::core::v3::{
     Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, ExtensionConfigSource,
     SocketAddress, TypedExtensionConfig,
 };
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::config::rbac::v3::{
     Permission, Policy, Principal, Rbac, permission, principal,
@@ -181,6 +184,33 @@ pub(crate) fn cluster() -> Resource {
         name: "vault".to_owned(),
         ..Cluster::default()
     })
+}
+
+/// CDS `vault` with this timeout in seconds, and its EDS, for which Envoy waits without a timeout.
+pub(crate) fn discovering_cluster(connect_timeout: i64) -> [Resource; 2] {
+    let name = "vault".to_owned();
+    let without_timeout = ConfigSource {
+        initial_fetch_timeout: Some(Duration::default()),
+        ..ads()
+    };
+    let cluster = Cluster {
+        name: name.clone(),
+        connect_timeout: Some(Duration {
+            seconds: connect_timeout,
+            nanos: 0,
+        }),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(without_timeout),
+            service_name: String::new(),
+        }),
+        ..Cluster::default()
+    };
+    let endpoints = ClusterLoadAssignment {
+        cluster_name: name,
+        ..ClusterLoadAssignment::default()
+    };
+    [Resource::new(&cluster), Resource::new(&endpoints)]
 }
 
 /// LDS `data`: asks for `routes` and `rules`, and denies everything until `rules` are there.

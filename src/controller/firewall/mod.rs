@@ -42,7 +42,7 @@ use crate::clock::Clock;
 use crate::compile::firewall_name;
 use crate::index::ObjectName;
 use crate::policy::VaultId;
-use crate::runtime::apply::{ApplyError, Claim, GeneratedKind, GeneratedObjects, Owner, name_of};
+use crate::runtime::apply::{ApplyError, GeneratedKind, GeneratedObjects, Owner, name_of};
 use crate::runtime::events::EventWriter;
 use crate::runtime::leader::{Lost, Term};
 use crate::runtime::operations::Metrics;
@@ -129,7 +129,7 @@ impl Reconciler {
     ) -> Result<Outcome, Lost> {
         let Some(entry) = self.state.vault(vault) else {
             return match stage {
-                Stage::Objects => self.prune(vault, leading).await,
+                Stage::Objects => self.forget(vault, leading).await,
                 Stage::Isolation | Stage::Status => Ok(Outcome::Done),
             };
         };
@@ -157,33 +157,32 @@ impl Reconciler {
         Ok(outcome)
     }
 
-    /// Deletes the objects of a vault that no policy targets any more.
-    async fn prune(&self, vault: &VaultId, leading: &Leading<'_>) -> Result<Outcome, Lost> {
+    /// Removes what is stored about a vault without a policy, and announces that it has no firewall any more. The garbage
+    /// collection of Kubernetes deletes the objects: the deleted policies own them.
+    async fn forget(&self, vault: &VaultId, leading: &Leading<'_>) -> Result<Outcome, Lost> {
         self.metrics.remove_proxy_certificate(vault);
         self.desired.remove(vault);
         leading.remove(vault);
-        let claim = |uid: &str| self.claim(uid, vault);
-        match self.objects.prune(leading.term, vault, claim).await {
-            Ok(true) => Ok(Outcome::Done),
-            Ok(false) => Ok(Outcome::Failed),
-            Err(ApplyError::Lost(lost)) => Err(lost),
-            Err(error) => {
-                tracing::error!(%vault, "{error}; retrying");
-                Ok(Outcome::Failed)
+        if self.state.is_terminating(&vault.namespace) {
+            return Ok(Outcome::Done);
+        }
+        let service = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            name: Some(vault.service.clone()),
+            namespace: Some(vault.namespace.clone()),
+            ..ObjectReference::default()
+        };
+        let note = status::firewall_removed(vault);
+        match self.events.write(leading.term, &service, note).await {
+            Err(WriteError::Lost(lost)) => return Err(lost),
+            // Events are for people; they are not retried.
+            Err(WriteError::Api(error)) => {
+                tracing::warn!(%vault, "cannot write an event: {error}");
             }
+            Ok(()) => {}
         }
-    }
-
-    /// Relation of the policy with this UID to a vault that no accepted policy targets. The target of an invalid policy
-    /// does not count: an earlier generation of it may have been in force here.
-    fn claim(&self, uid: &str, vault: &VaultId) -> Claim {
-        match self.state.policy_of_uid(uid) {
-            None => Claim::Deleted,
-            Some(policy) => match policy.valid() {
-                Some(policy) if policy.vault != *vault => Claim::Released,
-                _ => Claim::Held,
-            },
-        }
+        Ok(Outcome::Done)
     }
 
     /// Returns the earlier pods of a vault whose Service can be protected.
@@ -311,7 +310,8 @@ impl Reconciler {
         let seen = VaultSeen {
             resolution: Some(&entry.resolution),
             cold_start: entry.cold_start,
-            target: entry.target.as_ref().map(|_| ()).map_err(Clone::clone),
+            target: entry.problem.clone().map_or(Ok(()), Err),
+            kept_port: entry.kept_port(),
             terminating,
             apply_error: apply_error.as_deref(),
             stalled: stalled.as_deref(),

@@ -50,6 +50,9 @@ impl StoredPolicy {
 pub(crate) struct VaultEntry {
     pub(crate) resolution: Arc<VaultResolution>,
     pub(crate) target: Target,
+    /// Problem of the target of the policies. If `target` is usable all the same, it has the port that was in force
+    /// before.
+    pub(crate) problem: Option<TargetProblem>,
     /// Version of its newest snapshot, to compare with what proxies acknowledge.
     pub(crate) version: String,
     /// Whether that is a cold-start snapshot, which only proxies without configuration receive.
@@ -60,7 +63,17 @@ pub(crate) struct VaultEntry {
 
 impl VaultEntry {
     pub(crate) fn ports(&self) -> ProxyPorts {
-        ProxyPorts::of(self.resolution.resolution.firewall.port)
+        ProxyPorts::of(self.port())
+    }
+
+    /// Port of the vault's Service that the firewall is in front of.
+    pub(crate) fn port(&self) -> u16 {
+        self.resolution.resolution.firewall.port
+    }
+
+    /// The port that was in force before and stays, because the Service does not have that of the policies.
+    pub(crate) fn kept_port(&self) -> Option<u16> {
+        (self.problem.is_some() && self.target.is_ok()).then(|| self.port())
     }
 }
 
@@ -178,13 +191,6 @@ impl FirewallState {
     /// A policy by namespace and name.
     pub(crate) fn policy(&self, id: &ObjectName) -> Option<Arc<StoredPolicy>> {
         self.entries().policies.get(id).cloned()
-    }
-
-    /// The policy with this UID.
-    pub(crate) fn policy_of_uid(&self, uid: &str) -> Option<Arc<StoredPolicy>> {
-        let entries = self.entries();
-        let mut policies = entries.policies.values();
-        policies.find(|policy| policy.uid == uid).cloned()
     }
 
     /// Records a status that was written and the resource version that the write returned, before the watch reports it.

@@ -30,7 +30,7 @@ pub(crate) use self::content::{Owner, name_of};
 pub(crate) use self::kind::GeneratedKind;
 
 use self::cache::Cache;
-use self::content::{answer_of, applied_hash, correction, has_metadata, owners, sign, text};
+use self::content::{answer_of, applied_hash, correction, has_metadata, sign, text};
 use self::corrections::MOST_CORRECTIONS;
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::index::ObjectName;
@@ -85,17 +85,6 @@ impl ApplyError {
             },
         }
     }
-}
-
-/// Claim of an owner on the generated objects of a vault when they are pruned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// The owner does not exist: garbage collection deletes the object.
-    Deleted,
-    /// The owner exists and may still need the object.
-    Held,
-    /// The owner exists and does not need the object any more.
-    Released,
 }
 
 /// Handler of changes of generated objects.
@@ -299,32 +288,6 @@ impl GeneratedObjects {
         Api::namespaced_with(self.client.clone(), &name.namespace, &kind.resource())
     }
 
-    /// Deletes the objects of a vault that garbage collection does not delete, because an owner exists and released
-    /// them. `claim` returns the relation of the owner with this UID. Returns whether no owner holds an object.
-    pub(crate) async fn prune(
-        &self,
-        term: &Term,
-        vault: &VaultId,
-        claim: impl Fn(&str) -> Claim,
-    ) -> Result<bool, ApplyError> {
-        let mut is_complete = true;
-        for (kind, name, content) in self.cache.of_vault(vault, GeneratedKind::ALL) {
-            let owners = owners(&content, self.owner.kind);
-            let claims = owners.values().map(|uid| claim(uid));
-            let claims: Vec<Claim> = claims.filter(|claim| *claim != Claim::Deleted).collect();
-            if claims.is_empty() {
-                continue;
-            }
-            if claims.contains(&Claim::Held) {
-                is_complete = false;
-                continue;
-            }
-            let uid = text(&content, "/metadata/uid");
-            self.delete_only(term, kind, &name, uid).await?;
-        }
-        Ok(is_complete)
-    }
-
     /// Deletes an object, if it exists.
     pub(crate) async fn delete(
         &self,
@@ -332,26 +295,13 @@ impl GeneratedObjects {
         kind: GeneratedKind,
         name: &ObjectName,
     ) -> Result<(), ApplyError> {
-        match self.get(kind, name) {
-            Some(content) => {
-                let uid = text(&content, "/metadata/uid");
-                self.delete_only(term, kind, name, uid).await
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Deletes the object with this UID: one of the same name may have been created in the meantime.
-    async fn delete_only(
-        &self,
-        term: &Term,
-        kind: GeneratedKind,
-        name: &ObjectName,
-        uid: String,
-    ) -> Result<(), ApplyError> {
+        let Some(content) = self.get(kind, name) else {
+            return Ok(());
+        };
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
-                uid: Some(uid),
+                // Another one of the same name may have been created in the meantime.
+                uid: Some(text(&content, "/metadata/uid")),
                 resource_version: None,
             }),
             ..DeleteParams::background()

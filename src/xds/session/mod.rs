@@ -7,6 +7,8 @@
 //!   proxy receives no queue of outdated versions, and an idle one receives a change at once.
 //! - Listeners and routes wait for the acknowledgement of clusters: Envoy acknowledges clusters when they are ready
 //!   to be used.
+//! - The endpoints of a changed cluster are sent again: Envoy does not use the changed cluster before it has received
+//!   them, or waited 15 s for them, although it has them already.
 //! - A removal waits until nothing is unacknowledged or refused, because a resource in force may still refer to the
 //!   removed one. Only the removal of a listener is sent at once.
 //! - A refused version is not sent again until the content changes or the proxy subscribes again: the answer would be
@@ -104,6 +106,7 @@ impl Session {
             return;
         };
         let mut clusters_are_ready = true;
+        let mut changed_clusters = Vec::new();
         for subscription in &mut self.subscriptions {
             let kind = subscription.kind();
             let waits = matches!(
@@ -111,6 +114,11 @@ impl Session {
                 ResourceType::Listener | ResourceType::RouteConfiguration
             ) && !clusters_are_ready;
             subscription.adopt(&snapshot);
+            match kind {
+                ResourceType::Cluster => changed_clusters = subscription.changed(&snapshot),
+                ResourceType::Endpoint => subscription.send_again(&changed_clusters),
+                _ => {}
+            }
             if !waits {
                 subscription.send_additions(&snapshot, &mut self.nonces, output);
             }

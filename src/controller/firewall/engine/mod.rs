@@ -13,10 +13,11 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use super::state::{Delta, FirewallState, Stage, StoredPolicy, VaultEntry};
-use super::status::target_of;
+use super::state::{Delta, FirewallState, Stage, StoredPolicy, Target, VaultEntry};
+use super::status::{TargetProblem, target_of};
 use crate::clock::Clock;
 use crate::compile::envoy::{Proxy, Tls};
+use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies;
 use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
@@ -261,7 +262,7 @@ impl Engine {
     fn publish(&mut self, vault: &VaultId, seen: Instant) {
         let started = Instant::now();
         let node = vault.to_string();
-        let Some(resolved) = self.index.resolve(vault) else {
+        let Some(mut resolved) = self.index.resolve(vault) else {
             // Proxies keep what they have until they are deleted with the other objects of the vault.
             self.publisher.withdraw(&node);
             self.delta.vaults.insert(vault.clone(), None);
@@ -269,6 +270,7 @@ impl Engine {
             return;
         };
         self.metrics.resolved(started.elapsed());
+        let (target, problem) = self.target(vault, &mut resolved.resolution.firewall);
         let resolution = Arc::new(resolved);
         let VaultResolution {
             resolution: policies,
@@ -295,7 +297,8 @@ impl Engine {
             self.metrics.compiled(duration);
         }
         let entry = VaultEntry {
-            target: target_of(self.index.service(vault), firewall.port),
+            target,
+            problem,
             version: published.version,
             cold_start,
             policies: self.index.policies_of(vault),
@@ -304,12 +307,52 @@ impl Engine {
         self.delta.vaults.insert(vault.clone(), Some(entry));
     }
 
-    /// Logs the diagnostics that a vault did not have before, with the details that its status does not show.
-    fn log_new(&self, vault: &VaultId, resolution: &Resolution) {
-        let known = match self.delta.vaults.get(vault) {
+    /// Returns the protected Service, and the problem of the target of the policies. If the Service does not have their
+    /// port, the firewall keeps the one that it has, because that of a typing error would serve no client.
+    fn target(&self, vault: &VaultId, firewall: &mut Firewall) -> (Target, Option<TargetProblem>) {
+        let service = self.index.service(vault);
+        let target = target_of(service, firewall.port);
+        let problem = target.as_ref().err().cloned();
+        let kept = match &problem {
+            Some(TargetProblem::Unusable(ProtectedServiceError::NoPort { .. })) => {
+                self.port_in_force(vault)
+            }
+            _ => None,
+        };
+        if let Some(port) = kept
+            && let Ok(kept) = target_of(service, port)
+        {
+            firewall.port = port;
+            return (Ok(kept), problem);
+        }
+        (target, problem)
+    }
+
+    /// Returns the port of a vault's firewall: that of its last usable target, or of a status that an earlier process
+    /// wrote.
+    fn port_in_force(&self, vault: &VaultId) -> Option<u16> {
+        let of_status = || {
+            let policies = self.index.policies_of(vault);
+            policies.iter().find_map(|id| {
+                let endpoint = self.known(id)?.status.as_ref()?.endpoint.clone()?;
+                endpoint.rsplit_once(':')?.1.parse().ok()
+            })
+        };
+        let entry = self.entry(vault).filter(|entry| entry.target.is_ok());
+        entry.map(|entry| entry.port()).or_else(of_status)
+    }
+
+    /// The newest state of a vault, committed or not.
+    fn entry(&self, vault: &VaultId) -> Option<VaultEntry> {
+        match self.delta.vaults.get(vault) {
             Some(entry) => entry.clone(),
             None => self.state.vault(vault),
-        };
+        }
+    }
+
+    /// Logs the diagnostics that a vault did not have before, with the details that its status does not show.
+    fn log_new(&self, vault: &VaultId, resolution: &Resolution) {
+        let known = self.entry(vault);
         let is_known = |diagnostic: &Diagnostic| {
             known.as_ref().is_some_and(|known| {
                 let mut diagnostics = known.resolution.resolution.diagnostics();

@@ -171,11 +171,18 @@ impl Evaluation<'_> {
             refused => return self.programmed_rejected(refused),
         }
         if let Some((reason, message)) = self.target_problem() {
-            let message = format!(
-                "generation {generation} cannot be enforced for this Service, and objects that were generated earlier \
-                 are not updated until this is corrected:\n{message}"
-            );
-            return (reason, message);
+            let effect = match self.vault.kept_port {
+                Some(port) => format!(
+                    "the firewall stays at port {port} until this is corrected; {} everything else of generation \
+                     {generation}",
+                    self.enforcing()
+                ),
+                None => format!(
+                    "generation {generation} cannot be enforced for this Service, and objects that were generated \
+                     earlier are not updated until this is corrected"
+                ),
+            };
+            return (reason, format!("{effect}:\n{message}"));
         }
         if let Some(error) = self.vault.apply_error {
             let heading = format!(

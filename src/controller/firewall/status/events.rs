@@ -6,6 +6,7 @@ use super::reason::{ConditionType, Reason, Verdict};
 use super::text;
 use super::warnings::MORE_WARNINGS;
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
+use crate::policy::VaultId;
 use crate::runtime::events::{EventKind, EventNote};
 
 /// Longest note of an event, in bytes; the API server rejects a longer one.
@@ -35,6 +36,20 @@ pub fn events(
             note: one_line(&format!("{}: {}", warning.field, warning.message)),
         });
     conditions.chain(warnings).collect()
+}
+
+/// Returns the event about a vault whose last policy was deleted.
+pub(crate) fn firewall_removed(vault: &VaultId) -> EventNote {
+    EventNote {
+        kind: EventKind::Warning,
+        reason: "FirewallRemoved".to_owned(),
+        action: "Remove",
+        note: format!(
+            "the last VaultNetworkPolicy of the vault {vault} was deleted, so its firewall is deleted too: no rule applies \
+             any more, and every client that no other NetworkPolicy stops can reach the vault's pods; apply a \
+             VaultNetworkPolicy to protect it again"
+        ),
+    }
 }
 
 fn of_type(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {

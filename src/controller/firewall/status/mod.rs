@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use difference::{Difference, difference, is_settled, urgency};
+pub(crate) use events::firewall_removed;
 pub use events::{NOTE_LENGTH, events};
 pub use observed::{
     EarlierPolicy, PlainHttp, PolicySeen, RuleCounts, TargetProblem, VaultSeen, target_of,

@@ -49,6 +49,8 @@ pub struct VaultSeen<'a> {
     pub cold_start: bool,
     /// Whether its Service can be protected: see [`target_of`].
     pub target: Result<(), TargetProblem>,
+    /// The port that was in force before and stays, if the Service does not have that of the policies.
+    pub kept_port: Option<u16>,
     /// Whether its namespace is being deleted.
     pub terminating: bool,
     /// Error of the last write of a generated object, or of the compiler. None after all objects were written.

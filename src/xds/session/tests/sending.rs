@@ -176,6 +176,38 @@ fn a_refused_cluster_does_not_delay_the_rest() {
     );
 }
 
+/// Envoy waits for the endpoints of a changed cluster, although it has them.
+#[test]
+fn endpoints_follow_each_changed_cluster() {
+    conversation(
+        "client CDS
+         client EDS +c +d
+         publish CDS c@1, CDS d@1, EDS c@1, EDS d@1
+         server 1 CDS c@1 d@1
+         server 2 EDS c@1
+         server 3 EDS d@1
+         client CDS ack 1
+         report CDS c@1 acknowledged
+         report CDS d@1 acknowledged
+         client EDS ack 2
+         report EDS c@1 acknowledged
+         client EDS ack 3
+         report EDS d@1 acknowledged
+         publish CDS c@2, CDS d@1, EDS c@1, EDS d@1
+         server 4 CDS c@2
+         server 5 EDS c@1
+         client EDS ack 5
+         report EDS c@1 acknowledged
+         progress: pending CDS c
+         client CDS ack 4
+         report CDS c@2 acknowledged
+         progress: programmed
+         publish CDS c@3, CDS d@1, EDS c@2, EDS d@1
+         server 6 CDS c@3
+         server 7 EDS c@2",
+    );
+}
+
 #[test]
 fn removals_come_last_and_in_reverse() {
     conversation(

@@ -233,6 +233,7 @@ impl Fixture {
         let seen = VaultSeen {
             resolution: resolution.as_ref(),
             cold_start: false,
+            kept_port: None,
             target: target_of(self.service.as_ref(), 8200).map(drop),
             terminating: self.terminating,
             apply_error: self.apply_error.as_deref(),
