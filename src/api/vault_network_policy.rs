@@ -184,8 +184,8 @@ pub struct TargetRef {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::dns_label(), validation = rules::same_target())]
     pub name: String,
-    /// Port of the Service for the vault's API, for example 8200. While the Service does not have it, the firewall stays
-    /// at its earlier port.
+    /// Port of the Service for the vault's API, for example 8200. While the Service does not have it, the firewall
+    /// stays at its earlier port.
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
 }

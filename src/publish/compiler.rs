@@ -1,6 +1,8 @@
 //! Compiles a firewall to the snapshot of its proxies. Resources that rules do not affect are compiled once and kept.
 
 use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
+use prost::Message;
 
 use crate::compile::envoy::{self, Proxy};
 use crate::policy::Firewall;
@@ -18,9 +20,16 @@ struct Fixed {
     firewall: Firewall,
     proxy: Proxy,
     clusters_and_routes: Vec<Resource>,
-    /// Of these, rules affect only the choice of a filter chain.
-    listeners: Vec<Listener>,
-    encoded_listeners: Vec<Resource>,
+    listeners: Listeners,
+}
+
+/// The listeners. Of these, rules affect only the choice of a filter chain.
+#[derive(Debug)]
+struct Listeners {
+    /// Each listener without that choice, and the version of that.
+    fixed: Vec<(Listener, String)>,
+    matcher: Matcher,
+    encoded: Vec<Resource>,
 }
 
 impl Compiler {
@@ -37,14 +46,14 @@ impl Compiler {
             Some(fixed) if fixed.firewall == shape && fixed.proxy == *proxy => fixed,
             _ => Fixed::new(shape, proxy.clone()),
         };
-        if envoy::set_callers(&mut fixed.listeners, firewall) {
-            fixed.encoded_listeners = fixed.listeners.iter().map(Resource::new).collect();
-        }
+        fixed
+            .listeners
+            .choose(envoy::filter_chain_matcher(firewall));
         let rules = envoy::extensions(firewall);
         let rules = rules
             .iter()
             .map(|rules| Resource::new(rules).with_attempt(envoy::ATTEMPT));
-        let kept = [&fixed.clusters_and_routes, &fixed.encoded_listeners];
+        let kept = [&fixed.clusters_and_routes, &fixed.listeners.encoded];
         let kept = kept.into_iter().flatten().cloned();
         let snapshot = Snapshot::new(kept.chain(rules).chain(more).collect());
         self.fixed = Some(fixed);
@@ -59,11 +68,39 @@ impl Fixed {
         let routes = configuration.routes.iter().map(Resource::new);
         Self {
             clusters_and_routes: clusters.chain(routes).collect(),
-            encoded_listeners: configuration.listeners.iter().map(Resource::new).collect(),
-            listeners: configuration.listeners,
+            listeners: Listeners::new(configuration.listeners),
             firewall,
             proxy,
         }
+    }
+}
+
+impl Listeners {
+    fn new(listeners: Vec<Listener>) -> Self {
+        let fixed = listeners.into_iter().map(|mut listener| {
+            listener.filter_chain_matcher = None;
+            let version = Resource::new(&listener).version;
+            (listener, version)
+        });
+        Self {
+            fixed: fixed.collect(),
+            matcher: Matcher::default(),
+            encoded: Vec::new(),
+        }
+    }
+
+    fn choose(&mut self, matcher: Matcher) {
+        if !self.encoded.is_empty() && self.matcher == matcher {
+            return;
+        }
+        let choice = matcher.encode_to_vec();
+        let encode = |(listener, version): &mut (Listener, String)| {
+            listener.filter_chain_matcher = Some(matcher.clone());
+            // The listener is large, and the rest of it has not changed: its version stands for it.
+            Resource::with_version(listener, &[version.as_bytes(), &choice].concat())
+        };
+        self.encoded = self.fixed.iter_mut().map(encode).collect();
+        self.matcher = matcher;
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::DirectSourceIpInput;
 use envoy_types::pb::google::protobuf::StringValue;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
@@ -50,22 +49,8 @@ impl Callers {
     }
 }
 
-/// Makes listeners choose the filter chains of connections by the rules of a firewall. Returns whether that changed
-/// them.
-pub fn set_callers(listeners: &mut [Listener], firewall: &Firewall) -> bool {
-    let matcher = Some(matcher(firewall));
-    let mut changed = false;
-    for listener in listeners {
-        if listener.filter_chain_matcher != matcher {
-            listener.filter_chain_matcher.clone_from(&matcher);
-            changed = true;
-        }
-    }
-    changed
-}
-
-/// Chooses the filter chain of a connection.
-pub(super) fn matcher(firewall: &Firewall) -> Matcher {
+/// Choice of the filter chain of a connection: the only part of a listener that rules affect.
+pub fn filter_chain_matcher(firewall: &Firewall) -> Matcher {
     let everybody = Ipv4Net::default();
     let ranges = match firewall.default_action {
         DefaultAction::Allow => vec![everybody],
@@ -145,7 +130,7 @@ mod tests {
 
     #[test]
     fn without_rules_everybody_is_unlisted() {
-        let matcher = matcher(&firewall(&[], &[]));
+        let matcher = filter_chain_matcher(&firewall(&[], &[]));
         assert_eq!(matcher.matcher_type, None);
         let otherwise = matcher.on_no_match.map(|otherwise| *otherwise);
         assert_eq!(otherwise, Some(Callers::Unlisted.chosen()));
@@ -158,22 +143,9 @@ mod tests {
             ..firewall(&[], &[])
         };
         let every_address = firewall(&[], &["0.0.0.0/0"]);
-        assert_eq!(matcher(&everybody), matcher(&every_address));
-    }
-
-    #[test]
-    fn a_changed_address_changes_the_matcher_alone() {
-        let mut listeners = vec![Listener::default()];
-        let one = firewall(&["10.0.0.2/32"], &[]);
-        assert!(set_callers(&mut listeners, &one));
-        assert!(!set_callers(&mut listeners, &one));
-        assert!(set_callers(
-            &mut listeners,
-            &firewall(&["10.0.0.4/32"], &[])
-        ));
-        for listener in &mut listeners {
-            listener.filter_chain_matcher = None;
-        }
-        assert_eq!(listeners, [Listener::default()]);
+        assert_eq!(
+            filter_chain_matcher(&everybody),
+            filter_chain_matcher(&every_address)
+        );
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn listener(
     };
     let chains = Callers::ALL.map(|callers| chain(firewall, proxy, side, callers, delivery));
     Listener {
-        filter_chain_matcher: Some(callers::matcher(firewall)),
+        filter_chain_matcher: Some(callers::filter_chain_matcher(firewall)),
         ..http::listener(side.name(), address, chains.into())
     }
 }

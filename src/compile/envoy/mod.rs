@@ -37,7 +37,7 @@ mod xds_cluster;
 
 pub use arguments::ARGUMENTS;
 pub use bootstrap::{Bootstrap, static_bootstrap};
-pub use callers::set_callers;
+pub use callers::filter_chain_matcher;
 pub use cluster::endpoints;
 pub use configuration::{Configuration, configuration, extensions};
 pub use json::{ConfigurationJson, JsonError, to_json};

@@ -157,8 +157,8 @@ impl Reconciler {
         Ok(outcome)
     }
 
-    /// Removes what is stored about a vault without a policy, and announces that it has no firewall any more. The garbage
-    /// collection of Kubernetes deletes the objects: the deleted policies own them.
+    /// Removes what is stored about a vault without a policy, and announces that it has no firewall any more. The
+    /// garbage collection of Kubernetes deletes the objects: the deleted policies own them.
     async fn forget(&self, vault: &VaultId, leading: &Leading<'_>) -> Result<Outcome, Lost> {
         self.metrics.remove_proxy_certificate(vault);
         self.desired.remove(vault);

@@ -23,7 +23,7 @@
 # the vaults that policies name; the proxies' Services
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, list, patch, watch]
 # the vaults' pods, where allowed requests go
 - apiGroups: ["discovery.k8s.io"]
   resources: [endpointslices]
@@ -31,23 +31,23 @@
 # the identities of clients; the proxies' own
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, list, patch, watch]
 # the proxies
 - apiGroups: ["apps"]
   resources: [deployments]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, list, patch, watch]
 # the proxies' budgets
 - apiGroups: ["policy"]
   resources: [poddisruptionbudgets]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, list, patch, watch]
 # the proxies' bootstraps
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, list, patch, watch]
 # the authority and the proxies' certificates
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, list, patch, watch]
 # the NetworkPolicies of vaults and proxies
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]

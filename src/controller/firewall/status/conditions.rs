@@ -381,7 +381,10 @@ impl Evaluation<'_> {
                 );
                 (
                     Reason::TargetNotFound,
-                    format!("spec.targetRef.name: {which}; create it or correct the name"),
+                    format!(
+                        "spec.targetRef.name: {which}; create it, or if the name is wrong, delete this policy and \
+                         create one with the right name"
+                    ),
                 )
             }
             TargetProblem::Unusable(error @ ProtectedServiceError::NoSelector) => {

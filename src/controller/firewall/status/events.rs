@@ -45,8 +45,8 @@ pub(crate) fn firewall_removed(vault: &VaultId) -> EventNote {
         reason: "FirewallRemoved".to_owned(),
         action: "Remove",
         note: format!(
-            "the last VaultNetworkPolicy of the vault {vault} was deleted, so its firewall is deleted too: no rule applies \
-             any more, and every client that no other NetworkPolicy stops can reach the vault's pods; apply a \
+            "the last VaultNetworkPolicy of the vault {vault} was deleted, so its firewall is deleted too: no rule \
+             applies any more, and every client that no other NetworkPolicy stops can reach the vault's pods; apply a \
              VaultNetworkPolicy to protect it again"
         ),
     }
