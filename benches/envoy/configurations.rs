@@ -63,7 +63,7 @@ impl Filters {
         };
         let bare = match self {
             Self::Hold(_) => {
-                return Compiler::default().snapshot(&firewall, &proxy, Vec::new());
+                return Compiler::default().snapshot(&firewall, &proxy, Vec::new(), std::time::Duration::ZERO);
             }
             Self::Removed => false,
             Self::BareProxy => true,

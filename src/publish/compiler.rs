@@ -1,12 +1,19 @@
 //! Compiles a firewall to the snapshot of its proxies. Resources that rules do not affect are compiled once and kept.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use prost::Message;
 
+use crate::clock::Uptime;
 use crate::compile::envoy::{self, Proxy};
 use crate::policy::Firewall;
 use crate::xds::{Resource, Snapshot};
+
+/// Shortest time between two changes of the listeners by rules. An update of a listener costs Envoy several times as
+/// much as one of a filter, and no decision depends on it.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Compiles successive firewalls of one node.
 #[derive(Debug, Default)]
@@ -30,25 +37,29 @@ struct Listeners {
     fixed: Vec<(Listener, String)>,
     matcher: Matcher,
     encoded: Vec<Resource>,
+    /// When the listeners changed last.
+    changed: Uptime,
+    /// Whether a change waits for the end of [`PAUSE`].
+    waits: bool,
 }
 
 impl Compiler {
-    /// Returns the snapshot of a firewall. `more` are resources that are not compiled from it, such as the vault's
-    /// endpoints.
+    /// Returns the snapshot of a firewall at a time. `more` are resources that are not compiled from it, such as the
+    /// vault's endpoints.
     pub fn snapshot(
         &mut self,
         firewall: &Firewall,
         proxy: &Proxy,
         more: Vec<Resource>,
+        now: Uptime,
     ) -> Snapshot {
         let shape = shape(firewall);
         let mut fixed = match self.fixed.take() {
             Some(fixed) if fixed.firewall == shape && fixed.proxy == *proxy => fixed,
             _ => Fixed::new(shape, proxy.clone()),
         };
-        fixed
-            .listeners
-            .choose(envoy::filter_chain_matcher(firewall));
+        let matcher = envoy::filter_chain_matcher(firewall);
+        fixed.listeners.choose(matcher, now);
         let rules = envoy::extensions(firewall);
         let rules = rules
             .iter()
@@ -58,6 +69,12 @@ impl Compiler {
         let snapshot = Snapshot::new(kept.chain(rules).chain(more).collect());
         self.fixed = Some(fixed);
         snapshot
+    }
+
+    /// Time at which the snapshot must be made again, because its listeners have not followed the addresses yet.
+    pub fn due(&self) -> Option<Uptime> {
+        let listeners = &self.fixed.as_ref()?.listeners;
+        listeners.waits.then_some(listeners.changed + PAUSE)
     }
 }
 
@@ -86,13 +103,20 @@ impl Listeners {
             fixed: fixed.collect(),
             matcher: Matcher::default(),
             encoded: Vec::new(),
+            changed: Uptime::ZERO,
+            waits: false,
         }
     }
 
-    fn choose(&mut self, matcher: Matcher) {
-        if !self.encoded.is_empty() && self.matcher == matcher {
-            return;
+    fn choose(&mut self, matcher: Matcher, now: Uptime) {
+        if !self.encoded.is_empty() {
+            let is_changed = self.matcher != matcher;
+            self.waits = is_changed && now < self.changed + PAUSE;
+            if !is_changed || self.waits {
+                return;
+            }
         }
+        self.changed = now;
         let choice = matcher.encode_to_vec();
         let encode = |(listener, version): &mut (Listener, String)| {
             listener.filter_chain_matcher = Some(matcher.clone());

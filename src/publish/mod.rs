@@ -99,9 +99,12 @@ impl Publisher {
     /// first seen, from which its delay is measured. Must be called within a tokio runtime.
     pub fn publish(&mut self, node: &str, desired: Desired, seen: Instant) -> Published {
         let started = Instant::now();
+        let now = self.clock.uptime();
         let known = self.nodes.entry(node.to_owned()).or_default();
+        let is_due = known.compiler.due().is_some_and(|due| due <= now);
         if let Some((newest, version)) = &mut known.newest
             && newest.has_same_snapshot(&desired)
+            && !is_due
         {
             // Holds the newest resolution, so that the earlier one is freed.
             *newest = desired;
@@ -115,7 +118,7 @@ impl Publisher {
         let endpoints = endpoints.map(|endpoints| Resource::new(&endpoints));
         let snapshot = known
             .compiler
-            .snapshot(firewall, &desired.proxy, endpoints.collect());
+            .snapshot(firewall, &desired.proxy, endpoints.collect(), now);
         let snapshot = if desired.cold_start {
             snapshot.as_cold_start()
         } else {
@@ -151,6 +154,30 @@ impl Publisher {
         Published {
             version,
             compiled_in: Some(compiled_in),
+        }
+    }
+
+    /// Nodes that must be published again now, although their inputs did not change.
+    pub fn due(&self) -> Vec<String> {
+        let now = self.clock.uptime();
+        let nodes = self.nodes.iter();
+        let due = nodes.filter(|(_, node)| node.compiler.due().is_some_and(|due| due <= now));
+        due.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Waits until a node is [due](Self::due).
+    pub async fn wait_due(&self) {
+        let first = self
+            .nodes
+            .values()
+            .filter_map(|node| node.compiler.due())
+            .min();
+        match first {
+            Some(first) => {
+                let left = first.saturating_sub(self.clock.uptime());
+                self.clock.sleep(left).await;
+            }
+            None => std::future::pending().await,
         }
     }
 

@@ -68,6 +68,48 @@ async fn only_changed_inputs_are_published() {
     assert!(back.compiled_in.is_some() && back.version == first.version);
 }
 
+/// Filters follow an address at once, listeners at most once in a while.
+#[tokio::test]
+async fn listeners_follow_the_addresses_after_a_pause() {
+    let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);
+    let store = Arc::new(SnapshotStore::new());
+    let mut publisher = Publisher::new(Arc::clone(&store), clock, |_| {});
+    let listing = |address: &str| {
+        let mut desired = desired(&[]);
+        let mut resolution = VaultResolution::clone(&desired.resolution);
+        let rules = &mut resolution.resolution.firewall.ip_rules;
+        rules.claim(address.parse().unwrap(), &"rule".into());
+        desired.resolution = Arc::new(resolution);
+        desired
+    };
+    let versions = || {
+        let snapshot = store.snapshot("node").unwrap();
+        let version = |kind, name| snapshot.get(kind, name).unwrap().version.clone();
+        (
+            version(xds::ResourceType::Listener, "data"),
+            version(xds::ResourceType::ExtensionConfig, "vaultwall.ip-rules"),
+        )
+    };
+    publisher.publish("node", listing("203.0.113.1/32"), Instant::now());
+    let (first_listener, first_filter) = versions();
+    publisher.publish("node", listing("203.0.113.2/32"), Instant::now());
+    let (listener, filter) = versions();
+    assert!(listener == first_listener && filter != first_filter);
+    assert!(publisher.due().is_empty());
+
+    hands.advance(Duration::from_secs(5));
+    publisher.wait_due().await;
+    assert_eq!(publisher.due(), ["node"]);
+    let again = publisher.publish("node", listing("203.0.113.2/32"), Instant::now());
+    assert!(again.compiled_in.is_some());
+    assert_ne!(versions().0, first_listener);
+    assert!(publisher.due().is_empty());
+    // Long after the last change, the next one does not wait.
+    hands.advance(Duration::from_secs(5));
+    publisher.publish("node", listing("203.0.113.1/32"), Instant::now());
+    assert_eq!(versions(), (first_listener, first_filter));
+}
+
 #[tokio::test]
 async fn a_confirmation_ends_with_a_newer_version_or_the_timeout() {
     let (clock, hands) = Clock::settable(Timestamp::UNIX_EPOCH);

@@ -94,7 +94,8 @@ impl Enforcer {
             }
             let is_same =
                 |enforced: &Enforced| enforced.strict == strict && enforced.vault == *vault;
-            if self.enforced.as_ref().is_some_and(is_same) && !changed.contains(vault) {
+            let is_due = !self.publisher.due().is_empty();
+            if self.enforced.as_ref().is_some_and(is_same) && !changed.contains(vault) && !is_due {
                 return;
             }
         }
@@ -157,6 +158,11 @@ impl Enforcer {
                 "spec.denial: Drop needs a NetworkPolicy; here, without a cluster, denied callers receive 403"
             );
         }
+    }
+
+    /// Waits until something must be published although no file changed.
+    pub(super) async fn wait_due(&self) {
+        self.publisher.wait_due().await;
     }
 
     /// Uses the vault that the policies name, unless `--vault` names the one behind `--upstream`.

@@ -23,12 +23,12 @@ pub enum ResourceType {
     Cluster,
     /// EDS: the addresses of a cluster.
     Endpoint,
+    /// ECDS: the configuration of one filter; a changed rule changes these first.
+    ExtensionConfig,
     /// LDS: a port that accepts requests.
     Listener,
     /// RDS: the routes, which select the cluster of each request.
     RouteConfiguration,
-    /// ECDS: the configuration of one filter; a changed rule changes only these.
-    ExtensionConfig,
 }
 
 impl fmt::Display for ResourceType {
@@ -38,13 +38,13 @@ impl fmt::Display for ResourceType {
 }
 
 impl ResourceType {
-    /// Every type, in sending order.
+    /// Every type, in sending order. Changed filters come before listeners, whose updates take Envoy longer.
     pub const ALL: [Self; 5] = [
         Self::Cluster,
         Self::Endpoint,
+        Self::ExtensionConfig,
         Self::Listener,
         Self::RouteConfiguration,
-        Self::ExtensionConfig,
     ];
 
     /// Text of the type in messages.

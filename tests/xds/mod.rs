@@ -118,9 +118,9 @@ async fn changes_arrive_one_by_one_and_a_bad_one_is_refused() {
     envoy.wait_for_answers([Some(200), Some(403)]).await;
     let everything = [
         (ResourceType::Cluster, "vault".to_owned()),
+        (ResourceType::ExtensionConfig, "rules".to_owned()),
         (ResourceType::Listener, "data".to_owned()),
         (ResourceType::RouteConfiguration, "routes".to_owned()),
-        (ResourceType::ExtensionConfig, "rules".to_owned()),
     ];
     assert_eq!(
         acknowledged(&mut reports),

@@ -102,6 +102,11 @@ impl Engine {
             let received = tokio::select! {
                 received = events.recv_many(&mut batch, BATCH) => received,
                 () = pulse.beat() => continue,
+                () = self.publisher.wait_due() => {
+                    self.publish_due();
+                    self.state.commit(std::mem::take(&mut self.delta));
+                    continue;
+                }
             };
             if received == 0 {
                 return;
@@ -257,6 +262,16 @@ impl Engine {
         }
         let firewalls = self.publisher.node_count();
         self.metrics.firewalls.set(number(firewalls));
+    }
+
+    /// Publishes the firewalls of which a part had to wait.
+    fn publish_due(&mut self) {
+        let due = self.publisher.due();
+        let vaults = self.index.vaults();
+        let vaults = vaults.filter(|vault| due.contains(&vault.to_string()));
+        for vault in vaults.cloned().collect::<Vec<_>>() {
+            self.publish(&vault, Instant::now());
+        }
     }
 
     fn publish(&mut self, vault: &VaultId, seen: Instant) {

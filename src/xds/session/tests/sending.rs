@@ -17,7 +17,7 @@ fn a_proxy_starts_as_envoy_does() {
          server 4 ECDS rules@1
          client LDS ack 2
          report LDS data@1 acknowledged
-         progress: pending RDS routes, pending ECDS facts, pending ECDS rules
+         progress: pending ECDS facts, pending ECDS rules, pending RDS routes
          client RDS +routes
          server 5 RDS routes@1
          client ECDS ack 3
@@ -239,24 +239,24 @@ fn removals_come_last_and_in_reverse() {
          report RDS r@1 acknowledged
          progress: programmed
          publish CDS d@1, LDS l@2, ECDS f@2
-         server 7 LDS l@2
-         server 8 LDS -m
-         server 9 ECDS f@2
-         client LDS ack 7
-         report LDS l@2 acknowledged
+         server 7 ECDS f@2
+         server 8 LDS l@2
+         server 9 LDS -m
          client LDS ack 8
+         report LDS l@2 acknowledged
+         client LDS ack 9
          report LDS -m acknowledged
-         progress: pending CDS c, pending EDS c, pending RDS r, pending ECDS f, pending ECDS g
-         client ECDS ack 9
+         progress: pending CDS c, pending EDS c, pending ECDS f, pending ECDS g, pending RDS r
+         client ECDS ack 7
          report ECDS f@2 acknowledged
-         server 10 ECDS -g
-         server 11 RDS -r
+         server 10 RDS -r
+         server 11 ECDS -g
          server 12 EDS -c
          server 13 CDS -c
-         client ECDS ack 10
-         report ECDS -g acknowledged
-         client RDS ack 11
+         client RDS ack 10
          report RDS -r acknowledged
+         client ECDS ack 11
+         report ECDS -g acknowledged
          client EDS ack 12
          report EDS -c acknowledged
          client CDS ack 13
