@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, value};
 
+use super::client;
 use super::wire::any;
 use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
 use crate::vault_api::path::MAX_TARGET;
@@ -61,11 +62,12 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
 
 fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMapper {
     let why = match reason {
-        Reason::ForbiddenByFirewall => {
+        Reason::ForbiddenByFirewall => &format!(
             "no virtual-network rule holds your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
-             holds %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%. You were taken for a caller outside every enabled subnet. \
-             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint"
-        }
+             holds {}. You were taken for a caller outside every enabled subnet. \
+             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint",
+            client::shown(firewall)
+        ),
         Reason::ForbiddenByPlane
             if listener == Listener::Management
                 && firewall.management == ManagementAccess::Disabled =>
@@ -74,7 +76,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
             "the management endpoint serves the vault's management, not its data, nor anything that could return \
-             data. Use the data endpoint"
+             data. Use the data endpoint; for an auth method at a path of several segments, ask the vault's owner to \
+             list it in spec.vault.authMounts"
         }
         Reason::ForbiddenByPlane => {
             "this path is never forwarded. The vault's peers use it directly, and metrics need a listener of the vault \

@@ -10,17 +10,76 @@ use crate::vault_api::{Engine, EngineNamespace};
 
 /// First segments of paths that are reserved for the vault.
 const RESERVED_MOUNTS: [&str; 3] = ["sys", "auth", "identity"];
+/// First segments of paths below the mount of an auth method. A mount path must not continue with one of them: an
+/// approle at `auth/a` has secret IDs at `auth/a/role/users/secret-id`, which for a mount `a/role` would be a user.
+const AUTH_PATHS: [&str; 12] = [
+    "cel", "certs", "config", "create", "crls", "groups", "login", "oidc", "role", "roles", "tidy",
+    "users",
+];
 /// Names that the vault does not accept for namespaces.
 const RESERVED_NAMESPACES: [&str; 6] = ["root", "sys", "audit", "auth", "cubbyhole", "identity"];
 
-/// Checks namespaces and engines, and returns the valid ones.
+/// Checks namespaces, engines and auth mounts, and returns the valid ones.
 pub(super) fn check(
     vault: &api::VaultDescription,
     findings: &mut Findings,
-) -> (Vec<String>, Vec<Engine>) {
+) -> (Vec<String>, Vec<Engine>, Vec<String>) {
     let namespaces = namespaces(&vault.namespaces, findings);
     let engines = engines(&vault.engines, &namespaces, findings);
-    (namespaces, engines)
+    let auth_mounts = auth_mounts(&vault.auth_mounts, findings);
+    (namespaces, engines, auth_mounts)
+}
+
+/// Mount paths of auth methods. The vault mounts none below another one, so the firewall refuses that, too: a request
+/// to `a/b/role/x` must not mean the role of one method and something else of another.
+fn auth_mounts(wire: &[String], findings: &mut Findings) -> Vec<String> {
+    let mut accepted: Vec<String> = Vec::new();
+    for (index, text) in wire.iter().enumerate() {
+        let first = text.split('/').next().unwrap_or_default();
+        let overlapping = accepted.iter().find(|other| nested(text, other));
+        let (reason, why) = if let Err(why) = segments(text) {
+            (ViolationReason::Invalid, why.to_owned())
+        } else if first == "token" {
+            (
+                ViolationReason::Invalid,
+                "is below the token method, which has no mounts below it".into(),
+            )
+        } else if let Some(word) = text
+            .split('/')
+            .skip(1)
+            .find(|word| AUTH_PATHS.contains(word))
+        {
+            (
+                ViolationReason::Ambiguous,
+                format!(
+                    "has {word} after its first segment, which is a path of auth methods: the firewall could take \
+                     another one's secrets for management. Remount the method under another path"
+                ),
+            )
+        } else if !text.contains('/') {
+            (
+                ViolationReason::Invalid,
+                "has one segment and needs no entry; remove it".into(),
+            )
+        } else if let Some(other) = overlapping {
+            (
+                ViolationReason::Duplicate,
+                format!("overlaps {}; remove one of the two", quoted(other)),
+            )
+        } else {
+            accepted.push(text.clone());
+            continue;
+        };
+        findings.add(
+            format!("spec.vault.authMounts[{index}]"),
+            reason,
+            format!(
+                "{} {why}; write the mount path of an auth method without auth/, such as cluster1/k8s",
+                quoted(text)
+            ),
+        );
+    }
+    accepted
 }
 
 fn namespaces(wire: &[String], findings: &mut Findings) -> Vec<String> {

@@ -8,7 +8,7 @@
 
 use super::*;
 use crate::policy::{Engine, EngineNamespace, EngineType};
-use crate::vault_api::{Profile, Request, classify};
+use crate::vault_api::{Described, Profile, Request, classify};
 
 fn table() -> Table {
     let engine = |path: &str, engine_type, namespace| Engine {
@@ -25,11 +25,12 @@ fn table() -> Table {
             EngineNamespace::Named("team-a".into()),
         ),
     ];
-    Table::new(
-        Profile::open_bao(),
-        &engines,
-        &["team-a".into(), "team-b".into()],
-    )
+    let described = Described {
+        engines: &engines,
+        namespaces: &["team-a".into(), "team-b".into()],
+        ..Described::default()
+    };
+    Table::new(Profile::open_bao(), &described)
 }
 
 /// Paths for rows of every kind, ordered so that neighbours are in different runs of equal rows.
@@ -50,7 +51,7 @@ fn joined_rows_classify_requests_like_all_rows() {
     let whole = table();
     let fewer = Table {
         rows: joined(whole.rows.iter(), false),
-        namespaces: whole.namespaces.clone(),
+        ..whole.clone()
     };
     assert!(fewer.rows.len() < whole.rows.len());
     let methods = [
@@ -64,6 +65,7 @@ fn joined_rows_classify_requests_like_all_rows() {
                     let target = format!("/v1/{prefix}{path}");
                     let request = Request {
                         has_body: false,
+                        announced: None,
                         method,
                         target: &target,
                         namespace,

@@ -1,0 +1,72 @@
+//! The client's address behind trusted proxies, found by a filter of its own.
+//!
+//! Envoy's own detection reads only entries that are nothing but an address, and runs before any filter; and header
+//! mutations, which run before it, cannot rewrite a part of a value. So a small Lua filter applies the rules of
+//! [`crate::policy::client_address`] ([decision 26](../../../docs/decisions/0026-client-address-in-lua.md)).
+
+use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+
+use super::http;
+use crate::policy::{ClientAddressSource, Firewall, client_address};
+
+/// Request header with the client's address, until the request is forwarded.
+pub(super) const HEADER: &str = "x-vaultwall-client";
+/// Filter state with the client's address.
+pub(super) const STATE: &str = "vaultwall.client";
+/// Metadata namespace of the filter's texts for people.
+pub(super) const METADATA: &str = "vaultwall";
+/// Key of the text that names the client to a denied caller, with what is wrong with the header.
+const SHOWN: &str = "client";
+/// Key of what is wrong with the header. Missing if nothing is.
+pub(super) const WARNING: &str = "clientAddressWarning";
+
+/// The filter; none if the client is the peer.
+pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
+    let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
+        return None;
+    };
+    let ranges: Vec<String> = trusted_proxies
+        .iter()
+        .map(|range| {
+            let (first, last) = (range.network().to_bits(), range.broadcast().to_bits());
+            format!("{{{first}, {last}}}")
+        })
+        .collect();
+    let code = include_str!("client.lua")
+        .replace(
+            "PROXIES = {}",
+            &format!("PROXIES = {{{}}}", ranges.join(", ")),
+        )
+        .replace(
+            "MAX_ENTRIES = 0",
+            &format!("MAX_ENTRIES = {}", client_address::MAX_ENTRIES),
+        );
+    let lua = Lua {
+        default_source_code: Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineString(code)),
+            ..DataSource::default()
+        }),
+        ..Lua::default()
+    };
+    Some(http::filter("envoy.filters.http.lua", &lua))
+}
+
+/// Format of the client's address.
+pub(super) fn address(source: &ClientAddressSource) -> String {
+    match source {
+        ClientAddressSource::Direct => "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".into(),
+        ClientAddressSource::XForwardedFor { .. } => format!("%REQ({HEADER})%"),
+    }
+}
+
+/// Format of the client's address for a denied caller.
+pub(super) fn shown(firewall: &Firewall) -> String {
+    match firewall.client_address {
+        ClientAddressSource::Direct => "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".into(),
+        ClientAddressSource::XForwardedFor { .. } => {
+            format!("%DYNAMIC_METADATA({METADATA}:{SHOWN})%")
+        }
+    }
+}
