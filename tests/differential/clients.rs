@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use vaultwall::policy::{ClientAddressSource, DefaultAction, Firewall, Listener, TokenCreation};
@@ -245,43 +246,70 @@ async fn reads_are_sent_again_and_writes_are_not() {
     }
 }
 
-/// An encoded name or an odd namespace that passes the firewall is for the vault the one that was judged.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_vault_reads_names_and_namespaces_as_the_firewall_does() {
-    let home = tempfile::tempdir().unwrap();
-    let bao = OpenBao::start(SocketAddrV4::new(own_address(), 8200), home.path());
-    let firewall = Firewall {
-        token_creation: TokenCreation::ChildTokens,
-        ..open_firewall()
-    };
-    let envoy = Envoy::start(&firewall, bao.address());
-    let ask = async |to: SocketAddrV4,
-                     method: &str,
-                     path: &str,
-                     namespace: Option<&str>,
-                     body: &str| {
-        let namespace = namespace
-            .map(|name| format!("X-Vault-Namespace: {name}\r\n"))
-            .unwrap_or_default();
+/// A real vault with the firewall in front.
+struct Vault {
+    bao: OpenBao,
+    envoy: Envoy,
+    _home: TempDir,
+}
+
+/// The vault itself, and the endpoints of the firewall.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Vault,
+    Data,
+    Management,
+}
+
+impl Vault {
+    fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let bao = OpenBao::start(SocketAddrV4::new(own_address(), 8200), home.path());
+        let firewall = Firewall {
+            token_creation: TokenCreation::ChildTokens,
+            ..open_firewall()
+        };
+        Self {
+            envoy: Envoy::start(&firewall, bao.address()),
+            bao,
+            _home: home,
+        }
+    }
+
+    fn address(&self, at: At) -> SocketAddrV4 {
+        match at {
+            At::Vault => self.bao.address(),
+            At::Data => self.envoy.address(Listener::Data),
+            At::Management => self.envoy.address(Listener::Management),
+        }
+    }
+
+    /// Sends a request with the root token. Returns status and body.
+    async fn ask(&self, at: At, line: &str, namespace: Option<&str>, body: &str) -> (u16, String) {
+        let (method, path) = line.split_once(' ').unwrap();
+        let namespace = namespace.map(|name| format!("X-Vault-Namespace: {name}\r\n"));
         let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: v\r\nX-Vault-Token: {TOKEN}\r\n{namespace}connection: \
+            "{method} /v1/{path} HTTP/1.1\r\nHost: v\r\nX-Vault-Token: {TOKEN}\r\n{}connection: \
              close\r\nContent-Length: {}\r\n\r\n{body}",
+            namespace.unwrap_or_default(),
             body.len()
         );
-        let answer = exchange(LOCAL, to, request.as_bytes()).await;
+        let answer = exchange(LOCAL, self.address(at), request.as_bytes()).await;
         let text = String::from_utf8_lossy(&answer.bytes).into_owned();
-        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let body = body[body.find('{').unwrap_or(0)..]
-            .trim_end_matches(['\r', '\n', '0'])
-            .to_owned();
-        (answer.status, body)
-    };
-    let (data, management) = (
-        envoy.address(Listener::Data),
-        envoy.address(Listener::Management),
-    );
+        (answer.status.unwrap_or_default(), text)
+    }
 
-    // Encoded names: written through the firewall, listed by the vault itself.
+    async fn must(&self, at: At, line: &str, namespace: Option<&str>, body: &str) -> String {
+        let (status, text) = self.ask(at, line, namespace, body).await;
+        assert!(matches!(status, 200 | 204), "{at:?} {line}: {text}");
+        text
+    }
+}
+
+/// Encoded names that the firewall lets pass are written through it, and listed by the vault itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vault_reads_encoded_names_as_the_firewall_does() {
+    let vault = Vault::start();
     let names = [
         ("50%25off", "50%off"),
         ("x%252Fy", "x%2Fy"),
@@ -293,51 +321,38 @@ async fn the_vault_reads_names_and_namespaces_as_the_firewall_does() {
         ("%252e%252e", "%2e%2e"),
     ];
     for (written, _) in names {
-        let (status, body) = ask(
-            data,
-            "POST",
-            &format!("secret/data/names/{written}"),
-            None,
-            r#"{"data":{"a":"b"}}"#,
-        )
-        .await;
-        assert_eq!(status, Some(200), "{written}: {body}");
+        let line = format!("POST secret/data/names/{written}");
+        vault
+            .must(At::Data, &line, None, r#"{"data":{"a":"b"}}"#)
+            .await;
     }
-    let (_, body) = ask(bao.address(), "LIST", "secret/metadata/names", None, "").await;
-    let listed: Value =
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
-    let mut listed: Vec<&str> = listed["data"]["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|key| key.as_str().unwrap())
-        .collect();
+    let text = vault
+        .must(At::Vault, "LIST secret/metadata/names", None, "")
+        .await;
+    let (start, end) = (text.find('{').unwrap(), text.rfind('}').unwrap());
+    let listed: Value = serde_json::from_str(&text[start..=end]).unwrap();
+    let keys = listed["data"]["keys"].as_array().unwrap();
+    let mut listed: Vec<&str> = keys.iter().map(|key| key.as_str().unwrap()).collect();
     let mut expected: Vec<&str> = names.iter().map(|(_, name)| *name).collect();
     listed.sort_unstable();
     expected.sort_unstable();
     assert_eq!(listed, expected);
+}
 
-    // Namespaces: an engine in each answers with its own secret.
-    assert_eq!(
-        ask(bao.address(), "POST", "sys/namespaces/ns1", None, "{}")
-            .await
-            .0,
-        Some(200)
-    );
-    for (namespace, value) in [(None, "of-root"), (Some("ns1"), "of-ns1")] {
-        ask(
-            bao.address(),
-            "POST",
-            "sys/mounts/kv",
-            namespace,
-            r#"{"type":"kv"}"#,
-        )
+/// An engine in each namespace answers with its own secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vault_reads_namespaces_as_the_firewall_does() {
+    let vault = Vault::start();
+    vault
+        .must(At::Vault, "POST sys/namespaces/ns1", None, "{}")
         .await;
-        let body = format!(r#"{{"v":"{value}"}}"#);
-        assert_eq!(
-            ask(bao.address(), "POST", "kv/a", namespace, &body).await.0,
-            Some(204)
-        );
+    for (namespace, value) in [(None, "of-root"), (Some("ns1"), "of-ns1")] {
+        let engine = r#"{"type":"kv"}"#;
+        vault
+            .must(At::Vault, "POST sys/mounts/kv", namespace, engine)
+            .await;
+        let secret = format!(r#"{{"v":"{value}"}}"#);
+        vault.must(At::Vault, "POST kv/a", namespace, &secret).await;
     }
     for (header, path, value) in [
         ("", "kv/a", "of-root"),
@@ -350,101 +365,77 @@ async fn the_vault_reads_names_and_namespaces_as_the_firewall_does() {
         ("/ns1", "kv/a", "of-ns1"),
         ("//ns1//", "kv/a", "of-ns1"),
     ] {
-        let (status, body) = ask(data, "GET", path, Some(header), "").await;
-        assert!(
-            status == Some(200) && body.contains(value),
-            "{header:?} {path}: {status:?} {body}"
-        );
+        let line = format!("GET {path}");
+        let text = vault.must(At::Data, &line, Some(header), "").await;
+        assert!(text.contains(value), "{header:?} {path}: {text}");
     }
+}
 
-    // OCSP: the vault takes a request with encoded slashes for the same as one without.
-    ask(
-        bao.address(),
-        "POST",
-        "sys/mounts/pki",
-        None,
-        r#"{"type":"pki"}"#,
-    )
-    .await;
+/// The vault takes an OCSP request with encoded slashes for the same as one without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ocsp_by_get_is_answered_as_without_the_firewall() {
+    let vault = Vault::start();
+    let engine = r#"{"type":"pki"}"#;
+    vault
+        .must(At::Vault, "POST sys/mounts/pki", None, engine)
+        .await;
     for request in [
-        "MEow/SDBG//MEQw=",
+        "MEow/SDBG/MEQw=",
         "MEow%2FSDBG%2F%2fMEQw%3D",
         "a%2Bb%2Fc",
         "%2F%2F",
     ] {
-        let path = format!("pki/ocsp/{request}");
-        let straight = ask(bao.address(), "GET", &path, None, "").await;
-        let through = ask(data, "GET", &path.replace("//", "/"), None, "").await;
-        let plain = request.contains("//");
-        assert!(
-            plain || straight.0 == through.0,
-            "{request}: {straight:?} {through:?}"
-        );
-        assert!(!through.1.contains("Vaultwall"), "{request}: {through:?}");
+        let line = format!("GET pki/ocsp/{request}");
+        let straight = vault.ask(At::Vault, &line, None, "").await;
+        let through = vault.ask(At::Data, &line, None, "").await;
+        assert_eq!(straight.0, through.0, "{request}: {straight:?} {through:?}");
+        assert!(!through.1.contains("Vaultwall denied"), "{through:?}");
+        assert_eq!(vault.ask(At::Management, &line, None, "").await.0, 403);
     }
+}
 
-    // Terraform's first request, and an auth method at two segments, at the management endpoint.
-    let (status, body) = ask(
-        management,
-        "POST",
-        "auth/token/create",
-        None,
-        r#"{"ttl":"20m"}"#,
-    )
-    .await;
-    assert!(
-        status == Some(200) && body.contains("client_token"),
-        "{body}"
-    );
-    assert_eq!(
-        ask(management, "POST", "auth/token/create-orphan", None, "{}")
-            .await
-            .0,
-        Some(403)
-    );
-    let create = ask(
-        management,
-        "POST",
-        "sys/auth/eu/k8s",
-        None,
-        r#"{"type":"userpass"}"#,
-    )
-    .await;
-    assert_eq!(create.0, Some(204), "{create:?}");
-    assert_eq!(
-        ask(
-            management,
-            "POST",
-            "auth/eu/k8s/users/ann",
-            None,
-            r#"{"password":"x"}"#
-        )
-        .await
-        .0,
-        Some(204)
-    );
-    let (status, body) = ask(
-        management,
-        "POST",
-        "auth/eu/k8s/login/ann",
-        None,
-        r#"{"password":"x"}"#,
-    )
-    .await;
-    assert!(
-        status == Some(200) && body.contains("client_token"),
-        "{body}"
-    );
+/// Terraform's first request, and an auth method at two segments, at the management endpoint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_management_endpoint_serves_child_tokens_and_listed_auth_mounts() {
+    let vault = Vault::start();
+    let child = r#"{"display_name":"terraform","ttl":"20m","renewable":false}"#;
+    let text = vault
+        .must(At::Management, "POST auth/token/create", None, child)
+        .await;
+    assert!(text.contains("client_token"), "{text}");
+    let orphan = vault
+        .ask(At::Management, "POST auth/token/create-orphan", None, "{}")
+        .await;
+    assert_eq!(orphan.0, 403);
+    let (method, password) = (r#"{"type":"userpass"}"#, r#"{"password":"x"}"#);
+    for (mount, status) in [("eu/k8s", 200), ("a/b/oidc", 200), ("us/k8s", 403)] {
+        let make = format!("POST sys/auth/{mount}");
+        vault.must(At::Management, &make, None, method).await;
+        let user = format!("POST auth/{mount}/users/ann");
+        let made = vault.ask(At::Management, &user, None, password).await;
+        assert_eq!(made.0, if status == 200 { 204 } else { 403 }, "{made:?}");
+        vault.must(At::Data, &user, None, password).await;
+        let login = format!("POST auth/{mount}/login/ann");
+        let answer = vault.ask(At::Management, &login, None, password).await;
+        assert_eq!(answer.0, status, "{answer:?}");
+    }
+}
 
-    // Headers as large as the vault takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_may_be_as_large_as_the_vault_takes() {
+    let vault = Vault::start();
     let large = format!(
         "GET /v1/sys/health HTTP/1.1\r\nHost: v\r\nX-Large: {}\r\nconnection: close\r\n\r\n",
-        "x".repeat(900_000)
+        "x".repeat(1_045_000)
     );
-    for to in [bao.address(), data, management] {
-        assert_eq!(
-            exchange(LOCAL, to, large.as_bytes()).await.status,
-            Some(200)
-        );
+    let many = format!(
+        "GET /v1/sys/health HTTP/1.1\r\nHost: v\r\n{}connection: close\r\n\r\n",
+        "X-Many: x\r\n".repeat(480)
+    );
+    for at in [At::Vault, At::Data, At::Management] {
+        for request in [&large, &many] {
+            let answer = exchange(LOCAL, vault.address(at), request.as_bytes()).await;
+            assert_eq!(answer.status, Some(200), "{at:?}");
+        }
     }
 }

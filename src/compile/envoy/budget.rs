@@ -112,10 +112,10 @@ impl Budget {
 /// Timeout in seconds while nothing is sent in either direction: the vault may work for minutes before it answers. A
 /// client cannot use it to wait without end, because the time for a whole request is limited on its own.
 const SILENCE_SECONDS: i64 = 900;
-/// Largest size of all headers together that `OpenBao` reads, in KiB.
-const VAULT_HEADERS_KIB: u32 = 1024;
-/// Largest number of headers of a request from a listed caller; `OpenBao` limits their size only.
-const VAULT_HEADERS_COUNT: u32 = 1_000;
+/// Largest size of all headers together that `OpenBao` 2.7 reads, in KiB: 1 MiB and the 4 KiB that Go adds.
+const VAULT_HEADERS_KIB: u32 = 1024 + 4;
+/// Largest number of headers that `OpenBao` 2.7 reads (500), with room for those that Envoy makes of the first line.
+const VAULT_HEADERS_COUNT: u32 = 512;
 
 /// Limits of one endpoint's clients of one group.
 pub(super) struct ClientLimits {
