@@ -10,6 +10,9 @@ use super::model::ClientAddressSource;
 /// Largest number of addresses in `X-Forwarded-For`. If there are more, the header is ignored.
 pub const MAX_ENTRIES: usize = 20;
 
+/// Largest number of bytes of an entry, with the blanks around it. A longer one cannot be read.
+pub const MAX_LENGTH: usize = 64;
+
 /// Finds the client's address from the peer of the connection and the lines of `X-Forwarded-For`.
 /// `compile::envoy::client` gives Envoy the same rules.
 ///
@@ -49,6 +52,9 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
 /// `[2001:db8::7]:443`). The port is not part of the address. `::ffff:192.0.2.7` is the IPv4 address 192.0.2.7. Returns
 /// `None` for anything else, such as `unknown`.
 pub fn read(entry: &str) -> Option<IpAddr> {
+    if entry.len() > MAX_LENGTH {
+        return None;
+    }
     let text = trim(entry);
     if let Some(inner) = text.strip_prefix('[') {
         let (inner, after) = inner.split_once(']')?;

@@ -78,6 +78,17 @@ pub fn case() -> Case {
         .iter()
         .map(|lines| lines.iter().map(ToString::to_string).collect())
         .collect();
+    // Entries around the longest that is read, and one that patterns could take long for.
+    for blanks in [50, 52, 53, 54, 3_000] {
+        let blank = " ".repeat(blanks);
+        for entry in [
+            format!("x, {blank}{INSIDE}"),
+            format!("{INSIDE}{blank},{PROXY}"),
+            format!("1{blank}2"),
+        ] {
+            chains.push(vec![entry]);
+        }
+    }
     for length in 1..=25 {
         for last in [INSIDE, OUTSIDE, PROXY] {
             let mut chain = vec![PROXY; length - 1];

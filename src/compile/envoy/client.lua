@@ -4,6 +4,7 @@
 -- First and last address of each trusted proxy or range of proxies.
 local PROXIES = {}
 local MAX_ENTRIES = 0
+local MAX_LENGTH = 0
 
 -- Converts an IPv4 address to its number. Returns nil for any other text.
 local function number(text)
@@ -28,6 +29,8 @@ end
 
 -- Returns the IPv4 address of an entry without its port; else nil and the entry's text.
 local function read(entry)
+  -- The patterns below would take long for a long one.
+  if #entry > MAX_LENGTH then return nil, entry end
   local text = entry:match("^[ \t]*(.-)[ \t]*$")
   local plain = text:match("^([%d.]+):%d%d?%d?%d?%d?$") or text
   if number(plain) then return plain end

@@ -42,6 +42,10 @@ pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
         .replace(
             "MAX_ENTRIES = 0",
             &format!("MAX_ENTRIES = {}", client_address::MAX_ENTRIES),
+        )
+        .replace(
+            "MAX_LENGTH = 0",
+            &format!("MAX_LENGTH = {}", client_address::MAX_LENGTH),
         );
     let lua = Lua {
         default_source_code: Some(DataSource {

@@ -114,7 +114,7 @@ fn peer() -> HeaderValueOption {
 fn retries() -> RetryPolicy {
     RetryPolicy {
         retry_on: "reset".into(),
-        num_retries: Some(UInt32Value { value: 3 }),
+        num_retries: Some(UInt32Value { value: 2 }),
         retriable_request_headers: vec![header_is(
             ":method",
             "GET|HEAD|LIST|SCAN|OPTIONS|HELP",
