@@ -1,5 +1,5 @@
 -- Finds the client behind trusted proxies, as `policy::client_address` does; the differential test holds both against
--- each other. Leaves the address in a header for the filters, and texts for people in metadata.
+-- each other. Leaves the address in a header for the filters, and a warning for people in metadata.
 
 -- First and last address of each trusted proxy or range of proxies.
 local PROXIES = {}
@@ -51,20 +51,20 @@ local function split(header)
   return entries
 end
 
--- Returns the client's address, and what is wrong with the header if it cannot be read.
-local function find(peer, header)
+-- Returns the client's address; none if it is unknown, with a warning if the header cannot be read.
+local function find(header)
   local entries = split(header)
   if #entries > MAX_ENTRIES then
-    return peer, "X-Forwarded-For has more than " .. MAX_ENTRIES .. " entries"
+    return nil, "X-Forwarded-For has more than " .. MAX_ENTRIES .. " entries"
   end
-  local client = peer
+  local client = nil
   for index = #entries, 1, -1 do
     local address, text = read(entries[index])
     if not address then
       -- IPv6: a client that no rule can hold.
       if #text <= 45 and text:match("^[%x:.]+$") and text:match(":.*:") then return text end
       local shown = text:sub(1, 64):gsub("[^%g ]", "?")
-      return peer, "entry " .. index .. " of X-Forwarded-For is no address: '" .. shown .. "'"
+      return nil, "entry " .. index .. " of X-Forwarded-For is no address: '" .. shown .. "'"
     end
     client = address
     if not listed(address) then break end
@@ -72,14 +72,13 @@ local function find(peer, header)
   return client
 end
 
+-- The header holds the peer, until the client replaces it.
 function envoy_on_request(handle)
-  local stream = handle:streamInfo()
   local headers = handle:headers()
-  local peer = stream:downstreamDirectRemoteAddress():match("^[^:]+") or ""
-  local client, warning = peer, nil
-  if listed(peer) then client, warning = find(peer, headers:get("x-forwarded-for") or "") end
-  headers:replace("x-vaultwall-client", client)
-  local metadata = stream:dynamicMetadata()
-  metadata:set("vaultwall", "client", warning and client .. " (" .. warning .. ")" or client)
-  if warning then metadata:set("vaultwall", "clientAddressWarning", warning) end
+  if not listed(headers:get("x-vaultwall-client") or "") then return end
+  local client, warning = find(headers:get("x-forwarded-for") or "")
+  if client then headers:replace("x-vaultwall-client", client) end
+  if warning then
+    handle:streamInfo():dynamicMetadata():set("vaultwall", "clientAddressWarning", warning)
+  end
 end

@@ -7,19 +7,20 @@
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+use envoy_types::pb::google::protobuf::BoolValue;
 
 use super::http;
-use crate::policy::{ClientAddressSource, Firewall, client_address};
+use crate::policy::{ClientAddressSource, client_address};
 
 /// Request header with the client's address, until the request is forwarded.
 pub(super) const HEADER: &str = "x-vaultwall-client";
+/// Format of the direct peer, with which the filter begins in [`HEADER`].
+pub(super) const PEER: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
 /// Filter state with the client's address.
 pub(super) const STATE: &str = "vaultwall.client";
-/// Metadata namespace of the filter's texts for people.
+/// Metadata namespace of the warning.
 pub(super) const METADATA: &str = "vaultwall";
-/// Key of the text that names the client to a denied caller, with what is wrong with the header.
-const SHOWN: &str = "client";
-/// Key of what is wrong with the header. Missing if nothing is.
+/// Key of the warning, which says why the header cannot be read. Missing if it can.
 pub(super) const WARNING: &str = "clientAddressWarning";
 
 /// The filter; none if the client is the peer.
@@ -52,6 +53,8 @@ pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
             specifier: Some(data_source::Specifier::InlineString(code)),
             ..DataSource::default()
         }),
+        // No route depends on the header.
+        clear_route_cache: Some(BoolValue { value: false }),
         ..Lua::default()
     };
     Some(http::filter("envoy.filters.http.lua", &lua))
@@ -60,17 +63,7 @@ pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
 /// Format of the client's address.
 pub(super) fn address(source: &ClientAddressSource) -> String {
     match source {
-        ClientAddressSource::Direct => "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".into(),
+        ClientAddressSource::Direct => PEER.into(),
         ClientAddressSource::XForwardedFor { .. } => format!("%REQ({HEADER})%"),
-    }
-}
-
-/// Format of the client's address for a denied caller.
-pub(super) fn shown(firewall: &Firewall) -> String {
-    match firewall.client_address {
-        ClientAddressSource::Direct => "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".into(),
-        ClientAddressSource::XForwardedFor { .. } => {
-            format!("%DYNAMIC_METADATA({METADATA}:{SHOWN})%")
-        }
     }
 }

@@ -241,6 +241,7 @@ fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
         (budget::HEADER_PROBE, Budget::Probes(callers).cluster()),
         (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
         (routes::HEADER_METHOD, &routes::method()),
+        (client::HEADER, client::PEER),
     ];
     let added = added.map(|(name, value)| Action::Append(http::set_header(name, value)));
     let actions = [remove, first_namespace].into_iter().chain(added);
