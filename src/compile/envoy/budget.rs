@@ -177,3 +177,18 @@ pub(super) const fn client_limits(listener: Listener, callers: Callers) -> Clien
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vault whose owner raised `max_request_duration` may take longer than Envoy's five minutes.
+    #[test]
+    fn every_caller_may_wait_for_a_slow_vault() {
+        for listener in [Listener::Data, Listener::Management] {
+            for callers in Callers::ALL {
+                assert!(client_limits(listener, callers).silence >= 900);
+            }
+        }
+    }
+}
