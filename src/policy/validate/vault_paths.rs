@@ -37,35 +37,30 @@ fn auth_mounts(wire: &[String], findings: &mut Findings) -> Vec<String> {
     for (index, text) in wire.iter().enumerate() {
         let first = text.split('/').next().unwrap_or_default();
         let overlapping = accepted.iter().find(|other| nested(text, other));
-        let (reason, why) = if let Err(why) = segments(text) {
-            (ViolationReason::Invalid, why.to_owned())
-        } else if first == "token" {
-            (
-                ViolationReason::Invalid,
-                "is below the token method, which has no mounts below it".into(),
-            )
-        } else if let Some(word) = text
+        let continued = text
             .split('/')
             .skip(1)
-            .find(|word| AUTH_PATHS.contains(word))
-        {
-            (
-                ViolationReason::Ambiguous,
-                format!(
-                    "has {word} after its first segment, which is a path of auth methods: the firewall could take \
-                     another one's secrets for management. Remount the method under another path"
-                ),
-            )
+            .find(|word| AUTH_PATHS.contains(word));
+        let (reason, why) = if let Err(why) = segments(text) {
+            let why = format!(
+                "{why}; write the mount path of an auth method without auth/, such as cluster1/k8s"
+            );
+            (ViolationReason::Invalid, why)
+        } else if first == "token" {
+            let why = "is below the token method, which has no mounts below it; remove it";
+            (ViolationReason::Invalid, why.into())
+        } else if let Some(word) = continued {
+            let why = format!(
+                "continues with {word}, which is also a path below the mount of any auth method, so that a request \
+                 could mean either; remount the method under another path"
+            );
+            (ViolationReason::Ambiguous, why)
         } else if !text.contains('/') {
-            (
-                ViolationReason::Invalid,
-                "has one segment and needs no entry; remove it".into(),
-            )
+            let why = "has one segment and needs no entry; remove it";
+            (ViolationReason::Invalid, why.into())
         } else if let Some(other) = overlapping {
-            (
-                ViolationReason::Duplicate,
-                format!("overlaps {}; remove one of the two", quoted(other)),
-            )
+            let why = format!("overlaps {}; remove one of the two", quoted(other));
+            (ViolationReason::Duplicate, why)
         } else {
             accepted.push(text.clone());
             continue;
@@ -73,10 +68,7 @@ fn auth_mounts(wire: &[String], findings: &mut Findings) -> Vec<String> {
         findings.add(
             format!("spec.vault.authMounts[{index}]"),
             reason,
-            format!(
-                "{} {why}; write the mount path of an auth method without auth/, such as cluster1/k8s",
-                quoted(text)
-            ),
+            format!("{} {why}", quoted(text)),
         );
     }
     accepted
