@@ -409,8 +409,8 @@ async fn the_management_endpoint_serves_child_tokens_and_listed_auth_mounts() {
     assert_eq!(orphan.0, 403);
     let (method, password) = (r#"{"type":"userpass"}"#, r#"{"password":"x"}"#);
     for (mount, status) in [("eu/k8s", 200), ("a/b/oidc", 200), ("us/k8s", 403)] {
-        let make = format!("POST sys/auth/{mount}");
-        vault.must(At::Management, &make, None, method).await;
+        let mounting = format!("POST sys/auth/{mount}");
+        vault.must(At::Management, &mounting, None, method).await;
         let user = format!("POST auth/{mount}/users/ann");
         let made = vault.ask(At::Management, &user, None, password).await;
         assert_eq!(made.0, if status == 200 { 204 } else { 403 }, "{made:?}");
