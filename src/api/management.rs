@@ -10,6 +10,9 @@ pub struct Management {
     /// Which network rules apply to the management endpoint.
     #[serde(default)]
     pub access: ManagementAccess,
+    /// Tokens that a caller with a token may create through the management endpoint.
+    #[serde(default)]
+    pub token_creation: TokenCreation,
     /// Identities that may use critical operations (init, unseal, …).
     #[serde(default)]
     #[schemars(length(max = 20))]
@@ -30,6 +33,21 @@ pub enum ManagementAccess {
     NetworkRules,
     /// The management endpoint answers only health probes.
     Disabled,
+}
+
+/// Tokens that the management endpoint may hand out, besides those of logins. Each value includes those before it.
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord,
+)]
+pub enum TokenCreation {
+    /// None.
+    Disabled,
+    /// Child tokens of the caller's own (`auth/token/create`), as Terraform creates one when it starts.
+    #[default]
+    ChildTokens,
+    /// Also orphan tokens and tokens by a role of the token method (`auth/token/create-orphan`,
+    /// `auth/token/create/NAME`).
+    AllTokens,
 }
 
 /// An identity; exactly one of the fields is set.

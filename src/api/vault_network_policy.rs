@@ -209,6 +209,12 @@ pub struct VaultDescription {
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub engines: Vec<Engine>,
+    /// Mount paths of auth methods that have several segments, without `auth/` and without slashes at either end, for
+    /// example `cluster1/k8s`. They are in the root namespace and in all listed ones. Mounts of one segment need no
+    /// entry.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub auth_mounts: Vec<String>,
     /// Vault namespaces that exist. A request to any other namespace is data access with an unknown operation.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]

@@ -1,23 +1,25 @@
 //! The client's address behind load balancers, to which IP rules apply. See the `clientAddress` section of
 //! `docs/guide.md`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
 use super::model::ClientAddressSource;
 
-/// Largest number of addresses in `X-Forwarded-For`. If there are more, Envoy 1.40 ignores the header.
-const MAX_ENTRIES: usize = 20;
+/// Largest number of addresses in `X-Forwarded-For`. If there are more, the header is ignored.
+pub const MAX_ENTRIES: usize = 20;
 
-/// Finds the client's address from the peer of the connection and the lines of `X-Forwarded-For`, in the way that Envoy
-/// does it.
+/// Largest number of bytes of an entry, with the blanks around it. A longer one cannot be read.
+pub const MAX_LENGTH: usize = 64;
+
+/// Finds the client's address from the peer of the connection and the lines of `X-Forwarded-For`.
+/// `compile::envoy::client` gives Envoy the same rules.
 ///
 /// Only the header of a listed proxy is trusted. The client is the rightmost address that is not a listed proxy's, or
 /// the leftmost address if all are. The lines form one list; empty lines are skipped. The result is the peer if there
-/// is no line, if the search meets an entry that is not an address (empty, with a port, in brackets, in short
-/// notation), or if there are more than 20 entries. Then the client is unknown and no IP rule applies (see
-/// [`is_unknown`]).
+/// is no line, if the search meets an entry that [`read`] cannot read, or if there are more than 20 entries. Then the
+/// client is unknown and no IP rule applies (see [`is_unknown`]).
 pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str]) -> IpAddr {
     let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
         return peer;
@@ -35,7 +37,7 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
     }
     let mut client = peer;
     for entry in entries.iter().rev() {
-        let Ok(address) = trim(entry).parse::<IpAddr>() else {
+        let Some(address) = read(entry) else {
             return peer;
         };
         client = address;
@@ -44,6 +46,39 @@ pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str
         }
     }
     client
+}
+
+/// Reads an entry of `X-Forwarded-For`: an IPv4 or IPv6 address, also with a port (`192.0.2.7:443`, `[2001:db8::7]`,
+/// `[2001:db8::7]:443`). The port is not part of the address. `::ffff:192.0.2.7` is the IPv4 address 192.0.2.7. Returns
+/// `None` for anything else, such as `unknown`.
+pub fn read(entry: &str) -> Option<IpAddr> {
+    if entry.len() > MAX_LENGTH {
+        return None;
+    }
+    let text = trim(entry);
+    if let Some(inner) = text.strip_prefix('[') {
+        let (inner, after) = inner.split_once(']')?;
+        let port = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        return port.then(|| ipv6(inner))?;
+    }
+    let without_port = text.split_once(':').filter(|(_, port)| is_port(port));
+    let plain = without_port.map_or(text, |(address, _)| address);
+    plain.parse().map(IpAddr::V4).ok().or_else(|| ipv6(text))
+}
+
+fn is_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Reads an IPv6 address, or the IPv4 address that one of the form `::ffff:192.0.2.7` stands for.
+fn ipv6(text: &str) -> Option<IpAddr> {
+    let mapped = text
+        .split_at_checked("::ffff:".len())
+        .filter(|(start, _)| start.eq_ignore_ascii_case("::ffff:"))
+        .and_then(|(_, address)| address.parse().ok());
+    mapped
+        .map(IpAddr::V4)
+        .or_else(|| text.parse::<Ipv6Addr>().map(IpAddr::V6).ok())
 }
 
 /// Whether the client's address is a listed proxy's, so that the real client is unknown.
@@ -68,7 +103,7 @@ pub fn is_listed(proxies: &[Ipv4Net], address: IpAddr) -> bool {
     ipv4(address).is_some_and(|address| proxies.iter().any(|proxy| proxy.contains(&address)))
 }
 
-/// Returns an IPv4 address. An IPv6 address, even an IPv4-mapped one, matches no rule.
+/// Returns an IPv4 address. An IPv6 address matches no rule.
 pub fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),

@@ -19,7 +19,7 @@ mod violation;
 
 pub use crate::api::{
     AccessLogLevel, DefaultAction, Denial, EngineType, ExternalTrafficPolicy, ManagementAccess,
-    ServiceType, VaultApi,
+    ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
 pub use decide::{

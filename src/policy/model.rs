@@ -7,8 +7,10 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::identity::VaultId;
-use crate::api::{AccessLogLevel, DefaultAction, Denial, ManagementAccess, VaultApi};
-use crate::vault_api::{Engine, Profile, Table};
+use crate::api::{
+    AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
+};
+use crate::vault_api::{Described, Engine, Profile, Table};
 
 /// Addresses that rules allow: prefix → full name of the rule
 /// (`<policy>/ipRules/<name or value>`, `<policy>/virtualNetworkRules/<subnet or index>`).
@@ -85,6 +87,8 @@ pub struct Firewall {
     pub api: VaultApi,
     /// Engines of `spec.vault.engines`, which classify data requests.
     pub engines: Vec<Engine>,
+    /// Mount paths of auth methods of `spec.vault.authMounts`, which have several segments.
+    pub auth_mounts: Vec<String>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
     /// Action for a request that no rule allows.
@@ -100,6 +104,8 @@ pub struct Firewall {
     pub client_address: ClientAddressSource,
     /// Which network rules apply to the management endpoint.
     pub management: ManagementAccess,
+    /// Tokens that the management endpoint may hand out.
+    pub token_creation: TokenCreation,
     /// How a denied caller is refused.
     pub denial: Denial,
     /// Which requests the access log records.
@@ -109,7 +115,13 @@ pub struct Firewall {
 impl Firewall {
     /// Builds the table that classifies this vault's requests.
     pub fn table(&self) -> Table {
-        Table::new(Profile::open_bao(), &self.engines, &self.namespaces)
+        let described = Described {
+            engines: &self.engines,
+            auth_mounts: &self.auth_mounts,
+            namespaces: &self.namespaces,
+            token_creation: self.token_creation,
+        };
+        Table::new(Profile::open_bao(), &described)
     }
 
     /// Builds the firewall of a vault without an accepted policy. It denies everything except health probes.
@@ -120,6 +132,7 @@ impl Firewall {
             policies: Vec::new(),
             api: VaultApi::OpenBao,
             engines: Vec::new(),
+            auth_mounts: Vec::new(),
             namespaces: Vec::new(),
             default_action: DefaultAction::Deny,
             virtual_networks: AddressRules::default(),
@@ -127,6 +140,7 @@ impl Firewall {
             peers: Vec::new(),
             client_address: ClientAddressSource::Direct,
             management: ManagementAccess::Disabled,
+            token_creation: TokenCreation::Disabled,
             denial: Denial::Reject,
             access_log: AccessLogLevel::All,
         }

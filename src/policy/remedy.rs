@@ -49,7 +49,8 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
         }
         (Reason::ForbiddenByPlane, Some(Plane::Data)) => {
             "The management endpoint does not serve secrets, keys or certificates, nor requests that could return \
-             them: send the request to the data endpoint."
+             them: send the request to the data endpoint. The management endpoint serves an auth method at a path of \
+             several segments only if spec.vault.authMounts lists the path."
                 .into()
         }
         (Reason::ForbiddenByPlane, _) => match owner(denied.firewall) {

@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::identity::VaultId;
 use super::model::ClientAddressSource;
 use super::proxy_settings::ProxySettings;
-use crate::api::{AccessLogLevel, DefaultAction, Denial, ManagementAccess, VaultApi};
+use crate::api::{
+    AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
+};
 use crate::vault_api::Engine;
 
 /// A valid `VaultNetworkPolicy`.
@@ -27,6 +29,8 @@ pub struct ValidatedPolicy {
     pub api: VaultApi,
     /// Engines of `spec.vault.engines`, with valid mount paths.
     pub engines: Vec<Engine>,
+    /// Mount paths of auth methods of `spec.vault.authMounts`, valid.
+    pub auth_mounts: Vec<String>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
     /// Action for a request that no rule allows.
@@ -41,6 +45,8 @@ pub struct ValidatedPolicy {
     pub client_address: ClientAddressSource,
     /// Which network rules apply to the management endpoint.
     pub management: ManagementAccess,
+    /// Tokens that the management endpoint may hand out.
+    pub token_creation: TokenCreation,
     /// Which requests the access log records.
     pub access_log: AccessLogLevel,
     /// Settings of the proxies.

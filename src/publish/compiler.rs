@@ -136,6 +136,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         policies: _,
         api,
         engines,
+        auth_mounts,
         namespaces,
         default_action: _,
         virtual_networks: _,
@@ -143,15 +144,18 @@ fn shape(firewall: &Firewall) -> Firewall {
         peers: _,
         client_address,
         management,
+        token_creation,
         denial,
         access_log,
     } = firewall;
     Firewall {
         api: *api,
         engines: engines.clone(),
+        auth_mounts: auth_mounts.clone(),
         namespaces: namespaces.clone(),
         client_address: client_address.clone(),
         management: *management,
+        token_creation: *token_creation,
         denial: *denial,
         access_log: *access_log,
         ..Firewall::deny_all(vault.clone(), *port)

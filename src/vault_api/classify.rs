@@ -10,10 +10,14 @@ use super::table::{HeaderMatch, PathMatch, Prefix, Row, Table};
 
 /// Header with the vault namespace of a request.
 pub const HEADER_NAMESPACE: &str = "x-vault-namespace";
-/// Regular expression for the values of [`HEADER_NAMESPACE`]: segments without dots at their start, and at most one
-/// slash at the end.
+/// Header with the method that an `OPTIONS` request asks about (CORS, Fetch standard).
+pub const HEADER_ANNOUNCED: &str = "access-control-request-method";
+/// Regular expression for the values of [`HEADER_NAMESPACE`]: nothing, or segments without dots at their start. Slashes
+/// at both ends mean nothing.
 pub const NAMESPACE_VALUE: &str =
-    "[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?";
+    "/*(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/*)?";
+/// Regular expression for the values of [`HEADER_NAMESPACE`] that mean the root namespace, as a missing header does.
+pub const NAMESPACE_ROOT: &str = "/*(?:root/*)?";
 /// Values of a query flag that the vault parses as true.
 pub const FLAGS_TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 /// Values of a query flag that the vault parses as false, or ignores.
@@ -26,6 +30,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// Request target, as received: path with `/v1`, and query.
     pub target: &'a str,
+    /// Value of `Access-Control-Request-Method`; repeated ones are joined by commas.
+    pub announced: Option<&'a str>,
     /// First value of `X-Vault-Namespace`; the proxy removes any other values.
     pub namespace: Option<&'a str>,
     /// Whether it has a body: a `Content-Length` other than zero, or a `Transfer-Encoding`.
@@ -50,34 +56,41 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
             path::MAX_TARGET
         )));
     }
-    refuse_unless(
-        PATTERNS.path.as_ref(),
-        &path,
-        "the path contains `;`, or an encoding that could change its meaning",
-    )?;
+    if !table.ocsp.as_ref().is_some_and(|ocsp| ocsp.is_match(&path)) {
+        refuse_unless(
+            PATTERNS.path.as_ref(),
+            &path,
+            "the path contains `;`, or an encoding that could change its meaning",
+        )?;
+    }
     let query = query.unwrap_or_default();
     refuse_unless(
         PATTERNS.query.as_ref(),
         &query,
         "the query contains `;`, `#`, an invalid encoding, or an encoded key",
     )?;
-    let verb = verb(request.method, &query)?;
+    // A browser asks before it sends: the question is judged like the request itself.
+    let method = match request.announced {
+        Some(announced) if request.method == "OPTIONS" && !announced.is_empty() => announced,
+        _ => request.method,
+    };
+    let verb = verb(method, &query)?;
     if let Some(namespace) = request.namespace {
         refuse_unless(
             PATTERNS.namespace.as_ref(),
             namespace,
             "X-Vault-Namespace is not a valid namespace path",
         )?;
-        if begins_with_namespace(table, &path) {
-            return Err(BadRequest(
-                "both the header and the path contain a namespace".into(),
-            ));
-        }
     }
     let namespace = request
         .namespace
-        .map(|name| name.strip_suffix('/').unwrap_or(name))
-        .filter(|name| *name != "root");
+        .map(|name| name.trim_matches('/'))
+        .filter(|name| !name.is_empty() && *name != "root");
+    if namespace.is_some() && begins_with_namespace(table, &path) {
+        return Err(BadRequest(
+            "both the header and the path contain a namespace".into(),
+        ));
+    }
     let row = table.rows.iter().find(|row| {
         (row.verbs.contains(&verb) || row.verbs.is_empty() && verb != Verb::Help)
             && header_matches(&row.header, namespace)

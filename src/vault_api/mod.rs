@@ -9,9 +9,10 @@ mod table;
 mod template;
 
 pub use classify::{
-    BadRequest, FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, NAMESPACE_VALUE, Request, classify,
+    BadRequest, FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, NAMESPACE_ROOT,
+    NAMESPACE_VALUE, Request, classify,
 };
 pub use engine::{Engine, EngineNamespace};
 pub use profile::{Operations, Plane, Profile, Verb};
-pub use table::{Class, HeaderMatch, PathMatch, Prefix, Row, Table};
+pub use table::{Class, Described, HeaderMatch, PathMatch, Prefix, Row, Table};
 pub use template::Template;

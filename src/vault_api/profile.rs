@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Serialize};
 
 use super::template::Template;
-use crate::api::EngineType;
+use crate::api::{EngineType, TokenCreation};
 
 /// Class of a request by the data that it accesses. It determines the rules for the request.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,6 +141,8 @@ pub struct Line {
     pub templates: Arc<[Template]>,
     /// Operations of the requests that match.
     pub operations: Operations,
+    /// The setting with which the line counts, if its requests create tokens.
+    pub creates_tokens: Option<TokenCreation>,
 }
 
 /// Classification of the requests of an API dialect.
@@ -200,6 +202,8 @@ struct LineFile {
     operations: Vec<String>,
     #[serde(default)]
     all: bool,
+    #[serde(default)]
+    creates_tokens: Option<TokenCreation>,
 }
 
 fn data() -> Plane {
@@ -210,6 +214,7 @@ impl LineFile {
     fn line(self) -> Line {
         Line {
             plane: self.plane,
+            creates_tokens: self.creates_tokens,
             verbs: self.verbs,
             templates: self
                 .paths

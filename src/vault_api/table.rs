@@ -5,9 +5,13 @@
 
 use std::sync::Arc;
 
+use regex::Regex;
+
 use super::engine::{Engine, EngineNamespace};
+use super::path;
 use super::profile::{Line, Operations, Plane, Profile, Verb};
 use super::template::Template;
+use crate::api::{EngineType, TokenCreation};
 
 /// Class of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,19 @@ pub enum HeaderMatch {
     Listed(Arc<[String]>),
 }
 
+/// Description of a vault by its policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Described<'a> {
+    /// Secret engines.
+    pub engines: &'a [Engine],
+    /// Mount paths of auth methods that have several segments, without `auth/`.
+    pub auth_mounts: &'a [String],
+    /// Vault namespaces.
+    pub namespaces: &'a [String],
+    /// Tokens that the management endpoint may hand out.
+    pub token_creation: TokenCreation,
+}
+
 /// The table of one vault.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -75,11 +92,19 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// Listed namespaces, longest first, so that the first matching prefix is the longest.
     pub namespaces: Arc<[String]>,
+    /// Paths of OCSP requests to the listed PKI engines, which may contain encoded slashes.
+    pub ocsp: Option<Regex>,
 }
 
 impl Table {
-    /// Builds the table of a vault from a profile, the vault's engines and its namespaces.
-    pub fn new(profile: &Profile, engines: &[Engine], namespaces: &[String]) -> Self {
+    /// Builds the table of a vault from a profile and what a policy says about the vault.
+    pub fn new(profile: &Profile, described: &Described<'_>) -> Self {
+        let profile = &described.applied(profile);
+        let Described {
+            engines,
+            namespaces,
+            ..
+        } = *described;
         let mut sorted = namespaces.to_vec();
         sorted.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         let namespaces: Arc<[String]> = sorted.into();
@@ -132,8 +157,64 @@ impl Table {
             );
         }
         rows.push(any("unknown", Vec::new()));
-        Self { rows, namespaces }
+        let ocsp = ocsp(engines, &namespaces);
+        Self {
+            rows,
+            namespaces,
+            ocsp,
+        }
     }
+}
+
+impl Described<'_> {
+    /// Applies the policy's settings to a profile: which lines count, and at which auth mounts.
+    fn applied(&self, profile: &Profile) -> Profile {
+        let counts = |line: &&Line| match line.creates_tokens {
+            None => true,
+            Some(tokens) => tokens <= self.token_creation,
+        };
+        let mut applied = profile.clone();
+        applied.system = profile.system.iter().filter(counts).cloned().collect();
+        for line in &mut applied.system {
+            let nested = self.auth_mounts.iter().flat_map(|mount| {
+                let templates = line.templates.iter();
+                templates.filter_map(|template| template.at_auth_mount(mount))
+            });
+            let nested: Vec<Template> = nested.collect();
+            line.templates = line.templates.iter().cloned().chain(nested).collect();
+        }
+        applied
+    }
+}
+
+/// Pattern of the paths of OCSP requests. Every reading of such a path is below the engine, and so of the data plane.
+fn ocsp(engines: &[Engine], listed: &[String]) -> Option<Regex> {
+    let escaped = |names: &[String]| {
+        let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
+        names.join("|")
+    };
+    let starts = engines
+        .iter()
+        .filter(|engine| engine.engine_type == EngineType::Pki)
+        .map(|engine| {
+            let mount = regex::escape(&engine.path);
+            match &engine.namespace {
+                EngineNamespace::Root => mount,
+                EngineNamespace::EveryListed => format!("(?:(?:{})/)?{mount}", escaped(listed)),
+                EngineNamespace::Named(name) => format!("(?:{}/)?{mount}", regex::escape(name)),
+            }
+        });
+    let starts: Vec<String> = starts.collect();
+    if starts.is_empty() {
+        return None;
+    }
+    // Without a pattern that compiles, such a path is a bad request.
+    Regex::new(&format!(
+        "^(?:/v1/(?:{})/ocsp/{})$",
+        starts.join("|"),
+        path::OCSP
+    ))
+    .ok()
 }
 
 /// Rows of requests for help: critical if the path is, for any method; otherwise data access, because the vault's

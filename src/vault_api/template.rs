@@ -66,6 +66,21 @@ impl Template {
         Self(parts)
     }
 
+    /// Returns the template of an auth method's path for a mount path of several segments, if it is one:
+    /// `auth/:mount/login` becomes `auth/team/k8s/login`.
+    pub fn at_auth_mount(&self, mount: &str) -> Option<Self> {
+        let [Part::Text(auth), Part::Segment, Part::Text(next), rest @ ..] = self.0.as_slice()
+        else {
+            return None;
+        };
+        if auth != "auth/" {
+            return None;
+        }
+        let mut parts = vec![Part::Text(format!("auth/{mount}{next}"))];
+        parts.extend(rest.iter().cloned());
+        Some(Self(parts))
+    }
+
     /// Returns the first segment of every matching path; empty if the template does not determine it.
     pub fn first_segment(&self) -> &str {
         match self.0.first() {

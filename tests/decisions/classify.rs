@@ -1,5 +1,6 @@
 //! Classification of the requests of the vault's API, by tables.
 
+use vaultwall::policy::{Firewall, TokenCreation};
 use vaultwall::vault_api::{Request, classify};
 
 use crate::decisions::firewall::firewall;
@@ -10,7 +11,9 @@ use crate::decisions::table::{optional, request, rows};
 const COLUMNS: usize = 4;
 
 /// All files of `classify/`. The test fails if one is not listed.
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
+    "auth-mounts",
+    "cors",
     "planes",
     "kv",
     "transit",
@@ -35,8 +38,13 @@ fn requests_are_classified_as_in_the_tables() {
             panic!("{}: columns", row.place)
         };
         let (method, target) = request(sent);
+        let (method, announced) = match method.split_once('>') {
+            Some((method, announced)) => (method.to_owned(), Some(announced)),
+            None => (method.clone(), None),
+        };
         let request = Request {
             has_body: false,
+            announced,
             method: &method,
             target: &target,
             namespace: optional(namespace).map(|value| value.trim_matches('"')),
@@ -106,12 +114,49 @@ fn no_request_to_an_engine_leaves_the_data_plane() {
                 let target = format!("/v1/{mount}/{path}");
                 let request = Request {
                     has_body: false,
+                    announced: None,
                     method,
                     target: &target,
                     namespace: None,
                 };
                 let row = classify(&table, &request).unwrap();
                 assert_eq!(row.class.plane.name(), "data", "{method} {target}");
+            }
+        }
+    }
+}
+
+/// Tokens other than the caller's own are management only if the policy says so.
+#[test]
+fn tokens_are_created_by_the_setting() {
+    let paths = [
+        "auth/token/create",
+        "auth/token/create-orphan",
+        "auth/token/create/ci",
+    ];
+    for (setting, sessions) in [
+        (TokenCreation::Disabled, 0),
+        (TokenCreation::ChildTokens, 1),
+        (TokenCreation::AllTokens, 3),
+    ] {
+        let firewall = Firewall {
+            token_creation: setting,
+            ..firewall("deny")
+        };
+        let table = firewall.table();
+        for (index, path) in paths.iter().enumerate() {
+            for (method, namespace) in [("POST", None), ("PUT", Some("ns1"))] {
+                let target = format!("/v1/{path}");
+                let request = Request {
+                    has_body: false,
+                    announced: None,
+                    method,
+                    target: &target,
+                    namespace,
+                };
+                let plane = classify(&table, &request).unwrap().class.plane.name();
+                let expected = if index < sessions { "session" } else { "data" };
+                assert_eq!(plane, expected, "{setting:?} {method} {path}");
             }
         }
     }

@@ -65,6 +65,7 @@ pub fn firewall(name: &str) -> Firewall {
     firewall.virtual_networks = rules(VIRTUAL_NETWORKS);
     firewall.ip_rules = rules(IP_RULES);
     firewall.namespaces = NAMESPACES.iter().map(ToString::to_string).collect();
+    firewall.auth_mounts = vec!["eu/k8s".into(), "eu/c1/oidc".into()];
     firewall.engines = ENGINES
         .iter()
         .map(|(path, engine_type, namespace)| Engine {

@@ -33,6 +33,18 @@ const CHAINS: &[&[&str]] = &[
     &["127.20.0.3", "127.20.9.9"],
     &["127.20.9.9"],
     &["203.0.113.7:80"],
+    &["203.0.113.7:80, 127.20.0.3:9000"],
+    &["192.0.2.9:1, ::ffff:203.0.113.7, [::ffff:127.20.0.3]:5"],
+    &["192.0.2.9:80"],
+    &["203.0.113.7, 192.0.2.9:80"],
+    &["203.0.113.7:123456"],
+    &["203.0.113.7:"],
+    &["[::ffff:203.0.113.7]"],
+    &["::FFFF:203.0.113.7"],
+    &["::ffff:cb00:7107"],
+    &["[2001:db8::1]:443, 203.0.113.7"],
+    &["203.0.113.7, [2001:db8::1]:443"],
+    &["203.0.113.7, \u{e9}"],
     &["[203.0.113.7]"],
     &["\"203.0.113.7\""],
     &["203.0.113.07"],
@@ -66,6 +78,17 @@ pub fn case() -> Case {
         .iter()
         .map(|lines| lines.iter().map(ToString::to_string).collect())
         .collect();
+    // Entries around the longest that is read, and one that patterns could take long for.
+    for blanks in [50, 52, 53, 54, 3_000] {
+        let blank = " ".repeat(blanks);
+        for entry in [
+            format!("x, {blank}{INSIDE}"),
+            format!("{INSIDE}{blank},{PROXY}"),
+            format!("1{blank}2"),
+        ] {
+            chains.push(vec![entry]);
+        }
+    }
     for length in 1..=25 {
         for last in [INSIDE, OUTSIDE, PROXY] {
             let mut chain = vec![PROXY; length - 1];

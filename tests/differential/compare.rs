@@ -190,6 +190,11 @@ fn wrong_with(sent: &Sent, arrived: &Arrived) -> Vec<String> {
                 .collect::<Vec<_>>()
         ));
     }
+    let forwarded = arrived.values("x-forwarded-for").join(&b","[..]);
+    let last = forwarded.rsplit(|byte| *byte == b',').next();
+    if last != Some(sent.from.to_string().as_bytes()) || !arrived.values("upgrade").is_empty() {
+        wrong.push(format!("peer or upgrade: {:?}", arrived.headers));
+    }
     for (name, value) in &arrived.headers {
         let forged = value
             .windows(SPOOFED.len())

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{
     AddressRules, ClientAddressSource, DefaultAction, Engine, EngineNamespace, EngineType,
-    Firewall, ManagementAccess, VaultId,
+    Firewall, ManagementAccess, TokenCreation, VaultId,
 };
 
 use crate::differential::addresses::within;
@@ -56,6 +56,13 @@ const NAMESPACES: &[&str] = &[
     "identity-x",
     "team-a/kv3",
 ];
+const AUTH_MOUNTS: &[&str] = &[
+    "eu/k8s",
+    "eu/c1/k8s",
+    "cluster1/team-a.jwt",
+    "a/b/c/d",
+    "x-y/ns1",
+];
 const TYPES: [EngineType; 7] = [
     EngineType::KvV1,
     EngineType::KvV2,
@@ -73,6 +80,14 @@ pub fn firewall(rng: &mut ChaCha8Rng) -> Firewall {
     Firewall {
         policies: vec!["policy".into()],
         engines,
+        auth_mounts: auth_mounts(rng),
+        token_creation: *[
+            TokenCreation::Disabled,
+            TokenCreation::ChildTokens,
+            TokenCreation::AllTokens,
+        ]
+        .choose(rng)
+        .unwrap(),
         namespaces,
         default_action: if rng.random_bool(0.35) {
             DefaultAction::Allow
@@ -104,6 +119,14 @@ pub fn vault() -> VaultId {
         namespace: "vault".into(),
         service: "openbao".into(),
     }
+}
+
+fn auth_mounts(rng: &mut ChaCha8Rng) -> Vec<String> {
+    let count = rng.random_range(0..=3);
+    AUTH_MOUNTS
+        .choose_multiple(rng, count)
+        .map(|mount| (*mount).to_owned())
+        .collect()
 }
 
 fn namespaces(rng: &mut ChaCha8Rng) -> Vec<String> {

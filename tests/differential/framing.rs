@@ -35,6 +35,17 @@ const SMUGGLED: &[&str] = &[
     "GET /v1/sys/mounts HTTP/1.1\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/1.0\r\nHost: v\r\n\r\nSECRET",
+    "GET /v1/sys/mounts HTTP/1.0\r\n\r\nSECRET",
+    "GET /v1/sys/mounts HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nabcdSECRET",
+    "POST /v1/sys/mounts HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSECRET",
+    "POST /v1/sys/mounts HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 4\r\nTransfer-Encoding: \
+        chunked\r\n\r\n0\r\n\r\nSECRET",
+    "GET /v1/sys/mounts HTTP/0.9\r\n\r\nSECRET",
+    "GET /v1/sys/mounts\nHost: v\r\n\r\nSECRET",
+    "GET /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nConnection: Upgrade\r\nUpgrade: TLS/1.2, \
+        foo\r\nContent-Length: 0\r\n\r\nSECRET",
+    "OPTIONS /v1/sys/mounts HTTP/1.1\r\nHost: v\r\nOrigin: http://x\r\nAccess-Control-Request-Method: \
+        GET\r\n\r\nSECRET",
     "GET /v1/sys/mounts HTTP/2.0\r\nHost: v\r\n\r\nSECRET",
     "GET /v1/sys/mounts\r\n\r\nSECRET",
     "GET  /v1/sys/mounts HTTP/1.1\r\nHost: v\r\n\r\nSECRET",

@@ -139,7 +139,6 @@ pub fn cases() -> Vec<Case> {
     };
     vec![
         case("every byte", open_firewall(), every_byte()),
-        case("shapes", open_firewall(), shapes()),
         case("look-alikes", look_alikes(), paths_of_look_alikes()),
         case("long", open_firewall(), long()),
     ]
@@ -262,7 +261,10 @@ pub fn open_firewall() -> Firewall {
             engine("kv", EngineType::KvV1, EngineNamespace::Root),
             engine("secret", EngineType::KvV2, EngineNamespace::EveryListed),
             engine("transit", EngineType::Transit, EngineNamespace::Root),
+            engine("pki", EngineType::Pki, EngineNamespace::Root),
+            engine("ca", EngineType::Pki, EngineNamespace::Named("ns1".into())),
         ],
+        auth_mounts: vec!["eu/k8s".into(), "a/b/oidc".into()],
         namespaces: vec!["ns1".into(), "ns1/sub".into()],
         default_action: DefaultAction::Allow,
         management: ManagementAccess::Unrestricted,
@@ -277,6 +279,7 @@ pub fn sent(listener: Listener, method: &str, target: &[u8], namespaces: &[&str]
         method: method.into(),
         target: target.to_vec(),
         host: "vault",
+        version: "1.1",
         headers: namespaces
             .iter()
             .map(|value| ("X-Vault-Namespace".to_owned(), value.as_bytes().to_vec()))
@@ -300,12 +303,18 @@ fn every_byte() -> Vec<Sent> {
                 ("", "/v1/secret/data/a"),
                 ("/v1/secret/data/a", ""),
             ] {
+                // A line that ends early is a request by HTTP/0.9 without headers; `framing` sends those.
+                if written == b"\n" {
+                    continue;
+                }
                 let target = [start.as_bytes(), &written, end.as_bytes()].concat();
                 requests.push(sent(Listener::Data, "GET", &target, &[]));
             }
         }
-        let target = [&b"/v1/sys"[..], &[byte], b"mounts"].concat();
-        requests.push(sent(Listener::Management, "GET", &target, &[]));
+        if byte != b'\n' {
+            let target = [&b"/v1/sys"[..], &[byte], b"mounts"].concat();
+            requests.push(sent(Listener::Management, "GET", &target, &[]));
+        }
         if !matches!(byte, b'\r' | b'\n') {
             let mut odd = sent(Listener::Data, "GET", b"/v1/secret/data/a", &[]);
             odd.headers = vec![(
@@ -316,180 +325,6 @@ fn every_byte() -> Vec<Sent> {
             let mut odd = sent(Listener::Data, "GET", b"/v1/secret/data/a", &[]);
             odd.method = [b"GE", &[byte][..], b"T"].concat();
             requests.push(odd);
-        }
-    }
-    requests
-}
-
-/// Target shapes that `vault-api.md` lists, and their neighbours; on both listeners.
-pub const TARGETS: &[&str] = &[
-    "",
-    "*",
-    "http://vault/v1/sys/mounts",
-    "http://other/v1/secret/data/a",
-    "https://vault/v1/sys/health",
-    "HTTP://VAULT/v1/sys/mounts",
-    "//vault/v1/sys/mounts",
-    "v1/sys/mounts",
-    "vault:443",
-    "/",
-    "//",
-    "///",
-    "/.",
-    "/..",
-    "/./",
-    "/%2e",
-    "?list=true",
-    "/?list=true",
-    "/v1",
-    "/v1/",
-    "/v1//",
-    "/v1/sys",
-    "/v1/sys/",
-    "/v1/sys/mounts",
-    "/v1/sys/mounts/",
-    "/v1/sys/mounts//",
-    "/v1//sys//mounts",
-    "/v1/./sys/mounts",
-    "/v1/x/../sys/mounts",
-    "/v1/sys/mounts/..",
-    "/v1/sys/mounts/../../secret/data/a",
-    "/v1/sys/mounts/%2e%2e/%2e%2e/secret/data/a",
-    "/v1/sys/mounts/..%2f..%2fsecret/data/a",
-    "/v1/sys/mounts/..;/..;/secret/data/a",
-    "/v1/sys/mounts/..\\..\\secret\\data\\a",
-    "/v1/sys/mounts/%2e%2e%5c%2e%2e%5csecret/data/a",
-    "/v1/sys/mounts/.../secret/data/a",
-    "/v1/sys/mounts;/secret/data/a",
-    "/v1/sys/mounts;x=y",
-    "/v1/sys;x/mounts",
-    "/v1/sys/mounts%3bx",
-    "/v1/sys/mounts%00",
-    "/v1/sys/mounts%00/../../secret/data/a",
-    "/v1/sys/mounts%20",
-    "/v1/sys/mounts%0a",
-    "/v1/sys/mounts%0d%0aX-Vault-Namespace:%20ns1",
-    "/v1/sys/mounts%23",
-    "/v1/sys/mounts#",
-    "/v1/sys/mounts#/../../secret",
-    "/v1/sys/mounts%3f",
-    "/v1/sys/mounts%3flist=true",
-    "/v1/sys%2fmounts",
-    "/v1/sys%2Fmounts",
-    "/v1/sys%5cmounts",
-    "/v1%2fsys%2fmounts",
-    "%2fv1/sys/mounts",
-    "/v1/%73ys/mounts",
-    "/v1/%53ys/mounts",
-    "/v1/sys/%6dounts",
-    "/%76%31/secret/data/a",
-    "/v1/secret%2fdata%2fa",
-    "/v1/secret/data%2fa",
-    "/v1/secret/d%61ta/a",
-    "/v1/%73%65%63%72%65%74/data/a",
-    "/v1/sys/%69nit",
-    "/v1/sys/%2569nit",
-    "/v1/sys/in%69t/",
-    "/v1/sys/init/",
-    "/v1/sys/init",
-    "/v1/sys/Init",
-    "/V1/sys/init",
-    "/v1/SYS/init",
-    "/v1/sys/generate-root/attempt",
-    "/v1/sys/generate-root%2fattempt",
-    "/v1/sys/raw/core/x",
-    "/v1/sys/unlisted",
-    "/v1/ns1/sys/mounts",
-    "/v1/ns1/ns1/sys/mounts",
-    "/v1/ns1/sub/sys/mounts",
-    "/v1/sub/sys/mounts",
-    "/v1/ns1/secret/data/a",
-    "/v1/ns1//secret/data/a",
-    "/v1/ns1/./secret/data/a",
-    "/v1/ns1%2fsecret/data/a",
-    "/v1/n%731/secret/data/a",
-    "/v1/other/sys/mounts",
-    "/v1/other/secret/data/a",
-    "/v1/ns1",
-    "/v1/ns1/",
-    "/v1/ns1/sys/init",
-    "/v1/ns1/sys/raw/x",
-    "/v1/root/sys/mounts",
-    "/v1/secret/data/sys/mounts",
-    "/v1/secret/data/a/../../../sys/mounts",
-    "/v1/secret/metadata",
-    "/v1/secret/metadata/",
-    "/v1/secret/metadata/a/",
-    "/v1/secret/data/",
-    "/v1/secret/data",
-    "/v1/secret",
-    "/v1/secret/",
-    "/v1/kv",
-    "/v1/kv/",
-    "/v1/kv/a",
-    "/v1/kv/a/",
-    "/v1/secretx/data/a",
-    "/v1/sys/wrapping/unwrap",
-    "/v1/sys/workflows/execute/w",
-    "/v1/sys/health",
-    "/v1/sys/health?standbyok=true",
-    "/v1/sys/health?help=1",
-    "/v1/sys/metrics",
-    "/v1/sys/metrics?format=prometheus",
-    "/v1/sys/pprof/heap",
-    "/v1/secret/data/caf\u{e9}",
-    "/v1/secret/data/%c0%ae%c0%ae/x",
-    "/v1/secret/data/%u0061",
-    "/v1/transit/encrypt/new",
-    "/v1/transit/keys/?list=true",
-];
-
-/// Methods that each shape is sent with.
-const METHODS: &[&str] = &["GET", "LIST", "POST", "HELP", "DELETE"];
-/// Namespace headers that each shape is sent with.
-pub const NAMESPACES: &[&[&str]] = &[
-    &[],
-    &["ns1"],
-    &["ns1/"],
-    &["", "ns1"],
-    &["ns1", ""],
-    &["other", "ns1"],
-    &["root"],
-    &["/"],
-    &["ns1/.."],
-    &["/ns1"],
-    &[""],
-    &["ns1,other"],
-    &["nope"],
-    &["ns1/sub"],
-];
-
-/// Each shape, on both listeners, with some methods and namespace headers.
-fn shapes() -> Vec<Sent> {
-    let mut requests = Vec::new();
-    for (index, target) in TARGETS.iter().enumerate() {
-        for listener in [Listener::Data, Listener::Management] {
-            for (at, method) in METHODS.iter().enumerate() {
-                let namespaces = if at < 2 {
-                    &[][..]
-                } else {
-                    NAMESPACES[(index + at) % NAMESPACES.len()]
-                };
-                requests.push(sent(listener, method, target.as_bytes(), namespaces));
-            }
-        }
-    }
-    for namespaces in NAMESPACES {
-        for target in [
-            "/v1/sys/mounts",
-            "/v1/secret/data/a",
-            "/v1/ns1/secret/data/a",
-            "/v1/sys/raw/x",
-            "/v1/sys/health",
-        ] {
-            for listener in [Listener::Data, Listener::Management] {
-                requests.push(sent(listener, "GET", target.as_bytes(), namespaces));
-            }
         }
     }
     requests

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod chains;
+mod clients;
 mod compare;
 mod envoy;
 mod firewalls;
@@ -17,6 +18,7 @@ mod hostile;
 mod profile;
 mod requests;
 mod run;
+mod shapes;
 mod vault;
 mod wire;
 
@@ -72,7 +74,7 @@ async fn envoy_decides_as_decide_does() {
         .iter()
         .map(|seed| generated(*seed))
         .chain(hostile::cases())
-        .chain([chains::case()])
+        .chain([shapes::case(), chains::case()])
     {
         tally.add(run::run(&case).await);
     }

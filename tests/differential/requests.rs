@@ -72,6 +72,38 @@ const FLAGS: &[&str] = &[
     "x=%2f%5c..",
     "after=a&limit=10",
 ];
+/// Methods that requests announce, right and wrong ones.
+const ANNOUNCED: &[&[u8]] = &[
+    b"GET",
+    b"GET",
+    b"POST",
+    b"PUT",
+    b"LIST",
+    b"SCAN",
+    b"DELETE",
+    b"PATCH",
+    b"HEAD",
+    b"HELP",
+    b"OPTIONS",
+    b"",
+    b"get",
+    b"FOO",
+    b"GET POST",
+    b"GET,POST",
+    b"*",
+    b"POST\xff",
+    b"\xff",
+];
+/// Protocols that clients offer.
+const UPGRADES: &[&str] = &[
+    "TLS/1.2",
+    "TLS/1.2, TLS/1.1",
+    "websocket",
+    "h2c",
+    "HTTP/2.0",
+    "foo, websocket",
+    "",
+];
 const HOSTS: &[&str] = &[
     "vault",
     "127.0.0.1:8200",
@@ -159,6 +191,20 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
             .collect();
         target = format!("{target}?{}", flags.join("&"));
     }
+    if method == "OPTIONS" || rng.random_bool(0.1) {
+        method = String::from("OPTIONS");
+        for _ in 0..*[1, 1, 1, 1, 0, 2].choose(rng).unwrap() {
+            let announced = *ANNOUNCED.choose(rng).unwrap();
+            headers.push(("Access-Control-Request-Method".into(), announced.into()));
+        }
+    } else if rng.random_bool(0.05) {
+        let announced = *ANNOUNCED.choose(rng).unwrap();
+        headers.push(("Access-Control-Request-Method".into(), announced.into()));
+    }
+    if rng.random_bool(0.1) {
+        let offered = *UPGRADES.choose(rng).unwrap();
+        headers.push(("Upgrade".into(), offered.into()));
+    }
     let mut target = target.into_bytes();
     if rng.random_bool(0.4) {
         for _ in 0..rng.random_range(1..=3) {
@@ -175,6 +221,7 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
         method: method.into_bytes(),
         target,
         host: HOSTS.choose(rng).unwrap(),
+        version: if rng.random_bool(0.1) { "1.0" } else { "1.1" },
         headers,
     }
 }
@@ -196,7 +243,16 @@ fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Optio
         let slash = if path.is_empty() { "" } else { "/" };
         return (method, format!("{}{slash}{path}", engine.path), namespace);
     }
-    let (method, path) = OPEN_BAO.system.choose(rng).unwrap().example(rng);
+    let (method, mut path) = OPEN_BAO.system.choose(rng).unwrap().example(rng);
+    if let (Some(mount), true) = (firewall.auth_mounts.choose(rng), rng.random_bool(0.7)) {
+        let rest = path
+            .strip_prefix("auth/")
+            .and_then(|rest| rest.split_once('/'));
+        path = match rest {
+            Some((first, rest)) if first != "token" => format!("auth/{mount}/{rest}"),
+            _ => path,
+        };
+    }
     let namespace = match rng.random_range(0..10) {
         0..=5 => None,
         6 => Some("nope".into()),

@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use vaultwall::policy::{DefaultAction, Firewall, Listener};
 
 use crate::differential::envoy::Envoy;
-use crate::differential::hostile::{self, NAMESPACES, TARGETS};
+use crate::differential::hostile;
 use crate::differential::requests;
 use crate::differential::run::announce;
+use crate::differential::shapes::{NAMESPACES, TARGETS};
 use crate::differential::wire::{Answer, Sent, exchange};
 use testkit::client::TOKEN;
 use testkit::{OpenBao, own_address};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use vaultwall::policy::{Caller, Decision, Firewall, Listener, client_address, decide};
-use vaultwall::vault_api::{HEADER_NAMESPACE, Request, Table};
+use vaultwall::vault_api::{HEADER_ANNOUNCED, HEADER_NAMESPACE, Request, Table};
 
 /// A request to send.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Sent {
     pub host: &'static str,
     /// Further headers in order.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Version of HTTP/1.
+    pub version: &'static str,
 }
 
 /// Name of the header that identifies a request, in Envoy's log and at the hop.
@@ -37,8 +39,14 @@ impl Sent {
         bytes.extend(&self.target);
         bytes.extend(
             format!(
-                " HTTP/1.1\r\nHost: {}\r\n{MARK}: {mark}\r\nconnection: close\r\n",
-                self.host
+                " HTTP/{}\r\nHost: {}\r\n{MARK}: {mark}\r\n{}",
+                self.version,
+                self.host,
+                if self.upgrades() {
+                    "connection: close, upgrade\r\n"
+                } else {
+                    "connection: close\r\n"
+                }
             )
             .bytes(),
         );
@@ -50,6 +58,11 @@ impl Sent {
         }
         bytes.extend(b"\r\n");
         bytes
+    }
+
+    /// Whether it offers another protocol.
+    pub fn upgrades(&self) -> bool {
+        !self.values("upgrade").is_empty()
     }
 
     /// Values of a header, in order, without the blanks around them that HTTP ignores. Bytes that are not UTF-8 become
@@ -92,10 +105,15 @@ impl Sent {
         let forwarded_for: Vec<&str> = forwarded_for.iter().map(String::as_str).collect();
         let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
         let namespaces = self.values(HEADER_NAMESPACE);
+        // Envoy joins repeated lines that are not empty.
+        let mut announced = self.values(HEADER_ANNOUNCED);
+        announced.retain(|value| !value.is_empty());
+        let announced = (!announced.is_empty()).then(|| announced.join(","));
         let request = Request {
             method: &String::from_utf8_lossy(&self.method),
             target: &self.read_target(),
             namespace: namespaces.first().map(String::as_str),
+            announced: announced.as_deref(),
             has_body: self
                 .values("content-length")
                 .iter()
@@ -155,6 +173,7 @@ pub async fn exchange(from: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> Answer 
     let _ = tokio::time::timeout(Duration::from_secs(15), both).await;
     let status = answer
         .strip_prefix(b"HTTP/1.1 ")
+        .or_else(|| answer.strip_prefix(b"HTTP/1.0 "))
         .and_then(|rest| rest.get(..3));
     let status = status.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
     Answer {

@@ -26,8 +26,9 @@ others at the name of their type.
 | management | the management endpoint with `access: Unrestricted`; `NetworkRules` makes session and control `rules` |
 | token | `no`: the vault answers without one |
 
-HEAD and OPTIONS are in the plane of the path if its row is for every method. Otherwise they are data with the
-operation `unknown`, or critical below `sys/`. OpenBao 2.7.2 answers HEAD for health and ACME only, and no OPTIONS.
+OPTIONS is judged like the method that `Access-Control-Request-Method` announces (CORS). HEAD, and OPTIONS without an
+announcement, are in the plane of the path if its row is for every method. Otherwise they are data with the operation
+`unknown`, or critical below `sys/`. OpenBao 2.7.2 answers HEAD for health and ACME only, and OPTIONS only for CORS.
 HELP, and every method with `?help=1`, is critical if the path is for any method, and otherwise data with the operation
 `unknown`.
 ";

@@ -8,7 +8,7 @@ use testkit::OpenBao;
 use testkit::client::{Client, SECRET, TOKEN, Verdict, connect};
 use testkit::wait::{TIMEOUT, in_time, wait_until};
 use vaultwall::vault_api::path::MAX_TARGET;
-use vaultwall::vault_api::{Profile, Table, classify};
+use vaultwall::vault_api::{Described, Profile, Table, classify};
 
 use crate::standalone::objects::{ALLOWED, DENIED, allowing};
 use crate::standalone::sandbox::Sandbox;
@@ -225,8 +225,9 @@ fn a_path_that_is_too_long_is_refused_as_decide_does() {
             target: &path,
             namespace: None,
             has_body: false,
+            announced: None,
         };
-        let table = Table::new(Profile::open_bao(), &[], &[]);
+        let table = Table::new(Profile::open_bao(), &Described::default());
         assert_eq!(classify(&table, &request).is_err(), expected != 403);
     }
 }

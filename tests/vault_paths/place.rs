@@ -1,7 +1,7 @@
 //! The place of a listed path: the row of the table that a request for it matches.
 
 use vaultwall::policy::{Engine, EngineNamespace, EngineType};
-use vaultwall::vault_api::{Profile, Request, Row, Table, classify};
+use vaultwall::vault_api::{Described, Profile, Request, Row, Table, classify};
 
 use crate::vault_paths::list::{Listed, lines};
 
@@ -65,7 +65,11 @@ pub fn table() -> Table {
             namespace: EngineNamespace::Root,
         })
         .collect();
-    Table::new(Profile::open_bao(), &engines, &[])
+    let described = Described {
+        engines: &engines,
+        ..Described::default()
+    };
+    Table::new(Profile::open_bao(), &described)
 }
 
 /// The row of the table for a request.
@@ -75,6 +79,7 @@ pub fn placed<'t>(table: &'t Table, method: &str, target: &str) -> &'t Row {
         target,
         namespace: None,
         has_body: false,
+        announced: None,
     };
     classify(table, &request).unwrap_or_else(|error| panic!("{method} {target}: {error}"))
 }

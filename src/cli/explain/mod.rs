@@ -40,8 +40,8 @@ pub(super) struct Explain {
     vault: VaultId,
     #[command(flatten)]
     caller: CallerArgs,
-    /// Address of the client behind a trusted proxy, from X-Forwarded-For.
-    #[arg(long, value_name = "IP")]
+    /// Address of the client behind a trusted proxy: an entry of X-Forwarded-For, also with a port.
+    #[arg(long, value_name = "IP", value_parser = client_ip)]
     client_ip: Option<IpAddr>,
     /// File with the claims of a verified workload token, in JSON.
     #[arg(long, value_name = "FILE")]
@@ -55,6 +55,9 @@ pub(super) struct Explain {
     /// HTTP method of the request.
     #[arg(long, value_name = "METHOD")]
     method: String,
+    /// Method that an OPTIONS request announces in Access-Control-Request-Method.
+    #[arg(long, value_name = "METHOD")]
+    announced_method: Option<String>,
     /// Path of the request, with /v1 and the query.
     #[arg(long, value_name = "PATH")]
     path: String,
@@ -75,6 +78,15 @@ struct CallerArgs {
     /// Address that connects.
     #[arg(long, value_name = "IP")]
     source_ip: Option<IpAddr>,
+}
+
+/// Reads an entry of X-Forwarded-For like the firewall.
+fn client_ip(text: &str) -> Result<IpAddr, String> {
+    client_address::read(text).ok_or_else(|| {
+        "it is no address, so the firewall would not know the client; write 203.0.113.7, 203.0.113.7:51234 or \
+         [2001:db8::7]:443"
+            .to_owned()
+    })
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +214,7 @@ impl Explain {
         let caller = Caller { peer, client };
         let request = Request {
             has_body: false,
+            announced: self.announced_method.as_deref(),
             method: &self.method,
             target: &self.path,
             namespace: self.namespace.as_deref(),

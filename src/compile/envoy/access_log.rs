@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 };
 use envoy_types::pb::google::protobuf::BoolValue;
 
+use super::client;
 use super::names::PLANE;
 use super::proxy::Proxy;
 use super::rbac::{self, Fact};
@@ -93,6 +94,14 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
     let of_decided = [
         ("decisionId", "%STREAM_ID%".to_owned()),
         ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
+        (
+            client::WARNING,
+            format!(
+                "%DYNAMIC_METADATA({}:{})%",
+                client::METADATA,
+                client::WARNING
+            ),
+        ),
     ];
     let others = [
         ("time", "%START_TIME%".to_owned()),
@@ -118,7 +127,11 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ),
         (
             "callerIpAddress",
-            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned(),
+            if decided {
+                format!("%FILTER_STATE({}:PLAIN)%", client::STATE)
+            } else {
+                "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned()
+            },
         ),
         ("method", format!("%REQ(:METHOD):{TEXT_BYTES}%")),
         (

@@ -100,12 +100,22 @@ impl Budget {
                 max_pending_requests: limit(pending),
                 // Each connection to the vault has one request at a time.
                 max_requests: limit(connections + pending),
+                // Many requests at once may meet connections that the vault has just closed.
+                max_retries: limit(connections),
                 ..Thresholds::default()
             }],
             ..CircuitBreakers::default()
         }
     }
 }
+
+/// Timeout in seconds while nothing is sent in either direction: the vault may work for minutes before it answers. A
+/// client cannot use it to wait without end, because the time for a whole request is limited on its own.
+const SILENCE_SECONDS: i64 = 900;
+/// Largest size of all headers together that `OpenBao` 2.7 reads, in KiB: 1 MiB and the 4 KiB that Go adds.
+const VAULT_HEADERS_KIB: u32 = 1024 + 4;
+/// Largest number of headers that `OpenBao` 2.7 reads (500), with room for those that Envoy makes of the first line.
+const VAULT_HEADERS_COUNT: u32 = 512;
 
 /// Limits of one endpoint's clients of one group.
 pub(super) struct ClientLimits {
@@ -121,13 +131,15 @@ pub(super) struct ClientLimits {
     pub silence: i64,
     /// Largest size of all headers of a request together, in KiB.
     pub headers_kib: u32,
+    /// Largest number of headers of a request.
+    pub headers_count: u32,
     /// Largest request body in bytes; with a limit, the vault gets the request when it has arrived whole.
     pub body: Option<u32>,
 }
 
-/// Limits of an endpoint's clients. On the management endpoint everybody may send requests, so that the product of
-/// connections and the size of a request stays below the memory of a proxy. Of both endpoints together, callers that no
-/// rule lists stay below it as well.
+/// Limits of an endpoint's clients. Everybody may send requests, so of callers that no rule lists the product of
+/// connections and the size of a request stays below the memory of a proxy, for both endpoints together. Listed callers
+/// may send headers as large as the vault reads; the limit of the heap protects the proxy from those.
 pub(super) const fn client_limits(listener: Listener, callers: Callers) -> ClientLimits {
     match (listener, callers) {
         (Listener::Data, Callers::Listed) => ClientLimits {
@@ -135,19 +147,22 @@ pub(super) const fn client_limits(listener: Listener, callers: Callers) -> Clien
             idle: 300,
             headers: 5,
             request: 60,
-            silence: 900,
-            headers_kib: 60,
+            silence: SILENCE_SECONDS,
+            headers_kib: VAULT_HEADERS_KIB,
+            headers_count: VAULT_HEADERS_COUNT,
             body: None,
         },
         (Listener::Data, Callers::Unlisted) => ClientLimits {
             connections: 2_048,
             idle: 15,
-            silence: 300,
             headers_kib: 16,
+            headers_count: 100,
             ..client_limits(Listener::Data, Callers::Listed)
         },
         (Listener::Management, Callers::Listed) => ClientLimits {
             connections: 768,
+            headers_kib: VAULT_HEADERS_KIB,
+            headers_count: VAULT_HEADERS_COUNT,
             ..client_limits(Listener::Management, Callers::Unlisted)
         },
         (Listener::Management, Callers::Unlisted) => ClientLimits {
@@ -155,9 +170,25 @@ pub(super) const fn client_limits(listener: Listener, callers: Callers) -> Clien
             idle: 15,
             headers: 5,
             request: 10,
-            silence: 300,
+            silence: SILENCE_SECONDS,
             headers_kib: 16,
+            headers_count: 100,
             body: Some(128 * 1024),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vault whose owner raised `max_request_duration` may take longer than Envoy's five minutes.
+    #[test]
+    fn every_caller_may_wait_for_a_slow_vault() {
+        for listener in [Listener::Data, Listener::Management] {
+            for callers in Callers::ALL {
+                assert!(client_limits(listener, callers).silence >= 900);
+            }
+        }
     }
 }

@@ -21,11 +21,12 @@ use super::addresses::{assignment, discovery, socket};
 use super::budget::{BUFFER_BYTES, Budget};
 use super::config_source::aggregated;
 use super::proxy::Proxy;
-use super::wire::{any, seconds};
+use super::wire::{any, milliseconds, seconds};
 
-/// Timeout in seconds of an idle connection to the vault. `OpenBao` closes one after 300 s, and a request that is sent
-/// at that moment would fail.
-const IDLE_SECONDS: i64 = 240;
+/// Timeout of an idle connection to the vault, in milliseconds. The vault closes one after its `http_idle_timeout`
+/// (300 s by default, but its owner may choose less), and a request that is sent at that moment fails. Requests that
+/// only read are sent again; others cannot be, so this is shorter than what an owner would choose.
+const IDLE_MILLISECONDS: i32 = 500;
 
 /// The vault's clusters. DNS names are resolved to IPv4 addresses only.
 pub(super) fn clusters(proxy: &Proxy) -> Vec<Cluster> {
@@ -71,7 +72,7 @@ fn cluster(proxy: &Proxy, budget: Budget) -> Cluster {
 fn http1() -> HttpProtocolOptions {
     HttpProtocolOptions {
         common_http_protocol_options: Some(CommonOptions {
-            idle_timeout: Some(seconds(IDLE_SECONDS)),
+            idle_timeout: Some(milliseconds(IDLE_MILLISECONDS)),
             ..CommonOptions::default()
         }),
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation:
     Action, RemoveOnMatch,
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    CidrRange, ExtensionConfigSource, HeaderValue, HeaderValueOption, Http1ProtocolOptions,
+    ExtensionConfigSource, HeaderValue, HeaderValueOption, Http1ProtocolOptions,
     Http2ProtocolOptions, HttpProtocolOptions, TypedExtensionConfig,
     header_value_option::HeaderAppendAction,
 };
@@ -24,9 +24,6 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     http_filter,
 };
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
-use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::{
-    XffConfig, XffTrustedCidrs,
-};
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::FilterStateInput;
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
@@ -42,9 +39,10 @@ use super::names::{PLANE, SET_FILTER_STATE};
 use super::proxy::{Http2, Proxy};
 use super::rbac::{self, Fact};
 use super::reply::local_replies;
+use super::routes::filter_state;
 use super::wire::{any, seconds, type_url};
-use super::{http, routes};
-use crate::policy::{ClientAddressSource, Firewall, Listener as Side};
+use super::{client, http, routes};
+use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
 /// Beginnings of the names of headers that are removed before anything reads them.
@@ -75,6 +73,9 @@ const STRIPPED: [&str; 20] = [
     "cf-client-cert",       // Cloudflare
     "wl-proxy-client-cert", // WebLogic
 ];
+
+/// Host of a request by HTTP/1.0 that names none.
+const DEFAULT_HOST: &str = "vault";
 
 /// The filter that waits for whole requests.
 const BUFFER: &str = "envoy.filters.http.buffer";
@@ -136,22 +137,17 @@ fn connection_manager(
     limits: &ClientLimits,
     delivery: &Delivery,
 ) -> HttpConnectionManager {
-    let direct = firewall.client_address == ClientAddressSource::Direct;
     HttpConnectionManager {
         stat_prefix: side.name().into(),
         // The vault receives the path that was judged.
         normalize_path: Some(BoolValue { value: true }),
         merge_slashes: true,
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::KeepUnchanged.into(),
-        http_protocol_options: Some(Http1ProtocolOptions {
-            allow_custom_methods: true, // LIST
-            allow_absolute_url: Some(BoolValue { value: false }),
-            ..Http1ProtocolOptions::default()
-        }),
-        use_remote_address: Some(BoolValue { value: direct }),
-        original_ip_detection_extensions: forwarded_for(&firewall.client_address)
-            .into_iter()
-            .collect(),
+        http_protocol_options: Some(http1()),
+        // `X-Forwarded-For` is read by a filter of our own, if at all.
+        use_remote_address: Some(BoolValue { value: true }),
+        // Routes append the peer: Envoy itself would write its own address for a peer on the same machine.
+        skip_xff_append: true,
         request_headers_timeout: Some(seconds(limits.headers)),
         request_timeout: Some(seconds(limits.request)),
         stream_flush_timeout: Some(seconds(60)),
@@ -161,6 +157,9 @@ fn connection_manager(
         }),
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: Some(seconds(limits.idle)),
+            max_headers_count: Some(UInt32Value {
+                value: limits.headers_count,
+            }),
             ..HttpProtocolOptions::default()
         }),
         codec_type: match proxy.http2 {
@@ -182,6 +181,25 @@ fn connection_manager(
     }
 }
 
+/// HTTP/1 as the vault itself serves it: also HTTP/1.0, and an offer of another protocol changes nothing.
+fn http1() -> Http1ProtocolOptions {
+    let any_protocol = StringMatcher {
+        match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
+            regex: ".*".into(),
+            ..RegexMatcher::default()
+        })),
+        ..StringMatcher::default()
+    };
+    Http1ProtocolOptions {
+        allow_custom_methods: true, // LIST
+        allow_absolute_url: Some(BoolValue { value: false }),
+        accept_http_10: true,
+        default_host_for_http_10: DEFAULT_HOST.into(),
+        ignore_http_11_upgrade: vec![any_protocol],
+        ..Http1ProtocolOptions::default()
+    }
+}
+
 fn http2(http2: Http2) -> Http2ProtocolOptions {
     let limit = |value| Some(UInt32Value { value });
     Http2ProtocolOptions {
@@ -190,30 +208,6 @@ fn http2(http2: Http2) -> Http2ProtocolOptions {
         initial_connection_window_size: limit(256 * 1024),
         ..Http2ProtocolOptions::default()
     }
-}
-
-fn forwarded_for(source: &ClientAddressSource) -> Option<TypedExtensionConfig> {
-    let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
-        return None;
-    };
-    let cidrs = trusted_proxies
-        .iter()
-        .map(|proxy| CidrRange {
-            address_prefix: proxy.addr().to_string(),
-            prefix_len: Some(UInt32Value {
-                value: proxy.prefix_len().into(),
-            }),
-        })
-        .collect();
-    let config = XffConfig {
-        xff_trusted_cidrs: Some(XffTrustedCidrs { cidrs }),
-        skip_xff_append: Some(BoolValue { value: false }),
-        ..XffConfig::default()
-    };
-    Some(TypedExtensionConfig {
-        name: "xff".into(),
-        typed_config: Some(any(&config)),
-    })
 }
 
 fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
@@ -246,6 +240,8 @@ fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
         ),
         (budget::HEADER_PROBE, Budget::Probes(callers).cluster()),
         (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
+        (routes::HEADER_METHOD, &routes::method()),
+        (client::HEADER, client::PEER),
     ];
     let added = added.map(|(name, value)| Action::Append(http::set_header(name, value)));
     let actions = [remove, first_namespace].into_iter().chain(added);
@@ -271,7 +267,17 @@ fn filters(
         Delivery::Ads => discovered(name),
         Delivery::Inline(_) => http::filter(name, &rules()),
     };
-    let mut filters = vec![http::filter(SET_FILTER_STATE, &SetFilterState::default())];
+    let state = SetFilterState {
+        on_request_headers: vec![filter_state(
+            client::STATE,
+            &client::address(&firewall.client_address),
+        )],
+        ..SetFilterState::default()
+    };
+    let mut filters: Vec<HttpFilter> = client::filter(&firewall.client_address)
+        .into_iter()
+        .collect();
+    filters.push(http::filter(SET_FILTER_STATE, &state));
     if rbac::needs_facts(firewall, side) {
         filters.extend(Fact::ALL.map(|fact| rules(fact.resource(), &|| fact.filter(firewall))));
     }

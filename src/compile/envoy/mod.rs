@@ -15,6 +15,7 @@ mod arguments;
 mod bootstrap;
 mod budget;
 mod callers;
+mod client;
 mod cluster;
 mod config_source;
 mod configuration;

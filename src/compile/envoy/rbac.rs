@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dy
     PathSegment, path_segment::Segment,
 };
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::{
-    DirectSourceIpInput, DynamicMetadataInput, FilterStateInput, SourceIpInput,
+    DirectSourceIpInput, DynamicMetadataInput, FilterStateInput,
 };
 use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::Metadata as MetadataMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::{
@@ -24,6 +24,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherTree, MatcherTyp
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use ipnet::Ipv4Net;
 
+use super::client;
 use super::matching::{action, exactly, first_of, fits, input, is, nested};
 use super::names::{BAD_REQUEST, PLANE};
 use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any, range};
@@ -137,7 +138,16 @@ impl Fact {
         }
         let address = match self {
             Self::Hosts | Self::Networks => input(ATTEMPT, &DirectSourceIpInput {}),
-            Self::IpRules => input(ATTEMPT, &SourceIpInput {}),
+            Self::IpRules => match firewall.client_address {
+                ClientAddressSource::Direct => input(ATTEMPT, &DirectSourceIpInput {}),
+                ClientAddressSource::XForwardedFor { .. } => {
+                    let client = FilterStateInput {
+                        key: client::STATE.into(),
+                        field: String::new(),
+                    };
+                    input(ATTEMPT, &client)
+                }
+            },
         };
         let trie = input("ip", &IpMatcher { range_matchers });
         Rbac {

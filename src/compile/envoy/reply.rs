@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLogFilter, ExtensionFilter, access_log_filter, extension_filter,
+    AccessLogFilter, AndFilter, ExtensionFilter, MetadataFilter, access_log_filter,
+    access_log_filter::FilterSpecifier, extension_filter,
 };
 use envoy_types::pb::envoy::config::core::v3::SubstitutionFormatString;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
@@ -11,10 +12,15 @@ use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::Expres
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     LocalReplyConfig, ResponseMapper,
 };
-use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value, value};
+use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
+    PathSegment, path_segment::Segment,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher, value_matcher};
+use envoy_types::pb::google::protobuf::{BoolValue, ListValue, Struct, UInt32Value, Value, value};
 
+use super::client;
 use super::wire::any;
-use crate::policy::{Firewall, Listener, ManagementAccess, Reason, Verdict};
+use crate::policy::{ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, Verdict};
 use crate::vault_api::path::MAX_TARGET;
 
 /// Response code details of bad requests that Envoy refuses before any filter: a target that is no path, and a path
@@ -36,7 +42,13 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
         .iter()
         .filter(|reason| reason.verdict() == Verdict::Deny);
     let mut mappers: Vec<ResponseMapper> = denials
-        .map(|reason| denial(firewall, listener, *reason))
+        .flat_map(|reason| {
+            let denial = denial(firewall, listener, *reason);
+            let warned = (*reason == Reason::ForbiddenByFirewall
+                && firewall.client_address != ClientAddressSource::Direct)
+                .then(|| with_warning(firewall, denial.clone()));
+            warned.into_iter().chain([denial])
+        })
         .collect();
     mappers.push(refused_early(firewall));
     mappers.push(ResponseMapper {
@@ -59,13 +71,54 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
     }
 }
 
+/// The denial of a client that is unknown because its proxy's header could not be read.
+fn with_warning(firewall: &Firewall, denial: ResponseMapper) -> ResponseMapper {
+    let warning = MetadataMatcher {
+        filter: client::METADATA.into(),
+        path: vec![PathSegment {
+            segment: Some(Segment::Key(client::WARNING.into())),
+        }],
+        value: Some(ValueMatcher {
+            match_pattern: Some(value_matcher::MatchPattern::PresentMatch(true)),
+        }),
+        ..MetadataMatcher::default()
+    };
+    let is_warned = AccessLogFilter {
+        filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
+            matcher: Some(warning),
+            match_if_key_not_found: Some(BoolValue { value: false }),
+        })),
+    };
+    let both = AndFilter {
+        filters: denial.filter.into_iter().chain([is_warned]).collect(),
+    };
+    ResponseMapper {
+        filter: Some(AccessLogFilter {
+            filter_specifier: Some(FilterSpecifier::AndFilter(both)),
+        }),
+        body_format_override: Some(errors(&format!(
+            "Vaultwall denied this request to {} ({}): no virtual-network rule holds your address {}, which is a \
+             trusted proxy, and the client behind it is unknown, so no IP rule applies: \
+             %DYNAMIC_METADATA({}:{})%. Ask the owner of the proxy to write addresses into X-Forwarded-For (decision \
+             %STREAM_ID%)",
+            firewall.vault,
+            Reason::ForbiddenByFirewall.name(),
+            client::PEER,
+            client::METADATA,
+            client::WARNING
+        ))),
+        ..denial
+    }
+}
+
 fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMapper {
     let why = match reason {
-        Reason::ForbiddenByFirewall => {
+        Reason::ForbiddenByFirewall => &format!(
             "no virtual-network rule holds your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
-             holds %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%. You were taken for a caller outside every enabled subnet. \
-             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint"
-        }
+             holds {}. You were taken for a caller outside every enabled subnet. \
+             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint",
+            format_args!("%FILTER_STATE({}:PLAIN)%", client::STATE)
+        ),
         Reason::ForbiddenByPlane
             if listener == Listener::Management
                 && firewall.management == ManagementAccess::Disabled =>
@@ -74,7 +127,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
             "the management endpoint serves the vault's management, not its data, nor anything that could return \
-             data. Use the data endpoint"
+             data. Use the data endpoint; for an auth method at a path of several segments, ask the vault's owner to \
+             list it in spec.vault.authMounts"
         }
         Reason::ForbiddenByPlane => {
             "this path is never forwarded. The vault's peers use it directly, and metrics need a listener of the vault \

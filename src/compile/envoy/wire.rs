@@ -122,6 +122,14 @@ pub(super) fn type_url<M: Name>() -> String {
     format!("type.googleapis.com/{}", M::full_name())
 }
 
+/// A duration of less than a second, in milliseconds.
+pub(super) fn milliseconds(milliseconds: i32) -> Duration {
+    Duration {
+        seconds: 0,
+        nanos: milliseconds * 1_000_000,
+    }
+}
+
 /// A duration of whole seconds.
 pub(super) fn seconds(seconds: i64) -> Duration {
     Duration { seconds, nanos: 0 }

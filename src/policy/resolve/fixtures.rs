@@ -19,8 +19,8 @@ use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AddressRule, AddressRules, ClientAddressSource, DefaultAction, Denial,
     GroupMembers, GroupSelector, ManagementAccess, NamespaceMembership, NetworkRule,
-    NetworkRuleSource, PodGroup, PodMembership, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
-    ValidatedVirtualNetwork, VaultApi, VaultId,
+    NetworkRuleSource, PodGroup, PodMembership, SubnetMembers, TokenCreation, ValidatedPolicy,
+    ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
 /// Parses labels: `a=b,c=d`.
@@ -62,6 +62,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         port: 8200,
         api: VaultApi::OpenBao,
         engines: Vec::new(),
+        auth_mounts: Vec::new(),
         namespaces: Vec::new(),
         default_action: DefaultAction::Deny,
         virtual_network_rules: Vec::new(),
@@ -69,6 +70,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         denial: Denial::Reject,
         client_address: ClientAddressSource::Direct,
         management: ManagementAccess::Unrestricted,
+        token_creation: TokenCreation::ChildTokens,
         access_log: AccessLogLevel::All,
         proxy: Box::default(),
     }

@@ -9,15 +9,18 @@ pub(super) fn apply(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.port = oldest.port;
     firewall.api = oldest.api;
     firewall.engines.clone_from(&oldest.engines);
+    firewall.auth_mounts.clone_from(&oldest.auth_mounts);
     firewall.namespaces.clone_from(&oldest.namespaces);
     firewall.client_address = oldest.client_address.clone();
     firewall.management = oldest.management;
+    firewall.token_creation = oldest.token_creation;
     firewall.denial = oldest.denial;
     firewall.access_log = oldest.access_log;
 }
 
-/// Reports the settings of younger policies that differ from the oldest one's. An empty list of engines or namespaces
-/// and an absent setting of the proxies do not differ, so a policy that only adds a rule need not repeat them.
+/// Reports the settings of younger policies that differ from the oldest one's. An empty list of engines, auth
+/// mounts or namespaces and an absent setting of the proxies do not differ, so a policy that only adds a rule need not
+/// repeat them.
 pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
     let Some((oldest, younger)) = oldest_first.split_first() else {
         return Vec::new();
@@ -32,6 +35,10 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
                 !policy.engines.is_empty() && policy.engines != oldest.engines,
             ),
             (
+                "spec.vault.authMounts",
+                !policy.auth_mounts.is_empty() && policy.auth_mounts != oldest.auth_mounts,
+            ),
+            (
                 "spec.vault.namespaces",
                 !policy.namespaces.is_empty() && policy.namespaces != oldest.namespaces,
             ),
@@ -43,6 +50,10 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
             (
                 "spec.management.access",
                 policy.management != oldest.management,
+            ),
+            (
+                "spec.management.tokenCreation",
+                policy.token_creation != oldest.token_creation,
             ),
             (
                 "spec.accessLog.level",

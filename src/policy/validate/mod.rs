@@ -46,7 +46,7 @@ pub fn validate_policy(
             "0 is not a port; write the port of the Service for the vault's API, for example 8200",
         );
     }
-    let (namespaces, engines) = vault_paths::check(&spec.vault, &mut findings);
+    let (namespaces, engines, auth_mounts) = vault_paths::check(&spec.vault, &mut findings);
     refuse_unsupported_fields(spec, &mut findings);
     let virtual_network_rules = network_rules::virtual_network_rules(
         (&namespace, &name),
@@ -68,6 +68,7 @@ pub fn validate_policy(
         port: spec.target_ref.port,
         api: spec.vault.api,
         engines,
+        auth_mounts,
         namespaces,
         default_action: spec.default_action,
         virtual_network_rules,
@@ -75,6 +76,7 @@ pub fn validate_policy(
         denial: spec.denial,
         client_address,
         management: spec.management.access,
+        token_creation: spec.management.token_creation,
         access_log: spec.access_log.level,
         proxy: Box::new(proxy),
     })

@@ -10,17 +10,68 @@ use crate::vault_api::{Engine, EngineNamespace};
 
 /// First segments of paths that are reserved for the vault.
 const RESERVED_MOUNTS: [&str; 3] = ["sys", "auth", "identity"];
+/// First segments of paths below the mount of an auth method. A mount path must not continue with one of them: an
+/// approle at `auth/a` has secret IDs at `auth/a/role/users/secret-id`, which for a mount `a/role` would be a user.
+const AUTH_PATHS: [&str; 12] = [
+    "cel", "certs", "config", "create", "crls", "groups", "login", "oidc", "role", "roles", "tidy",
+    "users",
+];
 /// Names that the vault does not accept for namespaces.
 const RESERVED_NAMESPACES: [&str; 6] = ["root", "sys", "audit", "auth", "cubbyhole", "identity"];
 
-/// Checks namespaces and engines, and returns the valid ones.
+/// Checks namespaces, engines and auth mounts, and returns the valid ones.
 pub(super) fn check(
     vault: &api::VaultDescription,
     findings: &mut Findings,
-) -> (Vec<String>, Vec<Engine>) {
+) -> (Vec<String>, Vec<Engine>, Vec<String>) {
     let namespaces = namespaces(&vault.namespaces, findings);
     let engines = engines(&vault.engines, &namespaces, findings);
-    (namespaces, engines)
+    let auth_mounts = auth_mounts(&vault.auth_mounts, findings);
+    (namespaces, engines, auth_mounts)
+}
+
+/// Mount paths of auth methods. The vault mounts none below another one, so the firewall refuses that, too: a request
+/// to `a/b/role/x` must not mean the role of one method and something else of another.
+fn auth_mounts(wire: &[String], findings: &mut Findings) -> Vec<String> {
+    let mut accepted: Vec<String> = Vec::new();
+    for (index, text) in wire.iter().enumerate() {
+        let first = text.split('/').next().unwrap_or_default();
+        let overlapping = accepted.iter().find(|other| nested(text, other));
+        let continued = text
+            .split('/')
+            .skip(1)
+            .find(|word| AUTH_PATHS.contains(word));
+        let (reason, why) = if let Err(why) = segments(text) {
+            let why = format!(
+                "{why}; write the mount path of an auth method without auth/, such as cluster1/k8s"
+            );
+            (ViolationReason::Invalid, why)
+        } else if first == "token" {
+            let why = "is below the token method, which has no mounts below it; remove it";
+            (ViolationReason::Invalid, why.into())
+        } else if let Some(word) = continued {
+            let why = format!(
+                "continues with {word}, which is also a path below the mount of any auth method, so that a request \
+                 could mean either; remount the method under another path"
+            );
+            (ViolationReason::Ambiguous, why)
+        } else if !text.contains('/') {
+            let why = "has one segment and needs no entry; remove it";
+            (ViolationReason::Invalid, why.into())
+        } else if let Some(other) = overlapping {
+            let why = format!("overlaps {}; remove one of the two", quoted(other));
+            (ViolationReason::Duplicate, why)
+        } else {
+            accepted.push(text.clone());
+            continue;
+        };
+        findings.add(
+            format!("spec.vault.authMounts[{index}]"),
+            reason,
+            format!("{} {why}", quoted(text)),
+        );
+    }
+    accepted
 }
 
 fn namespaces(wire: &[String], findings: &mut Findings) -> Vec<String> {

@@ -31,8 +31,6 @@ pub(in crate::compile::envoy) const METADATA: &str = "vaultwall";
 pub(in crate::compile::envoy) const OPERATIONS: &str = "operations";
 /// Timeout in seconds of the vault's answer to a probe.
 const PROBE_SECONDS: i64 = 10;
-/// Timeout in seconds of the vault's answer to a login, as long as `OpenBao` itself takes for a request by default.
-const SESSION_SECONDS: i64 = 90;
 
 pub(super) fn is_probe(row: &Row) -> bool {
     row.class.plane == Plane::Infrastructure
@@ -62,11 +60,11 @@ pub(super) fn forward(plane: Plane) -> RouteAction {
             ClusterSpecifier::ClusterHeader(budget::HEADER_PROBE.into()),
             PROBE_SECONDS,
         ),
+        // No timeout (zero) for these: the vault has timeouts of its own.
         Plane::Session => (
             ClusterSpecifier::ClusterHeader(budget::HEADER_SESSION.into()),
-            SESSION_SECONDS,
+            0,
         ),
-        // No timeout (zero): the vault has timeouts of its own.
         _ => (ClusterSpecifier::ClusterHeader(budget::HEADER.into()), 0),
     };
     RouteAction {
@@ -84,7 +82,7 @@ pub(super) fn bad_request_route() -> Route {
             path_specifier: Some(PathSpecifier::Prefix("/".into())),
             ..RouteMatch::default()
         }),
-        typed_per_filter_config: filter_state(BAD_REQUEST),
+        typed_per_filter_config: plane_state(BAD_REQUEST),
         action: Some(route::Action::DirectResponse(DirectResponseAction {
             status: 400,
             body: Some(DataSource {
@@ -97,26 +95,31 @@ pub(super) fn bad_request_route() -> Route {
     }
 }
 
-pub(super) fn filter_state(plane: &str) -> HashMap<String, Any> {
+/// Writes the plane of a route's requests into the filter state.
+pub(super) fn plane_state(plane: &str) -> HashMap<String, Any> {
+    let config = SetFilterState {
+        on_request_headers: vec![filter_state(PLANE, plane)],
+        ..SetFilterState::default()
+    };
+    HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
+}
+
+/// A text in the filter state, in which Envoy's `%…%` commands are replaced.
+pub(in crate::compile::envoy) fn filter_state(key: &str, text: &str) -> FilterStateValue {
     let text = DataSource {
-        specifier: Some(data_source::Specifier::InlineString(plane.into())),
+        specifier: Some(data_source::Specifier::InlineString(text.into())),
         ..DataSource::default()
     };
     let format = SubstitutionFormatString {
         format: Some(Format::TextFormatSource(text)),
         ..SubstitutionFormatString::default()
     };
-    let value = FilterStateValue {
-        key: Some(filter_state_value::Key::ObjectKey(PLANE.into())),
+    FilterStateValue {
+        key: Some(filter_state_value::Key::ObjectKey(key.into())),
         factory_key: "envoy.string".into(),
         value: Some(filter_state_value::Value::FormatString(format)),
         ..FilterStateValue::default()
-    };
-    let config = SetFilterState {
-        on_request_headers: vec![value],
-        ..SetFilterState::default()
-    };
-    HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
+    }
 }
 
 pub(super) fn operations(operations: &Operations) -> Option<Metadata> {

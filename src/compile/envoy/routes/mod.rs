@@ -7,28 +7,55 @@
 mod action;
 
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
-    Route, RouteConfiguration, RouteList, RouteMatch, VirtualHost, route,
+    RetryPolicy, Route, RouteConfiguration, RouteList, RouteMatch, VirtualHost, route,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
+use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
-pub(super) use self::action::{METADATA, OPERATIONS};
+pub(super) use self::action::{METADATA, OPERATIONS, filter_state};
 use self::action::{
-    bad_request_route, filter_state, forward, header_is, is_probe, operations, regex, with_body,
+    bad_request_route, forward, header_is, is_probe, operations, plane_state, regex, with_body,
 };
-use super::matching::{action, any_of, both, exactly, first_of, input, is, matches, nested, not};
-use super::{budget, http};
+use super::matching::{action, any_of, both, first_of, input, is, matches, nested, not};
+use super::{budget, client, http};
 use crate::vault_api::{
-    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_VALUE, PathMatch, Prefix,
-    Row, Table, Template, Verb, path,
+    FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_ROOT,
+    NAMESPACE_VALUE, PathMatch, Prefix, Row, Table, Template, Verb, path,
 };
 
 /// Name of the route configuration, which both listeners use.
 pub(super) const NAME: &str = "vault";
+
+/// Request header with the method, a space, and the method that an `OPTIONS` request announces, until the request is
+/// forwarded.
+pub(super) const HEADER_METHOD: &str = "x-vaultwall-method";
+
+/// Format of [`HEADER_METHOD`].
+pub(super) fn method() -> String {
+    format!("%REQ(:METHOD)% %REQ({HEADER_ANNOUNCED})%")
+}
+
+/// Pattern of [`HEADER_METHOD`] for requests that are judged by one of these methods, which are separated by `|`. An
+/// announcement in a request by another method means nothing; it may hold any byte.
+fn judged_by(methods: &str) -> String {
+    let options = if methods.split('|').any(|method| method == "OPTIONS") {
+        "|"
+    } else {
+        ""
+    };
+    let others: Vec<&str> = methods
+        .split('|')
+        .filter(|method| *method != "OPTIONS")
+        .collect();
+    let others = others.join("|");
+    format!("(?:{others}) \\C*|OPTIONS (?:{methods}{options})")
+}
 
 /// The routes of both listeners.
 pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
@@ -49,7 +76,13 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
                 unknown.map(|row| one_route(&row_route(row, false))),
             )),
             response_headers_to_add: vec![network_info()],
-            request_headers_to_remove: budget::HEADERS.map(Into::into).into(),
+            request_headers_to_add: vec![peer()],
+            retry_policy: Some(retries()),
+            request_headers_to_remove: budget::HEADERS
+                .into_iter()
+                .chain([client::HEADER, HEADER_METHOD])
+                .map(Into::into)
+                .collect(),
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()
@@ -58,14 +91,51 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
 
 /// Response header with the caller's addresses as Envoy sees them.
 fn network_info() -> HeaderValueOption {
-    let value = "conn_type=Ipv4;addr=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%;\
-                 direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;";
-    http::set_header("x-vaultwall-network-info", value)
+    let value = format!(
+        "conn_type=Ipv4;addr=%FILTER_STATE({}:PLAIN)%;direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;",
+        client::STATE
+    );
+    http::set_header("x-vaultwall-network-info", &value)
+}
+
+/// Appends the direct peer to `X-Forwarded-For` for the vault.
+fn peer() -> HeaderValueOption {
+    HeaderValueOption {
+        append_action: HeaderAppendAction::AppendIfExistsOrAdd.into(),
+        ..http::set_header(
+            "x-forwarded-for",
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+        )
+    }
+}
+
+/// Sends a request again when its connection ended without a byte of an answer: the vault may have closed it as idle at
+/// that moment. Only requests by methods that read: another one may have been executed.
+fn retries() -> RetryPolicy {
+    RetryPolicy {
+        retry_on: "reset".into(),
+        num_retries: Some(UInt32Value { value: 2 }),
+        retriable_request_headers: vec![header_is(
+            ":method",
+            "GET|HEAD|LIST|SCAN|OPTIONS|HELP",
+            false,
+        )],
+        ..RetryPolicy::default()
+    }
 }
 
 /// Routes of requests that can be read in more than one way, in the order in which `classify` refuses them.
 fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
-    let target = format!("{}(?:\\?{})?", path::PATH, path::QUERY);
+    let ocsp = table.ocsp.as_ref().map(|ocsp| {
+        let pattern = ocsp.as_str().trim_start_matches('^').trim_end_matches('$');
+        format!("|{pattern}")
+    });
+    let target = format!(
+        "(?:{}{})(?:\\?{})?",
+        path::PATH,
+        ocsp.unwrap_or_default(),
+        path::QUERY
+    );
     let methods: Vec<&str> = Verb::METHODS
         .iter()
         .flat_map(|(_, methods)| methods.iter().copied())
@@ -74,7 +144,10 @@ fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
     let mut bad = vec![
         is(header(":path"), matches(&too_long())),
         not(is(header(":path"), matches(&target))),
-        not(is(header(":method"), matches(&methods.join("|")))),
+        not(is(
+            header(HEADER_METHOD),
+            matches(&judged_by(&methods.join("|"))),
+        )),
         both(
             is(named(), matches(".*")),
             not(is(named(), matches(NAMESPACE_VALUE))),
@@ -91,7 +164,10 @@ fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
     if !table.namespaces.is_empty() {
         let prefixed = format!("/v1/(?:{})/.*", alternatives(table.namespaces.iter()));
         bad.push(both(
-            is(named(), matches(".*")),
+            both(
+                is(named(), matches(".*")),
+                not(is(named(), matches(NAMESPACE_ROOT))),
+            ),
             is(header(":path"), matches(&prefixed)),
         ));
     }
@@ -108,7 +184,7 @@ fn too_long() -> String {
 
 fn help(table: &Table) -> (Predicate, OnMatch) {
     let asks = any_of(vec![
-        is(header(":method"), exactly("HELP")),
+        is(header(HEADER_METHOD), matches(&judged_by("HELP"))),
         is(header(":path"), matches(&first_value("help", "=[^&]+"))),
     ]);
     let rows = table.rows.iter().filter(|row| is_help(row));
@@ -181,7 +257,7 @@ impl Group<'_> {
         let flagged = |flag| {
             let set = first_value(flag, &format!("=(?:{})", FLAGS_TRUE.join("|")));
             both(
-                is(header(":method"), exactly("GET")),
+                is(header(HEADER_METHOD), matches(&judged_by("GET"))),
                 is(header(":path"), matches(&set)),
             )
         };
@@ -316,22 +392,26 @@ fn row_route(row: &Row, flagged: bool) -> Route {
         .copied()
         .collect();
     if !flagged && !methods.is_empty() && methods != ["HELP"] {
-        headers.push(header_is(":method", &methods.join("|"), false));
+        headers.push(header_is(
+            HEADER_METHOD,
+            &judged_by(&methods.join("|")),
+            false,
+        ));
     }
     headers.extend(match &row.header {
         HeaderMatch::Any => None,
-        HeaderMatch::Root => Some(header_is(HEADER_NAMESPACE, "(?:root/?)?", true)),
+        HeaderMatch::Root => Some(header_is(HEADER_NAMESPACE, NAMESPACE_ROOT, true)),
         HeaderMatch::RootOr(names) => {
             let names = alternatives(std::iter::once(&"root".to_owned()).chain(names.iter()));
             Some(header_is(
                 HEADER_NAMESPACE,
-                &format!("(?:(?:{names})/?)?"),
+                &format!("/*(?:(?:{names})/*)?"),
                 true,
             ))
         }
         HeaderMatch::Listed(names) => Some(header_is(
             HEADER_NAMESPACE,
-            &format!("(?:{})/?", alternatives(names.iter())),
+            &format!("/*(?:{})/*", alternatives(names.iter())),
             false,
         )),
     });
@@ -343,7 +423,7 @@ fn row_route(row: &Row, flagged: bool) -> Route {
             ..RouteMatch::default()
         }),
         metadata: operations(&row.class.operations),
-        typed_per_filter_config: filter_state(row.class.plane.name()),
+        typed_per_filter_config: plane_state(row.class.plane.name()),
         action: Some(route::Action::Route(forward(row.class.plane))),
         ..Route::default()
     }

@@ -8,7 +8,7 @@
 
 use super::*;
 use crate::policy::{Engine, EngineNamespace, EngineType};
-use crate::vault_api::{Profile, Request, classify};
+use crate::vault_api::{Described, Plane, Profile, Request, classify};
 
 fn table() -> Table {
     let engine = |path: &str, engine_type, namespace| Engine {
@@ -25,11 +25,12 @@ fn table() -> Table {
             EngineNamespace::Named("team-a".into()),
         ),
     ];
-    Table::new(
-        Profile::open_bao(),
-        &engines,
-        &["team-a".into(), "team-b".into()],
-    )
+    let described = Described {
+        engines: &engines,
+        namespaces: &["team-a".into(), "team-b".into()],
+        ..Described::default()
+    };
+    Table::new(Profile::open_bao(), &described)
 }
 
 /// Paths for rows of every kind, ordered so that neighbours are in different runs of equal rows.
@@ -50,7 +51,7 @@ fn joined_rows_classify_requests_like_all_rows() {
     let whole = table();
     let fewer = Table {
         rows: joined(whole.rows.iter(), false),
-        namespaces: whole.namespaces.clone(),
+        ..whole.clone()
     };
     assert!(fewer.rows.len() < whole.rows.len());
     let methods = [
@@ -64,6 +65,7 @@ fn joined_rows_classify_requests_like_all_rows() {
                     let target = format!("/v1/{prefix}{path}");
                     let request = Request {
                         has_body: false,
+                        announced: None,
                         method,
                         target: &target,
                         namespace,
@@ -124,4 +126,42 @@ fn flags_that_change_nothing_are_not_matched() {
     assert_eq!(questions("identity", true), both);
     assert_eq!(questions("transit", true), both);
     assert_eq!(questions("kv", true), both);
+}
+
+#[test]
+fn only_probes_have_a_timeout() {
+    let without = Plane::ALL.into_iter().filter(|plane| {
+        let timeout = forward(*plane).timeout.unwrap();
+        timeout.seconds == 0 && timeout.nanos == 0
+    });
+    let with = Plane::ALL.len() - without.count();
+    assert_eq!(with, 1);
+    assert!(forward(Plane::Infrastructure).timeout.unwrap().seconds > 0);
+}
+
+#[test]
+fn methods_are_matched_with_their_announcement() {
+    let matches = |methods: &str, header: &str| {
+        let pattern = judged_by(methods).replace("\\C", "(?s:.)");
+        regex::Regex::new(&format!("^(?:{pattern})$"))
+            .unwrap()
+            .is_match(header)
+    };
+    for (methods, header, expected) in [
+        ("GET|HEAD", "GET ", true),
+        ("GET|HEAD", "GET POST", true),
+        ("GET|HEAD", "OPTIONS GET", true),
+        ("GET|HEAD", "OPTIONS POST", false),
+        ("GET|HEAD", "OPTIONS ", false),
+        ("GET|HEAD", "OPTIONS OPTIONS", false),
+        ("GET|HEAD", "POST GET", false),
+        ("GET|OPTIONS", "OPTIONS ", true),
+        ("GET|OPTIONS", "OPTIONS OPTIONS", true),
+        ("GET|OPTIONS", "OPTIONS GET", true),
+        ("GET|OPTIONS", "OPTIONS GET,GET", false),
+        ("OPTIONS", "OPTIONS ", true),
+        ("OPTIONS", "GET ", false),
+    ] {
+        assert_eq!(matches(methods, header), expected, "{methods}: {header:?}");
+    }
 }

@@ -124,3 +124,31 @@ fn mounts_and_namespaces_with_a_common_path_are_refused() {
         assert_eq!(found(policy(&[("spec.vault", vault)])), *expected, "{namespaces:?} {mounts:?}");
     }
 }
+
+#[test]
+fn auth_mounts_have_several_segments_and_no_second_meaning() {
+    // mounts | expected violations
+    let table: &[(&[&str], &[&str])] = &[
+        (&[], &[]),
+        (&["cluster1/k8s", "eu/cluster1/k8s", "a.b/c_d~e"], &[]),
+        (&["k8s"], &["spec.vault.authMounts[0] Invalid"]),
+        (&[""], &["spec.vault.authMounts[0] Invalid"]),
+        (&["/a/b"], &["spec.vault.authMounts[0] Invalid"]),
+        (&["a/b/"], &["spec.vault.authMounts[0] Invalid"]),
+        (&["a//b"], &["spec.vault.authMounts[0] Invalid"]),
+        (&["a/../b"], &["spec.vault.authMounts[0] Invalid"]),
+        (&["a/%62"], &["spec.vault.authMounts[0] Invalid"]),
+        (&["token/x"], &["spec.vault.authMounts[0] Invalid"]),
+        (&["x/token"], &[]),
+        (&["approle/role"], &["spec.vault.authMounts[0] Ambiguous"]),
+        (&["a/b/users/c"], &["spec.vault.authMounts[0] Ambiguous"]),
+        (&["a/b", "a/b"], &["spec.vault.authMounts[1] Duplicate"]),
+        (&["a/b", "a/b/c"], &["spec.vault.authMounts[1] Duplicate"]),
+        (&["a/b/c", "a/b"], &["spec.vault.authMounts[1] Duplicate"]),
+        (&["a/b", "a/bc"], &[]),
+    ];
+    for (mounts, expected) in table {
+        let vault = json!({"authMounts": mounts});
+        assert_eq!(found(policy(&[("spec.vault", vault)])), *expected, "{mounts:?}");
+    }
+}

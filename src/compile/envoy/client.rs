@@ -1,0 +1,69 @@
+//! The client's address behind trusted proxies, found by a filter of its own.
+//!
+//! Envoy's own detection reads only entries that are nothing but an address, and runs before any filter; and header
+//! mutations, which run before it, cannot rewrite a part of a value. So a small Lua filter applies the rules of
+//! [`crate::policy::client_address`] ([decision 26](../../../docs/decisions/0026-client-address-in-lua.md)).
+
+use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+use envoy_types::pb::google::protobuf::BoolValue;
+
+use super::http;
+use crate::policy::{ClientAddressSource, client_address};
+
+/// Request header with the client's address, until the request is forwarded.
+pub(super) const HEADER: &str = "x-vaultwall-client";
+/// Format of the direct peer, with which the filter begins in [`HEADER`].
+pub(super) const PEER: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
+/// Filter state with the client's address.
+pub(super) const STATE: &str = "vaultwall.client";
+/// Metadata namespace of the warning.
+pub(super) const METADATA: &str = "vaultwall";
+/// Key of the warning, which says why the header cannot be read. Missing if it can.
+pub(super) const WARNING: &str = "clientAddressWarning";
+
+/// The filter; none if the client is the peer.
+pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
+    let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
+        return None;
+    };
+    let ranges: Vec<String> = trusted_proxies
+        .iter()
+        .map(|range| {
+            let (first, last) = (range.network().to_bits(), range.broadcast().to_bits());
+            format!("{{{first}, {last}}}")
+        })
+        .collect();
+    let code = include_str!("client.lua")
+        .replace(
+            "PROXIES = {}",
+            &format!("PROXIES = {{{}}}", ranges.join(", ")),
+        )
+        .replace(
+            "MAX_ENTRIES = 0",
+            &format!("MAX_ENTRIES = {}", client_address::MAX_ENTRIES),
+        )
+        .replace(
+            "MAX_LENGTH = 0",
+            &format!("MAX_LENGTH = {}", client_address::MAX_LENGTH),
+        );
+    let lua = Lua {
+        default_source_code: Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineString(code)),
+            ..DataSource::default()
+        }),
+        // No route depends on the header.
+        clear_route_cache: Some(BoolValue { value: false }),
+        ..Lua::default()
+    };
+    Some(http::filter("envoy.filters.http.lua", &lua))
+}
+
+/// Format of the client's address.
+pub(super) fn address(source: &ClientAddressSource) -> String {
+    match source {
+        ClientAddressSource::Direct => PEER.into(),
+        ClientAddressSource::XForwardedFor { .. } => format!("%REQ({HEADER})%"),
+    }
+}
