@@ -351,7 +351,7 @@ pub struct VirtualNetworkRule {
     pub pods: Option<PodSelector>,
     /// Whether the rule applies without the consent of the subnet's owner. In a rule that selects pods of other
     /// namespaces, only if the installation allows it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_service_endpoint: bool,
 }
 

@@ -91,6 +91,11 @@ impl Schema {
         Ok(Self { schema, validator })
     }
 
+    /// The schema as JSON.
+    pub(crate) fn as_value(&self) -> &Value {
+        &self.schema
+    }
+
     /// Finds all faults and repairs the object.
     pub(crate) fn check(&self, object: &mut Value) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -256,10 +261,15 @@ impl Finding<'_> {
     fn wrong_type(&self) -> String {
         let needed = match self.schema.get("type") {
             Some(Value::String(name)) => in_words(name),
+            _ if self.schema.get("x-kubernetes-int-or-string").is_some() => {
+                "a string or a whole number"
+            }
             _ => "another type",
         };
         let advice = match (needed, self.value) {
-            ("a string", Value::Bool(_) | Value::Number(_)) => "; put it in quotes",
+            ("a string" | "a string or a whole number", Value::Bool(_) | Value::Number(_)) => {
+                "; put it in quotes"
+            }
             (_, Value::Null) => "; give it a value, or leave the field out",
             ("a whole number" | "true or false", Value::String(_)) => "; write it without quotes",
             _ => "",
@@ -301,6 +311,12 @@ fn close(schema: &mut Value) {
                 object
                     .entry("additionalProperties")
                     .or_insert(Value::Bool(false));
+            }
+            if object.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+                object.insert(
+                    "anyOf".to_owned(),
+                    json!([{"type": "integer"}, {"type": "string"}]),
+                );
             }
             object.values_mut().for_each(close);
         }
