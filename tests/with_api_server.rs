@@ -15,3 +15,4 @@ mod operations;
 mod operator;
 mod program;
 mod roles;
+mod spellings;

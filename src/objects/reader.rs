@@ -17,8 +17,8 @@ use crate::policy::{Violation, ViolationReason, quoted};
 
 /// Our kinds that this version does not support yet.
 const NOT_SUPPORTED_YET: [&str; 2] = ["ServiceTag", "TrustedService"];
-/// Deepest nesting of Lists; kubectl writes one level.
-const MAX_LIST_DEPTH: usize = 4;
+/// Deepest nesting of Lists: kubectl creates nothing of a List inside a List.
+const MAX_LIST_DEPTH: usize = 1;
 
 /// Reads one file.
 ///
@@ -189,6 +189,13 @@ impl<'a> Reader<'a> {
     }
 
     fn list(&mut self, mut value: Value, readings: Vec<Finding>, header: &Header, depth: usize) {
+        if !header.kind.ends_with("List") {
+            let message = format!("{} with items is no List; write List", quoted(&header.kind));
+            self.report(
+                header,
+                Violation::new("kind", ViolationReason::UnknownKind, message),
+            );
+        }
         let (mut of_items, of_list) = split(readings);
         for finding in of_list {
             self.report(header, finding.violation());
@@ -206,7 +213,7 @@ impl<'a> Reader<'a> {
                 Violation::new(
                     "items",
                     ViolationReason::Invalid,
-                    "Lists are nested too deeply",
+                    "kubectl ignores a List inside a List; write its members in the outer one",
                 ),
             );
             return;
@@ -250,12 +257,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether kubectl takes the document for a List: it does so for any kind with `items`. One of our own kinds with
-/// `items` is a mistake.
+/// Whether a document is a List, or has members of ours like one: kubectl takes more than Lists for one. One of our own
+/// kinds with `items` has an unknown field.
 fn is_list(header: &Header, info: Option<&KindInfo>, value: &Value) -> bool {
+    let is_ours = |item: &Value| {
+        let version = item.get("apiVersion").and_then(Value::as_str);
+        version.is_some_and(|version| version.starts_with(GROUP))
+    };
     value.get("items").is_some_and(|items| {
-        header.kind.ends_with("List")
-            || (items.is_array() && !info.is_some_and(KindInfo::is_custom))
+        let has_ours = items
+            .as_array()
+            .is_some_and(|items| items.iter().any(is_ours));
+        header.kind.ends_with("List") || (has_ours && !info.is_some_and(KindInfo::is_custom))
     })
 }
 

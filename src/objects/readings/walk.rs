@@ -1,11 +1,15 @@
 //! Keys and values with two readings, found in the events of the YAML parser, because the values themselves no longer
 //! show how they were written.
 
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, options};
+use serde::de::IgnoredAny;
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, StructureStyle, options};
 
 use super::TwoReadings;
 use super::plain::{self, Plain};
 use crate::policy::{Violation, ViolationReason, field_of, quoted};
+
+/// Scalars that are null without quotes.
+const NULLS: [&str; 5] = ["", "~", "null", "Null", "NULL"];
 
 /// Findings of one document.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +53,25 @@ impl Finding {
 }
 
 /// A collection around the current event.
-enum Open {
-    Mapping { entries: usize, key: Option<String> },
-    Sequence { next: usize },
+struct Open {
+    is_flow: bool,
+    entries: usize,
+    of: Entries,
+}
+
+enum Entries {
+    /// Of a mapping: the key whose value comes next.
+    Keyed(Option<String>),
+    Listed,
+}
+
+/// A scalar as it is written.
+struct Scalar<'a> {
+    line: usize,
+    value: &'a str,
+    /// Without quotes and tag.
+    is_plain: bool,
+    has_line_breaks: bool,
 }
 
 #[derive(Default)]
@@ -67,6 +87,7 @@ struct Walk {
 pub(super) fn documents(text: &str) -> Result<Vec<Readings>, TwoReadings> {
     let mut walk = Walk::default();
     let settings = options! { disallow_directives: true, emit_comments: false };
+    let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     let mut started = 0_usize;
     for event in Parser::new_from_str_with_options(text, settings) {
         let (event, span) = event.map_err(|error| TwoReadings {
@@ -87,31 +108,37 @@ pub(super) fn documents(text: &str) -> Result<Vec<Readings>, TwoReadings> {
                 }
             }
             Event::DocumentEnd => walk.end_document(),
-            Event::Scalar(text, style, _, tag) => {
+            Event::Scalar(value, style, _, tag) => {
                 walk.tag(line, tag.is_some());
-                walk.scalar(
+                let written = span.slice(text).unwrap_or_default();
+                if style == ScalarStyle::DoubleQuoted && !is_json {
+                    walk.escapes(line, written);
+                }
+                if style == ScalarStyle::Plain && walk.in_flow() && written.contains('?') {
+                    let message = "kubectl does not take ? without quotes inside [] and {}; put the text in quotes";
+                    walk.find(line, message.to_owned(), true);
+                }
+                walk.scalar(&Scalar {
                     line,
-                    &text,
-                    matches!(style, ScalarStyle::Plain) && tag.is_none(),
-                );
+                    value: &value,
+                    is_plain: style == ScalarStyle::Plain && tag.is_none(),
+                    has_line_breaks: written.contains('\n'),
+                });
             }
             Event::Alias(_) => {
                 walk.current.has_aliases = true;
                 walk.collection(line);
                 walk.leave();
             }
-            Event::MappingStart(_, _, tag) => {
+            Event::MappingStart(style, _, tag) => {
                 walk.tag(line, tag.is_some());
                 walk.collection(line);
-                walk.open.push(Open::Mapping {
-                    entries: 0,
-                    key: None,
-                });
+                walk.enter(style, Entries::Keyed(None));
             }
-            Event::SequenceStart(_, _, tag) => {
+            Event::SequenceStart(style, _, tag) => {
                 walk.tag(line, tag.is_some());
                 walk.collection(line);
-                walk.open.push(Open::Sequence { next: 0 });
+                walk.enter(style, Entries::Listed);
             }
             Event::MappingEnd | Event::SequenceEnd => {
                 walk.open.pop();
@@ -131,68 +158,109 @@ impl Walk {
         }
     }
 
-    /// Takes a scalar; `is_plain` if it has neither quotes nor a tag.
-    fn scalar(&mut self, line: usize, text: &str, is_plain: bool) {
+    fn enter(&mut self, style: StructureStyle, of: Entries) {
+        self.open.push(Open {
+            is_flow: style == StructureStyle::Flow,
+            entries: 0,
+            of,
+        });
+    }
+
+    fn in_flow(&self) -> bool {
+        self.open.last().is_some_and(|open| open.is_flow)
+    }
+
+    /// Returns the place of the key that comes next, with the number of keys before it, if a key comes next.
+    fn next_key(&mut self) -> Option<(&mut Option<String>, usize)> {
+        let open = self.open.last_mut()?;
+        match &mut open.of {
+            Entries::Keyed(key @ None) => {
+                let before = open.entries;
+                open.entries += 1;
+                Some((key, before))
+            }
+            Entries::Keyed(Some(_)) | Entries::Listed => None,
+        }
+    }
+
+    fn scalar(&mut self, scalar: &Scalar) {
         if self.open.is_empty() {
             // The reader of values leaves out empty documents.
-            self.has_value = !(is_plain && ["", "~", "null", "Null", "NULL"].contains(&text));
+            self.has_value = !(scalar.is_plain && NULLS.contains(&scalar.value));
         }
-        if let Some(Open::Mapping { entries, key }) = self.open.last_mut()
-            && key.is_none()
-        {
-            let first = *entries == 0;
-            *entries += 1;
-            *key = Some(text.to_owned());
-            self.key(line, text, is_plain, first);
+        if let Some((key, before)) = self.next_key() {
+            *key = Some(scalar.value.to_owned());
+            self.key(scalar, before == 0);
             return;
         }
-        let message = match plain::reading(text) {
-            _ if !is_plain => None,
+        let merges = |open: &Open| matches!(&open.of, Entries::Keyed(Some(key)) if key == "<<");
+        if self.open.last().is_some_and(merges) {
+            let message = "kubectl merges objects alone; write an object or a list of objects, or remove the key";
+            self.find(scalar.line, message.to_owned(), true);
+        }
+        let reading = if scalar.is_plain {
+            plain::reading(scalar.value)
+        } else {
+            Plain::Text
+        };
+        let shown = quoted(scalar.value);
+        let message = match reading {
             Plain::Text | Plain::Other => None,
             Plain::Word => Some(format!(
-                "{} without quotes is a boolean for kubectl and a text for others; write true or false where a \
-                 boolean is meant, and put a text in quotes",
-                quoted(text)
+                "{shown} without quotes is a boolean for kubectl and a text for others; write true or false where a \
+                 boolean is meant, and put a text in quotes"
             )),
             Plain::Number => Some(format!(
-                "{} without quotes is not the same for kubectl, which may read it as an octal number; put a text in \
-                 quotes, and write a number in decimal digits without leading zeros, + or _",
-                quoted(text)
+                "{shown} without quotes is not the same for kubectl, which may read it as an octal number; put a text \
+                 in quotes, and write a number in decimal digits without leading zeros, + or _"
             )),
         };
         if let Some(message) = message {
-            self.find(line, message, false);
+            self.find(scalar.line, message, false);
         }
         self.leave();
     }
 
-    fn key(&mut self, line: usize, text: &str, is_plain: bool, first: bool) {
-        let message = if text == "<<" {
-            if is_plain && first {
+    fn key(&mut self, key: &Scalar, is_first: bool) {
+        let shown = quoted(key.value);
+        let message = if key.has_line_breaks {
+            format!(
+                "kubectl does not take the key {shown} over several lines; write it on one line"
+            )
+        } else if key.value == "<<" {
+            if key.is_plain && is_first {
                 return;
             }
             "kubectl lets << override the fields before it, and others do not; write << as the first key, without \
              quotes, or write the fields themselves"
                 .to_owned()
-        } else if is_plain && plain::reading(text) != Plain::Text {
+        } else if key.is_plain && plain::reading(key.value) != Plain::Text {
             format!(
-                "the key {} without quotes becomes another key for kubectl, as a number, a boolean or null; put it in \
-                 quotes",
-                quoted(text)
+                "the key {shown} without quotes becomes another key for kubectl, as a number, a boolean or null; put \
+                 it in quotes"
             )
         } else {
             return;
         };
-        self.find(line, message, true);
+        self.find(key.line, message, true);
+    }
+
+    /// Takes a text in double quotes as it is written, in YAML that is not JSON.
+    fn escapes(&mut self, line: usize, written: &str) {
+        let mut characters = written.chars();
+        while let Some(character) = characters.next() {
+            if character == '\\' && characters.next() == Some('/') {
+                let message = "kubectl does not know the escape \\/; write / alone";
+                self.find(line, message.to_owned(), false);
+                return;
+            }
+        }
     }
 
     /// Takes the start of a collection, or an alias.
     fn collection(&mut self, line: usize) {
         self.has_value = true;
-        if let Some(Open::Mapping { entries, key }) = self.open.last_mut()
-            && key.is_none()
-        {
-            *entries += 1;
+        if let Some((key, _)) = self.next_key() {
             *key = Some("?".to_owned());
             let message =
                 "a key must be a text; write the text itself, without an alias, list or object";
@@ -212,16 +280,19 @@ impl Walk {
     /// Steps from a value to the next key or entry.
     fn leave(&mut self) {
         match self.open.last_mut() {
-            Some(Open::Mapping { key, .. }) => *key = None,
-            Some(Open::Sequence { next }) => *next += 1,
+            Some(Open {
+                of: Entries::Keyed(key),
+                ..
+            }) => *key = None,
+            Some(Open { entries, .. }) => *entries += 1,
             None => {}
         }
     }
 
     fn find(&mut self, line: usize, message: String, is_structural: bool) {
-        let place = self.open.iter().filter_map(|open| match open {
-            Open::Mapping { key, .. } => key.clone().map(Place::Key),
-            Open::Sequence { next } => Some(Place::Index(*next)),
+        let place = self.open.iter().filter_map(|open| match &open.of {
+            Entries::Keyed(key) => key.clone().map(Place::Key),
+            Entries::Listed => Some(Place::Index(open.entries)),
         });
         let finding = Finding {
             place: place.collect(),

@@ -60,6 +60,7 @@ fn a_merge_key_is_the_first_of_its_object() {
         ("vault: {namespaces: [a], <<: {namespaces: [b]}}", &["vault[<<] Ambiguous"]),
         ("vault: {<<: {namespaces: [b]}, namespaces: [a]}", &[]),
         ("vault: {\"<<\": {namespaces: [b]}, namespaces: [a]}", &["vault[<<] Ambiguous"]),
+        ("vault: {<<: ~, namespaces: [a]}", &["vault[<<] Ambiguous"]),
     ]);
     // It may give an object of another kind ours.
     let text = "x: &x {kind: VaultNetworkPolicy}\napiVersion: vaultwall.dev/v1alpha1\nkind: Other\n<<: *x\n";
@@ -182,12 +183,20 @@ fn an_assumed_namespace_is_told() {
 }
 
 #[test]
-fn any_kind_with_items_is_a_list_for_kubectl() {
+fn members_of_a_list_that_is_none_are_not_ignored() {
     let ours = policy("ipRules: [5]").replace('\n', "\n  ");
-    for kind in ["Other", "Pod", "List", "PodList"] {
+    let member = "VaultNetworkPolicy main spec.ipRules[0] WrongType";
+    for (kind, expected) in [
+        ("List", vec![member]),
+        ("PodList", vec![member]),
+        ("Other", vec!["Other x kind UnknownKind", member]),
+        ("Pod", vec!["Pod x kind UnknownKind", member]),
+    ] {
         let text = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: x}}\nitems:\n- {ours}");
-        assert_eq!(listed(&parse(&text).violations), ["VaultNetworkPolicy main spec.ipRules[0] WrongType"], "{kind}");
+        assert_eq!(listed(&parse(&text).violations), expected, "{kind}");
     }
     let text = policy("") + "items: []\n";
     assert_eq!(listed(&parse(&text).violations), ["VaultNetworkPolicy main items UnknownField"]);
+    let text = "apiVersion: example.org/v1\nkind: Menu\nmetadata: {name: x}\nitems: [{dish: soup}]\n";
+    assert_eq!(listed(&parse(text).violations), [""; 0]);
 }

@@ -1,0 +1,270 @@
+//! A file has one reading: what this program reads from a file is what the API server stores when kubectl creates the
+//! objects of the same file, or the file is refused here.
+//!
+//! Real kubectl and a real API server. All files are created by one kubectl, and the objects of each are told apart by
+//! their names, which begin with the file's.
+
+mod files;
+mod values;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testkit::ApiServer;
+use vaultwall::index::Object;
+use vaultwall::limits::Limits;
+use vaultwall::objects::{FileContents, load_file, read_from_cluster};
+
+use crate::program::Run;
+
+/// What must become of a spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Both read the same.
+    Same,
+    /// This program refuses it.
+    Refused,
+    /// One of the two.
+    Either,
+}
+
+/// A file; `ID` in it stands for its name.
+struct Spelling {
+    text: String,
+    verdict: Verdict,
+}
+
+impl Spelling {
+    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            verdict,
+        }
+    }
+
+    /// A policy with these lines in its spec.
+    fn of_spec(verdict: Verdict, lines: &str) -> Self {
+        Self::new(verdict, policy("ID", lines))
+    }
+}
+
+/// A policy for a vault of its own, with these lines in its spec.
+fn policy(name: &str, lines: &str) -> String {
+    format!(
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata:\n  name: {name}\n  namespace: spellings\n\
+         spec:\n  targetRef:\n    name: {name}\n    port: 8200\n{lines}"
+    )
+}
+
+/// Objects of our kinds by their names; an error if one of them is refused.
+type Read = Result<BTreeMap<String, Object>, String>;
+
+fn objects(contents: FileContents) -> Read {
+    if let Some(found) = contents.violations.first() {
+        return Err(format!("{}: {}", found.field, found.message));
+    }
+    let objects = contents.objects.into_iter();
+    Ok(objects
+        .filter_map(|(key, object)| Some((key.to_string(), object?)))
+        .collect())
+}
+
+fn ours(file: &Path) -> Read {
+    load_file(file, &Limits::default())
+        .map_err(|error| error.to_string())
+        .and_then(objects)
+}
+
+/// What the API server stored, by name.
+fn stored(server: &ApiServer) -> BTreeMap<String, Vec<Value>> {
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for resource in ["vaultnetworkpolicies", "virtualnetworks"] {
+        let list = server
+            .get(&format!("/apis/vaultwall.dev/v1alpha1/{resource}"))
+            .unwrap();
+        for mut object in list["items"].as_array().unwrap().iter().cloned() {
+            // Only stored objects have it.
+            object["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("creationTimestamp");
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let file = name.split('-').next().unwrap().to_owned();
+            found.entry(file).or_default().push(object);
+        }
+    }
+    found
+}
+
+fn theirs(stored: Option<&Vec<Value>>) -> Read {
+    let mut all = BTreeMap::new();
+    for object in stored.into_iter().flatten() {
+        all.extend(objects(read_from_cluster(
+            object.clone(),
+            &Limits::default(),
+        ))?);
+    }
+    Ok(all)
+}
+
+fn server() -> ApiServer {
+    let server = ApiServer::start();
+    server.install_crds();
+    let mut facts = String::new();
+    for (name, labels) in [
+        (
+            "spellings",
+            json!({"team": "web", "vaultwall.dev/service-endpoint": "enabled"}),
+        ),
+        (
+            "other",
+            json!({"vaultwall.dev/service-endpoint": "enabled"}),
+        ),
+    ] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        writeln!(facts, "---\n{namespace}").unwrap();
+    }
+    server.apply(&facts);
+    server
+}
+
+#[test]
+fn what_is_read_from_a_file_is_what_the_api_server_stores() {
+    let spellings = [files::spellings(), values::spellings()].concat_all();
+    let folder = tempfile::tempdir().unwrap();
+    let mut names = Vec::new();
+    for (index, spelling) in spellings.iter().enumerate() {
+        let name = format!("s{index:04}");
+        let ending = if spelling.text.starts_with('{') {
+            "json"
+        } else {
+            "yaml"
+        };
+        let file = folder.path().join(&name).with_extension(ending);
+        fs::write(&file, spelling.text.replace("ID", &name)).unwrap();
+        names.push((name, file));
+    }
+    let server = server();
+    // It goes on after an object or file that it refuses.
+    let printed = server.kubectl(&["create", "-f", folder.path().to_str().unwrap()], "");
+    let refusals = String::from_utf8_lossy(&printed.stderr).into_owned();
+    let stored = stored(&server);
+
+    let (mut same, mut refused, mut differences) = (Vec::new(), 0, Vec::new());
+    for (spelling, (name, file)) in spellings.iter().zip(&names) {
+        let (ours, theirs) = (ours(file), theirs(stored.get(name)));
+        let verdict = match (&ours, &theirs) {
+            (Err(_), _) => {
+                refused += 1;
+                Verdict::Refused
+            }
+            (Ok(one), Ok(other)) if one == other && !one.is_empty() => {
+                same.push(file);
+                Verdict::Same
+            }
+            _ => {
+                let said: Vec<&str> = refusals
+                    .lines()
+                    .filter(|line| line.contains(name.as_str()))
+                    .collect();
+                differences.push(format!(
+                    "{:?}\n  here:  {ours:?}\n  there: {theirs:?} {said:?}",
+                    spelling.text
+                ));
+                continue;
+            }
+        };
+        if spelling.verdict != Verdict::Either && spelling.verdict != verdict {
+            differences.push(format!(
+                "{:?}\n  must be {:?} and is {verdict:?}: {ours:?}",
+                spelling.text, spelling.verdict
+            ));
+        }
+    }
+    println!(
+        "{} spellings: {} agreements, {refused} refusals, {} differences",
+        spellings.len(),
+        same.len(),
+        differences.len()
+    );
+    assert_eq!(differences.len(), 0, "{}", differences.join("\n"));
+    assert!(spellings.len() >= 300 && same.len() >= 100 && refused >= 100);
+    // Equal objects are rendered alike; a sample shows that the program agrees.
+    let sample: Vec<_> = same.into_iter().step_by(24).collect();
+    renders_the_same(&server, &sample, &stored);
+}
+
+/// Compares what `render` prints of files, and of the cluster after it has the objects of these files alone.
+fn renders_the_same(server: &ApiServer, files: &[&PathBuf], stored: &BTreeMap<String, Vec<Value>>) {
+    let names: Vec<&str> = files
+        .iter()
+        .filter_map(|file| file.file_stem()?.to_str())
+        .collect();
+    for object in stored
+        .iter()
+        .filter(|(name, _)| !names.contains(&name.as_str()))
+        .flat_map(|(_, objects)| objects)
+    {
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap();
+        let path = match metadata["namespace"].as_str() {
+            Some(namespace) => format!("namespaces/{namespace}/vaultnetworkpolicies/{name}"),
+            None => format!("virtualnetworks/{name}"),
+        };
+        let path = format!("/apis/vaultwall.dev/v1alpha1/{path}");
+        assert_eq!(
+            server.request("DELETE", &path, "").unwrap().status,
+            200,
+            "{path}"
+        );
+    }
+    let render = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vaultwall"));
+        command.args(["render", "--output", "json"]);
+        command
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .env("HOME", "/nonexistent");
+        command
+    };
+    let vaults = |run: Run| -> BTreeMap<String, Value> {
+        let vaults = run.json()["vaults"].as_array().unwrap().clone();
+        vaults
+            .into_iter()
+            .map(|mut vault| {
+                // They say where the vault's Service is missing: in the files, or in the cluster.
+                vault.as_object_mut().unwrap().remove("warnings");
+                (vault["vault"].to_string(), vault)
+            })
+            .collect()
+    };
+    let facts = tempfile::tempdir().unwrap();
+    let namespaces = server.kubectl_prints(&["get", "namespaces", "--output=yaml"]);
+    let facts = facts.path().join("facts.yaml");
+    fs::write(&facts, namespaces).unwrap();
+    let of_files = vaults(Run::of(render().arg("-f").arg(&facts).args(files)));
+    let of_cluster = Run::of(render().env("KUBECONFIG", server.kubeconfig()));
+    let of_cluster = vaults(of_cluster);
+    assert!(
+        of_files.len() >= files.len() / 2,
+        "{} vaults",
+        of_files.len()
+    );
+    for (vault, rendered) in &of_files {
+        assert_eq!(Some(rendered), of_cluster.get(vault), "{vault}");
+    }
+}
+
+/// Puts lists together.
+trait ConcatAll<T> {
+    fn concat_all(self) -> Vec<T>;
+}
+
+impl<T, const N: usize> ConcatAll<T> for [Vec<T>; N] {
+    fn concat_all(self) -> Vec<T> {
+        self.into_iter().flatten().collect()
+    }
+}
