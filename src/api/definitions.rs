@@ -46,7 +46,8 @@ fn give_null_one_reading(schema: &mut JSONSchemaProps) {
             .x_kubernetes_validations
             .get_or_insert_default()
             .push(ValidationRule {
-                rule: "self.all(key, type(self[key]) != null_type)".to_owned(),
+                // CEL itself compares no text with null.
+                rule: "self.all(key, dyn(self[key]) != null)".to_owned(),
                 message: Some(
                     "has a key without a value (null); write the value, \"\" if it is empty, or remove the key"
                         .to_owned(),
