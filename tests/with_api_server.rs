@@ -11,6 +11,7 @@ mod api_server;
 mod charts;
 mod cluster_cli;
 mod crd_tables;
+mod files;
 mod operations;
 mod operator;
 mod program;

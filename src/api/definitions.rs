@@ -1,9 +1,9 @@
 //! The definitions of our kinds, in which null has one reading.
 //!
 //! For an ordinary field null is the same as no field: the API server removes it before it checks or stores the object,
-//! because no field is `nullable`. In a map it would remove the key with its value: `matchLabels: {team: null}` would be
-//! stored as `{}`, which selects everything. Therefore values of maps are `nullable`, so that they are kept, and a rule
-//! refuses them. `objects::null` does the same for files.
+//! because no field is `nullable`. In a map it would remove the key with its value: `matchLabels: {team: null}` would
+//! be stored as `{}`, which selects everything. Therefore values of maps are `nullable`, so that they are kept, and a
+//! rule refuses them. `objects::null` does the same for files.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, ValidationRule,

@@ -3,6 +3,7 @@
 mod admission;
 mod borrowed;
 mod definitions;
+pub mod expires_at;
 mod group;
 mod labels;
 mod management;

@@ -63,7 +63,7 @@ pub enum LoadError {
         file: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What has two readings, and what to write instead.
+        /// The spelling, and another one.
         problem: String,
     },
 }
@@ -117,7 +117,7 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Document>, LoadError>
     let values = values(text).map_err(|error| syntax(file, &error))?;
     let readings = readings::of(text).map_err(two_readings)?;
     if readings.len() != values.len() {
-        let problem = "its documents cannot be told apart; remove those that are empty".to_owned();
+        let problem = "its documents cannot be counted; remove those that are empty".to_owned();
         return Err(two_readings(TwoReadings { line: 1, problem }));
     }
     let documents = values.into_iter().zip(readings);

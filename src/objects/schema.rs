@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::custom_resource_definitions;
 use crate::policy::{Violation, ViolationReason};
-use crate::policy::{field_of, quoted};
+use crate::policy::{field_of, is_supported_field, is_supported_value, quoted};
 
 /// The compiled schema of one kind.
 pub(crate) struct Schema {
@@ -198,6 +198,7 @@ impl Finding<'_> {
                     .into_iter()
                     .flatten()
                     .filter_map(Value::as_str)
+                    .filter(|value| is_supported_value(&self.field, value))
                     .collect();
                 let message = format!(
                     "{} is not known; write {}",
@@ -254,6 +255,7 @@ impl Finding<'_> {
             .into_iter()
             .flatten()
             .map(|(name, _)| name.as_str())
+            .filter(|name| is_supported_field(&field_of(&self.field, name)))
             .collect();
         names.join(", ")
     }

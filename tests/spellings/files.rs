@@ -1,7 +1,92 @@
 //! Whole files: how documents, lines, objects and lists are written.
 
 use super::Verdict::{Refused, Same};
-use super::{Spelling, policy};
+use super::{Spelling, Verdict, policy};
+
+/// Lines of a policy's spec: objects, lists, comments, merge keys, anchors and null.
+#[rustfmt::skip] // read by eye
+const SPECS: &[(Verdict, &str)] = &[
+    (Refused, "  vault: {namespaces: [\"a\u{2028}b\"]}\n"),
+    (Refused, "  vault: {namespaces: [a\u{85}b]}\n"),
+    (Refused, "  vault: {namespaces: [\"a\u{1}b\"]}\n"),
+    (Refused, "  vault: {namespaces: [\"a\u{7f}b\"]}\n"),
+    (Refused, "  vault: {namespaces: [\"a\u{feff}b\"]}\n"),
+    (Refused, "  proxy:\n    service:\n      annotations:\n        a: \"x\n---\ny\"\n"),
+    (Refused, "  proxy:\n    service:\n      annotations:\n        a: \"x\n...\ny\"\n"),
+    (Same, "  proxy:\n    service:\n      annotations:\n        a: |\n          ---\n          x\n\
+     \x20         ...\n"),
+    (Refused, "  mode: Enforced\n  \"mode\": Enforced\n"),
+    (Same, "  \"mode\": 'Enforced'\n  ? denial\n  : Drop\n"),
+    (Same, "  vault : {namespaces : [a , b,]}\n"),
+    (Same, "  vault: {\"namespaces\":[\"a\",\"b\"]}\n"),
+    (Same, "  vault: {namespaces}\n"),
+    (Refused, "  vault: {namespaces: [a: b]}\n"),
+    (Refused, "  vault: {namespaces: [a, , b]}\n"),
+    (Refused, "  vault: {[namespaces]: [a]}\n"),
+    (Refused, "  vault: {{a: b}: [a]}\n"),
+    (Refused, "  ? [a]\n  : b\n"),
+    (Refused, "  : b\n"),
+    (Refused, "  null: b\n"),
+    (Refused, "\tmode: Enforced\n"),
+    (Same, "  mode:\tEnforced\t# note\n"),
+    (Same, "  vault:\n    namespaces: [\n      a,\n  b ]\n"),
+    (Same, "  vault:\n    namespaces:\n      - a\n\n      # note\n      -   b\n"),
+    (Same, "  proxy: {service: {annotations: {a: a#b, b: 'c # d', c: \"e\"}}} # note\n"),
+    (Refused, "  mode: Enforced#note\n"),
+    (Refused, "  mode: \"Enforced\"#note\n"),
+    (Refused, "  mode: Enforced\u{a0}\n"),
+    (Same, "  mode: \"Enforced\" #note\n"),
+    (Same, "  denial: &a Drop\n  vault: {namespaces: &n [a, b]}\n"),
+    (Same, "  ipRules: [{name: &a one, value: 203.0.113.7}]\n  vault: {namespaces: [*a ]}\n"),
+    (Same, "  ipRules: [{name: &a one, value: 203.0.113.7}]\n  vault: {namespaces: [&a two]}\n\
+     \x20 proxy: {tls: {secretName: *a}}\n"),
+    (Same, "  virtualNetworkRules:\n  - pods: &p {podSelector: &s {matchLabels: {team: web}}}\n\
+     \x20 - pods: {namespaceSelector: {}, podSelector: *s}\n"),
+    (Refused, "  vault: {namespaces: [*a, &a one]}\n"),
+    (Refused, "  ? &k denial\n  : Drop\n  *k : Drop\n"),
+    (Same, "  proxy: null\n  trustedServices: ~\n  virtualNetworkRules:\n  ipRules:\n"),
+    (Same, "  mode: ~\n  defaultAction: null\n  bypass:\n  denial: NULL\n  vault: ~\n  management: ~\n\
+     \x20 accessLog:\n  clientAddress: ~\n"),
+    (Same, "  proxy: {replicas: ~, resources: {limits: ~, requests: null}, tls: ~, service: {type: ~, \
+     annotations: ~}}\n"),
+    (Same, "  ipRules: [{value: 203.0.113.7, name: ~, serviceTag: ~, cloud: ~, expiresAt: ~}]\n"),
+    (Same, "  virtualNetworkRules: [{subnet: ~, pods: {podSelector: {matchExpressions: ~}}, \
+     ignoreMissingServiceEndpoint: ~}]\n"),
+    (Refused, "  ipRules: [~]\n"),
+    (Refused, "  ipRules: [{value: ~}]\n"),
+    (Refused, "  nothing: ~\n"),
+    (Refused, "  proxy: {service: {annotations: {a: ~}}}\n"),
+    (Refused, "  proxy: {resources: {limits: {cpu: ~}}}\n"),
+];
+
+/// Labels of a rule that selects pods.
+#[rustfmt::skip] // read by eye
+const LABELS: &[(Verdict, &str)] = &[
+    (Refused, "{team: null}"),
+    (Refused, "{team: ~}"),
+    (Refused, "{team: }"),
+    (Refused, "{team}"),
+    (Refused, "{team: web, app: null}"),
+    (Same, "{team: \"\"}"),
+    (Same, "{}"),
+    (Same, "~"),
+    (Same, "{\"yes\": a, '010': b, \"1.10\": c}"),
+    (Refused, "{yes: a}"),
+    (Refused, "{010: a}"),
+    (Refused, "{1.10: a}"),
+    (Refused, "{8: a}"),
+    (Refused, "{true: a}"),
+    (Refused, "{~: a}"),
+    (Refused, "{1e3: a}"),
+    (Refused, "{!!str 8: a}"),
+    (Refused, "{team: web, <<: {team: app}}"),
+    (Same, "{<<: {team: app, app: a}, team: web}"),
+    (Same, "{<<: [{team: app}, {team: b, app: a}]}"),
+    (Refused, "{<<: {team: app}, <<: {team: web}}"),
+    (Refused, "{\"<<\": {team: app}}"),
+    (Refused, "{<<: ~, team: web}"),
+    (Refused, "{<<: {team: ~}}"),
+];
 
 /// Policies of one file.
 fn plain(name: &str) -> String {
@@ -14,8 +99,22 @@ fn labels(labels: &str) -> String {
 
 fn network(subnet: &str) -> String {
     format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: VirtualNetwork\nmetadata: {{name: ID}}\nspec:\n  subnets:\n  - {subnet}\n"
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VirtualNetwork\nmetadata: {{name: ID}}\n\
+         spec:\n  subnets:\n  - {subnet}\n"
     )
+}
+
+/// Lines of a policy's spec with an annotation of the proxies' Service.
+fn annotation(value: &str) -> String {
+    format!("  proxy:\n    service:\n      annotations:\n        a: {value}\n")
+}
+
+fn with_metadata(lines: &str) -> String {
+    plain("ID").replace("  name: ID\n  n", &format!("  name: ID\n  {lines}\n  n"))
+}
+
+fn list(member: &str) -> String {
+    format!("apiVersion: v1\nkind: List\nitems:\n{}", indented(member))
 }
 
 fn indented(text: &str) -> String {
@@ -36,6 +135,7 @@ fn json(spec: &str) -> String {
 /// The files, each with its verdict.
 pub(super) fn spellings() -> Vec<Spelling> {
     let (one, two) = (plain("ID-a"), plain("ID-b"));
+    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: sID}";
     let hidden = policy("ID", "  defaultAction: Deny\n");
     let mut all: Vec<Spelling> = [
         // Documents and lines.
@@ -61,103 +161,32 @@ pub(super) fn spellings() -> Vec<Spelling> {
         (Refused, format!("{hidden}  # note\u{2028}  denial: Drop\n")),
         (Refused, format!("{hidden}  # note\u{2029}  denial: Drop\n")),
         (Refused, format!("{hidden}  # note\r  denial: Drop\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [\"a\u{2028}b\"]}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [a\u{85}b]}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [\"a\u{1}b\"]}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [\"a\u{7f}b\"]}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [\"a\u{feff}b\"]}\n")),
         (Same, format!("# \u{e9}\u{1f512}\n{}", plain("ID"))),
-        (Refused, policy("ID", "  proxy:\n    service:\n      annotations:\n        a: \"x\n---\ny\"\n")),
-        (Refused, policy("ID", "  proxy:\n    service:\n      annotations:\n        a: \"x\n...\ny\"\n")),
-        (Same, policy("ID", "  proxy:\n    service:\n      annotations:\n        a: |\n          ---\n          x\n          ...\n")),
-        (Same, policy("ID", "  proxy:\n    service:\n      annotations:\n        a: |\n          x\n          y\n").replace('\n', "\r\n")),
+        (Same, policy("ID", &annotation("|\n          x\n          y")).replace('\n', "\r\n")),
         // Objects.
         (Refused, format!("{}  targetRef: {{name: ID, port: 8201}}\n", plain("ID"))),
         (Refused, format!("{}spec: {{}}\n", plain("ID"))),
-        (Refused, policy("ID", "  mode: Enforced\n  \"mode\": Enforced\n")),
-        (Same, policy("ID", "  \"mode\": 'Enforced'\n  ? denial\n  : Drop\n")),
-        (Same, policy("ID", "  vault : {namespaces : [a , b,]}\n")),
-        (Same, policy("ID", "  vault: {\"namespaces\":[\"a\",\"b\"]}\n")),
-        (Same, policy("ID", "  vault: {namespaces}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [a: b]}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [a, , b]}\n")),
-        (Refused, policy("ID", "  vault: {[namespaces]: [a]}\n")),
-        (Refused, policy("ID", "  vault: {{a: b}: [a]}\n")),
-        (Refused, policy("ID", "  ? [a]\n  : b\n")),
-        (Refused, policy("ID", "  : b\n")),
-        (Refused, policy("ID", "  null: b\n")),
-        (Refused, policy("ID", "\tmode: Enforced\n")),
-        (Same, policy("ID", "  mode:\tEnforced\t# note\n")),
-        (Same, policy("ID", "  vault:\n    namespaces: [\n      a,\n  b ]\n")),
-        (Same, policy("ID", "  vault:\n    namespaces:\n      - a\n\n      # note\n      -   b\n")),
-        (Same, policy("ID", "  proxy: {service: {annotations: {a: a#b, b: 'c # d', c: \"e\"}}} # note\n")),
-        (Refused, policy("ID", "  mode: Enforced#note\n")),
-        (Refused, policy("ID", "  mode: \"Enforced\"#note\n")),
-        (Refused, policy("ID", "  mode: Enforced\u{a0}\n")),
-        (Same, policy("ID", "  mode: \"Enforced\" #note\n")),
-        // Labels.
-        (Refused, policy("ID", &labels("{team: null}"))),
-        (Refused, policy("ID", &labels("{team: ~}"))),
-        (Refused, policy("ID", &labels("{team: }"))),
-        (Refused, policy("ID", &labels("{team}"))),
-        (Refused, policy("ID", &labels("{team: web, app: null}"))),
-        (Same, policy("ID", &labels("{team: \"\"}"))),
-        (Same, policy("ID", &labels("{}"))),
-        (Same, policy("ID", &labels("~"))),
-        (Same, policy("ID", &labels("{\"yes\": a, '010': b, \"1.10\": c}"))),
-        (Refused, policy("ID", &labels("{yes: a}"))),
-        (Refused, policy("ID", &labels("{010: a}"))),
-        (Refused, policy("ID", &labels("{1.10: a}"))),
-        (Refused, policy("ID", &labels("{8: a}"))),
-        (Refused, policy("ID", &labels("{true: a}"))),
-        (Refused, policy("ID", &labels("{~: a}"))),
-        (Refused, policy("ID", &labels("{1e3: a}"))),
-        (Refused, policy("ID", &labels("{!!str 8: a}"))),
-        (Refused, policy("ID", &labels("{team: web, <<: {team: app}}"))),
-        (Same, policy("ID", &labels("{<<: {team: app, app: a}, team: web}"))),
-        (Same, policy("ID", &labels("{<<: [{team: app}, {team: b, app: a}]}"))),
-        (Refused, policy("ID", &labels("{<<: {team: app}, <<: {team: web}}"))),
-        (Refused, policy("ID", &labels("{\"<<\": {team: app}}"))),
-        (Refused, policy("ID", &labels("{<<: ~, team: web}"))),
-        (Refused, policy("ID", &labels("{<<: {team: ~}}"))),
-        // Anchors.
-        (Same, policy("ID", "  denial: &a Drop\n  vault: {namespaces: &n [a, b]}\n")),
-        (Same, policy("ID", "  ipRules: [{name: &a one, value: 203.0.113.7}]\n  vault: {namespaces: [*a ]}\n")),
-        (Same, policy("ID", "  ipRules: [{name: &a one, value: 203.0.113.7}]\n  vault: {namespaces: [&a two]}\n  proxy: {tls: {secretName: *a}}\n")),
-        (Same, plain("ID").replace("kind: VaultNetworkPolicy\n", "").replace("metadata:", "kind: &k VaultNetworkPolicy\nmetadata:")),
-        (Same, policy("ID", "  virtualNetworkRules:\n  - pods: &p {podSelector: &s {matchLabels: {team: web}}}\n  - pods: {namespaceSelector: {}, podSelector: *s}\n")),
-        (Refused, policy("ID", "  vault: {namespaces: [*a, &a one]}\n")),
+        (Same, plain("ID").replace("kind: ", "kind: &k ")),
         (Refused, format!("{}---\n{}", policy("ID-a", "  denial: &a Drop\n"), policy("ID-b", "  denial: *a\n"))),
-        (Refused, policy("ID", "  ? &k denial\n  : Drop\n  *k : Drop\n")),
         // Null for what is required, and in lists.
-        (Same, policy("ID", "  proxy: null\n  trustedServices: ~\n  virtualNetworkRules:\n  ipRules:\n")),
-        (Same, policy("ID", "  mode: ~\n  defaultAction: null\n  bypass:\n  denial: NULL\n  vault: ~\n  management: ~\n  accessLog:\n  clientAddress: ~\n")),
-        (Same, policy("ID", "  proxy: {replicas: ~, resources: {limits: ~, requests: null}, tls: ~, service: {type: ~, annotations: ~}}\n")),
-        (Same, policy("ID", "  ipRules: [{value: 203.0.113.7, name: ~, serviceTag: ~, cloud: ~, expiresAt: ~}]\n")),
-        (Same, policy("ID", "  virtualNetworkRules: [{subnet: ~, pods: {podSelector: {matchExpressions: ~}}, ignoreMissingServiceEndpoint: ~}]\n")),
         (Same, network("{name: a, pods: ~, serviceEndpoints: ~, addressPrefixes: [10.0.0.0/8]}")),
         (Same, network("{name: a, pods: {namespaceSelector: {matchLabels: ~}, podSelector: ~}}")),
         (Refused, network("{name: a, pods: {namespaceSelector: {matchLabels: {team: ~}}}}")),
         (Refused, network("{name: a, pods: {namespaceSelector: ~, podSelector: {}}}")),
         (Refused, network("{name: a, serviceEndpoints: [~], addressPrefixes: [10.0.0.0/8]}")),
         (Refused, network("~")),
-        (Refused, policy("ID", "  ipRules: [~]\n")),
-        (Refused, policy("ID", "  ipRules: [{value: ~}]\n")),
         (Refused, policy("ID", "  targetRef: ~\n").replacen("  targetRef:\n    name: ID\n    port: 8200\n", "", 1)),
         (Refused, plain("ID").replace("    port: 8200\n", "    port: ~\n")),
         (Refused, plain("ID").replace("metadata:\n  name: ID\n  namespace: spellings\n", "metadata: ~\n")),
-        (Refused, "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata: {name: ID}\nspec: ~\n".into()),
-        (Refused, policy("ID", "  nothing: ~\n")),
-        (Refused, policy("ID", "  proxy: {service: {annotations: {a: ~}}}\n")),
-        (Refused, policy("ID", "  proxy: {resources: {limits: {cpu: ~}}}\n")),
+        (Refused, plain("ID").split("spec:").next().unwrap().to_owned() + "spec: ~\n"),
         // Metadata; `default` is the namespace of kubectl's context in this test.
         (Same, plain("ID").replace("  namespace: spellings\n", "")),
         (Same, plain("ID").replace("namespace: spellings", "namespace: ~")),
         (Same, plain("ID").replace("namespace: spellings", "namespace: \"\"")),
-        (Same, plain("ID").replace("  name: ID\n  n", "  name: ID\n  creationTimestamp: null\n  labels: ~\n  annotations:\n  n")),
-        (Refused, plain("ID").replace("  name: ID\n  n", "  name: ID\n  labels: {a: ~}\n  n")),
-        (Refused, plain("ID").replace("  name: ID\n  n", "  name: ID\n  labels: {a: 007}\n  n")),
-        (Refused, plain("ID").replace("  name: ID\n  n", "  name: ID\n  labels: {a: 7}\n  n")),
+        (Same, with_metadata("creationTimestamp: null\n  labels: ~\n  annotations:")),
+        (Refused, with_metadata("labels: {a: ~}")),
+        (Refused, with_metadata("labels: {a: 007}")),
+        (Refused, with_metadata("labels: {a: 7}")),
         (Refused, plain("ID").replace("kind: VaultNetworkPolicy", "kind: vaultnetworkpolicy")),
         (Refused, plain("ID").replace("namespace: spellings", "namespace: 010")),
         (Refused, plain("ID").replace("  name: ID\n  n", "  name: 010\n  n")),
@@ -169,11 +198,11 @@ pub(super) fn spellings() -> Vec<Spelling> {
         (Same, format!("apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicyList\nitems:\n{}", indented(&one))),
         (Refused, format!("apiVersion: v1\nkind: Anything\nitems:\n{}", indented(&one))),
         (Refused, format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: id}}\nitems:\n{}", indented(&one))),
-        (Refused, format!("apiVersion: v1\nkind: List\nitems:\n{}", indented(&format!("apiVersion: v1\nkind: List\nitems:\n{}", indented(&one))))),
+        (Refused, list(&list(&one))),
         // Objects of other kinds are not ours to judge.
-        (Same, format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: sID}}\nimmutable: yes\n---\n{one}")),
-        (Same, format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: tID}}\ndata: {{a: b, <<: {{a: c}}}}\n---\n{one}")),
-        (Refused, format!("x: &x {{kind: VaultNetworkPolicy}}\nkind: Other\n<<: *x\n{}", plain("ID").replace("kind: VaultNetworkPolicy\n", ""))),
+        (Same, format!("{config_map}\nimmutable: yes\n---\n{one}")),
+        (Same, format!("{config_map}\ndata: {{a: b, <<: {{a: c}}}}\n---\n{one}").replace("sID", "tID")),
+        (Refused, plain("ID").replace("kind: ", "x: &x {kind: VaultNetworkPolicy}\nkind: Other\n<<: *x\ny: ")),
         (Refused, format!("apiVersion: v1\nkind: List\nitems:\n{}- ~\n", indented(&one))),
         (Refused, format!("apiVersion: v1\nkind: List\nitems:\n{}items: []\n", indented(&one))),
         (Refused, format!("x: &x {{items: []}}\napiVersion: v1\nkind: List\nitems:\n{}<<: *x\n", indented(&one))),
@@ -185,7 +214,7 @@ pub(super) fn spellings() -> Vec<Spelling> {
         (Same, json("").replace(",\"", ",\n\t\"")),
         (Refused, json(",\"mode\":\"Enforced\",\"mode\":\"Enforced\"")),
         (Refused, json(",\"proxy\":{\"service\":{\"annotations\":{\"a\":\"\\ud83d\"}}}")),
-        (Refused, format!("{}\n---\n{}", json("").replace("ID", "ID-a"), policy("ID-b", "  proxy: {service: {annotations: {a: \"\\/\"}}}\n"))),
+        (Refused, format!("{}\n---\n{}", json("").replace("ID", "ID-a"), policy("ID-b", &annotation("\"\\/\"")))),
         (Refused, json(",\"proxy\":{\"replicas\":2.0}")),
         (Refused, json(",\"proxy\":{\"replicas\":010}")),
         (Refused, json(",\"virtualNetworkRules\":[{\"pods\":{\"podSelector\":{\"matchLabels\":{\"team\":null}}}}]")),
@@ -196,6 +225,16 @@ pub(super) fn spellings() -> Vec<Spelling> {
     .into_iter()
     .map(|(verdict, text)| Spelling::new(verdict, text))
     .collect();
+    all.extend(
+        SPECS
+            .iter()
+            .map(|(verdict, lines)| Spelling::of_spec(*verdict, lines)),
+    );
+    all.extend(
+        LABELS
+            .iter()
+            .map(|(verdict, text)| Spelling::of_spec(*verdict, &labels(text))),
+    );
     // Texts over several lines: what is folded, kept and cut.
     let texts = [
         "|\n          a\n",

@@ -1,10 +1,11 @@
 //! A file has one reading: what this program reads from a file is what the API server stores when kubectl creates the
 //! objects of the same file, or the file is refused here.
 //!
-//! Real kubectl and a real API server. All files are created by one kubectl, and the objects of each are told apart by
-//! their names, which begin with the file's.
+//! Real kubectl and a real API server. All files are created by one kubectl, and the names of a file's objects begin
+//! with its own.
 
 mod files;
+mod gitops;
 mod values;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use vaultwall::objects::{FileContents, load_file, read_from_cluster};
 
 use crate::program::Run;
 
-/// What must become of a spelling.
+/// Fate of a spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// Both read the same.
@@ -55,8 +56,8 @@ impl Spelling {
 /// A policy for a vault of its own, with these lines in its spec.
 fn policy(name: &str, lines: &str) -> String {
     format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata:\n  name: {name}\n  namespace: spellings\n\
-         spec:\n  targetRef:\n    name: {name}\n    port: 8200\n{lines}"
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\nmetadata:\n  name: {name}\n  \
+         namespace: spellings\nspec:\n  targetRef:\n    name: {name}\n    port: 8200\n{lines}"
     )
 }
 
@@ -79,7 +80,7 @@ fn ours(file: &Path) -> Read {
         .and_then(objects)
 }
 
-/// What the API server stored, by name.
+/// Returns the objects that the API server stored, by the name of their file.
 fn stored(server: &ApiServer) -> BTreeMap<String, Vec<Value>> {
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for resource in ["vaultnetworkpolicies", "virtualnetworks"] {
@@ -125,7 +126,8 @@ fn server() -> ApiServer {
             json!({"vaultwall.dev/service-endpoint": "enabled"}),
         ),
     ] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        let metadata = json!({"name": name, "labels": labels});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
         writeln!(facts, "---\n{namespace}").unwrap();
     }
     server.apply(&facts);

@@ -10,7 +10,15 @@ const FIELDS: [&str; 16] = [
     "  vault:\n    namespaces:\n    - @\n    - last\n",
     "  virtualNetworkRules:\n  - pods:\n      podSelector:\n        matchLabels:\n          team: @\n",
     "  virtualNetworkRules:\n  - pods:\n      podSelector:\n        matchLabels:\n          @: web\n",
-    "  virtualNetworkRules:\n  - pods:\n      podSelector:\n        matchExpressions:\n        - key: a\n          operator: In\n          values:\n          - @\n",
+    "  virtualNetworkRules:
+  - pods:
+      podSelector:
+        matchExpressions:
+        - key: a
+          operator: In
+          values:
+          - @
+",
     "  virtualNetworkRules:\n  - pods:\n      namespaceSelector: {}\n      podSelector: @\n",
     "  virtualNetworkRules: [{pods: {podSelector: {matchLabels: {team: @, app: a}}}}]\n",
     "  virtualNetworkRules: [{pods: {podSelector: {matchLabels: {@: web}}}}]\n",

@@ -16,7 +16,7 @@ pub(crate) use walk::{Finding, Place, Readings};
 pub(crate) struct TwoReadings {
     /// The line, from 1.
     pub(crate) line: usize,
-    /// What has two readings, and what to write instead.
+    /// The spelling, and another one.
     pub(crate) problem: String,
 }
 

@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod offers;
 mod readings;
 
 use std::fs;

@@ -160,9 +160,9 @@ fn null_is_absent_and_never_a_value_of_a_map_or_list() {
         let text = format!("apiVersion: vaultwall.dev/v1alpha1\nkind: VaultNetworkPolicy\n{text}\n");
         assert_eq!(listed(&parse(&text).violations), [expected], "{text}");
     }
-    let json = "{\"apiVersion\":\"vaultwall.dev/v1alpha1\",\"kind\":\"VaultNetworkPolicy\",\"metadata\":{\"name\":\"a\"},\
-                \"spec\":{\"targetRef\":{\"name\":\"openbao\",\"port\":8200},\"virtualNetworkRules\":[{\"pods\":\
-                {\"podSelector\":{\"matchLabels\":{\"team\":null}}}}]}}";
+    let json = r#"{"apiVersion": "vaultwall.dev/v1alpha1", "kind": "VaultNetworkPolicy", "metadata": {"name": "a"},
+        "spec": {"targetRef": {"name": "openbao", "port": 8200}, "virtualNetworkRules": [
+            {"pods": {"podSelector": {"matchLabels": {"team": null}}}}]}}"#;
     let place = "VaultNetworkPolicy a spec.virtualNetworkRules[0].pods.podSelector.matchLabels.team WrongType";
     assert_eq!(listed(&parse(json).violations), [place]);
 }
