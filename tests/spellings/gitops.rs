@@ -73,7 +73,7 @@ fn an_applied_example_stays_unchanged() {
     let namespaces: BTreeSet<&str> = examples
         .iter()
         .flat_map(|(_, text)| text.split("namespace: ").skip(1))
-        .filter_map(|rest| rest.split([',', '}', '\n']).next())
+        .filter_map(|rest| rest.split([',', '}', ' ', '\n']).next())
         .collect();
     for name in namespaces {
         let namespace =
@@ -105,5 +105,5 @@ fn an_applied_example_stays_unchanged() {
         "{} examples with {objects} objects stay unchanged",
         examples.len()
     );
-    assert!(examples.len() >= 10, "{}", examples.len());
+    assert!(examples.len() >= 8, "{}", examples.len());
 }
