@@ -20,8 +20,9 @@ pub(crate) fn remove_null_fields(value: &mut Value, schema: &Value) {
         }
         Value::Array(list) => {
             if let Some(item) = schema.get("items") {
-                list.iter_mut()
-                    .for_each(|value| remove_null_fields(value, item));
+                for value in list {
+                    remove_null_fields(value, item);
+                }
             }
         }
         _ => {}

@@ -148,7 +148,7 @@ fn shapes_of_virtual_networks() {
 }
 
 /// The API server sets a default in the stored object. Below an item of a list it would differ from the applied object
-/// for ever, because GitOps tools compare lists as a whole.
+/// for ever, because tools compare lists as a whole.
 #[test]
 fn no_default_below_an_item_of_a_list() {
     fn defaults(path: &str, schema: &Value, below_item: bool, found: &mut Vec<String>) {

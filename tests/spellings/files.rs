@@ -118,10 +118,7 @@ fn list(member: &str) -> String {
 }
 
 fn indented(text: &str) -> String {
-    text.lines()
-        .enumerate()
-        .map(|(index, line)| format!("{}{line}\n", if index == 0 { "- " } else { "  " }))
-        .collect()
+    format!("- {}\n", text.trim_end().replace('\n', "\n  "))
 }
 
 /// JSON of a policy with these members in its spec.
@@ -132,12 +129,12 @@ fn json(spec: &str) -> String {
     )
 }
 
-/// The files, each with its verdict.
-pub(super) fn spellings() -> Vec<Spelling> {
+/// Documents, lines and objects.
+#[rustfmt::skip] // read by eye
+fn documents() -> Vec<(Verdict, String)> {
     let (one, two) = (plain("ID-a"), plain("ID-b"));
-    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: sID}";
     let hidden = policy("ID", "  defaultAction: Deny\n");
-    let mut all: Vec<Spelling> = [
+    vec![
         // Documents and lines.
         (Same, plain("ID")),
         (Same, format!("{one}---\n{two}")),
@@ -179,6 +176,15 @@ pub(super) fn spellings() -> Vec<Spelling> {
         (Refused, plain("ID").replace("    port: 8200\n", "    port: ~\n")),
         (Refused, plain("ID").replace("metadata:\n  name: ID\n  namespace: spellings\n", "metadata: ~\n")),
         (Refused, plain("ID").split("spec:").next().unwrap().to_owned() + "spec: ~\n"),
+    ]
+}
+
+/// Metadata, Lists, objects of other kinds, and JSON.
+#[rustfmt::skip] // read by eye
+fn objects() -> Vec<(Verdict, String)> {
+    let (one, two) = (plain("ID-a"), plain("ID-b"));
+    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: sID}";
+    vec![
         // Metadata; `default` is the namespace of kubectl's context in this test.
         (Same, plain("ID").replace("  namespace: spellings\n", "")),
         (Same, plain("ID").replace("namespace: spellings", "namespace: ~")),
@@ -222,9 +228,14 @@ pub(super) fn spellings() -> Vec<Spelling> {
         (Refused, json("").replace('"', "")),
         (Same, json("").replace('"', "").replace(':', ": ")),
     ]
-    .into_iter()
-    .map(|(verdict, text)| Spelling::new(verdict, text))
-    .collect();
+}
+
+/// The files, each with its verdict.
+pub(super) fn spellings() -> Vec<Spelling> {
+    let files = documents().into_iter().chain(objects());
+    let mut all: Vec<Spelling> = files
+        .map(|(verdict, text)| Spelling::new(verdict, text))
+        .collect();
     all.extend(
         SPECS
             .iter()

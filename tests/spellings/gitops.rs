@@ -1,5 +1,5 @@
 //! An applied object stays as it is applied: a second `kubectl apply` changes nothing, and `kubectl diff` is empty.
-//! GitOps tools compare in the same way, and would otherwise apply the object for ever.
+//! Tools such as Argo CD compare in the same way, and would otherwise apply the object for ever.
 
 use std::collections::BTreeSet;
 use std::fs;

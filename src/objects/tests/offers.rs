@@ -47,7 +47,7 @@ fn messages_offer_no_field_that_is_not_supported_yet() {
     for object in ["@", "vault: {@}", "ipRules: [{@}]", "management: {@}", "clientAddress: {@}"] {
         let found = messages(&object.replace('@', "nothing: 1"));
         let (_, known) = found.iter().find_map(|(_, message)| message.split_once("known are ")).expect("a remedy");
-        assert!(known.contains(", "), "{known}");
+        assert!(!known.is_empty());
         for name in known.split(", ").filter(|name| *name != "targetRef") {
             for value in VALUES {
                 let found = messages(&object.replace('@', &format!("{name}: {value}")));

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::{check_policies, listed, parse, policy};
+use crate::index::Object;
 use crate::limits::Limits;
-use crate::objects::{LoadError, parse_file};
+use crate::objects::{LoadError, parse_file, read_from_cluster};
 
 #[test]
 fn words_that_kubectl_reads_as_booleans_are_refused_without_quotes() {
@@ -167,8 +168,40 @@ fn null_is_absent_and_never_a_value_of_a_map_or_list() {
     assert_eq!(listed(&parse(json).violations), [place]);
 }
 
+/// Earlier definitions let the API server store them.
 #[test]
-fn an_assumed_namespace_is_told() {
+fn null_in_stored_objects_is_absent() {
+    let object = serde_json::json!({
+        "apiVersion": "vaultwall.dev/v1alpha1", "kind": "VaultNetworkPolicy",
+        "metadata": {"name": "main", "namespace": "vault"},
+        "spec": {
+            "targetRef": {"name": "openbao", "port": 8200}, "proxy": null, "trustedServices": null,
+            "ipRules": [{"name": null, "value": "203.0.113.7", "serviceTag": null}],
+            "virtualNetworkRules": [{"subnet": null, "pods": {"podSelector": {"matchLabels": null}}}],
+        },
+    });
+    let contents = read_from_cluster(object, &Limits::default());
+    assert_eq!(listed(&contents.violations), [""; 0]);
+    assert!(contents.objects[0].1.as_ref().and_then(Object::policy).is_some());
+}
+
+#[test]
+fn facts_have_one_reading_as_well() {
+    for (text, expected) in [
+        ("kind: Namespace\nmetadata: {name: shop, labels: {team: web}}", ""),
+        ("kind: Namespace\nmetadata: {name: shop, labels: {team: ~}}", "Namespace shop metadata.labels.team WrongType"),
+        ("kind: Namespace\nmetadata: {name: shop, labels: {team: 007}}", "Namespace shop metadata.labels.team Ambiguous"),
+        ("kind: Namespace\nmetadata: {name: shop, labels: {yes: a}}", "Namespace shop metadata.labels.yes Ambiguous"),
+        ("kind: Service\nmetadata: {name: a, namespace: b}\nspec: {selector: {app: ~}, ports: [{port: 1}]}",
+            "Service a spec.selector.app WrongType"),
+    ] {
+        let found = listed(&parse(&format!("apiVersion: v1\n{text}\n")).violations);
+        assert_eq!(found.join(" "), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_assumed_namespace_is_reported() {
     for (metadata, assumed) in [
         ("{name: main, namespace: vault}", 0),
         ("{name: main}", 1),
