@@ -1,5 +1,7 @@
 //! Characters and lines that end a line or a document for one reader alone.
 
+use std::ops::Range;
+
 use super::TwoReadings;
 
 /// Checks the characters and lines of a file.
@@ -58,6 +60,27 @@ fn separators(text: &str) -> Result<(), TwoReadings> {
                 problem:
                     "kubectl takes nothing but a comment after ---; write the rest on the next line"
                         .to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no line begins with a tab, after spaces and indicators such as `-`, outside of the scalars, which are
+/// given by their bytes in their order: kubectl does not take it for white space there.
+pub(super) fn check_tabs(text: &str, scalars: &[Range<usize>]) -> Result<(), TwoReadings> {
+    let mut start = 0;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let begins = line.trim_start_matches([' ', '-', '?', ':']);
+        let at = start + line.len() - begins.len();
+        start += line.len();
+        let after = scalars.partition_point(|scalar| scalar.end <= at);
+        let in_scalar = scalars.get(after).is_some_and(|scalar| scalar.start < at);
+        if begins.starts_with('\t') && !in_scalar && !line.starts_with("---") {
+            return Err(TwoReadings {
+                line: index + 1,
+                problem: "kubectl does not take a tab at the start of a line; write spaces"
+                    .to_owned(),
             });
         }
     }

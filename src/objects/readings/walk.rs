@@ -4,8 +4,8 @@
 use serde::de::IgnoredAny;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, StructureStyle, options};
 
-use super::TwoReadings;
 use super::plain::{self, Plain};
+use super::{TwoReadings, text};
 use crate::policy::{Violation, ViolationReason, field_of, quoted};
 
 /// Scalars that are null without quotes.
@@ -59,6 +59,13 @@ struct Open {
     of: Entries,
 }
 
+impl Open {
+    /// Whether the next value is that of a merge key.
+    fn merges(&self) -> bool {
+        matches!(&self.of, Entries::Keyed(Some(key)) if key == "<<")
+    }
+}
+
 enum Entries {
     /// Of a mapping: the key whose value comes next.
     Keyed(Option<String>),
@@ -84,12 +91,17 @@ struct Walk {
 }
 
 /// Walks through a file that the parser of values has accepted.
-pub(super) fn documents(text: &str) -> Result<Vec<Readings>, TwoReadings> {
+pub(super) fn documents(file: &str) -> Result<Vec<Readings>, TwoReadings> {
     let mut walk = Walk::default();
-    let settings = options! { disallow_directives: true, emit_comments: false };
-    let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
+    let settings = options! {
+        disallow_directives: true,
+        emit_anchor_events: true,
+        emit_comments: false,
+    };
+    let is_json = serde_json::from_str::<IgnoredAny>(file).is_ok();
     let mut started = 0_usize;
-    for event in Parser::new_from_str_with_options(text, settings) {
+    let mut scalars = Vec::new();
+    for event in Parser::new_from_str_with_options(file, settings) {
         let (event, span) = event.map_err(|error| TwoReadings {
             line: error.marker().line(),
             problem: format!("{error}; remove directives (%) and write plain YAML"),
@@ -110,7 +122,8 @@ pub(super) fn documents(text: &str) -> Result<Vec<Readings>, TwoReadings> {
             Event::DocumentEnd => walk.end_document(),
             Event::Scalar(value, style, _, tag) => {
                 walk.tag(line, tag.is_some());
-                let written = span.slice(text).unwrap_or_default();
+                let written = span.slice(file).unwrap_or_default();
+                scalars.extend(span.byte_range());
                 if style == ScalarStyle::DoubleQuoted && !is_json {
                     walk.escapes(line, written);
                 }
@@ -125,6 +138,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Readings>, TwoReadings> {
                     has_line_breaks: written.contains('\n'),
                 });
             }
+            Event::Anchor(_, name) => walk.anchor(line, &name),
             Event::Alias(_) => {
                 walk.current.has_aliases = true;
                 walk.collection(line);
@@ -146,6 +160,9 @@ pub(super) fn documents(text: &str) -> Result<Vec<Readings>, TwoReadings> {
             }
             _ => {}
         }
+    }
+    if !is_json {
+        text::check_tabs(file, &scalars)?;
     }
     Ok(walk.documents)
 }
@@ -193,8 +210,9 @@ impl Walk {
             self.key(scalar, before == 0);
             return;
         }
-        let merges = |open: &Open| matches!(&open.of, Entries::Keyed(Some(key)) if key == "<<");
-        if self.open.last().is_some_and(merges) {
+        let is_list = |open: &&Open| matches!(open.of, Entries::Listed);
+        let outside_lists = self.open.iter().rev().find(|open| !is_list(open));
+        if outside_lists.is_some_and(Open::merges) {
             let message = "kubectl merges objects alone; write an object or a list of objects, or remove the key";
             self.find(scalar.line, message.to_owned(), true);
         }
@@ -265,6 +283,18 @@ impl Walk {
             let message =
                 "a key must be a text; write the text itself, without an alias, list or object";
             self.find(line, message.to_owned(), true);
+        }
+    }
+
+    /// Takes the name of an anchor.
+    fn anchor(&mut self, line: usize, name: &str) {
+        let is_known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !name.chars().all(is_known) {
+            let message = format!(
+                "kubectl does not take the anchor {}; write letters, digits, - and _",
+                quoted(name)
+            );
+            self.find(line, message, true);
         }
     }
 

@@ -62,6 +62,8 @@ fn a_merge_key_is_the_first_of_its_object() {
         ("vault: {<<: {namespaces: [b]}, namespaces: [a]}", &[]),
         ("vault: {\"<<\": {namespaces: [b]}, namespaces: [a]}", &["vault[<<] Ambiguous"]),
         ("vault: {<<: ~, namespaces: [a]}", &["vault[<<] Ambiguous"]),
+        ("vault: {<<: [~], namespaces: [a]}", &["vault[<<][0] Ambiguous"]),
+        ("denial: &a-b_1 Drop", &[]),
     ]);
     // It may give an object of another kind ours.
     let text = "x: &x {kind: VaultNetworkPolicy}\napiVersion: vaultwall.dev/v1alpha1\nkind: Other\n<<: *x\n";
@@ -110,6 +112,8 @@ fn a_file_with_two_readings_is_an_error_with_its_line() {
         (format!("{ours}...\n# note\n{ours}"), lines + 3, "write ---"),
         (format!("{ours}---# note\n{ours}"), lines + 1, "next line"),
         (format!("{ours}--- {{apiVersion: v1, kind: Pod}}\n"), lines + 1, "next line"),
+        (format!("{ours}\t# note\n"), lines + 1, "write spaces"),
+        (format!("{ours}  ipRules:\n  -\tvalue: 203.0.113.7\n"), lines + 2, "write spaces"),
         (format!("%YAML 1.1\n---\n{ours}"), 1, "directives"),
     ];
     for (text, line, word) in table {
