@@ -56,7 +56,7 @@ fn kinds_and_names(objects: &[Value]) -> Vec<String> {
 #[test]
 fn the_proxies_are_rendered_without_the_keys_that_only_the_operator_has() {
     let fleet = |more: &[&str]| {
-        let arguments = [&["-f", QUICKSTART, "-o", "json"], more].concat();
+        let arguments = [&["-f", CLUSTER, QUICKSTART, "-o", "json"], more].concat();
         let run = render(&arguments);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         let left_out = "left out: the Secret <service>-firewall";
@@ -269,7 +269,7 @@ fn a_folder_gets_each_vaults_files() {
 
 #[test]
 fn one_vault_can_be_chosen() {
-    let arguments = ["-f", SEVERAL, OTHER_VAULT, "-o", "json"];
+    let arguments = ["-f", CLUSTER, SEVERAL, OTHER_VAULT, "-o", "json"];
     let names = |run: &Run| -> Vec<String> {
         let object = run.json();
         let vaults = object["vaults"].as_array().unwrap().iter();
@@ -297,9 +297,9 @@ fn one_vault_can_be_chosen() {
 }
 
 #[test]
-fn without_the_service_the_policy_around_its_pods_is_left_out_with_a_warning() {
+fn without_the_service_the_policy_around_its_pods_is_left_out_and_the_answer_is_no() {
     let run = render(&["-f", QUICKSTART, "-o", "json"]);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     let vault = &run.json()["vaults"][0];
     let policies = vault["networkPolicies"].as_array().unwrap();
     assert_eq!(policies.len(), 1);
@@ -356,7 +356,7 @@ fn objects_that_are_invalid_only_together_are_not_rendered() {
     let text = policy("older", 1) + &policy("younger", 2);
     let file = folder.path().join("policies.yaml");
     fs::write(&file, text).unwrap();
-    let arguments = ["-f", file.to_str().unwrap(), "--max-ip-rules"];
+    let arguments = ["-f", CLUSTER, file.to_str().unwrap(), "--max-ip-rules"];
     assert_eq!(render(&[&arguments[..], &["4"]].concat()).code, Some(0));
     let run = render(&[&arguments[..], &["3", "-o", "json"]].concat());
     assert_eq!(run.code, Some(1), "{}", run.stderr);

@@ -171,19 +171,32 @@ impl Notation {
             .map_or_else(|_| Ipv4Net::from(self.address), |n| n.trunc())
     }
 
-    fn host_bits(self) -> Option<AddressFault> {
+    /// Returns the fault of host bits, with those of the two remedies that the field accepts.
+    fn host_bits(self, accepts: impl Fn(&Ipv4Net) -> bool) -> Option<AddressFault> {
         let range = self.range();
         (range.network() != self.address).then(|| {
+            let single = Ipv4Net::from(self.address);
+            let remedy = match (accepts(&range), accepts(&single)) {
+                (true, true) => {
+                    format!("; write {range}, or the single address {}", self.address)
+                }
+                (true, false) => format!("; write {range}"),
+                (false, true) => format!("; write the single address {}", self.address),
+                (false, false) => String::new(),
+            };
             AddressFault::new(
                 FaultReason::HostBitsSet,
-                format!(
-                    "has bits set beyond its prefix; write {range}, or the single address {}",
-                    self.address
-                ),
+                format!("has bits set beyond its prefix{remedy}"),
             )
         })
     }
 }
+
+/// Examples for a field that takes public addresses, and for one that takes private ones.
+const PUBLIC_EXAMPLES: &str =
+    "write an IPv4 address such as 203.0.113.7, or a range such as 198.51.100.0/24";
+const PRIVATE_EXAMPLES: &str =
+    "write an IPv4 address such as 10.20.0.7, or a range such as 10.20.0.0/16";
 
 /// Parses the value of an IP rule: one public address, or a public range with a prefix length of at most
 /// [`LONGEST_IP_RULE_PREFIX`].
@@ -191,29 +204,21 @@ impl Notation {
 /// # Errors
 /// Every fault of the value.
 pub fn public_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
-    let notation = parse(text).map_err(|fault| vec![fault])?;
+    let notation = parse(text, PUBLIC_EXAMPLES).map_err(|fault| vec![fault])?;
     let range = notation.range();
     let mut faults = Vec::new();
     match notation.length {
         Some(0) => {
             return Err(vec![AddressFault::new(
                 FaultReason::AllAddresses,
-                "is every address; list the ranges that you mean, or set defaultAction: Allow".to_owned(),
+                "is every address; list the ranges that you mean, or set defaultAction: Allow"
+                    .to_owned(),
             )]);
         }
-        Some(32) => faults.push(AddressFault::new(
-            FaultReason::PrefixTooLong,
-            format!("is a /32, which an IP rule does not accept; write the single address {}", range.network()),
-        )),
-        Some(length) if length > LONGEST_IP_RULE_PREFIX => faults.push(AddressFault::new(
-            FaultReason::PrefixTooLong,
-            format!(
-                "is a /{length}, which an IP rule does not accept; write the single addresses {} and {} as two rules",
-                range.network(),
-                range.broadcast()
-            ),
-        )),
-        _ => faults.extend(notation.host_bits()),
+        Some(length) if length > LONGEST_IP_RULE_PREFIX => {
+            faults.push(too_long(length, range));
+        }
+        _ => faults.extend(notation.host_bits(|range| special_range_fault(*range).is_none())),
     }
     faults.extend(special_range_fault(range));
     if faults.is_empty() {
@@ -221,6 +226,23 @@ pub fn public_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
     } else {
         Err(faults)
     }
+}
+
+/// Returns the fault of a range that an IP rule writes as single addresses, which are the remedy if it accepts them.
+fn too_long(length: u8, range: Ipv4Net) -> AddressFault {
+    let remedy = match special_range_fault(range) {
+        Some(_) => String::new(),
+        None if length == 32 => format!("; write the single address {}", range.network()),
+        None => format!(
+            "; write the single addresses {} and {} as two rules",
+            range.network(),
+            range.broadcast()
+        ),
+    };
+    AddressFault::new(
+        FaultReason::PrefixTooLong,
+        format!("is a /{length}, which an IP rule does not accept{remedy}"),
+    )
 }
 
 /// Returns a fault if `range` overlaps a special range. It names the first one in the order of [`SPECIAL_RANGES`],
@@ -259,15 +281,16 @@ fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
 /// # Errors
 /// Every fault of the value.
 pub fn subnet_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
-    let notation = parse(text).map_err(|fault| vec![fault])?;
+    let notation = parse(text, PRIVATE_EXAMPLES).map_err(|fault| vec![fault])?;
     let range = notation.range();
-    let mut faults: Vec<_> = notation.host_bits().into_iter().collect();
+    let is_private = |range: &Ipv4Net| SUBNET_RANGES.iter().any(|allowed| allowed.contains(range));
+    let mut faults: Vec<_> = notation.host_bits(is_private).into_iter().collect();
     if notation.length == Some(0) {
         faults = vec![AddressFault::new(
             FaultReason::AllAddresses,
             "is every address; list the subnet's own prefixes".to_owned(),
         )];
-    } else if !SUBNET_RANGES.iter().any(|allowed| allowed.contains(&range)) {
+    } else if !is_private(&range) {
         faults.push(AddressFault::new(
             FaultReason::NotPrivate,
             "is not wholly inside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or 127.0.0.0/8; a subnet \
@@ -288,7 +311,7 @@ pub fn subnet_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
 /// # Errors
 /// Every fault of the value.
 pub fn proxy_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
-    let notation = parse(text).map_err(|fault| vec![fault])?;
+    let notation = parse(text, PUBLIC_EXAMPLES).map_err(|fault| vec![fault])?;
     let range = notation.range();
     if notation.length == Some(0) {
         return Err(vec![AddressFault::new(
@@ -298,8 +321,10 @@ pub fn proxy_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
                 .to_owned(),
         )]);
     }
-    let mut faults: Vec<_> = notation.host_bits().into_iter().collect();
-    if let Some(never) = NEVER_A_PEER.iter().find(|never| overlap(**never, range)) {
+    let never = |range: &Ipv4Net| NEVER_A_PEER.iter().find(|never| overlap(**never, *range));
+    let can_be_peer = |range: &Ipv4Net| never(range).is_none();
+    let mut faults: Vec<_> = notation.host_bits(can_be_peer).into_iter().collect();
+    if let Some(never) = never(&range) {
         faults.push(AddressFault::new(
             FaultReason::Invalid,
             format!("overlaps {never}, which no proxy can have; list the proxies' own addresses"),
@@ -313,15 +338,9 @@ pub fn proxy_prefix(text: &str) -> Result<Ipv4Net, Vec<AddressFault>> {
 }
 
 /// Parses `a.b.c.d` or `a.b.c.d/n` in decimal without leading zeros.
-fn parse(text: &str) -> Result<Notation, AddressFault> {
-    let malformed = |why: &str| {
-        AddressFault::new(
-            FaultReason::Malformed,
-            format!(
-                "{why}; write an IPv4 address such as 203.0.113.7, or a range such as 198.51.100.0/24"
-            ),
-        )
-    };
+fn parse(text: &str, examples: &str) -> Result<Notation, AddressFault> {
+    let malformed =
+        |why: &str| AddressFault::new(FaultReason::Malformed, format!("{why}; {examples}"));
     if text.is_empty() {
         return Err(malformed("is empty"));
     }

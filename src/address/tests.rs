@@ -242,3 +242,29 @@ fn the_table_and_its_edges_agree() {
         }
     }
 }
+
+/// A remedy that is refused in turn sends its reader in circles.
+#[test]
+fn the_values_that_messages_offer_are_accepted() {
+    type Parse = fn(&str) -> Result<Ipv4Net, Vec<AddressFault>>;
+    let parsers: [Parse; 3] = [public_prefix, subnet_prefix, proxy_prefix];
+    let mut offers = 0;
+    for first in [0, 8, 10, 100, 127, 128, 169, 172, 192, 198, 203, 223, 224, 255] {
+        for rest in ["0.0.0", "0.0.1", "16.0.9", "64.1.1", "168.1.7", "254.3.3", "x", "1.1", "1.1.1:443", "01.1.1"] {
+            for length in ["", "/0", "/1", "/6", "/8", "/16", "/24", "/30", "/31", "/32", "/33"] {
+                let value = format!("{first}.{rest}{length}");
+                for parse in parsers {
+                    for fault in parse(&value).err().into_iter().flatten() {
+                        let Some((_, remedy)) = fault.message.split_once("; write ") else { continue };
+                        let is_value = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+                        for offered in remedy.split([' ', ',']).filter(is_value) {
+                            offers += 1;
+                            assert!(parse(offered).is_ok(), "{value}: {}", fault.message);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(offers > 1000, "{offers}");
+}

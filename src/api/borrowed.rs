@@ -12,6 +12,8 @@ use crate::limits::{MAX_ANNOTATION_LENGTH, MAX_SERVICE_ANNOTATIONS};
 const SELECTOR_ENTRIES: u64 = 50;
 /// Largest number of values of one requirement.
 const REQUIREMENT_VALUES: u64 = 100;
+/// Largest number of requests, and of limits, of compute resources; three are known.
+const RESOURCE_ENTRIES: u64 = 10;
 /// Longest label key: a DNS name of 253 characters, a slash, a name of 63.
 const LABEL_KEY_LENGTH: u64 = 317;
 /// Longest message of a condition, in characters, as `metav1.Condition` defines.
@@ -132,6 +134,26 @@ pub(super) fn annotations(schema: &mut Schema) {
         "additionalProperties".to_owned(),
         json!({"type": "string", "maxLength": MAX_ANNOTATION_LENGTH}),
     );
+}
+
+/// Schema of compute resources, with bounds.
+pub(super) fn resources(schema: &mut Schema) {
+    first_paragraphs(schema);
+    schema.ensure_object().values_mut().for_each(bound_amounts);
+}
+
+/// Sets the bounds of amounts inside the alternatives that make them optional.
+fn bound_amounts(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if object.contains_key("additionalProperties") {
+                object.insert("maxProperties".to_owned(), json!(RESOURCE_ENTRIES));
+            }
+            object.values_mut().for_each(bound_amounts);
+        }
+        Value::Array(values) => values.iter_mut().for_each(bound_amounts),
+        _ => {}
+    }
 }
 
 /// Schema of any Kubernetes type, with only the first paragraph of each description.

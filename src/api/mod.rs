@@ -2,6 +2,8 @@
 
 mod admission;
 mod borrowed;
+mod definitions;
+pub mod expires_at;
 mod group;
 mod labels;
 mod management;
@@ -13,6 +15,7 @@ mod virtual_network;
 
 pub use admission::*;
 pub use borrowed::MESSAGE_LENGTH;
+pub use definitions::custom_resource_definitions;
 pub use group::{GROUP, VERSION};
 pub use labels::*;
 pub use management::*;
@@ -20,11 +23,3 @@ pub use proxy::*;
 pub use status::{PolicyWarning, VaultNetworkPolicyStatus};
 pub use vault_network_policy::*;
 pub use virtual_network::*;
-
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
-
-/// Returns the definitions of all kinds, sorted by name.
-pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
-    vec![VaultNetworkPolicy::crd(), VirtualNetwork::crd()]
-}

@@ -24,7 +24,7 @@ pub struct Proxy {
     /// Compute resources of one proxy: `cpu`, `memory`, `ephemeral-storage`. Default: requests of `100m` CPU and
     /// `128Mi` memory, and a limit of `512Mi` memory. A given value replaces all of the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = borrowed::first_paragraphs)]
+    #[schemars(transform = borrowed::resources)]
     pub resources: Option<ResourceRequirements>,
     /// TLS with clients. Without it, the endpoints use plain HTTP and the status has a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]

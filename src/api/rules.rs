@@ -22,6 +22,10 @@ const DNS_SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-
 /// Name of a rule in answers and logs.
 const RULE_NAME: &str = "^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$";
 
+/// Address and range in messages about a field that takes public ones, and about one that takes private ones.
+const PUBLIC_EXAMPLES: [&str; 2] = ["203.0.113.7", "198.51.100.0/24"];
+const PRIVATE_EXAMPLES: [&str; 2] = ["10.20.0.7", "10.20.0.0/16"];
+
 /// Requires exactly one of two optional fields.
 pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
     let message = |given: &str| {
@@ -36,6 +40,15 @@ pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
             message(&format!("neither {one} nor {other}"))
         ),
     ))
+}
+
+/// Requires a value: service tags are not supported yet.
+pub(super) fn value_or_service_tag() -> Rule {
+    Rule::new("has(self.value) != has(self.serviceTag)").message(Message::Expression(format!(
+        "has(self.value) ? {} : {}",
+        quote("has both value and serviceTag; remove serviceTag, which is not supported yet"),
+        quote("has neither value nor serviceTag; write value, because service tags are not supported yet")
+    )))
 }
 
 /// Requires a selector: an empty field must not select everything.
@@ -57,7 +70,7 @@ pub(super) fn namespace_selector_is_given() -> Rule {
 /// Refuses `cloud` without a service tag.
 pub(super) fn cloud_needs_service_tag() -> Rule {
     Rule::new("!has(self.cloud) || has(self.serviceTag)")
-        .message("cloud belongs to a service tag; remove it, or give serviceTag")
+        .message("cloud belongs to a service tag, which is not supported yet; remove it")
         .field_path(".cloud")
 }
 
@@ -120,7 +133,10 @@ pub(super) fn rule_name() -> Rule {
 
 /// Schema of an IP rule's value: one public address, or a public range with a prefix length of at most 30.
 pub(super) fn ip_rule_value(schema: &mut Schema) {
-    let mut rules = notation("list the ranges that you mean, or set defaultAction: Allow");
+    let mut rules = notation(
+        "list the ranges that you mean, or set defaultAction: Allow",
+        PUBLIC_EXAMPLES,
+    );
     rules.push(
         Rule::new("!self.endsWith('/31') && !self.endsWith('/32')")
             .message("an IP rule does not accept a /31 or /32; write single addresses, each as a rule of its own"),
@@ -140,7 +156,7 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
         let terms = SUBNET_RANGES.map(|range| format!("cidr('{range}').{function}(self)"));
         terms.join(" || ")
     };
-    let mut rules = notation("list the subnet's own prefixes");
+    let mut rules = notation("list the subnet's own prefixes", PRIVATE_EXAMPLES);
     rules.push(
         Rule::new(format!(
             "isIP(self) ? ({}) : !isCIDR(self) || {}",
@@ -160,6 +176,7 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
 pub(super) fn trusted_proxies(schema: &mut Schema) {
     let mut rules = notation(
         "any caller could choose its client address then, so list the proxies' own addresses",
+        PUBLIC_EXAMPLES,
     );
     rules.extend(NEVER_A_PEER.iter().map(|never| {
         Rule::new(format!("!({})", touches(*never))).message(about_value(&format!(
@@ -173,12 +190,12 @@ pub(super) fn trusted_proxies(schema: &mut Schema) {
 ///
 /// `isIP` and `isCIDR` accept only four decimal numbers. Leading zeros need a rule of our own, because parsers
 /// interpret them differently, and such a difference must not allow anything.
-fn notation(instead_of_all: &str) -> Vec<Rule> {
+fn notation(instead_of_all: &str, [address, range]: [&str; 2]) -> Vec<Rule> {
     vec![
         Rule::new("!self.contains(':')")
             .message("only IPv4 is supported; write the IPv4 address or range, without a port"),
         Rule::new("self.contains(':') || (isIP(self) || isCIDR(self)) && !self.matches('(^|[./])0[0-9]')")
-            .message(Message::Expression(malformed())),
+            .message(Message::Expression(malformed(address, range))),
         Rule::new("!self.endsWith('/0')").message(format!("is every address; {instead_of_all}").as_str()),
         Rule::new("!isCIDR(self) || self.endsWith('/0') || cidr(self) == cidr(self).masked()").message(about_value(
             "has bits set beyond its prefix; write the first address of the range before the slash, or a single \
@@ -188,7 +205,7 @@ fn notation(instead_of_all: &str) -> Vec<Rule> {
 }
 
 /// CEL expression of the message for a value in another notation. The first cause that applies is reported.
-fn malformed() -> String {
+fn malformed(address: &str, range: &str) -> String {
     let causes = [
         ("self == ''", "is empty"),
         ("self.matches('[[:space:]]')", "contains white space"),
@@ -222,7 +239,9 @@ fn malformed() -> String {
     format!(
         "{shown} + ({why}{}) + {}",
         quote("is not four numbers with dots between them"),
-        quote("; write an IPv4 address such as 203.0.113.7, or a range such as 198.51.100.0/24")
+        quote(&format!(
+            "; write an IPv4 address such as {address}, or a range such as {range}"
+        ))
     )
 }
 

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::management::Management;
 use super::proxy::Proxy;
-use super::rules;
 use super::status::VaultNetworkPolicyStatus;
 use super::virtual_network::PodSelector;
+use super::{expires_at, rules};
 use crate::limits::Limits;
 
 /// Callers that may use a vault's data endpoint. The rules of all policies of one Service apply together.
@@ -358,7 +358,7 @@ pub struct VirtualNetworkRule {
     pub pods: Option<PodSelector>,
     /// Whether the rule applies without the consent of the subnet's owner. In a rule that selects pods of other
     /// namespaces, only if the installation allows it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_service_endpoint: bool,
 }
 
@@ -379,7 +379,7 @@ pub struct SubnetRef {
 /// A rule that allows public IPv4 addresses; exactly one of `value` and `serviceTag` is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
-    validation = rules::exactly_one("value", "serviceTag"),
+    validation = rules::value_or_service_tag(),
     validation = rules::cloud_needs_service_tag()
 )]
 #[serde(rename_all = "camelCase")]
@@ -401,9 +401,10 @@ pub struct IpRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub cloud: Option<String>,
-    /// Time (RFC 3339) after which the rule does not apply.
+    /// Time after which the rule does not apply, such as `2027-01-31T18:00:00Z`: RFC 3339 in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40), extend("format" = "date-time"))]
+    #[schemars(length(max = 25), extend("pattern" = expires_at::PATTERN))]
+    #[x_kube(validation = expires_at::existing_time())]
     pub expires_at: Option<String>,
 }
 

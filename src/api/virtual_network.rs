@@ -43,7 +43,7 @@ pub struct Subnet {
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
     /// Service endpoints that the subnet's owner enabled. Without `Vault`, rules for this subnet do not apply.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1))]
     pub service_endpoints: Vec<ServiceEndpoint>,
     /// Pods that belong to the subnet. `namespaceSelector` is required here.

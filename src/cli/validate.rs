@@ -8,7 +8,7 @@ use super::arguments::LimitArgs;
 use super::cluster::{self, ClusterArgs};
 use super::outcome::{Answer, Outcome};
 use super::output::{Format, Output};
-use crate::objects::{LoadError, LoadedObjects, LocatedViolation};
+use crate::objects::{LoadError, LoadedObjects, Located, LocatedViolation};
 
 /// Check objects in files or in the cluster and report every violation.
 ///
@@ -56,6 +56,7 @@ impl Validate {
         for (kind, count) in &loaded.ignored {
             tracing::info!("ignored {count} of kind {kind}, which no firewall needs");
         }
+        warn_of_assumed_namespaces(&loaded);
         if loaded.is_empty() {
             let place = if from_files {
                 "the paths of -f".to_owned()
@@ -77,6 +78,20 @@ impl Validate {
         } else {
             Answer::No
         })
+    }
+}
+
+/// Warns of objects of files without a namespace: the one that is assumed here need not be kubectl's.
+pub(super) fn warn_of_assumed_namespaces(loaded: &LoadedObjects) {
+    for Located { file, object } in &loaded.assumed {
+        tracing::warn!(
+            "{}: {} {} has no namespace: {} is assumed here, and kubectl takes that of its context; write \
+             metadata.namespace",
+            file.display(),
+            object.kind.name(),
+            object.name.name,
+            object.name.namespace
+        );
     }
 }
 

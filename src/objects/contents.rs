@@ -59,6 +59,8 @@ pub struct FileContents {
     pub objects: Vec<(Key, Option<Object>)>,
     /// Violations of the objects of the file.
     pub violations: Vec<LocatedViolation>,
+    /// Objects without a namespace, for which the default one is assumed.
+    pub assumed: Vec<Key>,
     /// Kinds that no firewall needs, and the number of objects of each.
     pub ignored: BTreeMap<String, usize>,
 }

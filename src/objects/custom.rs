@@ -5,16 +5,16 @@ use kube::api::{ApiResource, DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::ambiguity::ambiguities;
 use super::contents::Refused;
 use super::decode::{Decode, Source, Stored, key_of};
+use super::null::remove_null_fields;
 use super::schema::{Fault, schema_of};
 use crate::index::Key;
 use crate::limits::Limits;
 use crate::policy::{Violation, ViolationReason};
 
-/// Namespace of an object that does not have one, as kubectl sets it.
-const DEFAULT_NAMESPACE: &str = "default";
+/// Namespace of an object that does not have one. kubectl sets that of its context, which is this one at first.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 /// Most times that an object is repaired by hand before its other violations are given up.
 const MAX_ATTEMPTS: usize = 16;
 
@@ -35,16 +35,20 @@ impl Source for Custom {
     fn decode_sent<D: Decode>(mut sent: DynamicObject, limits: &Limits) -> Result<D, Refused> {
         sent.metadata.managed_fields = None;
         let document = serde_json::to_value(sent).unwrap_or_default();
-        Self::decode_document(document, None, limits).1
+        Self::decode_document(document, Vec::new(), limits).1
     }
 
     fn decode_document<D: Decode>(
         mut document: Value,
-        other_reading: Option<&Value>,
+        ambiguous: Vec<Violation>,
         limits: &Limits,
     ) -> (Option<Key>, Result<D, Refused>) {
-        let ambiguous = other_reading.map_or_else(Vec::new, |other| ambiguities(&document, other));
-        complete_metadata(&mut document, D::Stored::NAMESPACED);
+        if let Ok(schema) = schema_of(&D::Stored::kind(&())) {
+            remove_null_fields(&mut document, schema.as_value());
+        }
+        if D::Stored::NAMESPACED {
+            add_namespace(&mut document);
+        }
         let key = key_of::<D>(&document);
         let fallback = key
             .as_ref()
@@ -57,15 +61,12 @@ impl Source for Custom {
     }
 }
 
-/// Removes unset fields: kubectl prints `creationTimestamp: null` for an object that was never created, and the API
-/// server takes it as left out. Adds the namespace that kubectl uses by default.
-fn complete_metadata(document: &mut Value, namespaced: bool) {
+/// Adds the default namespace to an object without one; an empty one is none.
+fn add_namespace(document: &mut Value) {
     if let Some(Value::Object(metadata)) = document.get_mut("metadata") {
-        metadata.retain(|_, value| !value.is_null());
-        if namespaced {
-            metadata
-                .entry("namespace")
-                .or_insert_with(|| DEFAULT_NAMESPACE.into());
+        let namespace = metadata.entry("namespace").or_insert_with(|| "".into());
+        if namespace == "" {
+            *namespace = DEFAULT_NAMESPACE.into();
         }
     }
 }

@@ -88,11 +88,11 @@ pub trait Source {
     /// The object must not be used.
     fn decode_sent<D: Decode>(sent: Self::Sent<D::Stored>, limits: &Limits) -> Result<D, Refused>;
 
-    /// Decodes a document; `other_reading` is the same document in YAML 1.1. The key is that of the document, also if
+    /// Decodes a document; `ambiguous` are its spellings with two readings. The key is that of the document, also if
     /// the object must not be used; `None` when the document has no name.
     fn decode_document<D: Decode>(
         document: Value,
-        other_reading: Option<&Value>,
+        ambiguous: Vec<Violation>,
         limits: &Limits,
     ) -> (Option<Key>, Result<D, Refused>);
 }

@@ -2,7 +2,7 @@
 //! line. Does not interpret the documents.
 //!
 //! JSON is read by the same parser, because it is part of YAML 1.2. Plain scalars are read as in YAML 1.2: `no` is a
-//! text, and so is `010`. See [`parse_as_yaml_1_1`] for those that other programs read differently.
+//! text, and so is `010`. See [`super::readings`] for those that kubectl reads differently.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use serde_saphyr::{Options, UserMessageFormatter, budget, options};
 use thiserror::Error;
+
+use super::readings::{self, Readings, TwoReadings};
 
 /// Largest file that is read, in bytes; 10,000 pods as kubectl prints them are smaller.
 const MAX_FILE_BYTES: u64 = 128 << 20;
@@ -54,6 +56,16 @@ pub enum LoadError {
         /// Message of the parser.
         problem: String,
     },
+    /// kubectl reads it differently as a whole.
+    #[error("{}:{line}: has two readings: {problem}", file.display())]
+    TwoReadings {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The spelling, and another one.
+        problem: String,
+    },
 }
 
 /// Reads a file as text.
@@ -88,33 +100,51 @@ pub(crate) fn read(file: &Path) -> Result<String, LoadError> {
     })
 }
 
+/// A document, and its spellings that kubectl reads differently.
+pub(crate) struct Document {
+    pub(crate) value: Value,
+    pub(crate) readings: Readings,
+}
+
 /// Returns the documents of a file, without empty ones.
-pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Value>, LoadError> {
-    parse_with(file, text, true)
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Document>, LoadError> {
+    let two_readings = |TwoReadings { line, problem }| LoadError::TwoReadings {
+        file: file.to_owned(),
+        line,
+        problem,
+    };
+    readings::check_text(text).map_err(two_readings)?;
+    let values = values(text).map_err(|error| syntax(file, &error))?;
+    let readings = readings::of(text).map_err(two_readings)?;
+    if readings.len() != values.len() {
+        let problem = "its documents cannot be counted; remove those that are empty".to_owned();
+        return Err(two_readings(TwoReadings { line: 1, problem }));
+    }
+    let documents = values.into_iter().zip(readings);
+    Ok(documents
+        .map(|(value, readings)| Document { value, readings })
+        .collect())
 }
 
-/// Returns the same documents with `yes`, `no`, `on`, `off`, `y` and `n` as booleans, as kubectl reads them.
-pub(crate) fn parse_as_yaml_1_1(file: &Path, text: &str) -> Result<Vec<Value>, LoadError> {
-    parse_with(file, text, false)
+fn values(text: &str) -> Result<Vec<Value>, serde_saphyr::Error> {
+    serde_saphyr::from_multiple_with_options(text, settings())
 }
 
-fn parse_with(file: &Path, text: &str, strict_booleans: bool) -> Result<Vec<Value>, LoadError> {
-    serde_saphyr::from_multiple_with_options(text, reading(strict_booleans)).map_err(|error| {
-        let problem = error
-            .without_snippet()
-            .render_with_formatter(&UserMessageFormatter);
-        LoadError::Syntax {
-            file: file.to_owned(),
-            line: error
-                .location()
-                .map(|location| location.line())
-                .filter(|line| *line > 0),
-            problem: problem.split_whitespace().collect::<Vec<_>>().join(" "),
-        }
-    })
+fn syntax(file: &Path, error: &serde_saphyr::Error) -> LoadError {
+    let problem = error
+        .without_snippet()
+        .render_with_formatter(&UserMessageFormatter);
+    LoadError::Syntax {
+        file: file.to_owned(),
+        line: error
+            .location()
+            .map(|location| location.line())
+            .filter(|line| *line > 0),
+        problem: problem.split_whitespace().collect::<Vec<_>>().join(" "),
+    }
 }
 
-fn reading(strict_booleans: bool) -> Options {
+fn settings() -> Options {
     options! {
         budget: budget! {
             max_events: MAX_NODES * 2,
@@ -130,7 +160,7 @@ fn reading(strict_booleans: bool) -> Options {
             max_total_replayed_events: MAX_ALIASED_NODES,
             max_replay_stack_depth: 8,
         },
-        strict_booleans: strict_booleans,
+        strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         reject_unsupported_tags: true,

@@ -24,6 +24,8 @@ pub struct LoadedObjects {
     pub violations: Vec<LocatedViolation>,
     /// Files that could not be read at all.
     pub errors: Vec<LoadError>,
+    /// Objects without a namespace, for which the default one is assumed, each with its file.
+    pub assumed: Vec<Located<Key>>,
     /// Kinds that no firewall needs, and the number of objects of each.
     pub ignored: BTreeMap<String, usize>,
 }
@@ -102,6 +104,11 @@ impl LoadedObjects {
         let mut named = BTreeSet::new();
         for file in contents {
             self.violations.extend(file.violations);
+            self.assumed
+                .extend(file.assumed.into_iter().map(|object| Located {
+                    file: file.file.clone(),
+                    object,
+                }));
             for (kind, count) in file.ignored {
                 *self.ignored.entry(kind).or_default() += count;
             }

@@ -6,7 +6,6 @@
 //! decision. Reads files and decides no rule. A new kind is a type in the index with its [`crate::index::Indexed`], a
 //! decoder in `kinds/`, and a line in `for_each_kind`.
 
-mod ambiguity;
 mod contents;
 mod custom;
 mod decode;
@@ -14,8 +13,10 @@ mod document;
 mod files;
 mod kinds;
 mod loaded;
+mod null;
 mod ordinary;
 mod reader;
+mod readings;
 mod schema;
 #[cfg(test)]
 #[rustfmt::skip] // tables are read by eye

@@ -27,10 +27,13 @@ impl Source for Ordinary {
 
     fn decode_document<D: Decode>(
         document: Value,
-        _: Option<&Value>,
+        ambiguous: Vec<Violation>,
         limits: &Limits,
     ) -> (Option<Key>, Result<D, Refused>) {
         let key = key_of::<D>(&document);
+        if !ambiguous.is_empty() {
+            return (key, Err(refused(ambiguous)));
+        }
         let stored = serde_path_to_error::deserialize(document).map_err(|error| {
             let field = error.path().to_string();
             let message = format!("{}; write it as `kubectl get -o yaml` does", error.inner());

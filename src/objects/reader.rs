@@ -1,14 +1,15 @@
 //! One document → an object, violations, or neither for a kind that no firewall needs. Lists are split into their
 //! members.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::ambiguity::may_be_ambiguous;
 use super::contents::{CLUSTER, FileContents, LocatedViolation, Refused};
 use super::document::{self, LoadError};
 use super::kinds::{self, KindInfo};
+use super::readings::{Finding, Place};
 use crate::api::{GROUP, VERSION};
 use crate::index::{Key, Kind, Object};
 use crate::limits::Limits;
@@ -16,8 +17,8 @@ use crate::policy::{Violation, ViolationReason, quoted};
 
 /// Our kinds that this version does not support yet.
 const NOT_SUPPORTED_YET: [&str; 2] = ["ServiceTag", "TrustedService"];
-/// Deepest nesting of Lists; kubectl writes one level.
-const MAX_LIST_DEPTH: usize = 4;
+/// Deepest nesting of Lists: kubectl creates nothing of a List inside a List.
+const MAX_LIST_DEPTH: usize = 1;
 
 /// Reads one file.
 ///
@@ -32,15 +33,10 @@ pub fn load_file(file: &Path, limits: &Limits) -> Result<FileContents, LoadError
 /// # Errors
 /// It is neither YAML nor JSON.
 pub fn parse_file(file: &Path, text: &str, limits: &Limits) -> Result<FileContents, LoadError> {
-    let documents = document::parse(file, text)?;
-    let other_reading = if documents.iter().any(may_be_ambiguous) {
-        document::parse_as_yaml_1_1(file, text)?
-    } else {
-        Vec::new()
-    };
     let mut reader = Reader::new(file, limits, false);
-    for (index, value) in documents.into_iter().enumerate() {
-        reader.member(value, other_reading.get(index), None);
+    for document in document::parse(file, text)? {
+        reader.has_aliases = document.readings.has_aliases;
+        reader.member(document.value, document.readings.findings, None);
     }
     Ok(reader.contents)
 }
@@ -49,7 +45,7 @@ pub fn parse_file(file: &Path, text: &str, limits: &Limits) -> Result<FileConten
 pub fn read_from_cluster(sent: Value, limits: &Limits) -> FileContents {
     let mut reader = Reader::new(Path::new(CLUSTER), limits, true);
     // JSON has one reading.
-    reader.member(sent, None, None);
+    reader.member(sent, Vec::new(), None);
     reader.contents
 }
 
@@ -58,7 +54,7 @@ pub fn read_from_cluster(sent: Value, limits: &Limits) -> FileContents {
 /// # Errors
 /// The object must not be used, or is of another kind.
 pub fn decode(kind: Kind, document: Value, limits: &Limits) -> Result<Object, Refused> {
-    (kinds::info(kind).decode)(document, None, limits).1
+    (kinds::info(kind).decode)(document, Vec::new(), limits).1
 }
 
 /// Reads the documents of one file, or the answer of an API server.
@@ -66,6 +62,8 @@ struct Reader<'a> {
     limits: &'a Limits,
     contents: FileContents,
     from_cluster: bool,
+    /// Whether a value of the current document may stand for a value of another member of its List.
+    has_aliases: bool,
 }
 
 /// The fields of a document that identify its object.
@@ -95,11 +93,12 @@ impl<'a> Reader<'a> {
             limits,
             contents,
             from_cluster,
+            has_aliases: false,
         }
     }
 
-    /// Reads a document; `other_reading` is the same document in YAML 1.1.
-    fn member(&mut self, mut value: Value, other_reading: Option<&Value>, list: Option<ListOf>) {
+    /// Reads a document with its spellings that have two readings.
+    fn member(&mut self, mut value: Value, readings: Vec<Finding>, list: Option<ListOf>) {
         let Value::Object(object) = &mut value else {
             let message = "is not an object; write apiVersion, kind, metadata and spec";
             self.report(
@@ -118,18 +117,41 @@ impl<'a> Reader<'a> {
             return;
         };
         let depth = list.map_or(0, |list| list.depth);
-        if header.kind.ends_with("List") && value.get("items").is_some() {
-            self.list(value, other_reading, &header, depth);
+        let info = info_of(&header);
+        if is_list(&header, info, &value) {
+            self.list(value, readings, &header, depth);
             return;
         }
-        if let Some(info) = info_of(&header) {
-            let (key, object) = (info.decode)(value, other_reading, self.limits);
+        if let Some(info) = info {
+            let ambiguous = readings.iter().map(Finding::violation).collect();
+            let (key, object) = (info.decode)(value, ambiguous, self.limits);
+            let is_assumed = info.namespaced && info.is_custom() && header.namespace.is_empty();
+            if !self.from_cluster && is_assumed {
+                self.contents.assumed.extend(key.clone());
+            }
             self.keep(&header, key, object);
         } else if let Some(found) = unknown_kind(&header) {
             self.report(&header, found);
         } else {
-            *self.contents.ignored.entry(header.kind).or_default() += 1;
+            self.ignore(header, &readings, list.is_some());
         }
+    }
+
+    /// Ignores an object, unless kubectl may read it as one that matters, or a part of it stands elsewhere as well.
+    fn ignore(&mut self, header: Header, readings: &[Finding], in_list: bool) {
+        let matters = |finding: &&Finding| {
+            let is_top_level = finding.is_structural && finding.place.len() <= 1;
+            is_top_level || (in_list && self.has_aliases)
+        };
+        let found: Vec<_> = readings
+            .iter()
+            .filter(matters)
+            .map(Finding::violation)
+            .collect();
+        for violation in found {
+            self.report(&header, violation);
+        }
+        *self.contents.ignored.entry(header.kind).or_default() += 1;
     }
 
     fn header(&mut self, value: &Value) -> Option<Header> {
@@ -166,13 +188,18 @@ impl<'a> Reader<'a> {
         complete.then_some(header)
     }
 
-    fn list(
-        &mut self,
-        mut value: Value,
-        other_reading: Option<&Value>,
-        header: &Header,
-        depth: usize,
-    ) {
+    fn list(&mut self, mut value: Value, readings: Vec<Finding>, header: &Header, depth: usize) {
+        if !header.kind.ends_with("List") {
+            let message = format!("{} with items is no List; write List", quoted(&header.kind));
+            self.report(
+                header,
+                Violation::new("kind", ViolationReason::UnknownKind, message),
+            );
+        }
+        let (mut of_items, of_list) = split(readings);
+        for finding in of_list {
+            self.report(header, finding.violation());
+        }
         let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) else {
             self.report(
                 header,
@@ -186,7 +213,7 @@ impl<'a> Reader<'a> {
                 Violation::new(
                     "items",
                     ViolationReason::Invalid,
-                    "Lists are nested too deeply",
+                    "kubectl ignores a List inside a List; write its members in the outer one",
                 ),
             );
             return;
@@ -197,10 +224,8 @@ impl<'a> Reader<'a> {
             depth: depth + 1,
         };
         for (index, item) in items.into_iter().enumerate() {
-            let other_reading = other_reading
-                .and_then(|other| other.get("items"))
-                .and_then(|items| items.get(index));
-            self.member(item, other_reading, Some(list));
+            let readings = of_items.remove(&index).unwrap_or_default();
+            self.member(item, readings, Some(list));
         }
     }
 
@@ -230,6 +255,38 @@ impl<'a> Reader<'a> {
             message: found.message,
         });
     }
+}
+
+/// Whether a document is a List, or has members of ours like one: kubectl takes more than Lists for one. One of our own
+/// kinds with `items` has an unknown field.
+fn is_list(header: &Header, info: Option<&KindInfo>, value: &Value) -> bool {
+    let is_ours = |item: &Value| {
+        let version = item.get("apiVersion").and_then(Value::as_str);
+        version.is_some_and(|version| version.starts_with(GROUP))
+    };
+    value.get("items").is_some_and(|items| {
+        let has_ours = items
+            .as_array()
+            .is_some_and(|items| items.iter().any(is_ours));
+        header.kind.ends_with("List") || (has_ours && !info.is_some_and(KindInfo::is_custom))
+    })
+}
+
+/// The findings inside each member of a List, with their places in it, and those outside.
+fn split(readings: Vec<Finding>) -> (BTreeMap<usize, Vec<Finding>>, Vec<Finding>) {
+    let mut of_items: BTreeMap<usize, Vec<Finding>> = BTreeMap::new();
+    let mut of_list = Vec::new();
+    for mut finding in readings {
+        match finding.place.as_slice() {
+            [Place::Key(items), Place::Index(index), rest @ ..] if items == "items" => {
+                let index = *index;
+                finding.place = rest.to_vec();
+                of_items.entry(index).or_default().push(finding);
+            }
+            _ => of_list.push(finding),
+        }
+    }
+    (of_items, of_list)
 }
 
 /// Returns the kind of a document, if it is read from files.

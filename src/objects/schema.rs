@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::custom_resource_definitions;
 use crate::policy::{Violation, ViolationReason};
-use crate::policy::{field_of, quoted};
+use crate::policy::{field_of, is_supported_field, is_supported_value, quoted};
 
 /// The compiled schema of one kind.
 pub(crate) struct Schema {
@@ -89,6 +89,11 @@ impl Schema {
             .build(&schema)
             .map_err(|error| error.to_string())?;
         Ok(Self { schema, validator })
+    }
+
+    /// The schema as JSON.
+    pub(crate) fn as_value(&self) -> &Value {
+        &self.schema
     }
 
     /// Finds all faults and repairs the object.
@@ -193,6 +198,7 @@ impl Finding<'_> {
                     .into_iter()
                     .flatten()
                     .filter_map(Value::as_str)
+                    .filter(|value| is_supported_value(&self.field, value))
                     .collect();
                 let message = format!(
                     "{} is not known; write {}",
@@ -249,6 +255,7 @@ impl Finding<'_> {
             .into_iter()
             .flatten()
             .map(|(name, _)| name.as_str())
+            .filter(|name| is_supported_field(&field_of(&self.field, name)))
             .collect();
         names.join(", ")
     }
@@ -256,10 +263,15 @@ impl Finding<'_> {
     fn wrong_type(&self) -> String {
         let needed = match self.schema.get("type") {
             Some(Value::String(name)) => in_words(name),
+            _ if self.schema.get("x-kubernetes-int-or-string").is_some() => {
+                "a string or a whole number"
+            }
             _ => "another type",
         };
         let advice = match (needed, self.value) {
-            ("a string", Value::Bool(_) | Value::Number(_)) => "; put it in quotes",
+            ("a string" | "a string or a whole number", Value::Bool(_) | Value::Number(_)) => {
+                "; put it in quotes"
+            }
             (_, Value::Null) => "; give it a value, or leave the field out",
             ("a whole number" | "true or false", Value::String(_)) => "; write it without quotes",
             _ => "",
@@ -301,6 +313,12 @@ fn close(schema: &mut Value) {
                 object
                     .entry("additionalProperties")
                     .or_insert(Value::Bool(false));
+            }
+            if object.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+                object.insert(
+                    "anyOf".to_owned(),
+                    json!([{"type": "integer"}, {"type": "string"}]),
+                );
             }
             object.values_mut().for_each(close);
         }

@@ -13,6 +13,7 @@ mod quantity;
 mod remedy;
 mod resolve;
 mod selector;
+mod unsupported;
 mod validate;
 mod validated;
 mod violation;
@@ -39,6 +40,7 @@ pub use resolve::{
     referenced_groups, resolve,
 };
 pub use selector::Selector;
+pub(crate) use unsupported::{is_supported_field, is_supported_value};
 pub(crate) use validate::is_dns_label;
 pub use validate::{validate_policy, validate_virtual_network};
 pub use validated::{

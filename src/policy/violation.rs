@@ -13,7 +13,8 @@ use crate::address::{AddressFault, FaultReason};
 pub enum ViolationReason {
     /// The range contains every address.
     AllAddresses,
-    /// The vault and the firewall could read a request differently.
+    /// Two programs could read it differently: a request (the vault and the firewall), or a file (kubectl and this
+    /// program).
     Ambiguous,
     /// A list has the same entry twice.
     Duplicate,

@@ -120,6 +120,93 @@ async fn values_of_other_fields() {
     }
 }
 
+/// Null is no value of a map: without the rule, the API server would store `matchLabels: {team: null}` as `{}`, which
+/// selects every pod. Everywhere else it is the same as no field.
+#[tokio::test(flavor = "multi_thread")]
+async fn null() {
+    let labels = |labels: Value| json!({"matchLabels": labels});
+    let rule = |pods: Value| json!({"virtualNetworkRules": [{"pods": pods}]});
+    let pods = "spec.virtualNetworkRules[0].pods";
+    let no_value = "has a key without a value (null)";
+    let rows = [
+        (
+            rule(json!({"podSelector": labels(json!({"team": null}))})),
+            format!("{pods}.podSelector.matchLabels"),
+            no_value,
+        ),
+        (
+            rule(json!({"podSelector": labels(json!({"a": "b", "team": null}))})),
+            format!("{pods}.podSelector.matchLabels"),
+            no_value,
+        ),
+        (
+            rule(json!({"namespaceSelector": labels(json!({"team": null}))})),
+            format!("{pods}.namespaceSelector.matchLabels"),
+            no_value,
+        ),
+        (
+            json!({"proxy": {"service": {"annotations": {"a": null}}}}),
+            "spec.proxy.service.annotations".into(),
+            no_value,
+        ),
+        (
+            json!({"proxy": {"resources": {"limits": {"cpu": null}}}}),
+            "spec.proxy.resources.limits".into(),
+            no_value,
+        ),
+        (
+            json!({"ipRules": [null]}),
+            "spec.ipRules[0]".into(),
+            "must be of type object: \"null\"",
+        ),
+        (
+            json!({"targetRef": null}),
+            "spec.targetRef".into(),
+            "Required value",
+        ),
+        (
+            rule(json!({"podSelector": null})),
+            pods.into(),
+            "selects nothing",
+        ),
+        (
+            rule(json!({"podSelector": labels(json!({"team": ""}))})),
+            String::new(),
+            "",
+        ),
+        (
+            rule(json!({"podSelector": labels(Value::Null), "namespaceSelector": null})),
+            String::new(),
+            "",
+        ),
+        (
+            json!({"proxy": null, "ipRules": null, "mode": null, "vault": {"location": null}}),
+            String::new(),
+            "",
+        ),
+        (
+            json!({"proxy": {"resources": {"limits": {"cpu": 2}, "requests": {"cpu": "1"}}}}),
+            String::new(),
+            "",
+        ),
+    ];
+    let client = server("vault").client().await;
+    for (spec, field, expected) in rows {
+        check(&client, &spec.to_string(), &policy(&spec), &field, expected).await;
+    }
+    let field = "spec.subnets[0].pods.namespaceSelector.matchLabels";
+    let subnet =
+        json!({"name": "a", "pods": {"namespaceSelector": {"matchLabels": {"team": null}}}});
+    check(
+        &client,
+        "network",
+        &crd_tables::network(&subnet),
+        field,
+        no_value,
+    )
+    .await;
+}
+
 /// A user who applies a bad object sees every error at once, each with its field and the remedy.
 #[test]
 fn every_fault_is_shown_at_once() {

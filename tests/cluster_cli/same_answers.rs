@@ -109,7 +109,7 @@ fn render_prints_the_same() {
     assert_eq!(of_namespace, of_vault);
     // There is no Service plain/openbao.
     let without = vaultwall(&kubeconfig, &["render", "-n", "plain"]);
-    assert_eq!(without.code, Some(0), "{without:?}");
+    assert_eq!(without.code, Some(1), "{without:?}");
     assert!(
         without
             .stderr

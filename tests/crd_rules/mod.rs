@@ -146,3 +146,67 @@ fn shapes_of_policies() {
 fn shapes_of_virtual_networks() {
     check_all(&crd_tables::virtual_networks());
 }
+
+/// The API server sets a default in the stored object. Below an item of a list it would differ from the applied object
+/// for ever, because tools compare lists as a whole.
+#[test]
+fn no_default_below_an_item_of_a_list() {
+    fn defaults(path: &str, schema: &Value, below_item: bool, found: &mut Vec<String>) {
+        if below_item && schema.get("default").is_some() {
+            found.push(path.to_owned());
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            defaults(&format!("{path}.{name}"), field, below_item, found);
+        }
+        defaults_of_items(path, &schema["items"], found);
+    }
+    fn defaults_of_items(path: &str, items: &Value, found: &mut Vec<String>) {
+        if items.is_object() {
+            defaults(&format!("{path}[]"), items, true, found);
+        }
+    }
+    for (kind, schema) in schemas() {
+        let mut found = Vec::new();
+        defaults(&kind, &schema, false, &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+}
+
+/// Null is absent, and no value of a map; see `api::definitions`. `kube-cel` lacks the function of the rule, so that
+/// `tests/api_server` alone evaluates it.
+#[test]
+fn null_is_kept_in_maps_alone() {
+    fn nullable(path: &str, schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(object) => {
+                if object.get("nullable") == Some(&Value::Bool(true)) {
+                    found.push(path.to_owned());
+                }
+                for (key, value) in object {
+                    nullable(&format!("{path}/{key}"), value, found);
+                }
+                if object
+                    .get("additionalProperties")
+                    .is_some_and(Value::is_object)
+                {
+                    let rules = object["x-kubernetes-validations"].to_string();
+                    assert!(rules.contains("!= null"), "{path}: {rules}");
+                    assert!(object.contains_key("maxProperties"), "{path}");
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|value| nullable(path, value, found)),
+            _ => {}
+        }
+    }
+    for (kind, schema) in schemas() {
+        let mut found = Vec::new();
+        nullable(&kind, &schema, &mut found);
+        assert!(!found.is_empty());
+        assert!(
+            found
+                .iter()
+                .all(|path| path.ends_with("/additionalProperties")),
+            "{found:?}"
+        );
+    }
+}

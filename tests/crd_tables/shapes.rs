@@ -115,6 +115,16 @@ pub fn policies() -> Vec<Row> {
             "spec.ipRules[0].cloud",
             "belongs to a service tag",
         ),
+        (
+            json!({"ipRules": [{"value": "203.0.113.7", "expiresAt": "2027-02-29T00:00:00Z"}]}),
+            "spec.ipRules[0].expiresAt",
+            "is no time from the year 2000 on",
+        ),
+        (
+            json!({"ipRules": [{"value": "203.0.113.7", "expiresAt": "2027-01-31T24:00:00Z"}]}),
+            "spec.ipRules[0].expiresAt",
+            "write a time such as 2027-01-31T18:00:00Z",
+        ),
         (json!({"clientAddress": {}}), "", ACCEPTED),
         (
             json!({"clientAddress": {"source": "XForwardedFor"}}),

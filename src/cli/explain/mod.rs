@@ -152,6 +152,7 @@ impl Explain {
         } else {
             cluster::to_explain(&self.cluster, &self.vault, self.caller_id()?, limits)?
         };
+        validate::warn_of_assumed_namespaces(&loaded);
         warn_of_violations(&loaded);
         if !loaded.errors.is_empty() {
             return Err(Box::new(CannotRead(loaded.errors)));

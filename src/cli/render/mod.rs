@@ -32,7 +32,8 @@ const LEFT_OUT: &str = "left out: the Secret <service>-firewall with the proxies
 /// Without -f it reads the policies of the cluster, and prints the same as the operator would apply. Without
 /// --output-dir it prints a stream of YAML documents: for each vault its `NetworkPolicies`, the objects of its proxies,
 /// and its Envoy resources, each with its `@type`. The Secret with the proxies' certificate and the objects' owners are
-/// left out: only the operator has them. If any object is invalid, nothing is rendered.
+/// left out: only the operator has them. If any object is invalid, nothing is rendered. Exit code 1 also means that a
+/// `NetworkPolicy` is left out because the vault's Service is missing; the rest is printed.
 #[derive(clap::Args, Debug)]
 pub(super) struct Render {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
@@ -80,6 +81,7 @@ impl Render {
         } else {
             cluster::to_render(&self.cluster, self.scope(), limits)?
         };
+        validate::warn_of_assumed_namespaces(&loaded);
         let errors = std::mem::take(&mut loaded.errors);
         if !errors.is_empty() || !loaded.violations.is_empty() {
             // A part of the objects could open more than all of them together, so nothing is rendered.
@@ -125,7 +127,11 @@ impl Render {
             Some(folder) => write(output, &rendered, &folder)?,
             None => print(output, &rendered)?,
         }
-        Ok(Answer::Yes)
+        Ok(if rendered.iter().all(|vault| vault.is_complete) {
+            Answer::Yes
+        } else {
+            Answer::No
+        })
     }
 
     fn reads_files(&self) -> bool {

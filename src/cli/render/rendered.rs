@@ -32,6 +32,9 @@ pub(super) struct RenderedVault {
     envoy: ConfigurationJson,
     #[serde(skip)]
     envoy_static: Value,
+    /// Whether no `NetworkPolicy` is left out.
+    #[serde(skip)]
+    pub(super) is_complete: bool,
     #[serde(skip)]
     folder: String,
 }
@@ -88,6 +91,7 @@ impl RenderedVault {
                  `kubectl get service -n {namespace} {name} -o yaml` prints it"
             )),
         };
+        let is_complete = service.is_ok();
         match service {
             Ok(service) => network_policies.push(vault_policy(&firewall.vault, &service)),
             Err(reason) => warnings.push(format!(
@@ -103,6 +107,7 @@ impl RenderedVault {
             fleet,
             envoy: ConfigurationJson::of(&configuration)?,
             envoy_static: envoy::to_json(&envoy::static_bootstrap(firewall, &table, proxy))?,
+            is_complete,
             // Neither name has a slash, and a namespace has no dot, so no two vaults share a folder.
             folder: format!("{namespace}.{name}"),
         })

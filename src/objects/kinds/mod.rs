@@ -19,6 +19,7 @@ use super::decode::{Decode, Source, Stored};
 use crate::api::GROUP;
 use crate::index::{Key, Kind, Object, for_each_kind};
 use crate::limits::Limits;
+use crate::policy::Violation;
 
 /// A kind, as data.
 #[expect(
@@ -43,7 +44,7 @@ pub struct KindInfo {
 }
 
 /// [`Source::decode_document`] of one kind.
-type DecodeDocument = fn(Value, Option<&Value>, &Limits) -> (Option<Key>, Result<Object, Refused>);
+type DecodeDocument = fn(Value, Vec<Violation>, &Limits) -> (Option<Key>, Result<Object, Refused>);
 
 impl KindInfo {
     fn of<D: Decode>() -> Self {
@@ -54,9 +55,8 @@ impl KindInfo {
             in_files: D::IN_FILES,
             watched: D::WATCHED,
             name_is_reserved: D::NAME_IS_RESERVED,
-            decode: |document, other_reading, limits| {
-                let (key, object) =
-                    D::Source::decode_document::<D>(document, other_reading, limits);
+            decode: |document, ambiguous, limits| {
+                let (key, object) = D::Source::decode_document::<D>(document, ambiguous, limits);
                 (key, object.map(Into::into))
             },
         }

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::{names, selector};
 use crate::address::{public_prefix, subnet_prefix};
+use crate::api::expires_at::{NO_TIME, seconds};
 use crate::api::{self, ServiceEndpoint, VirtualNetwork};
 use crate::limits::Limits;
 use crate::policy::pod_group::GroupSelector;
@@ -205,7 +206,8 @@ pub(super) fn ip_rules(
         match (&rule.value, &rule.service_tag) {
             (Some(value), tag) => {
                 if tag.is_some() {
-                    exactly_one(&field, "value", "serviceTag", true, findings);
+                    let message = "has both value and serviceTag; remove serviceTag, which is not supported yet";
+                    findings.add(&field, ViolationReason::Invalid, message);
                 }
                 let prefix = match public_prefix(value) {
                     Ok(prefix) => prefix,
@@ -236,7 +238,11 @@ pub(super) fn ip_rules(
             }
             // `refuse_tags_and_expiry` has refused it.
             (None, Some(_)) => {}
-            (None, None) => exactly_one(&field, "value", "serviceTag", false, findings),
+            (None, None) => {
+                let message = "has neither value nor serviceTag; write value, because service tags are not \
+                               supported yet";
+                findings.add(&field, ViolationReason::Required, message);
+            }
         }
     }
     rules
@@ -249,7 +255,14 @@ fn refuse_tags_and_expiry(field: &str, rule: &api::IpRule, findings: &mut Findin
     if rule.cloud.is_some() {
         findings.not_supported_yet(format!("{field}.cloud"), "a service tag's cloud");
     }
-    if rule.expires_at.is_some() {
+    if let Some(text) = &rule.expires_at {
+        if seconds(text).is_none() {
+            findings.add(
+                format!("{field}.expiresAt"),
+                ViolationReason::Invalid,
+                format!("{} {NO_TIME}", quoted(text)),
+            );
+        }
         findings.not_supported_yet(format!("{field}.expiresAt"), "a rule that expires");
     }
 }

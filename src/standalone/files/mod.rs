@@ -61,7 +61,8 @@ fn path_of(error: &LoadError) -> &Path {
     match error {
         LoadError::Unreadable { file, .. }
         | LoadError::TooLarge { file }
-        | LoadError::Syntax { file, .. } => file,
+        | LoadError::Syntax { file, .. }
+        | LoadError::TwoReadings { file, .. } => file,
     }
 }
 

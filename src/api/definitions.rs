@@ -1,0 +1,58 @@
+//! The definitions of our kinds, in which null has one reading.
+//!
+//! For an ordinary field null is the same as no field: the API server removes it before it checks or stores the object,
+//! because no field is `nullable`. In a map it would remove the key with its value: `matchLabels: {team: null}` would
+//! be stored as `{}`, which selects everything. Therefore values of maps are `nullable`, so that they are kept, and a
+//! rule refuses them. `objects::null` does the same for files.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaPropsOrArray as Items, JSONSchemaPropsOrBool as Values,
+};
+use kube::CustomResourceExt;
+
+use super::{VaultNetworkPolicy, VirtualNetwork};
+
+/// Returns the definitions of all kinds, sorted by name.
+pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
+    let mut definitions = vec![VaultNetworkPolicy::crd(), VirtualNetwork::crd()];
+    let versions = definitions
+        .iter_mut()
+        .flat_map(|definition| &mut definition.spec.versions);
+    versions
+        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+        .for_each(give_null_one_reading);
+    definitions
+}
+
+fn give_null_one_reading(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for field in schema
+        .properties
+        .iter_mut()
+        .flat_map(|fields| fields.values_mut())
+    {
+        give_null_one_reading(field);
+    }
+    if let Some(Items::Schema(item)) = &mut schema.items {
+        give_null_one_reading(item);
+    }
+    if let Some(Values::Schema(value)) = &mut schema.additional_properties {
+        give_null_one_reading(value);
+        value.nullable = Some(true);
+        schema
+            .x_kubernetes_validations
+            .get_or_insert_default()
+            .push(ValidationRule {
+                // CEL itself compares no text with null.
+                rule: "self.all(key, dyn(self[key]) != null)".to_owned(),
+                message: Some(
+                    "has a key without a value (null); write the value, \"\" if it is empty, or remove the key"
+                        .to_owned(),
+                ),
+                ..ValidationRule::default()
+            });
+    }
+}
