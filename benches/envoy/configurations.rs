@@ -63,7 +63,12 @@ impl Filters {
         };
         let bare = match self {
             Self::Hold(_) => {
-                return Compiler::default().snapshot(&firewall, &proxy, Vec::new(), std::time::Duration::ZERO);
+                return Compiler::default().snapshot(
+                    &firewall,
+                    &proxy,
+                    Vec::new(),
+                    std::time::Duration::ZERO,
+                );
             }
             Self::Removed => false,
             Self::BareProxy => true,
