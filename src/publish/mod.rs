@@ -133,6 +133,7 @@ impl Publisher {
             default_action = ?firewall.default_action,
             vault = %firewall.vault,
             version,
+            listeners_wait = known.compiler.due().is_some(),
             compiled_in = ?compiled_in,
             after = ?seen.elapsed(),
             "firewall of {} changed",

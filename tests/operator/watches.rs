@@ -19,12 +19,20 @@ pub(crate) fn compact(sandbox: &Sandbox) {
     sandbox.server.etcd("/v3/kv/compaction", &body);
 }
 
-/// The version of the last snapshot.
+/// The version of the last snapshot, once its listeners have followed the addresses.
 fn version(operator: &Operator) -> String {
-    let said = operator.log();
-    let changed = said.lines().rev().find(|line| line.contains("firewall of"));
-    let version = changed.and_then(|line| line.split("version=").nth(1));
-    version.unwrap().split(' ').next().unwrap().to_owned()
+    wait_for("a snapshot of which nothing waits", || {
+        let log = operator.log();
+        let changed = log
+            .lines()
+            .rev()
+            .find(|line| line.contains("firewall of"))?;
+        if changed.contains("listeners_wait=true") {
+            return None;
+        }
+        let version = changed.split("version=").nth(1)?;
+        Some(version.split(' ').next()?.to_owned())
+    })
 }
 
 /// Returns the objects of the cluster without the fields that change by themselves.
