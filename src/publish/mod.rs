@@ -21,7 +21,7 @@ pub use confirmation::{Confirmation, Outcome, report_rejections};
 use crate::clock::Clock;
 use crate::compile::envoy::{self, Proxy};
 use crate::index::VaultResolution;
-use crate::policy::Firewall;
+use crate::policy::{Firewall, VaultId};
 use crate::xds::{Resource, SnapshotStore};
 
 /// All inputs of a node's snapshot.
@@ -98,13 +98,9 @@ impl Publisher {
     /// Compiles and publishes the snapshot of a node if its inputs changed. `seen` is the time when the change was
     /// first seen, from which its delay is measured. Must be called within a tokio runtime.
     pub fn publish(&mut self, node: &str, desired: Desired, seen: Instant) -> Published {
-        let started = Instant::now();
-        let now = self.clock.uptime();
         let known = self.nodes.entry(node.to_owned()).or_default();
-        let is_due = known.compiler.due().is_some_and(|due| due <= now);
         if let Some((newest, version)) = &mut known.newest
             && newest.has_same_snapshot(&desired)
-            && !is_due
         {
             // Holds the newest resolution, so that the earlier one is freed.
             *newest = desired;
@@ -113,6 +109,13 @@ impl Publisher {
                 compiled_in: None,
             };
         }
+        self.compile(node, desired, seen)
+    }
+
+    fn compile(&mut self, node: &str, desired: Desired, seen: Instant) -> Published {
+        let started = Instant::now();
+        let now = self.clock.uptime();
+        let known = self.nodes.entry(node.to_owned()).or_default();
         let firewall = desired.firewall();
         let endpoints = desired.endpoints.iter().flat_map(envoy::endpoints);
         let endpoints = endpoints.map(|endpoints| Resource::new(&endpoints));
@@ -158,15 +161,22 @@ impl Publisher {
         }
     }
 
-    /// Nodes that must be published again now, although their inputs did not change.
-    pub fn due(&self) -> Vec<String> {
+    /// Publishes again what had to wait and is due, from the inputs of the newest snapshots. Returns the new versions.
+    pub fn publish_due(&mut self) -> Vec<(VaultId, String)> {
         let now = self.clock.uptime();
         let nodes = self.nodes.iter();
         let due = nodes.filter(|(_, node)| node.compiler.due().is_some_and(|due| due <= now));
-        due.map(|(name, _)| name.clone()).collect()
+        let due = due.filter_map(|(name, node)| Some((name.clone(), node.newest.clone()?.0)));
+        let due: Vec<(String, Desired)> = due.collect();
+        let publish = |(node, desired): (String, Desired)| {
+            let vault = desired.firewall().vault.clone();
+            let published = self.compile(&node, desired, Instant::now());
+            (vault, published.version)
+        };
+        due.into_iter().map(publish).collect()
     }
 
-    /// Waits until a node is [due](Self::due).
+    /// Waits until [`Self::publish_due`] has something to do.
     pub async fn wait_due(&self) {
         let first = self
             .nodes

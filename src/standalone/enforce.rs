@@ -94,8 +94,7 @@ impl Enforcer {
             }
             let is_same =
                 |enforced: &Enforced| enforced.strict == strict && enforced.vault == *vault;
-            let is_due = !self.publisher.due().is_empty();
-            if self.enforced.as_ref().is_some_and(is_same) && !changed.contains(vault) && !is_due {
+            if self.enforced.as_ref().is_some_and(is_same) && !changed.contains(vault) {
                 return;
             }
         }
@@ -160,9 +159,14 @@ impl Enforcer {
         }
     }
 
-    /// Waits until something must be published although no file changed.
+    /// Waits until [`Self::publish_due`] has something to do.
     pub(super) async fn wait_due(&self) {
         self.publisher.wait_due().await;
+    }
+
+    /// Publishes what had to wait, whatever the files contain by now.
+    pub(super) fn publish_due(&mut self) {
+        self.publisher.publish_due();
     }
 
     /// Uses the vault that the policies name, unless `--vault` names the one behind `--upstream`.

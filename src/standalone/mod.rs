@@ -118,7 +118,10 @@ pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), 
             }
             seen = watcher.changed() => seen.map_err(WatchError::from)?,
             () = wait_until(deadline) => Instant::now(),
-            () = enforcer.wait_due() => Instant::now(),
+            () = enforcer.wait_due() => {
+                enforcer.publish_due();
+                continue;
+            }
         };
         let changes = watcher.take();
         if let Err(error) = files.update(&mut watcher, changes) {

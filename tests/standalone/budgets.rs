@@ -136,6 +136,26 @@ fn a_changed_address_disturbs_no_open_connection() {
     }
 }
 
+/// Listeners follow the addresses after a pause, in which a policy may be written that cannot be enforced.
+#[test]
+fn listeners_that_wait_change_once_whatever_follows() {
+    let sandbox = Sandbox::new();
+    let (_vault, serve) = protected(&sandbox, &allowing(&[]));
+    let changed = || statistic(&sandbox, "listener_manager.listener_in_place_updated");
+    let before = changed();
+    let lines = serve.lines();
+    sandbox.put("main.yaml", &allowing(&["127.20.0.1/32"]));
+    serve.wait_for_line(lines, IN_FORCE);
+    let with_tls = "  proxy: {tls: {secretName: certificate}}\n  targetRef:";
+    let refused = allowing(&[]).replace("  targetRef:", with_tls);
+    sandbox.put("main.yaml", &refused);
+    let kept = "spec.proxy.tls of the policies of vault/openbao names a Secret";
+    serve.wait_for_line(lines, kept);
+    wait_until("both listeners are updated", || changed() == before + 2);
+    assert_eq!(sandbox.verdict(DENIED), Verdict::Allowed, "the last rules");
+    assert_eq!(serve.log().matches(kept).count(), 1);
+}
+
 #[test]
 fn a_refused_request_is_answered_before_its_body_arrives() {
     let sandbox = Sandbox::new();

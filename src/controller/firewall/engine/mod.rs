@@ -264,13 +264,13 @@ impl Engine {
         self.metrics.firewalls.set(number(firewalls));
     }
 
-    /// Publishes the firewalls of which a part had to wait.
+    /// Publishes the parts of firewalls that had to wait.
     fn publish_due(&mut self) {
-        let due = self.publisher.due();
-        let vaults = self.index.vaults();
-        let vaults = vaults.filter(|vault| due.contains(&vault.to_string()));
-        for vault in vaults.cloned().collect::<Vec<_>>() {
-            self.publish(&vault, Instant::now());
+        for (vault, version) in self.publisher.publish_due() {
+            if let Some(entry) = self.entry(&vault) {
+                let entry = VaultEntry { version, ..entry };
+                self.delta.vaults.insert(vault, Some(entry));
+            }
         }
     }
 
