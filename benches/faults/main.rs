@@ -5,8 +5,8 @@
 //! Prints failed requests, the 99th percentile with and without the others, and the most memory of Envoy. A failed
 //! request of this build, or an Envoy above its limit, ends the run with an error; times do not.
 //!
-//! `make faults`; with `BEFORE=PATH` also with the `vaultwall` program of an earlier build, in turn. Arguments choose the
-//! loads whose names contain one of them.
+//! `make faults`; with `BEFORE=PATH` also with the `vaultwall` program of an earlier build, in turn. Arguments choose
+//! the loads whose names contain one of them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
