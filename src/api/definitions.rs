@@ -6,13 +6,14 @@
 //! rule refuses them. `objects::null` does the same for files.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, ValidationRule,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaPropsOrArray as Items, JSONSchemaPropsOrBool as Values,
 };
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, Resource};
 
+use super::status::{NETWORK_CONDITIONS, POLICY_CONDITIONS, before_the_operator};
 use super::{VaultNetworkPolicy, VirtualNetwork};
 
 /// Returns the definitions of all kinds, sorted by name.
@@ -24,6 +25,19 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     versions
         .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
         .for_each(give_null_one_reading);
+    for definition in &mut definitions {
+        let conditions: &[&str] = if definition.spec.names.kind == VaultNetworkPolicy::kind(&()) {
+            &POLICY_CONDITIONS
+        } else {
+            &NETWORK_CONDITIONS
+        };
+        let versions = definition.spec.versions.iter_mut();
+        let schemas =
+            versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+        for status in schemas.filter_map(|schema| schema.properties.as_mut()?.get_mut("status")) {
+            status.default = Some(JSON(before_the_operator(conditions)));
+        }
+    }
     definitions
 }
 

@@ -57,3 +57,6 @@ fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> 
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }
+
+/// Name of the operator's Lease, in the operator's own namespace.
+pub const LEASE: &str = "vaultwall";

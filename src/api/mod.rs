@@ -20,6 +20,9 @@ pub use group::{GROUP, VERSION};
 pub use labels::*;
 pub use management::*;
 pub use proxy::*;
-pub use status::{PolicyWarning, VaultNetworkPolicyStatus};
+pub use status::{
+    NETWORK_CONDITIONS, POLICY_CONDITIONS, PolicyWarning, VaultNetworkPolicyStatus,
+    VirtualNetworkStatus,
+};
 pub use vault_network_policy::*;
 pub use virtual_network::*;

@@ -1,8 +1,9 @@
-//! Status of a `VaultNetworkPolicy`.
+//! Status of each kind, and the conditions that it has before the operator has seen the object.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::borrowed;
 
@@ -13,7 +14,7 @@ pub struct VaultNetworkPolicyStatus {
     /// Generation of the policy that the conditions describe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Conditions `Accepted`, `ResolvedRefs`, `Programmed` and `Conflicted`.
+    /// Conditions `Accepted`, `ResolvedRefs`, `Programmed`, `Conflicted` and `Ready`.
     #[serde(default)]
     #[schemars(length(max = 16), transform = borrowed::conditions)]
     pub conditions: Vec<Condition>,
@@ -25,7 +26,7 @@ pub struct VaultNetworkPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub management_endpoint: Option<String>,
-    /// Number of the vault's proxies that enforce the current rules, of those that are connected: `2/2`.
+    /// Number of the vault's proxies that are ready and enforce the current rules, of those that are wanted: `2/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub proxies: Option<String>,
@@ -57,4 +58,48 @@ pub struct PolicyWarning {
     /// Cause and correction, for people.
     #[schemars(length(max = 1024))]
     pub message: String,
+}
+
+/// Observed state of a virtual network. Only the operator writes it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualNetworkStatus {
+    /// Generation of the network that the conditions describe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions `Accepted` and `Ready`.
+    #[serde(default)]
+    #[schemars(length(max = 16), transform = borrowed::conditions)]
+    pub conditions: Vec<Condition>,
+    /// Number of subnets; none if this generation is invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnets: Option<i64>,
+    /// Number of subnets with the vaults' service endpoint; none if this generation is invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled_subnets: Option<i64>,
+}
+
+/// Types of the conditions of a policy that the operator writes.
+pub const POLICY_CONDITIONS: [&str; 5] = [
+    "Accepted",
+    "ResolvedRefs",
+    "Programmed",
+    "Conflicted",
+    "Ready",
+];
+/// Types of the conditions of a virtual network that the operator writes.
+pub const NETWORK_CONDITIONS: [&str; 2] = ["Accepted", "Ready"];
+
+/// Returns the status that the API server shows until the operator has written one.
+pub(super) fn before_the_operator(conditions: &[&str]) -> Value {
+    let conditions = conditions.iter().map(|kind| {
+        json!({
+            "type": kind,
+            "status": "Unknown",
+            "reason": "Pending",
+            "message": "waiting for the operator",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        })
+    });
+    json!({"conditions": conditions.collect::<Vec<_>>()})
 }

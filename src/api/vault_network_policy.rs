@@ -46,7 +46,7 @@ use crate::limits::Limits;
         name = "Proxies",
         type_ = "string",
         json_path = ".status.proxies",
-        description = "Proxies that enforce the current rules, of those that are connected"
+        description = "Proxies that are ready and enforce the current rules, of those that are wanted"
     ),
     printcolumn(
         name = "Endpoint",
@@ -61,16 +61,35 @@ use crate::limits::Limits;
         description = "Whether this generation of the policy is valid and within the limits"
     ),
     printcolumn(
+        name = "Resolved",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ResolvedRefs\")].status",
+        description = "Whether every object that the policy refers to exists"
+    ),
+    printcolumn(
         name = "Programmed",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
         description = "Whether every connected proxy enforces this generation"
     ),
     printcolumn(
-        name = "Resolved",
+        name = "Generation",
+        type_ = "integer",
+        json_path = ".metadata.generation",
+        description = "Generation of the policy, which increases with every edit"
+    ),
+    printcolumn(
+        name = "Observed",
+        type_ = "integer",
+        json_path = ".status.observedGeneration",
+        description = "Generation that the other columns describe; a lower one means that the operator has not \
+                       processed the last edit"
+    ),
+    printcolumn(
+        name = "Ready",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"ResolvedRefs\")].status",
-        description = "Whether every object that the policy refers to exists",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether all of this generation is in force",
         priority = 1
     ),
     printcolumn(

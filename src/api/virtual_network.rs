@@ -3,12 +3,17 @@
     unreachable_pub,
     reason = "the derived schema repeats a struct's visibility inside a function"
 )]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printed column has its own type"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::status::VirtualNetworkStatus;
 use super::{borrowed, rules};
 
 /// Named subnets that vault owners can allow: groups of pods, or private address ranges outside the cluster.
@@ -20,6 +25,44 @@ use super::{borrowed, rules};
     plural = "virtualnetworks",
     shortname = "vnet",
     category = "vaultwall",
+    status = "VirtualNetworkStatus",
+    printcolumn(
+        name = "Subnets",
+        type_ = "integer",
+        json_path = ".status.subnets",
+        description = "Number of its subnets"
+    ),
+    printcolumn(
+        name = "Enabled",
+        type_ = "integer",
+        json_path = ".status.enabledSubnets",
+        description = "Number of its subnets with the vaults' service endpoint, which rules can allow"
+    ),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
+        description = "Whether this generation of the network is valid"
+    ),
+    printcolumn(
+        name = "Generation",
+        type_ = "integer",
+        json_path = ".metadata.generation",
+        description = "Generation of the network, which increases with every edit"
+    ),
+    printcolumn(
+        name = "Observed",
+        type_ = "integer",
+        json_path = ".status.observedGeneration",
+        description = "Generation that the other columns describe; a lower one means that the operator has not \
+                       processed the last edit"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since the network was created"
+    ),
     doc = "Named subnets that vault owners can allow. Each subnet opts in to the vault's service endpoint."
 )]
 #[serde(rename_all = "camelCase")]

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `run` | start and end of all parts |
 //! | [`firewall`] | the reconcile of a vault's firewall, by the leader |
+//! | `networks` | status of virtual networks, by the leader |
 //! | `options` | options of the operator, and the errors of its start |
 //! | `role` | role of this replica: leader or follower |
 
 pub mod firewall;
+mod networks;
 mod options;
 mod role;
 mod run;

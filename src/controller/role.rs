@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::controller::firewall::Reconciler;
+use crate::controller::{firewall, networks};
 use crate::runtime::leader::{Lost, State};
 use crate::runtime::operations::Metrics;
 
@@ -18,8 +18,12 @@ pub(super) struct Role {
 }
 
 impl Role {
-    /// Runs the reconciler while this replica leads. Returns when the lease is lost.
-    pub(super) async fn run(mut self, reconciler: &Reconciler) -> Lost {
+    /// Runs the reconcilers while this replica leads. Returns when the lease is lost.
+    pub(super) async fn run(
+        mut self,
+        firewalls: &firewall::Reconciler,
+        networks: &networks::Reconciler,
+    ) -> Lost {
         loop {
             let state = self.state.borrow_and_update().clone();
             let leader = match &state {
@@ -35,7 +39,8 @@ impl Role {
                     tracing::info!("this replica leads");
                     let mut state = self.state.clone();
                     tokio::select! {
-                        lost = reconciler.run(&term) => return lost,
+                        lost = firewalls.run(&term) => return lost,
+                        lost = networks.run(&term) => return lost,
                         lost = lost(&mut state) => return lost,
                     }
                 }

@@ -15,9 +15,11 @@ use tonic::service::Routes;
 use super::firewall::desired::DesiredObjects;
 use super::firewall::engine::Engine;
 use super::firewall::state::FirewallState;
-use super::firewall::{self, Reconciler, changes};
+use super::firewall::{self, changes};
+use super::networks::{self, state::NetworkState};
 use super::options::{ControllerError, Options};
 use super::role::Role;
+use crate::api::LEASE;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
@@ -32,14 +34,19 @@ use crate::transport::{
 };
 use crate::xds::{self, SnapshotStore};
 
-/// Name of the lease in the operator's namespace.
-const LEASE: &str = "vaultwall";
 /// Reporting controller of events.
 const REPORTER: &str = "vaultwall.dev/operator";
 /// Grace period in which the other tasks end.
 const GRACE_PERIOD: Duration = Duration::from_secs(3);
 /// Most connections of other replicas that wait to be received.
 const WAITING_REPLICAS: usize = 16;
+
+/// State of all objects that the reconcilers write a status of.
+#[derive(Default)]
+struct State {
+    firewalls: Arc<FirewallState>,
+    networks: Arc<NetworkState>,
+}
 
 /// Runs the operator until `stop` completes.
 pub async fn run(
@@ -70,9 +77,9 @@ pub async fn run(
     };
 
     let store = Arc::new(SnapshotStore::new());
-    let firewall_state = Arc::new(FirewallState::default());
-    let objects = generated_objects(&options, &firewall_state, &metrics);
-    let (engine, mut synced) = engine(&options, &store, &firewall_state, &metrics, &health);
+    let state = State::default();
+    let objects = generated_objects(&options, &state.firewalls, &metrics);
+    let (engine, mut synced) = engine(&options, &store, &state, &metrics, &health);
     tasks.add(&engine);
     tokio::select! {
         _ = synced.wait_for(|synced| *synced) => {}
@@ -101,14 +108,14 @@ pub async fn run(
     )));
     tasks.add(&tokio::spawn(changes::enqueue_answered(
         Arc::clone(&replicas),
-        Arc::clone(&firewall_state),
+        Arc::clone(&state.firewalls),
         Arc::clone(&metrics),
     )));
 
     let identity = leader::unique_identity(&options.name);
     let leadership = campaign(&options, &identity, &stopped);
-    let state = leadership.state();
-    let alive = state.clone();
+    let leading = leadership.state();
+    let alive = leading.clone();
     health.task("lease", move || leader::is_alive(&alive));
     let (leader, leader_address) = watch::channel(None);
     let reporting = replicas::report(
@@ -118,21 +125,22 @@ pub async fn run(
         certificates.credentials.clone(),
     );
     tasks.add(&tokio::spawn(reporting));
-    let reconciler = reconciler(
+    let networks = networks(&options, state.networks, &metrics);
+    let firewalls = firewalls(
         &options,
         certificates,
-        firewall_state,
+        state.firewalls,
         objects,
         replicas,
         &metrics,
     );
     let role = Role {
-        state,
+        state: leading,
         leader,
         metrics,
     };
     let result = tokio::select! {
-        lost = role.run(&reconciler) => Err(ControllerError::Lost(lost)),
+        lost = role.run(&firewalls, &networks) => Err(ControllerError::Lost(lost)),
         ended = &mut proxies => match ended {
             Ok(ended) => ended.map_err(ControllerError::from),
             Err(_) => Err(ControllerError::Panicked("the server for proxies")),
@@ -248,7 +256,7 @@ fn generated_objects(
 fn engine(
     options: &Options,
     store: &Arc<SnapshotStore>,
-    firewall_state: &Arc<FirewallState>,
+    state: &State,
     metrics: &Arc<Metrics>,
     health: &Health,
 ) -> (JoinHandle<()>, watch::Receiver<bool>) {
@@ -257,7 +265,8 @@ fn engine(
         options.limits,
         options.local.clone(),
         Arc::clone(store),
-        Arc::clone(firewall_state),
+        Arc::clone(&state.firewalls),
+        Arc::clone(&state.networks),
         Arc::clone(metrics),
         options.clock.clone(),
     );
@@ -315,16 +324,33 @@ fn campaign(options: &Options, identity: &str, stopped: &watch::Receiver<bool>) 
     )
 }
 
-fn reconciler(
+fn networks(
+    options: &Options,
+    state: Arc<NetworkState>,
+    metrics: &Arc<Metrics>,
+) -> networks::Reconciler {
+    networks::Reconciler {
+        state,
+        statuses: StatusWriter::new(
+            options.client.clone(),
+            firewall::STATUS_MANAGER,
+            networks::STATUS_METRIC,
+            Arc::clone(metrics),
+        ),
+        clock: options.clock.clone(),
+    }
+}
+
+fn firewalls(
     options: &Options,
     certificates: Certificates,
     state: Arc<FirewallState>,
     objects: Arc<GeneratedObjects>,
     replicas: Arc<Replicas>,
     metrics: &Arc<Metrics>,
-) -> Reconciler {
+) -> firewall::Reconciler {
     let client = || options.client.clone();
-    Reconciler {
+    firewall::Reconciler {
         state,
         desired: DesiredObjects::new(
             options.proxy_image.clone(),

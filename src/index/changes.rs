@@ -72,13 +72,13 @@ impl Indexed for ServiceFact {
 impl Indexed for EndpointSliceFact {
     fn apply(self, index: &mut Index) {
         for service in index.endpoints.apply(self) {
-            index.service_changed(service);
+            index.endpoints_changed(service);
         }
     }
 
     fn delete(key: &Key, index: &mut Index) {
         for service in index.endpoints.delete(&key.name) {
-            index.service_changed(service);
+            index.endpoints_changed(service);
         }
     }
 }
@@ -122,6 +122,11 @@ impl Index {
         if self.vaults.contains_key(&vault) {
             self.changed.insert(vault);
         }
+    }
+
+    fn endpoints_changed(&mut self, service: ObjectName) {
+        self.changed_endpoints.insert(service.clone());
+        self.service_changed(service);
     }
 
     /// Marks only the vaults whose rules refer to a changed subnet of this network.

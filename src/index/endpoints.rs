@@ -127,6 +127,14 @@ impl Endpoints {
         serving
     }
 
+    /// Number of ready pods behind a Service.
+    pub(super) fn count_serving(&self, service: &ObjectName) -> usize {
+        let slices = self.by_service.get(service).into_iter().flatten();
+        let slices = slices.filter_map(|id| self.slices.get(id));
+        let addresses: BTreeSet<_> = slices.flat_map(|slice| &slice.serving).collect();
+        addresses.len()
+    }
+
     fn listed(
         &self,
         service: &ObjectName,

@@ -30,6 +30,7 @@ pub struct Index {
     /// Objects of the kinds that no firewall depends on.
     pub(super) others: BTreeMap<Key, Object>,
     pub(super) changed: BTreeSet<VaultId>,
+    pub(super) changed_endpoints: BTreeSet<ObjectName>,
 }
 
 /// Effect of a kind's objects on the index. The default methods are for a kind that no firewall depends on: its objects
@@ -118,6 +119,11 @@ impl Index {
         self.membership.claimants(address)
     }
 
+    /// Whether a valid form of a virtual network is known.
+    pub fn has_virtual_network(&self, name: &str) -> bool {
+        self.virtual_networks.contains_key(name)
+    }
+
     /// The Service of a vault.
     pub fn service(&self, vault: &VaultId) -> Option<&ServiceFact> {
         self.services.get(&vault.service_name())
@@ -134,6 +140,16 @@ impl Index {
         };
         self.endpoints
             .addresses(&vault.service_name(), port.name.as_deref())
+    }
+
+    /// Number of ready pods behind a Service, of any kind.
+    pub fn ready_pods(&self, service: &ObjectName) -> usize {
+        self.endpoints.count_serving(service)
+    }
+
+    /// Services whose endpoints may have changed since the last call.
+    pub fn take_changed_endpoints(&mut self) -> BTreeSet<ObjectName> {
+        std::mem::take(&mut self.changed_endpoints)
     }
 
     /// Whether an object of a kind that no firewall depends on is known, for example a `ServiceAccount`.

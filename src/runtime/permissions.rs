@@ -77,7 +77,7 @@ const fn cluster(
 
 /// All permissions that the operator needs. Garbage collection deletes generated objects together with the policies
 /// that own them; the operator itself deletes only `NetworkPolicies` of earlier pods.
-pub const PERMISSIONS: [Permission; 17] = [
+pub const PERMISSIONS: [Permission; 18] = [
     cluster(GROUP, "vaultnetworkpolicies", READ, "the policies"),
     cluster(
         GROUP,
@@ -90,6 +90,12 @@ pub const PERMISSIONS: [Permission; 17] = [
         "virtualnetworks",
         READ,
         "the subnets that rules name",
+    ),
+    cluster(
+        GROUP,
+        "virtualnetworks/status",
+        &["update"],
+        "conditions and counts in their status",
     ),
     cluster(
         "",
@@ -461,13 +467,13 @@ mod tests {
             verbs: vec![
                 MissingVerb {
                     verb: "watch",
-                    permission: PERMISSIONS[4],
+                    permission: PERMISSIONS[5],
                     namespace: None,
                     reason: None,
                 },
                 MissingVerb {
                     verb: "update",
-                    permission: PERMISSIONS[16],
+                    permission: PERMISSIONS[17],
                     namespace: Some("vaultwall".into()),
                     reason: Some("no".into()),
                 },

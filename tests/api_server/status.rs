@@ -6,7 +6,9 @@ use kube::Resource;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Request;
 use serde_json::json;
-use vaultwall::api::{MESSAGE_LENGTH, VaultNetworkPolicy, VaultNetworkPolicyStatus};
+use vaultwall::api::{
+    MESSAGE_LENGTH, POLICY_CONDITIONS, VaultNetworkPolicy, VaultNetworkPolicyStatus,
+};
 use vaultwall::controller::firewall::status::{
     Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen, difference, status_of, target_of,
 };
@@ -60,6 +62,8 @@ fn wanted(
             to_vault: true,
         }),
         proxies: &proxies,
+        ready: Some(connected),
+        wanted: 2,
         version: Some("1"),
         endpoint: Some("openbao-firewall.status.svc:8200".into()),
         management_endpoint: Some("openbao-firewall.status.svc:8300".into()),
@@ -130,7 +134,7 @@ async fn a_stored_status_makes_no_difference() {
         difference(Some(kept), &second) == Difference::None,
         "{kept:#?}\n{second:#?}"
     );
-    assert_eq!(kept.conditions.len(), 5);
+    assert_eq!(kept.conditions.len(), 6);
     let still = json!(kept.conditions);
     assert!(still.as_array().unwrap().contains(&theirs), "{still}");
 
@@ -144,7 +148,7 @@ async fn a_stored_status_makes_no_difference() {
     // A change of ours leaves theirs, which is theirs alone.
     let third = wanted(&after, 0, &[]);
     let last = replace(server, &after, &third).await.unwrap();
-    assert_eq!(last.status.unwrap().conditions.len(), 5);
+    assert_eq!(last.status.unwrap().conditions.len(), 6);
     let fields = json!(last.metadata.managed_fields).to_string();
     let owned = fields.matches("example.com/Reviewed").count();
     assert_eq!(owned, 1, "{fields}");
@@ -188,14 +192,27 @@ async fn printed_columns() {
         "PROXIES",
         "ENDPOINT",
         "ACCEPTED",
+        "RESOLVED",
         "PROGRAMMED",
+        "GENERATION",
+        "OBSERVED",
         "AGE",
     ];
     let lines = get(&[]);
     assert_eq!(lines[0], narrow);
-    // It has no status yet.
+    // The API server shows a status before an operator has written one. An empty cell is not a word.
+    let unknown = ["Unknown"; 3];
     assert_eq!(lines[1][..3], ["openbao", "openbao", "Deny"]);
-    assert_eq!(lines[1].len(), 4, "{lines:?}");
+    assert_eq!(lines[1][3..6], unknown, "{lines:?}");
+    assert_eq!(lines[1][6], "1", "{lines:?}");
+    assert_eq!(lines[1].len(), 8, "{lines:?}");
+    let conditions = &fresh.status.as_ref().unwrap().conditions;
+    let types = conditions.iter().map(|found| found.type_.as_str());
+    assert_eq!(types.collect::<Vec<_>>(), POLICY_CONDITIONS);
+    for found in conditions {
+        assert_eq!((&*found.status, &*found.reason), ("Unknown", "Pending"));
+        assert_eq!(found.message, "waiting for the operator");
+    }
 
     let status = wanted(&fresh, 2, &[]);
     replace(server, &fresh, &status).await.unwrap();
@@ -214,8 +231,11 @@ async fn printed_columns() {
             ("PROXIES", "2/2"),
             ("ENDPOINT", "openbao-firewall.status.svc:8200"),
             ("ACCEPTED", "True"),
-            ("PROGRAMMED", "False"),
             ("RESOLVED", "False"),
+            ("PROGRAMMED", "False"),
+            ("GENERATION", "1"),
+            ("OBSERVED", "1"),
+            ("READY", "False"),
             ("CONFLICTED", "False"),
             ("NETWORKS", "0"),
             ("IPS", "1"),

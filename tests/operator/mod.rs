@@ -8,6 +8,7 @@ mod fairness;
 mod idle;
 mod keeping;
 mod late;
+mod networks;
 mod objects;
 mod outages;
 mod references;

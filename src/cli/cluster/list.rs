@@ -146,6 +146,18 @@ impl Cluster {
         namespace: Option<&str>,
         field_selector: Option<String>,
     ) -> Result<Vec<FileContents>, ReadError> {
+        self.list_and_inspect(kind, namespace, field_selector, |_| ())
+            .await
+    }
+
+    /// The same; `inspect` receives each page as the API server sent it.
+    pub(super) async fn list_and_inspect(
+        &self,
+        kind: Wanted,
+        namespace: Option<&str>,
+        field_selector: Option<String>,
+        mut inspect: impl FnMut(&Value),
+    ) -> Result<Vec<FileContents>, ReadError> {
         if !namespace.is_none_or(may_be_a_namespace) {
             return Ok(Vec::new());
         }
@@ -168,6 +180,7 @@ impl Cluster {
                 }
                 Err(error) => return Err(self.read_error(error, "list", kind, namespace)),
             };
+            inspect(&page);
             let next = page.pointer("/metadata/continue").and_then(Value::as_str);
             let next = next.filter(|token| !token.is_empty()).map(str::to_owned);
             pages.push(read_from_cluster(page, &self.limits));
@@ -196,7 +209,7 @@ impl Cluster {
         }
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
         request: Result<axum::http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Value, RequestError> {
@@ -266,7 +279,7 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
 }
 
 /// Reasons why a request failed.
-enum RequestError {
+pub(super) enum RequestError {
     Refused { code: u16, message: String },
     Invalid(String),
     Slow,

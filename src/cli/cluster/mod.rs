@@ -3,6 +3,7 @@
 
 mod connect;
 mod error;
+mod freshness;
 mod kubeconfig;
 mod list;
 mod proxy;

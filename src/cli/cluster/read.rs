@@ -4,9 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde_json::Value;
+
 use super::connect::connect_and_name;
+use super::freshness;
 use super::kubeconfig::ClusterArgs;
 use super::list::{Cluster, ReadError, Wanted};
+use crate::cli::output;
 use crate::index::{Object, ObjectName, ObservedPod};
 use crate::limits::Limits;
 use crate::objects::{FileContents, LoadedObjects};
@@ -99,15 +103,20 @@ pub(crate) fn to_render(
 }
 
 /// Reads the objects for `explain`: the rules of one vault and the pods that they select, or only the caller if no rule
-/// selects pods.
+/// selects pods. Warns if proxies may enforce earlier rules.
 pub(crate) fn to_explain(
     args: &ClusterArgs,
+    operator_namespace: &str,
     vault: &VaultId,
     id: CallerId<'_>,
     limits: Limits,
 ) -> Result<LoadedObjects, ReadError> {
     read(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.rules(Scope::Vault(vault)).await?;
+        let operator = cluster.warning_of_operator(operator_namespace).await;
+        for warning in found.edited.iter().chain(&operator) {
+            output::message(&format!("warning: {warning}\n"));
+        }
         if found.select_pods {
             found.add_pods(cluster).await?;
         } else if !vaults(&found.contents).contains(vault) {
@@ -150,6 +159,8 @@ struct Rules {
     contents: Vec<FileContents>,
     /// Whether a rule selects pods, so that the answer depends on all pods.
     select_pods: bool,
+    /// Warnings about policies that were edited after the operator evaluated them.
+    edited: Vec<String>,
 }
 
 impl Rules {
@@ -164,7 +175,15 @@ impl Rules {
 
 impl Cluster {
     async fn rules(&self, scope: Scope<'_>) -> Result<Rules, ReadError> {
-        let mut contents = self.list(Wanted::POLICIES, scope.namespace(), None).await?;
+        let mut edited = Vec::new();
+        let inspect = |page: &Value| {
+            if let Scope::Vault(vault) = scope {
+                edited.extend(freshness::of_policies(page, vault));
+            }
+        };
+        let mut contents = self
+            .list_and_inspect(Wanted::POLICIES, scope.namespace(), None, inspect)
+            .await?;
         let names_subnets = policies(&contents, scope).any(|policy| {
             let mut rules = policy.virtual_network_rules.iter();
             rules.any(|rule| matches!(rule.source, NetworkRuleSource::Subnet { .. }))
@@ -178,6 +197,7 @@ impl Cluster {
         Ok(Rules {
             contents,
             select_pods,
+            edited,
         })
     }
 

@@ -35,6 +35,9 @@ pub(super) struct Explain {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Namespace of the operator, to check that it runs.
+    #[arg(long, value_name = "NAMESPACE", default_value = "vaultwall-system", value_parser = cluster::namespace)]
+    operator_namespace: String,
     /// Service of the vault.
     #[arg(long, value_name = "NAMESPACE/SERVICE")]
     vault: VaultId,
@@ -150,7 +153,13 @@ impl Explain {
         let loaded = if self.reads_files() {
             LoadedObjects::load(&self.paths, &limits)
         } else {
-            cluster::to_explain(&self.cluster, &self.vault, self.caller_id()?, limits)?
+            cluster::to_explain(
+                &self.cluster,
+                &self.operator_namespace,
+                &self.vault,
+                self.caller_id()?,
+                limits,
+            )?
         };
         validate::warn_of_assumed_namespaces(&loaded);
         warn_of_violations(&loaded);

@@ -322,6 +322,8 @@ impl Reconciler {
                 to_vault: settings.upstream_tls.is_none(),
             }),
             proxies: &proxies,
+            ready: entry.ready,
+            wanted: settings.replicas().into(),
             version: Some(&entry.version),
             endpoint: Some(self.desired.endpoint(vault, entry.ports().data)),
             management_endpoint: Some(self.desired.endpoint(vault, entry.ports().management)),

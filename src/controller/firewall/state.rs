@@ -57,6 +57,8 @@ pub(crate) struct VaultEntry {
     pub(crate) version: String,
     /// Whether that is a cold-start snapshot, which only proxies without configuration receive.
     pub(crate) cold_start: bool,
+    /// Number of proxies that the firewall's Service sends clients to; none for proxies that run next to the operator.
+    pub(crate) ready: Option<usize>,
     /// Its policies, valid or not, sorted by name.
     pub(crate) policies: Vec<ObjectName>,
 }

@@ -6,10 +6,10 @@
 
 pub(crate) mod conditions;
 pub(crate) mod pruned;
+pub(crate) mod text;
 
 use std::sync::Arc;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::core::Request;
@@ -84,16 +84,18 @@ impl StatusWriter {
         status: S,
     ) -> Result<Option<Stored<S>>, WriteError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Resource<DynamicType = ()>,
         S: Serialize + DeserializeOwned,
     {
         let Read { id, uid, version } = object;
+        // A cluster-scoped object has none.
+        let namespace = (!id.namespace.is_empty()).then(|| id.namespace.clone());
         let body = StatusOnly {
             api_version: K::api_version(&()).into_owned(),
             kind: K::kind(&()).into_owned(),
             metadata: ObjectMeta {
                 name: Some(id.name.clone()),
-                namespace: Some(id.namespace.clone()),
+                namespace: namespace.clone(),
                 uid: Some(uid.to_owned()),
                 resource_version: Some(version.to_string()),
                 ..ObjectMeta::default()
@@ -106,7 +108,7 @@ impl StatusWriter {
         };
         let request = async {
             let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
-            let request = Request::new(K::url_path(&(), Some(&id.namespace)))
+            let request = Request::new(K::url_path(&(), namespace.as_deref()))
                 .replace_subresource("status", &id.name, &parameters, body)
                 .map_err(kube::Error::BuildRequest)?;
             self.client.request::<StatusOnly<S>>(request).await

@@ -12,6 +12,10 @@
 - apiGroups: ["vaultwall.dev"]
   resources: [virtualnetworks]
   verbs: [list, watch]
+# conditions and counts in their status
+- apiGroups: ["vaultwall.dev"]
+  resources: [virtualnetworks/status]
+  verbs: [update]
 # labels, for selectors and the opt-in
 - apiGroups: [""]
   resources: [namespaces]

@@ -11,7 +11,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: vaultwall-of-today}
 rules:
-- {apiGroups: [vaultwall.dev], resources: [vaultnetworkpolicies/status], verbs: [update]}
+- {apiGroups: [vaultwall.dev], resources: [vaultnetworkpolicies/status, virtualnetworks/status], verbs: [update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

@@ -17,12 +17,14 @@ use super::state::{Delta, FirewallState, Stage, StoredPolicy, Target, VaultEntry
 use super::status::{TargetProblem, target_of};
 use crate::clock::Clock;
 use crate::compile::envoy::{Proxy, Tls};
+use crate::compile::firewall_name;
 use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies;
+use crate::controller::networks::state::{NetworkState, StoredNetwork, SubnetCounts};
 use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
 use crate::limits::Limits;
-use crate::objects::{Refused, infos};
+use crate::objects::infos;
 use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::operations::metrics::number;
@@ -46,8 +48,9 @@ pub(crate) struct Engine {
     /// Vaults of which this process has accepted a policy. For the others it is unknown what was in force before it
     /// started.
     accepted: HashSet<VaultId>,
-    /// UIDs of the virtual networks by name.
-    networks: HashMap<String, String>,
+    /// Vaults by the Service of their firewall; without those whose proxies run next to the operator.
+    services: HashMap<ObjectName, VaultId>,
+    networks: Arc<NetworkState>,
     /// Changes that are not committed yet.
     delta: Delta,
     synced: watch::Sender<bool>,
@@ -59,6 +62,7 @@ impl Engine {
         local: BTreeMap<VaultId, LocalProxy>,
         store: Arc<SnapshotStore>,
         state: Arc<FirewallState>,
+        networks: Arc<NetworkState>,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Self {
@@ -79,7 +83,8 @@ impl Engine {
                 .map(|info| info.kind)
                 .collect(),
             accepted: HashSet::new(),
-            networks: HashMap::new(),
+            services: HashMap::new(),
+            networks,
             delta: Delta::default(),
             synced: watch::Sender::new(false),
         }
@@ -142,6 +147,10 @@ impl Engine {
 
     fn apply(&mut self, observed: Observed) {
         let kind = observed.key.kind;
+        if kind == Kind::VirtualNetwork {
+            self.apply_virtual_network(observed);
+            return;
+        }
         match (kind, observed.read) {
             (Kind::VaultNetworkPolicy, read) => {
                 let status = observed.status;
@@ -153,9 +162,6 @@ impl Engine {
                     status: status.and_then(|status| serde_json::from_value(status).ok()),
                     read,
                 });
-            }
-            (Kind::VirtualNetwork, read) => {
-                self.apply_virtual_network(&observed.key, &observed.uid, read);
             }
             (_, Ok(object)) => {
                 if let Object::Namespace(fact) = &object {
@@ -174,7 +180,7 @@ impl Engine {
                 self.delta.policies.insert(key.name.clone(), None);
             }
             Kind::VirtualNetwork => {
-                self.networks.remove(&key.name.name);
+                self.networks.remove(&key.name);
             }
             Kind::Namespace => self.state.set_terminating(&key.name.name, false),
             _ => {}
@@ -182,24 +188,48 @@ impl Engine {
         self.index.delete(key);
     }
 
-    fn apply_virtual_network(&mut self, key: &Key, uid: &str, read: Result<Object, Refused>) {
-        let known = self.networks.insert(key.name.name.clone(), uid.to_owned());
-        if known.is_some_and(|known| known != uid) {
+    fn apply_virtual_network(&mut self, observed: Observed) {
+        let Observed {
+            key,
+            uid,
+            version,
+            generation,
+            status,
+            read,
+        } = observed;
+        let known = self.networks.get(&key.name);
+        if known.is_some_and(|known| known.uid != uid) {
             // Deleted and created again between two events: nothing of the former one stays.
-            self.index.delete(key);
+            self.index.delete(&key);
         }
-        match read {
-            Ok(network) => self.index.apply(network),
+        let read = match read {
+            Ok(object) => {
+                let counts = object.virtual_network().map(SubnetCounts::of);
+                self.index.apply(object);
+                Ok(counts.unwrap_or_default())
+            }
             Err(refused) => {
-                for violation in refused.violations {
+                for violation in &refused.violations {
                     tracing::error!(
                         "{key}: {}: {}; its last valid form stays in force",
                         violation.field,
                         violation.message
                     );
                 }
+                Err(refused.violations)
             }
-        }
+        };
+        self.networks.set(
+            &key.name,
+            StoredNetwork {
+                uid,
+                version,
+                generation,
+                status: status.and_then(|status| serde_json::from_value(status).ok()),
+                has_earlier: self.index.has_virtual_network(&key.name.name),
+                read,
+            },
+        );
     }
 
     /// The newest form of a policy, committed or not.
@@ -260,8 +290,23 @@ impl Engine {
         for vault in self.index.take_changed() {
             self.publish(&vault, seen);
         }
+        for service in self.index.take_changed_endpoints() {
+            self.count_ready(&service);
+        }
         let firewalls = self.publisher.node_count();
         self.metrics.firewalls.set(number(firewalls));
+    }
+
+    /// Counts the proxies behind the Service of a firewall; any other Service is ignored.
+    fn count_ready(&mut self, service: &ObjectName) {
+        let Some(vault) = self.services.get(service) else {
+            return;
+        };
+        let ready = Some(self.index.ready_pods(service));
+        if let Some(entry) = self.entry(vault).filter(|entry| entry.ready != ready) {
+            let entry = VaultEntry { ready, ..entry };
+            self.delta.vaults.insert(vault.clone(), Some(entry));
+        }
     }
 
     /// Publishes the parts of firewalls that had to wait.
@@ -277,9 +322,11 @@ impl Engine {
     fn publish(&mut self, vault: &VaultId, seen: Instant) {
         let started = Instant::now();
         let node = vault.to_string();
+        let service = firewall_service(vault);
         let Some(mut resolved) = self.index.resolve(vault) else {
             // Proxies keep what they have until they are deleted with the other objects of the vault.
             self.publisher.withdraw(&node);
+            self.services.remove(&service);
             self.delta.vaults.insert(vault.clone(), None);
             tracing::info!(%vault, "the last policy was deleted; the firewall is removed");
             return;
@@ -301,6 +348,10 @@ impl Engine {
         let proxy = proxy(firewall, tls, policies.proxy.http2, self.local.get(vault));
         // A snapshot contains only resources that proxies ask for.
         let discovers = proxy.upstream.is_none();
+        let ready = discovers.then(|| self.index.ready_pods(&service));
+        if discovers {
+            self.services.insert(service, vault.clone());
+        }
         let desired = Desired {
             endpoints: discovers.then(|| self.index.addresses(vault, firewall.port)),
             resolution: Arc::clone(&resolution),
@@ -316,6 +367,7 @@ impl Engine {
             problem,
             version: published.version,
             cold_start,
+            ready,
             policies: self.index.policies_of(vault),
             resolution,
         };
@@ -379,6 +431,14 @@ impl Engine {
                 tracing::info!(%vault, "policy {diagnostic}");
             }
         }
+    }
+}
+
+/// Returns the Service of a vault's proxies.
+fn firewall_service(vault: &VaultId) -> ObjectName {
+    ObjectName {
+        namespace: vault.namespace.clone(),
+        name: firewall_name(&vault.service),
     }
 }
 

@@ -14,6 +14,7 @@ fn engine() -> (Engine, Arc<SnapshotStore>) {
         BTreeMap::new(),
         Arc::clone(&store),
         Arc::new(FirewallState::default()),
+        Arc::new(NetworkState::default()),
         Arc::new(metrics),
         Clock::system(),
     );

@@ -1,12 +1,13 @@
-//! Reasons and messages of the four conditions. A message has the state, the field, the cause and the remedy.
+//! Reasons and messages of the five conditions. A message has the state, the field, the cause and the remedy.
 
 use super::observed::{PolicySeen, TargetProblem, VaultSeen, of_policy};
-use super::reason::{ConditionType, Reason};
-use super::text;
-use crate::api::MESSAGE_LENGTH;
+use super::reason::{ConditionType, Reason, Verdict};
+use crate::api::{MESSAGE_LENGTH, VAULT_LABEL};
+use crate::compile::firewall_name;
 use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies::BOOTSTRAP_FOLDER;
 use crate::policy::{Diagnostic, VaultId};
+use crate::runtime::status::text;
 use crate::xds::{Rejection, State};
 
 /// Type, reason and message of one condition.
@@ -36,18 +37,44 @@ enum InForce {
 
 impl Evaluation<'_> {
     /// Returns the conditions in the order of the status.
-    pub(crate) fn all(&self) -> [Entry; 4] {
+    pub(crate) fn all(&self) -> [Entry; 5] {
         let entry = |kind, (reason, message): (Reason, String)| Entry {
             kind,
             reason,
             message: text::shortened(&message, MESSAGE_LENGTH),
         };
+        let accepted = entry(ConditionType::Accepted, self.accepted());
+        let resolved = entry(ConditionType::ResolvedRefs, self.resolved_refs());
+        let programmed = entry(ConditionType::Programmed, self.programmed_condition());
+        let ready = self.ready(&[&accepted, &resolved, &programmed]);
         [
-            entry(ConditionType::Accepted, self.accepted()),
-            entry(ConditionType::ResolvedRefs, self.resolved_refs()),
-            entry(ConditionType::Programmed, self.programmed_condition()),
+            accepted,
+            resolved,
+            programmed,
             entry(ConditionType::Conflicted, self.conflicted()),
+            entry(ConditionType::Ready, ready),
         ]
+    }
+
+    /// Returns the reason of the first condition that is not true, with the first line of its message.
+    fn ready(&self, conditions: &[&Entry]) -> (Reason, String) {
+        let mut conditions = conditions.iter();
+        let missing = conditions.find(|entry| entry.kind.verdict(entry.reason) != Verdict::True);
+        let Some(Entry {
+            kind,
+            reason,
+            message,
+        }) = missing
+        else {
+            let generation = self.policy.generation;
+            return (
+                Reason::Ready,
+                format!("all of generation {generation} is in force"),
+            );
+        };
+        let heading = message.lines().next().unwrap_or_default();
+        let heading = heading.trim_end_matches(':');
+        (*reason, format!("see {}: {heading}", kind.name()))
     }
 
     fn accepted(&self) -> (Reason, String) {
@@ -131,7 +158,9 @@ impl Evaluation<'_> {
                 Reason::Pending => (Reason::Pending, self.accepted().1),
                 _ => (
                     Reason::ResolvedRefs,
-                    "all references of the policy are resolved".to_owned(),
+                    "the target and all virtual networks and namespaces of the rules are resolved. Secrets are not \
+                     included: the operator may not read them"
+                        .to_owned(),
                 ),
             };
         };
@@ -224,7 +253,7 @@ impl Evaluation<'_> {
             State::NoProxies | State::NoSnapshot if proxies.connected == 0 => {
                 let described = self.vault_id().map_or_else(String::new, |vault| {
                     format!(
-                        "; if none connects, check `kubectl -n {} describe deployment {}-firewall`",
+                        "; if none connects, check `kubectl -n {} describe pods -l {VAULT_LABEL}={}`",
                         vault.namespace, vault.service
                     )
                 });
@@ -267,6 +296,22 @@ impl Evaluation<'_> {
                     Reason::Rejected,
                     text::list(&heading, lines, MESSAGE_LENGTH),
                 )
+            }
+            State::Programmed if is_newest && self.vault.ready == Some(0) => {
+                let name = self.vault_id().map_or_else(String::new, |vault| {
+                    format!(
+                        " `{}`; if this lasts, check `kubectl -n {} describe pods -l {VAULT_LABEL}={}`",
+                        firewall_name(&vault.service),
+                        vault.namespace,
+                        vault.service
+                    )
+                });
+                let message = format!(
+                    "{} generation {generation}, but clients cannot connect yet: no proxy is ready behind the \
+                     Service{name}",
+                    self.enforcing()
+                );
+                (Reason::NoEndpoints, message)
             }
             State::Programmed if is_newest => (
                 Reason::Programmed,
@@ -400,6 +445,15 @@ impl Evaluation<'_> {
     /// Whether the proxies' status is about the snapshot of this generation.
     fn is_newest(&self) -> bool {
         self.vault.version.is_some() && self.vault.proxies.version.as_deref() == self.vault.version
+    }
+
+    /// Text of `status.proxies`: proxies that are ready and enforce everything, of those that the Deployment wants.
+    pub(crate) fn proxies(&self) -> String {
+        let (enforcing, wanted) = (self.programmed_count(), self.vault.wanted);
+        match self.vault.ready {
+            Some(ready) => format!("{}/{wanted}", enforcing.min(ready).min(wanted)),
+            None => format!("{enforcing}/{}", self.vault.proxies.connected),
+        }
     }
 
     /// Number of proxies that enforce everything.

@@ -109,7 +109,8 @@ fn lasting(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
 
 /// Whether the message of the condition counts proxies.
 fn follows_proxies(condition: &Condition) -> bool {
-    condition.type_ == ConditionType::Programmed.name()
+    let proxies = [ConditionType::Programmed, ConditionType::Ready];
+    proxies.iter().any(|kind| condition.type_ == kind.name())
 }
 
 fn sort(warnings: &mut [PolicyWarning]) {

@@ -3,11 +3,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::reason::{ConditionType, Reason, Verdict};
-use super::text;
 use super::warnings::MORE_WARNINGS;
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
 use crate::policy::VaultId;
 use crate::runtime::events::{EventKind, EventNote};
+use crate::runtime::status::text;
 
 /// Longest note of an event, in bytes; the API server rejects a longer one.
 pub const NOTE_LENGTH: usize = 1024;
@@ -71,7 +71,9 @@ fn transition(
     if before.is_some_and(|before| before.status == now.status && before.reason == now.reason) {
         return None;
     }
-    let was_good = before.is_none_or(|before| before.status == good(kind).name());
+    let was_good = before.is_none_or(|before| {
+        before.status == good(kind).name() || before.reason == Reason::Pending.name()
+    });
     let is_good = now.status == good(kind).name();
     let is_reported = match kind {
         ConditionType::Accepted => now.status != Verdict::Unknown.name(),
@@ -80,6 +82,8 @@ fn transition(
             now.status != Verdict::Unknown.name() && !(is_good && was_good)
         }
         ConditionType::Programmed => is_good || is_reported_problem(before, now),
+        // It repeats the others.
+        ConditionType::Ready => false,
     };
     is_reported.then(|| EventNote {
         kind: if is_good {
@@ -91,7 +95,7 @@ fn transition(
         action: match kind {
             ConditionType::Accepted => "Validate",
             ConditionType::ResolvedRefs | ConditionType::Conflicted => "Resolve",
-            ConditionType::Programmed => "Program",
+            ConditionType::Programmed | ConditionType::Ready => "Program",
         },
         note: one_line(&now.message),
     })
@@ -101,11 +105,12 @@ fn transition(
 /// own, and proxies that were never connected are only starting.
 fn is_reported_problem(before: Option<&Condition>, now: &Condition) -> bool {
     let is = |reason: Reason| now.reason == reason.name();
+    let was_programmed = before.is_some_and(|before| before.status == Verdict::True.name());
     is(Reason::Rejected)
         || is(Reason::ApplyFailed)
         || is(Reason::NamespaceTerminating)
-        || is(Reason::NoProxies)
-            && before.is_some_and(|before| before.status == Verdict::True.name())
+        || is(Reason::NoEndpoints) && was_programmed
+        || is(Reason::NoProxies) && was_programmed
 }
 
 fn good(kind: ConditionType) -> Verdict {

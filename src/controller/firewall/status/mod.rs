@@ -4,12 +4,11 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`conditions`] | reasons and messages of the four conditions |
+//! | [`conditions`] | reasons and messages of the five conditions |
 //! | [`difference`] | whether and when a changed status is written |
 //! | [`events`] | events of transitions |
 //! | [`observed`] | input of the status |
 //! | [`reason`] | all conditions, statuses and reasons |
-//! | [`text`] | messages of bounded length |
 //! | [`warnings`] | problems for which nothing is rejected |
 
 mod conditions;
@@ -17,7 +16,7 @@ mod difference;
 mod events;
 mod observed;
 mod reason;
-mod text;
+
 mod warnings;
 
 use jiff::Timestamp;
@@ -56,17 +55,12 @@ pub fn status_of(
             .filter(|found| !reason::is_own(found))
             .cloned(),
     );
-    let proxies = vault.proxies;
     VaultNetworkPolicyStatus {
         observed_generation: Some(policy.generation),
         conditions,
         endpoint: vault.endpoint.clone(),
         management_endpoint: vault.management_endpoint.clone(),
-        proxies: Some(format!(
-            "{}/{}",
-            evaluation.programmed_count(),
-            proxies.connected
-        )),
+        proxies: Some(evaluation.proxies()),
         virtual_network_rules: policy.rules.map(|rules| number(rules.virtual_networks)),
         ip_rules: policy.rules.map(|rules| number(rules.ip)),
         addresses: vault.resolution.map(|seen| {

@@ -63,6 +63,10 @@ pub struct VaultSeen<'a> {
     pub plain_http: Option<PlainHttp>,
     /// Status of its proxies, of all replicas of the operator together.
     pub proxies: &'a xds::Status,
+    /// Number of proxies that the firewall's Service sends clients to; none for proxies that run next to the operator.
+    pub ready: Option<usize>,
+    /// Number of proxies that the Deployment is to have.
+    pub wanted: usize,
     /// Version of the snapshot of `resolution`.
     pub version: Option<&'a str>,
     /// Address of the data endpoint, `NAME.NAMESPACE.svc:PORT`.

@@ -16,6 +16,8 @@ pub enum ConditionType {
     Programmed,
     /// Whether another policy overrides some of its settings.
     Conflicted,
+    /// Whether all of this generation is in force: a summary of the first three for tools that wait for one condition.
+    Ready,
 }
 
 /// Status of a condition.
@@ -43,12 +45,14 @@ pub enum Reason {
     LimitExceeded,
     NamespaceTerminating,
     NoConflicts,
+    NoEndpoints,
     NoProxies,
     NoSelector,
     NotOptedIn,
     Pending,
     PortNotFound,
     Programmed,
+    Ready,
     Rejected,
     ResolvedRefs,
     ServiceEndpointMissing,
@@ -159,6 +163,11 @@ pub const MEANINGS: &[(ConditionType, Verdict, Reason)] = &[
     ),
     (
         ConditionType::Programmed,
+        Verdict::False,
+        Reason::NoEndpoints,
+    ),
+    (
+        ConditionType::Programmed,
         Verdict::Unknown,
         Reason::NoProxies,
     ),
@@ -179,15 +188,44 @@ pub const MEANINGS: &[(ConditionType, Verdict, Reason)] = &[
         Reason::LimitExceeded,
     ),
     (ConditionType::Conflicted, Verdict::Unknown, Reason::Pending),
+    (ConditionType::Ready, Verdict::True, Reason::Ready),
+    (ConditionType::Ready, Verdict::False, Reason::Invalid),
+    (ConditionType::Ready, Verdict::False, Reason::LimitExceeded),
+    (ConditionType::Ready, Verdict::False, Reason::TargetNotFound),
+    (ConditionType::Ready, Verdict::False, Reason::NoSelector),
+    (ConditionType::Ready, Verdict::False, Reason::PortNotFound),
+    (
+        ConditionType::Ready,
+        Verdict::False,
+        Reason::VirtualNetworkNotFound,
+    ),
+    (ConditionType::Ready, Verdict::False, Reason::SubnetNotFound),
+    (
+        ConditionType::Ready,
+        Verdict::False,
+        Reason::ServiceEndpointMissing,
+    ),
+    (ConditionType::Ready, Verdict::False, Reason::NotOptedIn),
+    (ConditionType::Ready, Verdict::False, Reason::Rejected),
+    (ConditionType::Ready, Verdict::False, Reason::ApplyFailed),
+    (
+        ConditionType::Ready,
+        Verdict::False,
+        Reason::NamespaceTerminating,
+    ),
+    (ConditionType::Ready, Verdict::False, Reason::NoEndpoints),
+    (ConditionType::Ready, Verdict::Unknown, Reason::NoProxies),
+    (ConditionType::Ready, Verdict::Unknown, Reason::Pending),
 ];
 
 impl ConditionType {
     /// All types, in the order of the status.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Accepted,
         Self::ResolvedRefs,
         Self::Programmed,
         Self::Conflicted,
+        Self::Ready,
     ];
 
     /// Returns the name as the API has it.
@@ -197,6 +235,7 @@ impl ConditionType {
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Programmed => "Programmed",
             Self::Conflicted => "Conflicted",
+            Self::Ready => "Ready",
         }
     }
 
@@ -231,12 +270,14 @@ impl Reason {
             Self::LimitExceeded => "LimitExceeded",
             Self::NamespaceTerminating => "NamespaceTerminating",
             Self::NoConflicts => "NoConflicts",
+            Self::NoEndpoints => "NoEndpoints",
             Self::NoProxies => "NoProxies",
             Self::NoSelector => "NoSelector",
             Self::NotOptedIn => "NotOptedIn",
             Self::Pending => "Pending",
             Self::PortNotFound => "PortNotFound",
             Self::Programmed => "Programmed",
+            Self::Ready => "Ready",
             Self::Rejected => "Rejected",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::ServiceEndpointMissing => "ServiceEndpointMissing",

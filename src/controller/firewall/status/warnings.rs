@@ -1,8 +1,8 @@
 //! Warnings of a status: problems for which nothing is rejected.
 
 use super::observed::{PlainHttp, PolicySeen, VaultSeen, of_policy};
-use super::text;
 use crate::api::{PolicyWarning, VAULT_LABEL};
+use crate::runtime::status::text;
 
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;

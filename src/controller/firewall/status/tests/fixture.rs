@@ -42,6 +42,7 @@ pub(crate) struct Fixture {
     pub(crate) plain_http: Option<PlainHttp>,
     pub(crate) version: Option<&'static str>,
     pub(crate) proxies: xds::Status,
+    pub(crate) ready: Option<usize>,
     /// Stored status of `own`.
     pub(crate) stored: Option<VaultNetworkPolicyStatus>,
     pub(crate) now: Timestamp,
@@ -86,6 +87,7 @@ pub(crate) fn limited(ip_rules: usize) -> Fixture {
             programmed: 2,
             ..xds::Status::default()
         },
+        ready: Some(2),
         stored: None,
         now: "2026-05-01T00:00:00Z".parse().unwrap(),
     }
@@ -241,6 +243,8 @@ impl Fixture {
             earlier: &[],
             plain_http: self.plain_http,
             proxies: &self.proxies,
+            ready: self.ready,
+            wanted: 2,
             version: self.version,
             endpoint: Some("openbao-firewall.vault.svc:8200".into()),
             management_endpoint: Some("openbao-firewall.vault.svc:8300".into()),

@@ -8,6 +8,7 @@
 //! Statuses of small vaults, evaluated by the real validation, index and resolution.
 
 mod fixture;
+mod ready;
 mod rows;
 mod transitions;
 
@@ -91,6 +92,32 @@ fn meanings_are_complete() {
         shown.insert(format!("{kind} {expected}"));
     }
     assert_eq!(shown, known);
+}
+
+#[test]
+fn the_definition_has_every_condition() {
+    let types = ConditionType::ALL.map(ConditionType::name);
+    assert_eq!(types, crate::api::POLICY_CONDITIONS);
+}
+
+#[test]
+fn proxies_are_those_that_are_ready_and_enforce() {
+    for (ready, programmed, connected, expected) in [
+        (Some(2), 2, 2, "2/2"),
+        (Some(1), 2, 2, "1/2"),
+        (Some(2), 1, 2, "1/2"),
+        (Some(0), 0, 0, "0/2"),
+        // While a rolling update starts the new one first.
+        (Some(3), 3, 3, "2/2"),
+        (None, 1, 1, "1/1"),
+    ] {
+        let mut fixture = fixture().with(|fixture| {
+            fixture.ready = ready;
+            fixture.proxies.programmed = programmed;
+            fixture.proxies.connected = connected;
+        });
+        assert_eq!(fixture.desired().proxies.as_deref(), Some(expected));
+    }
 }
 
 #[test]

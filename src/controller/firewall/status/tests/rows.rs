@@ -17,6 +17,12 @@ pub(super) type Row = (
 
 /// Returns all rows.
 pub(super) fn rows() -> Vec<Row> {
+    let mut rows = own_rows();
+    rows.extend(super::ready::rows());
+    rows
+}
+
+fn own_rows() -> Vec<Row> {
     let bad = || ip(&["10.0.0.1", "203.0.113.0/31"]);
     let inline = json!({"virtualNetworkRules": [{"pods": {"podSelector": {}}}]});
     vec![
@@ -262,8 +268,25 @@ pub(super) fn rows() -> Vec<Row> {
             "Unknown NoProxies",
             &[
                 "no proxy is connected",
-                "`kubectl -n vault describe deployment openbao-firewall`",
+                "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`",
             ],
+        ),
+        (
+            "connected, but not behind the Service",
+            fixture().with(|fixture| fixture.ready = Some(0)),
+            "Programmed",
+            "False NoEndpoints",
+            &[
+                "all 2 connected proxies enforce generation 1, but clients cannot connect yet",
+                "behind the Service `openbao-firewall`",
+            ],
+        ),
+        (
+            "next to the operator",
+            fixture().with(|fixture| fixture.ready = None),
+            "Programmed",
+            "True Programmed",
+            &[],
         ),
         (
             "rejected",
@@ -435,7 +458,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 /// With `Drop` and more blocks than a `NetworkPolicy` can have, the policy is not accepted any more, and its last
 /// accepted generation stays in force.
-fn beyond_drop() -> Fixture {
+pub(super) fn beyond_drop() -> Fixture {
     let before = limited(127).corp(&blocks(10)).own(&dropping());
     before.corp(&blocks(crate::limits::MAX_DROP_BLOCKS + 1))
 }
@@ -461,7 +484,7 @@ fn blocks(count: usize) -> Value {
     json!([{"name": "dc", "serviceEndpoints": ["Vault"], "addressPrefixes": prefixes}])
 }
 
-fn other_port(ports: &mut [ServicePortFact]) {
+pub(super) fn other_port(ports: &mut [ServicePortFact]) {
     ports[0].port = 443;
 }
 

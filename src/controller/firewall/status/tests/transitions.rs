@@ -45,16 +45,26 @@ fn the_transition_time_is_that_of_the_last_change_of_status() {
         "2026-05-01T00:00:02Z",
     );
     // In whole seconds, as Kubernetes stores them.
-    assert_eq!(times(&mut fixture, "2026-05-01T00:00:00.75Z"), [first; 4]);
-    assert_eq!(times(&mut fixture, second), [first; 4]);
+    assert_eq!(times(&mut fixture, "2026-05-01T00:00:00.75Z"), [first; 5]);
+    assert_eq!(times(&mut fixture, second), [first; 5]);
     fixture.proxies.programmed = 1;
-    assert_eq!(times(&mut fixture, second), [first, first, second, first]);
+    assert_eq!(
+        times(&mut fixture, second),
+        [first, first, second, first, second]
+    );
     // Another reason is not another status.
     let mut fixture = fixture.rejected("no");
-    assert_eq!(times(&mut fixture, third), [first, first, second, first]);
+    // `Ready` was unknown while it was pending, and is false now.
+    assert_eq!(
+        times(&mut fixture, third),
+        [first, first, second, first, third]
+    );
     fixture.proxies.rejections.clear();
     fixture.proxies.programmed = 2;
-    assert_eq!(times(&mut fixture, third), [first, first, third, first]);
+    assert_eq!(
+        times(&mut fixture, third),
+        [first, first, third, first, third]
+    );
 }
 
 #[test]
@@ -67,8 +77,8 @@ fn conditions_of_other_writers_are_kept() {
     });
     assert!(fixture.write(true).is_some());
     let stored = fixture.stored.clone().unwrap();
-    assert_eq!(stored.conditions.len(), 5);
-    assert_eq!(stored.conditions[4], theirs);
+    assert_eq!(stored.conditions.len(), 6);
+    assert_eq!(stored.conditions[5], theirs);
     assert_eq!(fixture.write(true), None);
 }
 
