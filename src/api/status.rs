@@ -52,7 +52,7 @@ pub struct PolicyWarning {
     /// Class of the problem, in `CamelCase`.
     #[schemars(length(min = 1, max = 63))]
     pub reason: String,
-    /// Path of the field, such as `spec.defaultAction`.
+    /// Path of the field, such as `spec.defaultAction`, or the other object, such as `NetworkPolicy/metrics`.
     #[schemars(length(max = 253))]
     pub field: String,
     /// Cause and correction, for people.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::state::{Index, Indexed};
 use super::vault::{Policy, named_subnets};
 use super::{
-    EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, ObservedPod, ObservedPolicy, Payload,
-    ServiceAccountFact, ServiceFact,
+    EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, NetworkPolicyFact, ObservedPod,
+    ObservedPolicy, Payload, ServiceAccountFact, ServiceFact,
 };
 use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
 
@@ -83,6 +83,23 @@ impl Indexed for EndpointSliceFact {
     }
 }
 
+impl Indexed for NetworkPolicyFact {
+    /// Reports all vaults of the namespace: the policy may select the pods of any.
+    fn apply(self, index: &mut Index) {
+        let id = self.id.clone();
+        if index.network_policies.get(&id) != Some(&self) {
+            index.network_policies.insert(id.clone(), self);
+            index.network_policy_changed(&id.namespace);
+        }
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        if index.network_policies.remove(&key.name).is_some() {
+            index.network_policy_changed(&key.name.namespace);
+        }
+    }
+}
+
 /// No rule names a service account yet.
 impl Indexed for ServiceAccountFact {}
 
@@ -122,6 +139,12 @@ impl Index {
         if self.vaults.contains_key(&vault) {
             self.changed.insert(vault);
         }
+    }
+
+    fn network_policy_changed(&mut self, namespace: &str) {
+        let vaults = self.vaults.keys();
+        let inside = vaults.filter(|vault| vault.namespace == namespace);
+        self.changed.extend(inside.cloned());
     }
 
     fn endpoints_changed(&mut self, service: ObjectName) {

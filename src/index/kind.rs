@@ -14,6 +14,7 @@ macro_rules! for_each_kind {
         $generate! {
             EndpointSlice($crate::index::EndpointSliceFact),
             Namespace($crate::index::NamespaceFact),
+            NetworkPolicy($crate::index::NetworkPolicyFact),
             Pod($crate::index::ObservedPod),
             Service($crate::index::ServiceFact),
             ServiceAccount($crate::index::ServiceAccountFact),

@@ -69,6 +69,19 @@ impl Membership {
         self.pods.get(pod).map(|pod| &pod.fact)
     }
 
+    /// Labels of the counted pods of a namespace.
+    pub(super) fn labels_of_pods(&self, namespace: &str) -> impl Iterator<Item = &Labels> {
+        let pods = self.namespaces.get(namespace).into_iter();
+        let names = pods.flat_map(|found| &found.pods);
+        names.filter_map(move |name| {
+            let id = ObjectName {
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+            };
+            Some(&self.pod(&id)?.labels)
+        })
+    }
+
     pub(super) fn namespace_labels(&self, name: &str) -> Option<&Labels> {
         self.namespaces.get(name)?.labels.as_ref()
     }

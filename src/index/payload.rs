@@ -2,8 +2,8 @@
 //! if the object itself must not be used.
 
 use super::{
-    EndpointSliceFact, InvalidPolicy, NamespaceFact, ObservedPod, ObservedPolicy,
-    ServiceAccountFact, ServiceFact,
+    EndpointSliceFact, InvalidPolicy, NamespaceFact, NetworkPolicyFact, ObservedPod,
+    ObservedPolicy, ServiceAccountFact, ServiceFact,
 };
 use crate::policy::{ObjectName, ValidatedVirtualNetwork};
 
@@ -30,6 +30,12 @@ impl Payload for EndpointSliceFact {
 impl Payload for NamespaceFact {
     fn object_name(&self) -> ObjectName {
         ObjectName::cluster_scoped(&self.name)
+    }
+}
+
+impl Payload for NetworkPolicyFact {
+    fn object_name(&self) -> ObjectName {
+        self.id.clone()
     }
 }
 

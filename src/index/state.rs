@@ -10,7 +10,10 @@ use super::endpoints::Endpoints;
 use super::kind::for_each_kind;
 use super::membership::Membership;
 use super::vault::{Policy, Vault};
-use super::{Key, Kind, Labels, NotCounted, Object, Payload, PodFact, ServiceFact};
+use super::{
+    Key, Kind, Labels, NetworkPolicyFact, NotCounted, Object, Payload, PodFact, Protected,
+    ServiceFact,
+};
 use crate::limits::Limits;
 use crate::policy::{ObjectName, VaultId, VirtualNetworks};
 
@@ -22,6 +25,7 @@ pub struct Index {
     pub(super) not_counted: HashMap<ObjectName, NotCounted>,
     pub(super) services: BTreeMap<ObjectName, ServiceFact>,
     pub(super) endpoints: Endpoints,
+    pub(super) network_policies: BTreeMap<ObjectName, NetworkPolicyFact>,
     pub(super) virtual_networks: VirtualNetworks,
     /// Vaults whose policies name a virtual network, which need not exist.
     pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
@@ -142,6 +146,37 @@ impl Index {
             .addresses(&vault.service_name(), port.name.as_deref())
     }
 
+    /// Names of the `NetworkPolicies` in the vault's namespace that admit others than the proxies to the API of the
+    /// vault's pods. While the vault has no pods, a pod with the labels of the selector stands for them.
+    pub fn openings(&self, vault: &VaultId, protected: Protected<'_>) -> Vec<String> {
+        let namespace = &vault.namespace;
+        let policies = self.network_policies.range(first_in(namespace)..);
+        let policies = policies.take_while(|(id, _)| id.namespace == *namespace);
+        let mut policies = policies.map(|(_, policy)| policy).peekable();
+        if policies.peek().is_none() {
+            return Vec::new();
+        }
+        let addresses = self.addresses(vault, protected.port);
+        let numbers = addresses.iter().map(SocketAddrV4::port).collect();
+        let is_vault = |labels: &&Labels| {
+            let mut wanted = protected.selector.iter();
+            wanted.all(|(key, value)| labels.get(key) == Some(value))
+        };
+        let mut pods: Vec<&Labels> = self
+            .membership
+            .labels_of_pods(namespace)
+            .filter(is_vault)
+            .collect();
+        if pods.is_empty() {
+            pods.push(protected.selector);
+        }
+        policies
+            .filter(|policy| pods.iter().any(|labels| policy.selects(labels)))
+            .filter(|policy| policy.opens(protected, &numbers))
+            .map(|policy| policy.id.name.clone())
+            .collect()
+    }
+
     /// Number of ready pods behind a Service, of any kind.
     pub fn ready_pods(&self, service: &ObjectName) -> usize {
         self.endpoints.count_serving(service)
@@ -155,5 +190,13 @@ impl Index {
     /// Whether an object of a kind that no firewall depends on is known, for example a `ServiceAccount`.
     pub fn contains(&self, key: &Key) -> bool {
         self.others.contains_key(key)
+    }
+}
+
+/// Name that is before those of all objects of a namespace.
+fn first_in(namespace: &str) -> ObjectName {
+    ObjectName {
+        namespace: namespace.to_owned(),
+        name: String::new(),
     }
 }

@@ -57,6 +57,7 @@ fn wanted(
         apply_error: None,
         stalled: None,
         earlier: &[],
+        openings: &[],
         plain_http: Some(PlainHttp {
             to_clients: true,
             to_vault: true,

@@ -10,6 +10,7 @@ mod keeping;
 mod late;
 mod networks;
 mod objects;
+mod openings;
 mod outages;
 mod references;
 mod refused;

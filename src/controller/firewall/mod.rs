@@ -316,6 +316,7 @@ impl Reconciler {
             apply_error: apply_error.as_deref(),
             stalled: stalled.as_deref(),
             earlier: &earlier,
+            openings: &entry.openings,
             // Before a policy is accepted, the settings in force are unknown.
             plain_http: (!entry.cold_start).then_some(PlainHttp {
                 to_clients: settings.tls.is_none(),

@@ -59,6 +59,8 @@ pub(crate) struct VaultEntry {
     pub(crate) cold_start: bool,
     /// Number of proxies that the firewall's Service sends clients to; none for proxies that run next to the operator.
     pub(crate) ready: Option<usize>,
+    /// Names of `NetworkPolicies` of others that open its pods past the firewall.
+    pub(crate) openings: Vec<String>,
     /// Its policies, valid or not, sorted by name.
     pub(crate) policies: Vec<ObjectName>,
 }

@@ -3,6 +3,7 @@
 
 mod endpoint_slice;
 mod namespace;
+mod network_policy;
 mod pod;
 mod service;
 mod service_account;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::state::{Delta, FirewallState, Stage, StoredPolicy, Target, VaultEntry};
 use super::status::{TargetProblem, target_of};
+use crate::api::proxy_labels;
 use crate::clock::Clock;
 use crate::compile::envoy::{Proxy, Tls};
 use crate::compile::firewall_name;
@@ -22,7 +23,7 @@ use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies;
 use crate::controller::networks::state::{NetworkState, StoredNetwork, SubnetCounts};
 use crate::controller::options::LocalProxy;
-use crate::index::{Index, Key, Kind, Object, ObjectName, VaultResolution};
+use crate::index::{Index, Key, Kind, Object, ObjectName, Protected, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::infos;
 use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
@@ -348,6 +349,18 @@ impl Engine {
         let proxy = proxy(firewall, tls, policies.proxy.http2, self.local.get(vault));
         // A snapshot contains only resources that proxies ask for.
         let discovers = proxy.upstream.is_none();
+        let openings = target.as_ref().map_or_else(
+            |_| Vec::new(),
+            |service| {
+                let protected = Protected {
+                    selector: service.selector(),
+                    proxies: &proxy_labels(&vault.service),
+                    port: firewall.port,
+                    api_port: service.api_port(),
+                };
+                self.index.openings(vault, protected)
+            },
+        );
         let ready = discovers.then(|| self.index.ready_pods(&service));
         if discovers {
             self.services.insert(service, vault.clone());
@@ -368,6 +381,7 @@ impl Engine {
             version: published.version,
             cold_start,
             ready,
+            openings,
             policies: self.index.policies_of(vault),
             resolution,
         };

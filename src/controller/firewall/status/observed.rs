@@ -59,6 +59,8 @@ pub struct VaultSeen<'a> {
     pub stalled: Option<&'a str>,
     /// Policies of pods that its Service selected earlier and may not select now.
     pub earlier: &'a [EarlierPolicy],
+    /// Names of `NetworkPolicies` of others that open its pods past the firewall.
+    pub openings: &'a [String],
     /// Sides on which its proxies use plain HTTP; none if that is unknown, and the warnings of the stored status stay.
     pub plain_http: Option<PlainHttp>,
     /// Status of its proxies, of all replicas of the operator together.

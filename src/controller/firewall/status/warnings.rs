@@ -7,7 +7,8 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 6] = [
+pub const WARNINGS: [&str; 7] = [
+    OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
     PLAIN_HTTP,
@@ -15,6 +16,8 @@ pub const WARNINGS: [&str; 6] = [
     ADDRESS_CONTESTED,
     MORE_WARNINGS,
 ];
+/// Another `NetworkPolicy` admits clients to the vault's pods.
+const OPENED_BY_NETWORK_POLICY: &str = "OpenedByNetworkPolicy";
 /// The Service selects other pods than before; the earlier ones stay isolated.
 const EARLIER_PODS: &str = "EarlierPods";
 /// New proxies do not become ready, so the bootstrap settings are not in force everywhere.
@@ -43,6 +46,7 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         message: message.to_owned(),
     };
     let mut warnings = Vec::new();
+    warnings.extend(openings(vault));
     warnings.extend(earlier_pods(vault));
     if let (Some(stalled), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
@@ -100,6 +104,28 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         });
     }
     warnings
+}
+
+/// Returns a warning for each `NetworkPolicy` of others that opens the vault's pods.
+fn openings<'a>(vault: &'a VaultSeen<'_>) -> impl Iterator<Item = PolicyWarning> + 'a {
+    let id = vault.resolution.map(|seen| &seen.resolution.firewall.vault);
+    let policies = id
+        .into_iter()
+        .flat_map(|id| vault.openings.iter().map(move |name| (id, name)));
+    policies.map(|(id, name)| {
+        let namespace = &id.namespace;
+        let message = format!(
+            "the NetworkPolicy `{name}` admits clients to the vault's pods past the firewall, because NetworkPolicies \
+             are additive: no rule applies to them, and the access log does not have them. Unless that is intended, \
+             restrict it to other ports than that of the vault's API, or run `kubectl -n {namespace} delete \
+             networkpolicy {name}`"
+        );
+        PolicyWarning {
+            reason: OPENED_BY_NETWORK_POLICY.to_owned(),
+            field: format!("NetworkPolicy/{name}"),
+            message: text::shortened(&message, WARNING_LENGTH),
+        }
+    })
 }
 
 /// Returns a warning for each policy of earlier pods.

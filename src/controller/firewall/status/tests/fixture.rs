@@ -43,6 +43,7 @@ pub(crate) struct Fixture {
     pub(crate) version: Option<&'static str>,
     pub(crate) proxies: xds::Status,
     pub(crate) ready: Option<usize>,
+    pub(crate) openings: Vec<String>,
     /// Stored status of `own`.
     pub(crate) stored: Option<VaultNetworkPolicyStatus>,
     pub(crate) now: Timestamp,
@@ -88,6 +89,7 @@ pub(crate) fn limited(ip_rules: usize) -> Fixture {
             ..xds::Status::default()
         },
         ready: Some(2),
+        openings: Vec::new(),
         stored: None,
         now: "2026-05-01T00:00:00Z".parse().unwrap(),
     }
@@ -241,6 +243,7 @@ impl Fixture {
             apply_error: self.apply_error.as_deref(),
             stalled: self.stalled,
             earlier: &[],
+            openings: &self.openings,
             plain_http: self.plain_http,
             proxies: &self.proxies,
             ready: self.ready,

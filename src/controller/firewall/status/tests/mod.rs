@@ -160,7 +160,8 @@ fn warnings() {
         .older(&json!({}))
         .own(&json!({"defaultAction": "Allow"}))
         .with(|fixture| fixture.plain_http = PLAIN)
-        .with(|fixture| fixture.stalled = Some("pods \"x\" is forbidden"));
+        .with(|fixture| fixture.stalled = Some("pods \"x\" is forbidden"))
+        .with(|fixture| fixture.openings = vec!["snapshots".to_owned()]);
     let status = fixture.desired();
     let shown: Vec<_> = status
         .warnings
@@ -170,6 +171,7 @@ fn warnings() {
     assert_eq!(
         shown,
         [
+            "OpenedByNetworkPolicy NetworkPolicy/snapshots",
             "ProxiesNotReplaced spec.proxy",
             "PlainHttp spec.proxy.tls",
             "PlainHttp spec.proxy.upstreamTls",
@@ -179,11 +181,15 @@ fn warnings() {
     for (warning, words) in [
         (
             0,
+            "the NetworkPolicy `snapshots` admits clients to the vault's pods past the firewall",
+        ),
+        (
+            1,
             "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`. The \
                  Deployment reports: pods \"x\" is forbidden",
         ),
-        (0, "the old proxies continue to run"),
-        (3, "the policy `older` has `Deny`"),
+        (1, "the old proxies continue to run"),
+        (4, "the policy `older` has `Deny`"),
     ] {
         assert!(
             status.warnings[warning].message.contains(words),
@@ -192,7 +198,7 @@ fn warnings() {
     }
     // With the first policy there are no old proxies.
     fixture.proxies.connected = 0;
-    let first = &fixture.desired().warnings[0];
+    let first = &fixture.desired().warnings[1];
     assert!(
         first.message.contains("the firewall may serve no client"),
         "{first:?}"
