@@ -7,6 +7,7 @@ mod dry_run;
 mod fleet;
 mod harness;
 mod limits;
+mod removal;
 mod shown;
 mod status;
 mod token_search;

@@ -20,7 +20,7 @@ fn applying_again_changes_nothing() {
     };
     server.install_crds();
     let installed = versions();
-    assert_eq!(installed.lines().count(), 8, "{installed}");
+    assert_eq!(installed.lines().count(), 10, "{installed}");
     server.install_crds();
     assert_eq!(versions(), installed);
 }

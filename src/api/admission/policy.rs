@@ -20,13 +20,23 @@ pub const SUBSCRIPTIONS: &str = "subscriptions";
 /// Verb of the permissions for [`SERVICE_ENDPOINTS`] and [`SUBSCRIPTIONS`].
 pub const SET_VERB: &str = "set";
 
-/// Builds the binding that enforces a policy in the whole cluster.
+/// Failure policy of an admission policy that only warns.
+pub(super) const IGNORE: &str = "Ignore";
+
+/// Builds the binding that enforces a policy in the whole cluster. A policy whose failure is ignored only warns.
 pub fn binding_of(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
+    let spec = policy.spec.as_ref();
+    let on_failure = spec.and_then(|spec| spec.failure_policy.as_deref());
+    let action = if on_failure == Some(IGNORE) {
+        "Warn"
+    } else {
+        "Deny"
+    };
     ValidatingAdmissionPolicyBinding {
         metadata: policy.metadata.clone(),
         spec: Some(ValidatingAdmissionPolicyBindingSpec {
             policy_name: policy.metadata.name.clone(),
-            validation_actions: Some(vec!["Deny".to_owned()]),
+            validation_actions: Some(vec![action.to_owned()]),
             ..ValidatingAdmissionPolicyBindingSpec::default()
         }),
     }
@@ -71,11 +81,20 @@ pub(super) fn policy(
 
 /// Matches the creation and update of resources of a group.
 pub(super) fn writes(group: &str, resources: &[&str]) -> NamedRuleWithOperations {
+    operations(group, resources, &["CREATE", "UPDATE"])
+}
+
+/// Matches the deletion of resources of a group.
+pub(super) fn deletions(group: &str, resources: &[&str]) -> NamedRuleWithOperations {
+    operations(group, resources, &["DELETE"])
+}
+
+fn operations(group: &str, resources: &[&str], operations: &[&str]) -> NamedRuleWithOperations {
     let list = |items: &[&str]| Some(items.iter().map(|item| (*item).to_owned()).collect());
     NamedRuleWithOperations {
         api_groups: list(&[group]),
         api_versions: list(&["*"]),
-        operations: list(&["CREATE", "UPDATE"]),
+        operations: list(operations),
         resources: list(resources),
         scope: Some("*".to_owned()),
         ..NamedRuleWithOperations::default()
