@@ -8,6 +8,7 @@
 //! | `tls` | TLS is disabled and enabled, a Secret is missing, a certificate is renewed |
 //! | `operator` | the operator is uninstalled, upgraded and rolled back under load |
 //! | `replaced` | proxies are replaced under load |
+//! | `typos` | typing errors in the target of a policy that is in force, under load |
 //! | `enforced` | the cluster's network enforces NetworkPolicies: cyclonus' cases |
 //! | `installed` | the charts: permissions, Pod Security, refusals |
 //! | `pages` | the commands of `docs/openbao.md` and `docs/install.md` |
@@ -27,6 +28,7 @@ mod replaced;
 mod rules;
 mod scene;
 mod tls;
+mod typos;
 
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -68,11 +68,20 @@ impl Scene {
     /// Applies a policy with a rule for the shop's clients; the fields of `more` are added to its `spec` or replace its
     /// fields.
     pub fn apply_policy(&self, more: &Value) {
+        self.vault.apply_policy(&self.fields(more));
+    }
+
+    /// Returns the policy that [`Scene::apply_policy`] applies.
+    pub fn policy(&self, more: &Value) -> Value {
+        self.vault.policy(&self.fields(more))
+    }
+
+    fn fields(&self, more: &Value) -> Value {
         let mut spec = json!({"virtualNetworkRules": [self.rule("shop")]});
         for (field, value) in more.as_object().unwrap() {
             spec[field] = value.clone();
         }
-        self.vault.apply_policy(&spec);
+        spec
     }
 
     /// Applies the policy and waits until it is enforced.

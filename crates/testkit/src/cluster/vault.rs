@@ -202,6 +202,11 @@ impl Vault {
 
     /// Applies a policy with TLS on both sides; the fields of `more` are added to its `spec` or replace its fields.
     pub fn apply_policy(&self, more: &Value) {
+        apply(&self.policy(more).to_string());
+    }
+
+    /// Returns the policy that [`Vault::apply_policy`] applies.
+    pub fn policy(&self, more: &Value) -> Value {
         let mut spec = json!({
             "targetRef": {"name": "openbao", "port": 8200},
             "vault": {"engines": [{"path": "secret", "type": "KvV2"}]},
@@ -210,15 +215,12 @@ impl Vault {
         for (field, value) in more.as_object().expect("fields") {
             spec[field] = value.clone();
         }
-        apply(
-            &json!({
-                "apiVersion": "vaultwall.dev/v1alpha1",
-                "kind": "VaultNetworkPolicy",
-                "metadata": {"name": "openbao", "namespace": self.namespace.name},
-                "spec": spec,
-            })
-            .to_string(),
-        );
+        json!({
+            "apiVersion": "vaultwall.dev/v1alpha1",
+            "kind": "VaultNetworkPolicy",
+            "metadata": {"name": "openbao", "namespace": self.namespace.name},
+            "spec": spec,
+        })
     }
 
     /// Applies a policy and waits until it is enforced.
