@@ -3,7 +3,7 @@
 use super::observed::{PolicySeen, TargetProblem, VaultSeen, of_policy};
 use super::reason::{ConditionType, Reason};
 use super::text;
-use crate::api::MESSAGE_LENGTH;
+use crate::api::{MESSAGE_LENGTH, VAULT_LABEL};
 use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies::BOOTSTRAP_FOLDER;
 use crate::policy::{Diagnostic, VaultId};
@@ -135,6 +135,10 @@ impl Evaluation<'_> {
                 ),
             };
         };
+        let effect = match target {
+            Some(_) => "Programmed has what is in force",
+            None => "the other rules stay in force",
+        };
         let mut lines: Vec<String> = target.into_iter().map(|(_, message)| message).collect();
         lines.extend(unresolved.into_iter().map(line));
         let of_earlier = if self.policy.violations.is_empty() {
@@ -143,7 +147,7 @@ impl Evaluation<'_> {
             " of the last accepted generation"
         };
         let heading = format!(
-            "{}{of_earlier} cannot be resolved; the other rules stay in force:",
+            "{}{of_earlier} cannot be resolved; {effect}:",
             counted(lines.len(), "reference")
         );
         (
@@ -178,8 +182,8 @@ impl Evaluation<'_> {
                     self.enforcing()
                 ),
                 None => format!(
-                    "generation {generation} cannot be enforced for this Service, and objects that were generated \
-                     earlier are not updated until this is corrected"
+                    "generation {generation} is not enforced: this policy protects no vault unless it did before, and \
+                     objects that were generated earlier stay as they are until this is corrected"
                 ),
             };
             return (reason, format!("{effect}:\n{message}"));
@@ -224,7 +228,7 @@ impl Evaluation<'_> {
             State::NoProxies | State::NoSnapshot if proxies.connected == 0 => {
                 let described = self.vault_id().map_or_else(String::new, |vault| {
                     format!(
-                        "; if none connects, check `kubectl -n {} describe deployment {}-firewall`",
+                        "; if none connects, check `kubectl -n {} describe pods -l {VAULT_LABEL}={}`",
                         vault.namespace, vault.service
                     )
                 });
@@ -370,20 +374,27 @@ impl Evaluation<'_> {
     fn target_problem(&self) -> Option<(Reason, String)> {
         Some(match self.vault.target.as_ref().err()? {
             TargetProblem::NotFound => {
-                let which = self.vault_id().map_or_else(
-                    || "the Service does not exist in the policy's namespace".to_owned(),
-                    |vault| {
-                        format!(
-                            "there is no Service `{}` in the namespace `{}`",
-                            vault.service, vault.namespace
+                let (which, list) = self.vault_id().map_or_else(
+                    || {
+                        let which = "the Service does not exist in the policy's namespace";
+                        (which.to_owned(), String::new())
+                    },
+                    |VaultId { namespace, service }| {
+                        (
+                            format!(
+                                "there is no Service `{service}` in the namespace `{namespace}`"
+                            ),
+                            format!(
+                                " (`kubectl -n {namespace} get services` lists those that exist)"
+                            ),
                         )
                     },
                 );
                 (
                     Reason::TargetNotFound,
                     format!(
-                        "spec.targetRef.name: {which}; create it, or if the name is wrong, delete this policy and \
-                         create one with the right name"
+                        "spec.targetRef.name: {which}; create it, or if the name is wrong{list}, delete this policy \
+                         and create one with the right name"
                     ),
                 )
             }

@@ -113,9 +113,9 @@ pub(super) fn rows() -> Vec<Row> {
             "ResolvedRefs",
             "False TargetNotFound",
             &[
-                "1 reference",
+                "1 reference cannot be resolved; Programmed has what is in force:",
                 "\nspec.targetRef.name: there is no Service `openbao` in the namespace `vault`; \
-                 create it",
+                 create it, or if the name is wrong (`kubectl -n vault get services` lists those that exist), delete",
             ],
         ),
         (
@@ -262,7 +262,7 @@ pub(super) fn rows() -> Vec<Row> {
             "Unknown NoProxies",
             &[
                 "no proxy is connected",
-                "`kubectl -n vault describe deployment openbao-firewall`",
+                "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`",
             ],
         ),
         (
@@ -323,7 +323,10 @@ pub(super) fn rows() -> Vec<Row> {
             fixture().service(|service| *service = None),
             "Programmed",
             "False TargetNotFound",
-            &["\nspec.targetRef.name: "],
+            &[
+                "generation 1 is not enforced: this policy protects no vault unless it did before",
+                "\nspec.targetRef.name: ",
+            ],
         ),
         (
             "an external Service",
