@@ -26,6 +26,7 @@ mod peers;
 mod replaced;
 mod rules;
 mod scene;
+mod session;
 mod tls;
 
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
