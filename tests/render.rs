@@ -388,6 +388,10 @@ fn an_unreadable_or_unwritable_file_exits_2_and_is_named() {
         ),
         (&["--kubeconfig", "no/such/config"], "no/such/config"),
         (&["-f", QUICKSTART, "-n", "vault"], "cannot be used with"),
+        (
+            &["-f", QUICKSTART, "-n", "web", "--vault", "vault/openbao"],
+            "name different namespaces",
+        ),
     ] {
         let run = render(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));

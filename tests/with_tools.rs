@@ -12,6 +12,7 @@ mod cases;
 mod cyclonus;
 mod differential;
 mod docs {
+    mod argo_cd;
     #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
     mod command;
     mod live;

@@ -40,7 +40,7 @@ pub async fn explain(stage: &Stage, case: &Case) -> Fallible<Explained> {
         command.args(["--client-ip", client]);
     }
     if let Some(namespace) = case.namespace {
-        command.args(["--namespace", namespace]);
+        command.args(["--vault-namespace", namespace]);
     }
     let output = command.output().await?;
     let answer: Explained = serde_json::from_slice(&output.stdout).map_err(|error| {

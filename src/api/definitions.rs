@@ -16,6 +16,11 @@ use kube::{CustomResourceExt, Resource};
 use super::status::{NETWORK_CONDITIONS, POLICY_CONDITIONS, before_the_operator};
 use super::{VaultNetworkPolicy, VirtualNetwork};
 
+/// Remedy for a cluster without the definitions.
+pub const INSTALL_DEFINITIONS: &str = "\
+     install the CRDs with their chart: helm upgrade --install vaultwall-crds charts/vaultwall-crds --namespace \
+     vaultwall-system --create-namespace; or without Helm: vaultwall crds | kubectl apply --server-side -f -";
+
 /// Returns the definitions of all kinds, sorted by name.
 pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     let mut definitions = vec![VaultNetworkPolicy::crd(), VirtualNetwork::crd()];

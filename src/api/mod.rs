@@ -15,7 +15,7 @@ mod virtual_network;
 
 pub use admission::*;
 pub use borrowed::MESSAGE_LENGTH;
-pub use definitions::custom_resource_definitions;
+pub use definitions::{INSTALL_DEFINITIONS, custom_resource_definitions};
 pub use group::{GROUP, VERSION};
 pub use labels::*;
 pub use management::*;

@@ -1,10 +1,15 @@
 //! Arguments that several subcommands share, and the parsers of their values.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
+use super::cluster::{self, ClusterArgs};
+use super::outcome::Failure;
 use crate::compile::envoy::Upstream;
 use crate::limits::Limits;
+use crate::policy::VaultId;
 
 /// Limits of the installation, as in the operator's chart values; never above the ceilings of the CRD's schema.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -31,6 +36,87 @@ impl From<LimitArgs> for Limits {
             ignore_missing_service_endpoint: args.allow_ignore_missing_service_endpoint,
         }
     }
+}
+
+/// The vault on the command line: `NAMESPACE/SERVICE`, or `SERVICE` with the namespace in another argument, as for
+/// kubectl.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VaultName {
+    namespace: Option<String>,
+    service: String,
+}
+
+impl VaultName {
+    /// Namespace in front of the name, if any.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The vault. Without a namespace of its own, it is in the given one; without that, in the current one of the
+    /// cluster, if a cluster is read.
+    ///
+    /// # Errors
+    ///
+    /// The namespace is unknown, or cannot be read from the kubeconfig.
+    pub(super) fn id(
+        &self,
+        given: Option<&str>,
+        cluster: Option<&ClusterArgs>,
+    ) -> Result<VaultId, Failure> {
+        let namespace = match (self.namespace().or(given), cluster) {
+            (Some(namespace), _) => namespace.to_owned(),
+            (None, Some(cluster)) => cluster::current_namespace(cluster)?,
+            (None, None) => return Err(Box::new(VaultNameError::NoNamespace(self.clone()))),
+        };
+        Ok(VaultId {
+            namespace,
+            service: self.service.clone(),
+        })
+    }
+}
+
+impl FromStr for VaultName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, service) = match text.split_once('/') {
+            Some((namespace, service)) => (Some(namespace), service),
+            None => (None, text),
+        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains('/');
+        if !namespace.is_none_or(is_name) || !is_name(service) {
+            return Err("write SERVICE or NAMESPACE/SERVICE, for example openbao or vault/openbao");
+        }
+        Ok(Self {
+            namespace: namespace.map(str::to_owned),
+            service: service.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for VaultName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.service)
+    }
+}
+
+/// A vault on the command line whose namespace is unknown or contradictory.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VaultNameError {
+    #[error(
+        "--vault {0} has no namespace, and files have no current one: add --namespace NAMESPACE, or write \
+         NAMESPACE/SERVICE"
+    )]
+    NoNamespace(VaultName),
+    #[error(
+        "--vault {vault} and --namespace {namespace} name different namespaces: leave one of them out"
+    )]
+    TwoNamespaces { vault: VaultName, namespace: String },
+    #[error("--namespace cannot be used with -f, except for the namespace of --vault")]
+    OfFiles,
 }
 
 /// Parses a number in this range; clap has no ranges for `usize`.
@@ -75,7 +161,23 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    #[rustfmt::skip] // a table
+    fn a_vault_is_a_service_with_or_without_a_namespace() {
+        for (text, vault) in [
+            ("openbao", Some("here/openbao")), ("vault/openbao", Some("vault/openbao")),
+            ("", None), ("/", None), ("/openbao", None), ("vault/", None), ("a/b/c", None),
+        ] {
+            let read = text.parse::<VaultName>().ok();
+            assert_eq!(read.as_ref().map(ToString::to_string).as_deref(), vault.map(|_| text));
+            let found = read.map(|name| name.id(Some("here"), None).unwrap().to_string());
+            assert_eq!(found.as_deref(), vault, "{text}");
+        }
+    }
 
     #[test]
     #[rustfmt::skip] // a table

@@ -9,6 +9,7 @@ mod completion;
 mod controller;
 mod crds;
 mod explain;
+mod log;
 mod outcome;
 mod output;
 mod process;
@@ -20,7 +21,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use outcome::{Answer, Outcome};
 use output::{Format, Output};
@@ -29,9 +29,6 @@ use output::{Format, Output};
 const PROGRAM: &str = "vaultwall";
 /// Name of the program's file as a kubectl plugin, which users start as `kubectl vaultwall`.
 const KUBECTL_PLUGIN: &str = "kubectl-vaultwall";
-
-/// Log filter without `RUST_LOG`. It drops the Kubernetes client's own lines on failed requests: ours have more detail.
-const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
 
 /// Exit code of an error; clap uses the same for wrong usage.
 const ERROR: u8 = 2;
@@ -89,7 +86,10 @@ pub fn main() -> ExitCode {
         // Prints help and version on stdout (0) and wrong usage on stderr (2).
         Err(error) => error.exit(),
     };
-    start_logging();
+    if let Err(error) = log::start() {
+        output::error(&error);
+        return ExitCode::from(ERROR);
+    }
     let mut output = Output::stdout(arguments.output);
     match arguments.command.run(&mut output, name) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
@@ -118,17 +118,6 @@ fn file_name() -> &'static str {
         Some(KUBECTL_PLUGIN) => KUBECTL_PLUGIN,
         _ => PROGRAM,
     }
-}
-
-/// Logs to stderr, so that stdout has only the answer. Colours are used only on a terminal.
-fn start_logging() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
 }
 
 #[cfg(test)]

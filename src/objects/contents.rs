@@ -11,9 +11,10 @@ use crate::policy::{Violation, ViolationReason};
 /// Stands in place of a file's name for objects of a cluster.
 pub const CLUSTER: &str = "cluster";
 
-/// A violation with its place; serialized it has exactly these keys, which are a stable contract.
+/// A violation with its place; serialized it has exactly these keys, which are a stable contract. `R` is the type of
+/// its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LocatedViolation {
+pub struct LocatedViolation<R = ViolationReason> {
     /// The file, as it was named or found; [`CLUSTER`] for an object of a cluster.
     pub file: String,
     /// Kind of the object; empty when the object does not have one.
@@ -27,7 +28,7 @@ pub struct LocatedViolation {
     /// Field path, for example `spec.ipRules[0].value`; empty for the object itself.
     pub field: String,
     /// Reason, for programs.
-    pub reason: ViolationReason,
+    pub reason: R,
     /// Reason and remedy, for people.
     pub message: String,
 }

@@ -15,7 +15,9 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::api::{GENERATED_OBJECTS, GROUP, LABEL_VERB, VERSION, custom_resource_definitions};
+use crate::api::{
+    GENERATED_OBJECTS, GROUP, INSTALL_DEFINITIONS, LABEL_VERB, VERSION, custom_resource_definitions,
+};
 use crate::runtime::request::{RequestError, answer};
 
 /// Namespaces in which a permission is needed.
@@ -244,7 +246,7 @@ fn remedies(kinds: &[String], verbs: &[MissingVerb]) -> String {
     let mut lines = Vec::new();
     if !kinds.is_empty() {
         lines.push(format!(
-            "the API server does not serve {}; install the CRDs: vaultwall crds | kubectl apply --server-side -f -",
+            "the API server does not serve {}; {INSTALL_DEFINITIONS}",
             kinds.join(", ")
         ));
     }
@@ -480,7 +482,9 @@ mod tests {
             ],
         };
         let expected = "the API server does not serve virtualnetworks.vaultwall.dev in version v1alpha1; \
-             install the CRDs: vaultwall crds | kubectl apply --server-side -f -\n\
+             install the CRDs with their chart: helm upgrade --install vaultwall-crds charts/vaultwall-crds \
+             --namespace vaultwall-system --create-namespace; or without Helm: vaultwall crds | kubectl apply \
+             --server-side -f -\n\
              the operator does not have all permissions; bind a ClusterRole to it that allows (docs/operations.md \
              has the table):\n  \
              watch pods, in all namespaces (addresses, labels and service accounts of clients)\n  \

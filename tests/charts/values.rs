@@ -66,7 +66,11 @@ fn bad_values_are_refused() {
             "proxy={\"digest\": \"1.40.0\"}",
             "'/proxy/digest': '1.40.0' does not match pattern",
         ),
-        ("logLevel=\"\"", "'/logLevel': minLength: got 0, want 1"),
+        ("logLevel=\"\"", "'/logLevel': '' does not match pattern"),
+        (
+            "logLevel=\"debugg\"",
+            "'/logLevel': 'debugg' does not match pattern",
+        ),
         (
             "networkPolicy={\"monitoring\": [{}]}",
             "'/networkPolicy/monitoring/0': minProperties: got 0, want 1",

@@ -101,9 +101,9 @@ fn without_the_definitions_the_error_names_the_command_that_installs_them() {
     refuses(
         &server.kubeconfig(),
         &[],
-        "the cluster has no vaultnetworkpolicies.vaultwall.dev; install the custom resource definitions: vaultwall \
-            crds \
-         | kubectl apply --server-side -f -",
+        "the cluster has no vaultnetworkpolicies.vaultwall.dev; install the CRDs with their chart: helm upgrade \
+         --install vaultwall-crds charts/vaultwall-crds --namespace vaultwall-system --create-namespace; or without \
+         Helm: vaultwall crds | kubectl apply --server-side -f -",
     );
     server.install_crds();
     let said = vaultwall(&server.kubeconfig(), &["validate"]);

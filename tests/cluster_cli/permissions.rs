@@ -141,7 +141,17 @@ fn addresses_alone_need_the_policies_alone() {
         "{said:?}"
     );
     let said = vaultwall(&kubeconfig, &["validate", "-n", "plain"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(
+        (said.code, said.stdout.as_str()),
+        (Some(0), "valid: 1 policy, 0 virtual networks\n"),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr.contains(
+            "references were not checked: you are not allowed to list services in namespace plain"
+        ),
+        "{said:?}"
+    );
 }
 
 /// Arguments, a part of the message.

@@ -88,6 +88,37 @@ fn explain_prints_the_same() {
     }
 }
 
+/// A vault without a namespace is in that of the context, as for kubectl, or in that of `--namespace`.
+#[test]
+fn a_vault_without_a_namespace_is_in_the_current_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    let text = std::fs::read_to_string(cluster().kubeconfig()).unwrap();
+    let mut config: Value = serde_saphyr::from_str(&text).unwrap();
+    config["contexts"][0]["context"]["namespace"] = "vault".into();
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let question = |vault: &[&str]| {
+        let request = "explain --pod build/runner-1 --method GET --path /v1/secret/data/app";
+        let request: Vec<&str> = request.split(' ').collect();
+        vaultwall(&kubeconfig, &[&request[..], vault].concat())
+    };
+    let wanted = question(&["--vault", "vault/openbao"]);
+    assert_eq!(wanted.code, Some(0), "{wanted:?}");
+    assert_eq!(question(&["--vault", "openbao"]), wanted);
+    let other = question(&["--vault", "openbao", "--namespace", "web"]);
+    assert_eq!(other.code, Some(2), "{other:?}");
+    assert!(
+        other.stderr.contains(
+            "no policy in namespace web of the cluster is for the vault web/openbao; there are no policies at all; if \
+             the vault is in another namespace, give it with --namespace"
+        ),
+        "{other:?}"
+    );
+    let rendered = vaultwall(&kubeconfig, &["render", "--vault", "openbao"]);
+    let wanted = vaultwall(&kubeconfig, &["render", "--vault", "vault/openbao"]);
+    assert_eq!((rendered.code, &rendered), (Some(0), &wanted));
+}
+
 #[test]
 fn render_prints_the_same() {
     let (_folder, all) = files(Some("vault"));
@@ -133,6 +164,8 @@ fn validate_finds_the_same() {
     assert_eq!(of_files.code, Some(1), "{of_files:?}");
     let parse = |said: &Run| -> Vec<Value> { serde_json::from_value(said.json()).unwrap() };
     let mut found = parse(&of_cluster);
+    let mut references = found.split_off(1);
+    references.retain(|reference| reference["namespace"] == "plain");
     for violation in &mut found {
         let violation = violation.as_object_mut().unwrap();
         assert_eq!(
@@ -147,6 +180,16 @@ fn validate_finds_the_same() {
     }
     assert_eq!(found, of_files);
     assert_eq!(found.len(), 1, "{found:?}");
+    // There is no Service plain/openbao; that is no violation.
+    let message = "there is no Service openbao in namespace plain; create it, or if the name is wrong, delete this \
+                   policy and create one with the right name";
+    assert_eq!(
+        references,
+        [serde_json::json!({
+            "file": "cluster", "kind": "VaultNetworkPolicy", "namespace": "plain", "name": "addresses",
+            "field": "spec.targetRef.name", "reason": "TargetNotFound", "message": message,
+        })]
+    );
 
     let kubeconfig = cluster().kubeconfig();
     let text = vaultwall(&kubeconfig, &["validate"]).stdout;
@@ -154,7 +197,16 @@ fn validate_finds_the_same() {
         text.starts_with("VaultNetworkPolicy broken/twins\n  spec.ipRules[1].name  Duplicate "),
         "{text}"
     );
-    assert!(text.ends_with("\n1 violation\n"), "{text}");
+    assert!(text.contains("\n1 violation\n"), "{text}");
+    let plain = vaultwall(&kubeconfig, &["validate", "--namespace", "plain"]);
+    assert_eq!(plain.code, Some(0), "{plain:?}");
+    assert_eq!(
+        plain.stdout,
+        format!(
+            "valid: 1 policy, 0 virtual networks\nVaultNetworkPolicy plain/addresses\n  spec.targetRef.name  \
+             TargetNotFound  {message}\n1 reference leads nowhere, and allows no client\n"
+        )
+    );
     let good = vaultwall(&kubeconfig, &["validate", "--namespace", "vault"]);
     assert_eq!(
         (good.code, good.stdout.as_str()),
@@ -184,8 +236,9 @@ fn all_pages_are_read() {
     server.kubectl_prints(&["create", "namespace", "many"]);
     server.apply(&(0..501).map(policy).collect::<String>());
     let said = vaultwall(&server.kubeconfig(), &["validate", "--namespace", "many"]);
-    assert_eq!(
-        said.stdout, "valid: 501 policies, 0 virtual networks\n",
+    assert!(
+        said.stdout
+            .starts_with("valid: 501 policies, 0 virtual networks\n"),
         "{said:?}"
     );
 }

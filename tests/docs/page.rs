@@ -13,7 +13,8 @@ pub(crate) enum Kind {
         refused: bool,
         file: Option<String>,
     },
-    /// `yaml values`: values for a Helm chart of others. `values=NAME`: for the chart in `charts/NAME`, whose schema
+    /// `yaml values`: values for a Helm chart of others, perhaps with `file=NAME`.
+    /// `values=NAME`: for the chart in `charts/NAME`, whose schema
     /// they keep to.
     Values { chart: Option<String> },
     /// `console`: commands after `$ `, each with its output; `…` stands for anything. Run in order.
@@ -113,7 +114,9 @@ impl Page {
                 .all(|word| names.contains(word) || first == "yaml" && word.starts_with("file="))
         };
         match first {
-            "yaml" if rest == ["values"] => Kind::Values { chart: None },
+            "yaml" if rest.first() == Some(&"values") && known(&["values"]) => {
+                Kind::Values { chart: None }
+            }
             "yaml" if rest.len() == 1 && rest[0].starts_with("values=") => Kind::Values {
                 chart: rest[0].strip_prefix("values=").map(str::to_owned),
             },

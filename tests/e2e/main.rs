@@ -27,6 +27,7 @@ mod peers;
 mod replaced;
 mod rules;
 mod scene;
+mod session;
 mod tls;
 mod typos;
 

@@ -56,7 +56,7 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod build/runner-1", "data: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "in one of the vault's own pods"),
     (QUICKSTART, "--pod build/runner-1", "data: GET /v1/secret/data/a;b", 1, "BadRequest", "-", "only one meaning"),
     (QUICKSTART, "--pod build/runner-1", "data: BREW /v1/secret/data/a", 1, "BadRequest", "-", "method BREW"),
-    (QUICKSTART, "--pod build/runner-1", "data: GET secret/data/a", 1, "BadRequest", "-", "does not begin with /v1"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET /secret/data/a", 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/build", "does not begin with /v1/, so it is no path of the vault's API; for the API, write --path /v1/secret/data/a"),
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
@@ -81,7 +81,9 @@ const CANNOT_TELL: &[(&str, &str)] = &[
     ("-f tests/explain/direct.yaml --vault vault/openbao --source-ip 10.0.0.1 --client-ip 203.0.113.7", "source is Direct"),
     ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0.1 --claims c.json", "--claims is not supported yet"),
     ("-f tests/explain/none.yaml --vault vault/openbao --source-ip 10.0.0.1", "tests/explain/none.yaml"),
-    ("-f examples/quickstart --vault openbao --source-ip 10.0.0.1", "write NAMESPACE/SERVICE"),
+    ("-f examples/quickstart --vault openbao --source-ip 10.0.0.1", "--vault openbao has no namespace, and files have no current one: add --namespace NAMESPACE, or write NAMESPACE/SERVICE"),
+    ("-f examples/quickstart --vault openbao -n web --source-ip 10.0.0.1", "is for the vault web/openbao; there are policies for vault/openbao"),
+    ("-f examples/quickstart --vault a/b/c --source-ip 10.0.0.1", "write SERVICE or NAMESPACE/SERVICE"),
     ("-f examples/quickstart --vault vault/openbao --pod runner-1", "write NAMESPACE/NAME"),
     ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0", "invalid"),
     ("-f examples/quickstart --vault vault/openbao", "--source-ip"),
@@ -186,6 +188,51 @@ fn without_a_verdict_it_exits_2_with_the_reason() {
 }
 
 #[test]
+fn a_path_that_is_not_absolute_is_answered_by_the_path_to_write() {
+    for (path, wanted) in [
+        ("secret/data/app", "/v1/secret/data/app"),
+        ("v1/sys/mounts?x=1", "/v1/sys/mounts?x=1"),
+    ] {
+        let run = ask(
+            QUICKSTART,
+            "--source-ip 10.0.0.1",
+            &format!("data: GET {path}"),
+            &[],
+        );
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{path}");
+        let message = format!("paths begin with /v1/; write --path {wanted}\n");
+        assert!(run.stderr.contains(&message), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn the_vaults_namespace_is_given_as_for_kubectl() {
+    let question = |vault: &[&str]| {
+        let request = "-f examples/quickstart --source-ip 127.0.10.200 --method GET --path /v1/secret/data/app";
+        let request: Vec<&str> = request.split(' ').collect();
+        explain(&[&request[..], vault].concat())
+    };
+    let one = question(&["--vault", "vault/openbao"]);
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    for same in [
+        &["--vault", "openbao", "-n", "vault"][..],
+        &["--vault", "openbao", "--namespace", "vault"],
+        &["--vault", "vault/openbao", "-n", "vault"],
+    ] {
+        assert_eq!(question(same), one, "{same:?}");
+    }
+    // The meaning of --namespace in earlier versions, where --vault always had a namespace.
+    let earlier = question(&["--vault", "vault/openbao", "--namespace", "team/.."]);
+    let now = question(&["--vault", "vault/openbao", "--vault-namespace", "team/.."]);
+    assert_eq!((earlier.code, &earlier.stdout), (Some(1), &now.stdout));
+    assert!(
+        earlier.stderr.contains("write --vault-namespace team/.."),
+        "{}",
+        earlier.stderr
+    );
+}
+
+#[test]
 fn the_text_names_verdict_reason_rule_trace_and_remedy() {
     let run = ask(QUICKSTART, "--pod build/runner-1", READ, &[]);
     let lines: Vec<&str> = run.stdout.lines().collect();
@@ -239,15 +286,15 @@ fn operations_are_a_list_and_the_namespace_counts() {
     let unknown = serde_json::json!(["unknown"]);
     let mounts = "/v1/sys/mounts/kv";
     assert_eq!(
-        operations(mounts, &["--namespace", "ns1"]),
+        operations(mounts, &["--vault-namespace", "ns1"]),
         ("control".into(), none.clone())
     );
     assert_eq!(
-        operations(mounts, &["--namespace", "ns9"]),
+        operations(mounts, &["--vault-namespace", "ns9"]),
         ("data".into(), unknown)
     );
     assert_eq!(
-        operations(mounts, &["--namespace", "ns1/.."]),
+        operations(mounts, &["--vault-namespace", "ns1/.."]),
         ("-".into(), none)
     );
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::error::ConnectError;
 use super::server::Server;
+use crate::api::INSTALL_DEFINITIONS;
 use crate::index::Kind;
 use crate::limits::Limits;
 use crate::objects::{FileContents, KindInfo, info, read_from_cluster};
@@ -92,10 +93,7 @@ pub(crate) enum ReadError {
         message: String,
     },
     /// The custom resource definitions are not installed.
-    #[error(
-        "the cluster has no {0}; install the custom resource definitions: \
-         vaultwall crds | kubectl apply --server-side -f -"
-    )]
+    #[error("the cluster has no {0}; {INSTALL_DEFINITIONS}")]
     NotInstalled(Wanted),
     /// The API server answered with an error.
     #[error("the API server could not {verb} {kind}: {message}; try again")]

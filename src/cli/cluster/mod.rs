@@ -13,4 +13,6 @@ mod server;
 pub(crate) use connect::connect;
 pub(crate) use kubeconfig::ClusterArgs;
 pub(crate) use list::namespace;
-pub(crate) use read::{CallerId, Scope, to_explain, to_render, to_validate};
+pub(crate) use read::{
+    CallerId, Checked, Scope, current_namespace, to_explain, to_render, to_validate,
+};

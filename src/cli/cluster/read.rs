@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::connect::connect_and_name;
 use super::freshness;
-use super::kubeconfig::ClusterArgs;
+use super::kubeconfig::{ClusterArgs, Environment, config};
 use super::list::{Cluster, ReadError, Wanted};
 use crate::cli::output;
 use crate::index::{Object, ObjectName, ObservedPod};
@@ -55,20 +55,41 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// The objects that `validate` reads.
+pub(crate) struct Checked {
+    /// Objects that are checked.
+    pub(crate) objects: LoadedObjects,
+    /// Objects that policies refer to, or the reason why they cannot be read.
+    pub(crate) referenced: Result<LoadedObjects, ReadError>,
+}
+
 /// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks, which
-/// are cluster-scoped.
+/// are cluster-scoped. Also reads the objects that the policies refer to: virtual networks, namespaces and Services.
 pub(crate) fn to_validate(
     args: &ClusterArgs,
     namespace: Option<&str>,
     limits: Limits,
-) -> Result<LoadedObjects, ReadError> {
-    read(args, limits, async |cluster: &Cluster| {
+) -> Result<Checked, ReadError> {
+    with_cluster(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.list(Wanted::POLICIES, namespace, None).await?;
         if namespace.is_none() {
             found.extend(cluster.list(Wanted::VIRTUAL_NETWORKS, None, None).await?);
         }
-        Ok(found)
+        let referenced = match vaults(&found).len() {
+            0 => Ok(Vec::new()),
+            _ => cluster.referenced(namespace).await,
+        };
+        Ok(Checked {
+            objects: LoadedObjects::of(found),
+            referenced: referenced.map(LoadedObjects::of),
+        })
     })
+}
+
+/// Namespace of the kubeconfig's context, or of the pod: the one that kubectl uses without `--namespace`.
+pub(crate) fn current_namespace(args: &ClusterArgs) -> Result<String, ReadError> {
+    let (config, _) = runtime()?.block_on(config(args, &Environment::of_process()))?;
+    Ok(config.default_namespace)
 }
 
 /// Reads the objects for `render`: policies, virtual networks, pods that rules select, and the vaults' Services.
@@ -139,19 +160,31 @@ fn read(
     limits: Limits,
     objects: impl AsyncFnOnce(&Cluster) -> Result<Vec<FileContents>, ReadError>,
 ) -> Result<LoadedObjects, ReadError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ReadError::Runtime)?;
-    runtime.block_on(async {
+    with_cluster(args, limits, objects).map(LoadedObjects::of)
+}
+
+/// Connects and reads.
+fn with_cluster<T>(
+    args: &ClusterArgs,
+    limits: Limits,
+    read: impl AsyncFnOnce(&Cluster) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    runtime()?.block_on(async {
         let (client, server) = connect_and_name(args).await?;
         let cluster = Cluster {
             client,
             server,
             limits,
         };
-        Ok(LoadedObjects::of(objects(&cluster).await?))
+        read(&cluster).await
     })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ReadError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ReadError::Runtime)
 }
 
 /// Policies and the virtual networks that they refer to.
@@ -199,6 +232,15 @@ impl Cluster {
             select_pods,
             edited,
         })
+    }
+
+    /// The objects that policies refer to.
+    async fn referenced(&self, namespace: Option<&str>) -> Result<Vec<FileContents>, ReadError> {
+        let mut found = self.list(Wanted::SERVICES, namespace, None).await?;
+        for kind in [Wanted::NAMESPACES, Wanted::VIRTUAL_NETWORKS] {
+            found.extend(self.list(kind, None, None).await?);
+        }
+        Ok(found)
     }
 
     /// The pod that connects. For an address it is only shown, the verdict does not depend on it: a missing permission

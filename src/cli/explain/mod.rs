@@ -8,7 +8,7 @@ mod answer;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::arguments::LimitArgs;
+use super::arguments::{LimitArgs, VaultName};
 use super::cluster::{self, CallerId, ClusterArgs};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{self, Format, Output};
@@ -17,8 +17,8 @@ use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::LoadedObjects;
 use crate::policy::{
-    Caller, ClientAddressSource, Denied, Listener, PodLabels, Reason, Step, ValidatedPolicy,
-    VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
+    Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step,
+    ValidatedPolicy, VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
 };
 use crate::vault_api::Request;
 use answer::{Explanation, step};
@@ -38,9 +38,12 @@ pub(super) struct Explain {
     /// Namespace of the operator, to check that it runs.
     #[arg(long, value_name = "NAMESPACE", default_value = "vaultwall-system", value_parser = cluster::namespace)]
     operator_namespace: String,
-    /// Service of the vault.
-    #[arg(long, value_name = "NAMESPACE/SERVICE")]
-    vault: VaultId,
+    /// Service of the vault; its namespace may be in front of it, as NAMESPACE/SERVICE.
+    #[arg(long, value_name = "SERVICE")]
+    vault: VaultName,
+    /// Namespace of the vault; without it, that of the kubeconfig's context.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     #[command(flatten)]
     caller: CallerArgs,
     /// Address of the client behind a trusted proxy: an entry of X-Forwarded-For, also with a port.
@@ -61,12 +64,12 @@ pub(super) struct Explain {
     /// Method that an OPTIONS request announces in Access-Control-Request-Method.
     #[arg(long, value_name = "METHOD")]
     announced_method: Option<String>,
-    /// Path of the request, with /v1 and the query.
-    #[arg(long, value_name = "PATH")]
+    /// Path of the request, with /v1/ and the query.
+    #[arg(long, value_name = "PATH", value_parser = request_path)]
     path: String,
     /// Value of the X-Vault-Namespace header.
     #[arg(long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
+    vault_namespace: Option<String>,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -90,6 +93,24 @@ fn client_ip(text: &str) -> Result<IpAddr, String> {
          [2001:db8::7]:443"
             .to_owned()
     })
+}
+
+/// Checks that a path is one of a request. Paths outside of the API, such as the user interface's, are allowed.
+fn request_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "paths begin with /v1/; write --path {}",
+        api_path(text)
+    ))
+}
+
+/// Path of the API that a person means who left out its beginning.
+fn api_path(text: &str) -> String {
+    let path = text.trim_start_matches('/');
+    let path = path.strip_prefix("v1/").unwrap_or(path);
+    format!("/v1/{path}")
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +158,14 @@ impl Explain {
         if self.claims.is_some() {
             return Err(Box::new(ExplainError::Claims));
         }
-        let explanation = self.explain()?;
+        if let (None, Some(header)) = (&self.vault_namespace, self.header_namespace()) {
+            tracing::warn!(
+                "--namespace {header} is taken for the header X-Vault-Namespace, because --vault {} already has a \
+                 namespace; write --vault-namespace {header}, or remove it",
+                self.vault
+            );
+        }
+        let explanation = self.explain(&self.vault()?)?;
         match output.format {
             Format::Json => output.json(&explanation.json())?,
             Format::Text => output.text(&explanation.text())?,
@@ -148,7 +176,23 @@ impl Explain {
         })
     }
 
-    fn explain(&self) -> Result<Explanation, Failure> {
+    /// The vault; its namespace comes from its name, from `--namespace`, or from the kubeconfig.
+    fn vault(&self) -> Result<VaultId, Failure> {
+        let cluster = (!self.reads_files()).then_some(&self.cluster);
+        self.vault.id(self.namespace.as_deref(), cluster)
+    }
+
+    /// Value of the X-Vault-Namespace header. Earlier versions read it from `--namespace`: if `--vault` has a namespace
+    /// of its own, another one there is still taken for the header.
+    fn header_namespace(&self) -> Option<&str> {
+        let earlier = self
+            .namespace
+            .as_deref()
+            .filter(|namespace| self.vault.namespace().is_some_and(|own| own != *namespace));
+        self.vault_namespace.as_deref().or(earlier)
+    }
+
+    fn explain(&self, vault: &VaultId) -> Result<Explanation, Failure> {
         let limits: Limits = self.limits.into();
         let loaded = if self.reads_files() {
             LoadedObjects::load(&self.paths, &limits)
@@ -156,7 +200,7 @@ impl Explain {
             cluster::to_explain(
                 &self.cluster,
                 &self.operator_namespace,
-                &self.vault,
+                vault,
                 self.caller_id()?,
                 limits,
             )?
@@ -166,17 +210,17 @@ impl Explain {
         if !loaded.errors.is_empty() {
             return Err(Box::new(CannotRead(loaded.errors)));
         }
-        let rules = Rules::of(&loaded, &self.vault);
+        let rules = Rules::of(&loaded, vault);
         let mut index = loaded.into_index(limits);
-        let Some(resolution) = index.resolve(&self.vault) else {
+        let Some(resolution) = index.resolve(vault) else {
             return Err(Box::new(ExplainError::UnknownVault {
                 place: if self.reads_files() {
                     "the files of -f".to_owned()
                 } else {
-                    format!("namespace {} of the cluster", self.vault.namespace)
+                    format!("namespace {} of the cluster", vault.namespace)
                 },
-                vault: self.vault.clone(),
-                others: others(&index),
+                vault: vault.clone(),
+                others: others(&index, self.reads_files()),
             }));
         };
         Ok(self.judge(&index, &resolution, &rules)?)
@@ -208,18 +252,20 @@ impl Explain {
         trace.extend(answer::remark_steps(resolution));
         let (peer, pod) = self.find_caller(index)?;
         trace.push(answer::caller_step(peer, pod));
-        let client = self.client(&firewall.client_address, peer, &mut trace)?;
+        let client = self.client(firewall, peer, &mut trace)?;
         if self.token {
             trace.push(step(
                 "token",
                 "a vault token is sent; the firewall needs none without trusted services, the vault does",
             ));
         }
-        if !self.path.starts_with("/v1") {
-            trace.push(step(
-                "path",
-                "it does not begin with /v1, so it is no path of the vault's API",
-            ));
+        if !self.path.starts_with("/v1/") {
+            let found = format!(
+                "it does not begin with /v1/, so it is no path of the vault's API; for the API, write --path {}",
+                api_path(&self.path)
+            );
+            tracing::warn!("--path {}: {found}", self.path);
+            trace.push(step("path", found));
         }
         let caller = Caller { peer, client };
         let request = Request {
@@ -227,7 +273,7 @@ impl Explain {
             announced: self.announced_method.as_deref(),
             method: &self.method,
             target: &self.path,
-            namespace: self.namespace.as_deref(),
+            namespace: self.header_namespace(),
         };
         let mut decision = decide(firewall, &firewall.table(), listener, caller, &request);
         trace.append(&mut decision.trace);
@@ -255,7 +301,7 @@ impl Explain {
             decision: &decision,
         });
         Ok(Explanation {
-            vault: self.vault.clone(),
+            vault: firewall.vault.clone(),
             request: format!("{} {}", self.method, self.path),
             decision,
             nearest: near,
@@ -308,14 +354,19 @@ impl Explain {
     /// Address that IP rules are matched with.
     fn client(
         &self,
-        source: &ClientAddressSource,
+        firewall: &Firewall,
         peer: IpAddr,
         trace: &mut Vec<Step>,
     ) -> Result<IpAddr, ExplainError> {
         const STEP: &str = "clientAddress";
+        let Firewall {
+            client_address: source,
+            vault,
+            ..
+        } = firewall;
         let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
             if self.client_ip.is_some() {
-                return Err(ExplainError::ClientOfDirect(self.vault.clone()));
+                return Err(ExplainError::ClientOfDirect(vault.clone()));
             }
             trace.push(step(STEP, format!("Direct: the client is the peer {peer}")));
             return Ok(peer);
@@ -386,11 +437,20 @@ fn warn_of_violations(loaded: &LoadedObjects) {
     }
 }
 
-fn others(index: &Index) -> String {
+/// The vaults with policies. Of a cluster, only the vault's namespace was read.
+fn others(index: &Index, of_files: bool) -> String {
     let vaults: Vec<String> = index.vaults().map(ToString::to_string).collect();
-    if vaults.is_empty() {
-        "there are no policies at all".into()
+    let found = if vaults.is_empty() {
+        "there are no policies at all".to_owned()
     } else {
         format!("there are policies for {}", vaults.join(", "))
+    };
+    if of_files {
+        found
+    } else {
+        format!(
+            "{found}; if the vault is in another namespace, give it with --namespace, and `kubectl get vnp \
+             --all-namespaces` lists all policies"
+        )
     }
 }

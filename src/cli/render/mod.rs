@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::arguments::{self, LimitArgs};
+use super::arguments::{self, LimitArgs, VaultName, VaultNameError};
 use super::cluster::{self, ClusterArgs, Scope};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{self, Format, Output};
@@ -38,10 +38,11 @@ const LEFT_OUT: &str = "left out: the Secret <service>-firewall with the proxies
 pub(super) struct Render {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
-    #[arg(conflicts_with_all = ["kubeconfig", "context", "namespace"])]
+    #[arg(conflicts_with_all = ["kubeconfig", "context"])]
     paths: Vec<PathBuf>,
-    /// Namespace whose vaults are rendered; without it, all namespaces.
-    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "vault", value_parser = cluster::namespace)]
+    /// Namespace whose vaults are rendered; without it, all namespaces, or that of the kubeconfig's context for a vault
+    /// without a namespace.
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = cluster::namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -50,9 +51,9 @@ pub(super) struct Render {
     /// is. Overwrites these files, and deletes none.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// Vault to render; without it, all vaults.
-    #[arg(long, value_name = "NAMESPACE/SERVICE")]
-    vault: Option<VaultId>,
+    /// Vault to render; its namespace may be in front of it, as NAMESPACE/SERVICE. Without this flag, all vaults.
+    #[arg(long, value_name = "SERVICE")]
+    vault: Option<VaultName>,
     /// Address of the vault itself, instead of its Service's.
     #[arg(long, value_name = "HOST:PORT", value_parser = arguments::upstream)]
     upstream: Option<Upstream>,
@@ -76,10 +77,11 @@ pub(super) struct Render {
 impl Render {
     pub(super) fn run(mut self, output: &mut Output) -> Outcome {
         let limits: Limits = self.limits.into();
+        let wanted = self.wanted()?;
         let mut loaded = if self.reads_files() {
             LoadedObjects::load(&self.paths, &limits)
         } else {
-            cluster::to_render(&self.cluster, self.scope(), limits)?
+            cluster::to_render(&self.cluster, self.scope(wanted.as_ref()), limits)?
         };
         validate::warn_of_assumed_namespaces(&loaded);
         let errors = std::mem::take(&mut loaded.errors);
@@ -94,9 +96,9 @@ impl Render {
         }
         let files = PolicyFiles::of(&loaded, self.reads_files());
         let mut index = loaded.into_index(limits);
-        let vaults = self.vaults(&index)?;
+        let vaults = self.vaults(&index, wanted.as_ref())?;
         if vaults.is_empty() {
-            let place = self.place("the paths of -f");
+            let place = self.place(wanted.as_ref(), "the paths of -f");
             tracing::warn!("no VaultNetworkPolicy was found in {place}");
         }
         let mut rendered = Vec::new();
@@ -138,8 +140,29 @@ impl Render {
         !self.paths.is_empty()
     }
 
-    fn scope(&self) -> Scope<'_> {
-        match (&self.vault, &self.namespace) {
+    /// The vault to render, if one is chosen.
+    fn wanted(&self) -> Result<Option<VaultId>, Failure> {
+        let Some(vault) = &self.vault else {
+            return if self.reads_files() && self.namespace.is_some() {
+                Err(Box::new(VaultNameError::OfFiles))
+            } else {
+                Ok(None)
+            };
+        };
+        if let (Some(own), Some(other)) = (vault.namespace(), &self.namespace)
+            && own != other
+        {
+            return Err(Box::new(VaultNameError::TwoNamespaces {
+                vault: vault.clone(),
+                namespace: other.clone(),
+            }));
+        }
+        let cluster = (!self.reads_files()).then_some(&self.cluster);
+        vault.id(self.namespace.as_deref(), cluster).map(Some)
+    }
+
+    fn scope<'a>(&'a self, wanted: Option<&'a VaultId>) -> Scope<'a> {
+        match (wanted, &self.namespace) {
             (Some(vault), _) => Scope::Vault(vault),
             (None, Some(namespace)) => Scope::Namespace(namespace),
             (None, None) => Scope::Cluster,
@@ -147,8 +170,8 @@ impl Render {
     }
 
     /// Origin of the objects, for messages.
-    fn place(&self, files: &'static str) -> String {
-        match self.scope() {
+    fn place(&self, wanted: Option<&VaultId>, files: &'static str) -> String {
+        match self.scope(wanted) {
             _ if self.reads_files() => files.to_owned(),
             Scope::Vault(VaultId { namespace, .. }) => format!("namespace {namespace}"),
             Scope::Namespace(namespace) => format!("namespace {namespace}"),
@@ -157,7 +180,7 @@ impl Render {
     }
 
     /// The vaults to render.
-    fn vaults(&self, index: &Index) -> Result<Vec<VaultId>, String> {
+    fn vaults(&self, index: &Index, wanted: Option<&VaultId>) -> Result<Vec<VaultId>, String> {
         let known: Vec<VaultId> = index.vaults().cloned().collect();
         let names = || {
             let names: Vec<String> = known.iter().map(ToString::to_string).collect();
@@ -167,13 +190,13 @@ impl Render {
                 names.join(", ")
             }
         };
-        if let Some(vault) = &self.vault {
+        if let Some(vault) = wanted {
             return if known.contains(vault) {
                 Ok(vec![vault.clone()])
             } else {
                 Err(format!(
                     "no policy in {} is for the vault {vault}; the vaults with policies are: {}",
-                    self.place("the files"),
+                    self.place(wanted, "the files"),
                     names()
                 ))
             };
@@ -186,7 +209,7 @@ impl Render {
         match overrides.iter().find(|(given, _)| *given) {
             Some((_, flag)) if known.len() > 1 => Err(format!(
                 "{flag} is for one vault, and {} has policies for several: {}; choose one with --vault",
-                self.place("the set of files"),
+                self.place(wanted, "the set of files"),
                 names()
             )),
             _ => Ok(known),

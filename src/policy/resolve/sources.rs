@@ -179,7 +179,8 @@ impl Missing<'_> {
                 "pods",
                 format!(
                     "the policy's own namespace has not opted in, so this rule allows no caller; ask the cluster's \
-                     admin to label it `{SERVICE_ENDPOINT_LABEL}: {SERVICE_ENDPOINT_ENABLED}`"
+                     admin to run `kubectl label namespace NAMESPACE \
+                     {SERVICE_ENDPOINT_LABEL}={SERVICE_ENDPOINT_ENABLED}`"
                 ),
             ),
             // The same text whether there are such namespaces or not.
@@ -188,8 +189,8 @@ impl Missing<'_> {
                 "pods",
                 format!(
                     "this rule selects no namespace that has opted in, so it allows no caller; correct the selector, \
-                     or ask the cluster's admin to label the namespaces `{SERVICE_ENDPOINT_LABEL}: \
-                     {SERVICE_ENDPOINT_ENABLED}`"
+                     or ask the cluster's admin to run `kubectl label namespace NAMESPACE \
+                     {SERVICE_ENDPOINT_LABEL}={SERVICE_ENDPOINT_ENABLED}` for the clients' namespaces"
                 ),
             ),
         };

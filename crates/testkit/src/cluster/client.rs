@@ -48,17 +48,17 @@ impl Answer {
 impl Clients {
     /// Creates a namespace with these labels, in YAML, for clients of this vault.
     pub fn new(name: &str, labels: &str, vault: &Vault) -> Self {
-        Self::in_namespace(Namespace::new(name, labels), vault)
+        Self::in_namespace(Namespace::new(name, labels), &vault.authority())
     }
 
-    /// Uses an existing namespace.
-    pub fn in_namespace(namespace: Namespace, vault: &Vault) -> Self {
+    /// Uses an existing namespace, for clients of the vault whose certificate authority this is, in PEM.
+    pub fn in_namespace(namespace: Namespace, authority: &str) -> Self {
         apply(
             &json!({
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": {"name": "vault", "namespace": namespace.name},
-                "data": {"ca.crt": vault.authority()},
+                "data": {"ca.crt": authority},
             })
             .to_string(),
         );

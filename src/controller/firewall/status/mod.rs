@@ -4,10 +4,11 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`conditions`] | reasons and messages of the five conditions |
+//! | [`conditions`] | reasons and messages of the conditions |
 //! | [`difference`] | whether and when a changed status is written |
 //! | [`events`] | events of transitions |
 //! | [`observed`] | input of the status |
+//! | [`programmed`] | the condition `Programmed` |
 //! | [`reason`] | all conditions, statuses and reasons |
 //! | [`warnings`] | problems for which nothing is rejected |
 
@@ -15,6 +16,7 @@ mod conditions;
 mod difference;
 mod events;
 mod observed;
+mod programmed;
 mod reason;
 
 mod warnings;

@@ -119,9 +119,9 @@ fn own_rows() -> Vec<Row> {
             "ResolvedRefs",
             "False TargetNotFound",
             &[
-                "1 reference",
+                "1 reference cannot be resolved; Programmed has what is in force:",
                 "\nspec.targetRef.name: there is no Service `openbao` in the namespace `vault`; \
-                 create it",
+                 create it, or if the name is wrong (`kubectl -n vault get services` lists those that exist), delete",
             ],
         ),
         (
@@ -346,7 +346,10 @@ fn own_rows() -> Vec<Row> {
             fixture().service(|service| *service = None),
             "Programmed",
             "False TargetNotFound",
-            &["\nspec.targetRef.name: "],
+            &[
+                "generation 1 is not enforced: this policy protects no vault unless it did before",
+                "\nspec.targetRef.name: ",
+            ],
         ),
         (
             "an external Service",

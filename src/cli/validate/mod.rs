@@ -1,19 +1,27 @@
-//! `vaultwall validate`: reports every violation of the objects in files or in the cluster.
+//! `vaultwall validate`: reports every violation of the objects in files or in the cluster, and references in the
+//! cluster that lead nowhere.
+
+mod references;
 
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::arguments::LimitArgs;
-use super::cluster::{self, ClusterArgs};
-use super::outcome::{Answer, Outcome};
+use super::cluster::{self, Checked, ClusterArgs};
+use super::outcome::{Answer, Failure, Outcome};
 use super::output::{Format, Output};
+use crate::limits::Limits;
 use crate::objects::{LoadError, LoadedObjects, Located, LocatedViolation};
+use references::{Unresolved, unresolved};
 
 /// Check objects in files or in the cluster and report every violation.
 ///
 /// Without -f it checks the policies and virtual networks of the cluster; with --namespace, the policies of that
-/// namespace. With -f it reads files: `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods,
+/// namespace. It also lists references to objects that do not exist or do not fit, which are no violations: the exit
+/// code stays 0. With -f it reads files: `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods,
 /// `ServiceAccounts` and Services as `kubectl get -o yaml` prints them. Files are YAML or JSON, may hold several
 /// documents, and Lists.
 #[derive(clap::Args, Debug)]
@@ -48,10 +56,10 @@ impl Validate {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let limits = self.limits.into();
         let from_files = !self.paths.is_empty();
-        let loaded = if from_files {
-            LoadedObjects::load(&self.paths, &limits)
+        let (loaded, unresolved) = if from_files {
+            (LoadedObjects::load(&self.paths, &limits), Vec::new())
         } else {
-            cluster::to_validate(&self.cluster, self.namespace.as_deref(), limits)?
+            self.of_cluster(limits)?
         };
         for (kind, count) in &loaded.ignored {
             tracing::info!("ignored {count} of kind {kind}, which no firewall needs");
@@ -67,8 +75,15 @@ impl Validate {
             tracing::warn!("no objects were found in {place}");
         }
         match output.format {
-            Format::Json => output.json(&loaded.violations)?,
-            Format::Text => output.text(&text(&loaded, from_files))?,
+            Format::Json => {
+                let violations = loaded.violations.iter().map(Row::Violation);
+                let rows = violations.chain(unresolved.iter().map(Row::Unresolved));
+                output.json(&rows.collect::<Vec<_>>())?;
+            }
+            Format::Text => {
+                let unresolved = unresolved_text(&unresolved);
+                output.text(&(text(&loaded, from_files) + &unresolved))?;
+            }
         }
         if !loaded.errors.is_empty() {
             return Err(Box::new(CannotRead(loaded.errors)));
@@ -79,6 +94,30 @@ impl Validate {
             Answer::No
         })
     }
+
+    /// The objects of the cluster, and their references that lead nowhere, if what they refer to can be read.
+    fn of_cluster(&self, limits: Limits) -> Result<(LoadedObjects, Vec<Unresolved>), Failure> {
+        let Checked {
+            objects,
+            referenced,
+        } = cluster::to_validate(&self.cluster, self.namespace.as_deref(), limits)?;
+        let unresolved = match referenced {
+            Ok(referenced) => unresolved(&objects, referenced, limits),
+            Err(error) => {
+                tracing::warn!("references were not checked: {error}");
+                Vec::new()
+            }
+        };
+        Ok((objects, unresolved))
+    }
+}
+
+/// A row of the JSON answer: all have the same keys.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Violation(&'a LocatedViolation),
+    Unresolved(&'a Unresolved),
 }
 
 /// Warns of objects of files without a namespace: the one that is assumed here need not be kubectl's.
@@ -122,8 +161,26 @@ fn text(loaded: &LoadedObjects, from_files: bool) -> String {
     )
 }
 
-/// A table for each object with the fields, reasons and messages of its violations, and a last line with their number.
+/// The violations, and a last line with their number.
 pub(super) fn violations(violations: &[LocatedViolation]) -> String {
+    table(violations) + &counted(violations.len(), "violation\n", "violations\n")
+}
+
+/// The references that lead nowhere, and a last line with their number; empty without one.
+fn unresolved_text(unresolved: &[Unresolved]) -> String {
+    if unresolved.is_empty() {
+        return String::new();
+    }
+    let count = counted(
+        unresolved.len(),
+        "reference leads nowhere, and allows no client",
+        "references lead nowhere, and allow no client",
+    );
+    format!("{}{count}\n", table(unresolved))
+}
+
+/// A table for each object with the fields, reasons and messages of its violations.
+fn table<R: fmt::Display>(violations: &[LocatedViolation<R>]) -> String {
     let mut lines = Vec::new();
     for object in violations.chunk_by(same_object) {
         let Some(first) = object.first() else {
@@ -149,7 +206,7 @@ pub(super) fn violations(violations: &[LocatedViolation]) -> String {
             shown(&first.kind, "(no kind)"),
             shown(&first.name, "(no name)")
         ));
-        let width = |cell: fn(&LocatedViolation) -> String| {
+        let width = |cell: fn(&LocatedViolation<R>) -> String| {
             object
                 .iter()
                 .map(|v| cell(v).chars().count())
@@ -165,16 +222,15 @@ pub(super) fn violations(violations: &[LocatedViolation]) -> String {
             ));
         }
     }
-    lines.push(counted(violations.len(), "violation", "violations"));
-    lines.join("\n") + "\n"
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn same_object(one: &LocatedViolation, other: &LocatedViolation) -> bool {
-    let key = |of: &LocatedViolation| {
+fn same_object<R>(one: &LocatedViolation<R>, other: &LocatedViolation<R>) -> bool {
+    let key = |of: &LocatedViolation<R>| {
         (
             of.file.clone(),
             of.kind.clone(),
@@ -185,7 +241,7 @@ fn same_object(one: &LocatedViolation, other: &LocatedViolation) -> bool {
     key(one) == key(other)
 }
 
-fn field(violation: &LocatedViolation) -> String {
+fn field<R>(violation: &LocatedViolation<R>) -> String {
     if violation.field.is_empty() {
         "(object)".to_owned()
     } else {
@@ -193,6 +249,6 @@ fn field(violation: &LocatedViolation) -> String {
     }
 }
 
-fn reason(violation: &LocatedViolation) -> String {
+fn reason<R: fmt::Display>(violation: &LocatedViolation<R>) -> String {
     violation.reason.to_string()
 }
