@@ -120,13 +120,15 @@ fn file_name() -> &'static str {
     }
 }
 
-/// Logs to stderr, so that stdout has only the answer. Colours are used only on a terminal.
+/// Logs to stderr, so that stdout has only the answer. Colours are used only on a terminal. A line that cannot be
+/// written, because a terminal or the reader of a pipe is gone, is dropped: reporting that would panic.
 fn start_logging() {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
 }

@@ -14,6 +14,9 @@ use crate::standalone::{self, Options};
 /// Protect a vault with a local Envoy, without a cluster. The policies are files; changes take effect at once.
 ///
 /// The access log goes to stdout, one JSON record for each request. Vaultwall's own log goes to stderr.
+///
+/// SIGTERM, SIGINT and SIGQUIT stop Vaultwall and its Envoy. SIGUSR1 opens the access log again, after a rotation. SIGHUP
+/// does the same and reads all files again.
 #[derive(clap::Args, Debug)]
 pub(super) struct Serve {
     /// File or folder with objects; may be repeated.
@@ -62,7 +65,7 @@ impl Serve {
             limits: self.limits.into(),
         };
         process::runtime()?.block_on(async {
-            standalone::run(options, process::stop()?).await?;
+            standalone::run(options, process::controls()?).await?;
             Ok(Answer::Yes)
         })
     }

@@ -14,4 +14,5 @@ mod objects;
 mod outages;
 mod sandbox;
 mod serve;
+mod signals;
 mod sockets;
