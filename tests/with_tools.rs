@@ -16,7 +16,7 @@ mod docs {
     mod command;
     mod live;
     #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
-    mod page;
+    pub(crate) mod page;
     #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
     mod shown;
 }

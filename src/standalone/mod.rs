@@ -23,10 +23,12 @@ mod proxy;
 mod state;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{Stream, StreamExt};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Notify, watch as signal};
 
 use crate::compile::envoy::{Bootstrap, Proxy, Tls, Upstream, XdsServer};
@@ -222,10 +224,9 @@ fn check_access_log(path: &str) -> Result<(), StandaloneError> {
 }
 
 async fn warn_of_silent_vault(upstream: Upstream) {
-    let address = (upstream.host.as_str(), upstream.port);
-    let connect = tokio::net::TcpStream::connect(address);
-    let problem = match tokio::time::timeout(std::time::Duration::from_secs(3), connect).await {
-        Ok(Ok(_)) => return,
+    let connected = tokio::time::timeout(Duration::from_secs(3), connect(&upstream)).await;
+    let problem = match connected {
+        Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer in 3 s".into(),
     };
@@ -234,4 +235,14 @@ async fn warn_of_silent_vault(upstream: Upstream) {
         upstream.host,
         upstream.port
     );
+}
+
+/// Connects to the vault as Envoy does: to an IPv4 address.
+async fn connect(upstream: &Upstream) -> std::io::Result<()> {
+    let found = lookup_host((upstream.host.as_str(), upstream.port)).await?;
+    let addresses: Vec<SocketAddr> = found.filter(SocketAddr::is_ipv4).collect();
+    if addresses.is_empty() {
+        return Err(std::io::Error::other("the name has no IPv4 address"));
+    }
+    TcpStream::connect(addresses.as_slice()).await.map(drop)
 }

@@ -14,5 +14,6 @@ mod objects;
 mod outages;
 mod sandbox;
 mod serve;
+mod service;
 mod signals;
 mod sockets;

@@ -55,7 +55,10 @@ fn has(sandbox: &Sandbox, log: &str, agent: &str) -> bool {
 fn after_a_rotation_a_signal_leads_records_to_the_new_file() {
     let (sandbox, _vault, mut serve) = protected();
     let envoy = sandbox.envoy().unwrap();
-    for (number, signal) in [Signal::USR1, Signal::HUP, Signal::USR2].into_iter().enumerate() {
+    for (number, signal) in [Signal::USR1, Signal::HUP, Signal::USR2]
+        .into_iter()
+        .enumerate()
+    {
         if number == 1 {
             // The next Vaultwall has not started this Envoy.
             serve.kill();
@@ -63,7 +66,9 @@ fn after_a_rotation_a_signal_leads_records_to_the_new_file() {
         }
         let (before, after) = (format!("before-{number}"), format!("after-{number}"));
         ask(&sandbox, &before);
-        wait_until("the record is written", || has(&sandbox, "access.log", &before));
+        wait_until("the record is written", || {
+            has(&sandbox, "access.log", &before)
+        });
         let renamed = format!("access.log.{number}");
         fs::rename(sandbox.at("access.log"), sandbox.at(&renamed)).unwrap();
         let said = serve.lines();
@@ -99,7 +104,9 @@ fn a_log_that_cannot_be_opened_again_stays_open() {
     let expected = ["logs/access.log", "cannot be opened", "that it has open"];
     serve.wait_for_line_with(0, &["cannot be opened", expected[0], expected[2]]);
     ask(&sandbox, "still-logged");
-    wait_until("the record", || has(&sandbox, "old/access.log", "still-logged"));
+    wait_until("the record", || {
+        has(&sandbox, "old/access.log", "still-logged")
+    });
 }
 
 /// Envoy has no handler of the signal until it has started.
@@ -148,8 +155,18 @@ fn without_a_reader_of_its_logs_it_enforces_and_follows_the_files() {
     let id = rustix::process::Pid::from_child(&process);
     sandbox.wait_for_verdicts(&BEFORE);
     let mut first = [0];
-    process.stderr.as_mut().unwrap().read_exact(&mut first).unwrap();
-    process.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    process
+        .stderr
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    process
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
     drop((process.stderr.take(), process.stdout.take()));
     kill_process_group(id, Signal::HUP).unwrap();
     sandbox.put("main.yaml", &allowing(&["127.36.0.0/16"]));
