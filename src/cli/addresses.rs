@@ -128,7 +128,7 @@ pub(super) fn listen(text: &str) -> Result<SocketAddrV4, String> {
 }
 
 fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -2,15 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
+use std::thread;
 
 use rustix::process::Signal;
 
 use crate::standalone::objects::{ALLOWED, DENIED, allowing, policy_of};
 use crate::standalone::sandbox::Sandbox;
 use crate::standalone::serve::Serve;
+use crate::standalone::sockets::answer_all;
 use testkit::OpenBao;
 use testkit::client::{SECRET, Verdict};
 
@@ -74,12 +76,9 @@ fn the_vaults_address_as_a_url_and_as_a_name() {
     serve.stop(Signal::TERM);
 
     // `localhost` has the address 127.0.0.1, and often ::1, which Envoy does not use.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = port.local_addr().unwrap().port();
-    let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    let home = sandbox.at("local");
-    fs::create_dir(&home).unwrap();
-    let _local = OpenBao::start(local, &home);
+    let vault = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = vault.local_addr().unwrap().port();
+    thread::spawn(move || vault.incoming().flatten().for_each(answer_all));
     let name = format!("localhost:{port}");
     let serve = Serve::run(&mut Serve::command_with(
         &sandbox,
