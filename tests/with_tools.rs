@@ -1,5 +1,5 @@
-//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, cyclonus. `VAULTWALL_ENVOY`,
-//! `VAULTWALL_BAO` and so on name others.
+//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, hvac, cyclonus.
+//! `VAULTWALL_ENVOY`, `VAULTWALL_BAO` and so on name others.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,7 @@
 )]
 
 mod cases;
+mod clients;
 mod cyclonus;
 mod differential;
 mod docs {
@@ -17,7 +18,7 @@ mod docs {
     mod command;
     mod live;
     #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
-    mod page;
+    pub(crate) mod page;
     #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
     mod shown;
 }

@@ -1,13 +1,11 @@
 //! Arguments that several subcommands share, and the parsers of their values.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::cluster::{self, ClusterArgs};
 use super::outcome::Failure;
-use crate::compile::envoy::Upstream;
 use crate::limits::Limits;
 use crate::policy::VaultId;
 
@@ -129,36 +127,6 @@ pub(super) fn number(
     }
 }
 
-/// Parses `HOST:PORT`.
-pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
-    let wanted = "write HOST:PORT, for example 127.0.0.1:8200";
-    let (host, port) = text.rsplit_once(':').ok_or(wanted)?;
-    if host.contains(':') {
-        return Err(format!("{wanted}; only IPv4 is supported"));
-    }
-    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    let is_label = |label: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(plain)
-    };
-    let name = host.strip_suffix('.').unwrap_or(host);
-    if host.len() > 253 || !name.split('.').all(is_label) {
-        return Err(format!(
-            "{wanted}; the host is neither a DNS name nor an IPv4 address"
-        ));
-    }
-    if name.rsplit('.').next().is_some_and(is_number) && host.parse::<Ipv4Addr>().is_err() {
-        return Err(format!("{wanted}; the host is not an IPv4 address"));
-    }
-    match port.parse() {
-        Ok(port) if port > 0 => Ok(Upstream {
-            host: host.into(),
-            port,
-        }),
-        _ => Err(format!("{wanted}; the port is a number from 1 to 65535")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -176,21 +144,6 @@ mod tests {
             assert_eq!(read.as_ref().map(ToString::to_string).as_deref(), vault.map(|_| text));
             let found = read.map(|name| name.id(Some("here"), None).unwrap().to_string());
             assert_eq!(found.as_deref(), vault, "{text}");
-        }
-    }
-
-    #[test]
-    #[rustfmt::skip] // a table
-    fn an_upstream_is_a_host_and_a_port() {
-        let long = format!("{}:8200", "a".repeat(64));
-        for (text, good) in [
-            ("127.0.0.1:8200", true), ("openbao:8200", true), ("openbao.vault.svc.:1", true), ("a-b_c.d:65535", true),
-            ("", false), (":8200", false), ("openbao", false), ("openbao:", false), ("openbao:0", false),
-            ("openbao:65536", false), ("openbao:+1x", false), ("open bao:8200", false), ("a..b:8200", false),
-            ("[::1]:8200", false), ("::1:8200", false), ("999.1.1.1:8200", false), ("1.2.3:8200", false),
-            ("http://openbao:8200", false), ("openbao/x:8200", false), (&long, false),
-        ] {
-            assert_eq!(upstream(text).is_ok(), good, "{text}");
         }
     }
 }

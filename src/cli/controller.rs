@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::arguments::{LimitArgs, upstream};
+use super::addresses::upstream;
+use super::arguments::LimitArgs;
 use super::cluster::{ClusterArgs, connect};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::Output;

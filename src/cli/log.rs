@@ -31,6 +31,9 @@ pub(super) fn start() -> Result<(), WrongFilter> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // A line that cannot be written, because a terminal or the reader of a pipe is gone, is dropped: reporting that
+        // would panic.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
     Ok(())

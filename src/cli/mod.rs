@@ -3,6 +3,7 @@
 //!
 //! A subcommand is a `clap::Args` struct with `run(self, &mut Output) -> Outcome` and one line in [`Command`].
 
+mod addresses;
 mod arguments;
 mod cluster;
 mod completion;

@@ -3,7 +3,8 @@
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use super::arguments::{LimitArgs, upstream};
+use super::addresses::{listen, plain_http};
+use super::arguments::LimitArgs;
 use super::outcome::{Answer, Outcome};
 use super::output::Output;
 use super::process;
@@ -14,13 +15,17 @@ use crate::standalone::{self, Options};
 /// Protect a vault with a local Envoy, without a cluster. The policies are files; changes take effect at once.
 ///
 /// The access log goes to stdout, one JSON record for each request. Vaultwall's own log goes to stderr.
+///
+/// SIGTERM, SIGINT and SIGQUIT stop Vaultwall and its Envoy. SIGUSR1 opens the access log again, after a rotation.
+/// SIGHUP does the same and reads all files again.
 #[derive(clap::Args, Debug)]
 pub(super) struct Serve {
     /// File or folder with objects; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
-    /// Address of the vault itself.
-    #[arg(long, value_name = "HOST:PORT", value_parser = upstream)]
+    /// Address of the vault itself, which is reached by plain HTTP: `HOST:PORT` or `http://HOST:PORT`. Envoy resolves a
+    /// DNS name again every 5 seconds.
+    #[arg(long, value_name = "HOST:PORT", value_parser = plain_http)]
     upstream: Upstream,
     /// Address of the data endpoint: IPv4 address and port.
     #[arg(long, value_name = "ADDR", value_parser = listen)]
@@ -62,7 +67,7 @@ impl Serve {
             limits: self.limits.into(),
         };
         process::runtime()?.block_on(async {
-            standalone::run(options, process::stop()?).await?;
+            standalone::run(options, process::controls()?).await?;
             Ok(Answer::Yes)
         })
     }
@@ -74,30 +79,5 @@ fn default_state(port: u16) -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(folder) => PathBuf::from(folder).join(format!("vaultwall-{port}")),
         None => std::env::temp_dir().join(format!("vaultwall-{user}-{port}")),
-    }
-}
-
-/// Parses the address of an endpoint.
-fn listen(text: &str) -> Result<SocketAddrV4, String> {
-    match text.parse::<SocketAddrV4>() {
-        Ok(address) if address.port() > 0 => Ok(address),
-        _ => Err("write an IPv4 address and a port, for example 127.0.0.1:8300".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[rustfmt::skip] // a table
-    fn a_listener_is_an_ipv4_address_and_a_port() {
-        for (text, good) in [
-            ("127.0.0.1:8300", true), ("0.0.0.0:1", true),
-            ("127.0.0.1:0", false), ("127.0.0.1", false), ("[::1]:8300", false),
-            ("localhost:8300", false), (":8300", false),
-        ] {
-            assert_eq!(listen(text).is_ok(), good, "{text}");
-        }
     }
 }

@@ -8,6 +8,7 @@
 //! | [`file_set`] | the objects of each file; commits changed files to the index |
 //! | [`enforce`] | decides which firewall is published, and logs the result |
 //! | [`proxy`] | runs Envoy |
+//! | [`state`] | the state folder, and the file with the id of this process |
 //! | [`options`], [`error`] | options, and why standalone mode ends |
 //!
 //! [`run`] connects them and holds no rule.
@@ -19,13 +20,16 @@ mod files;
 mod options;
 mod paths;
 mod proxy;
+mod state;
 mod watch;
 
-use std::pin::pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::watch as signal;
+use futures::stream::{Stream, StreamExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{Notify, watch as signal};
 
 use crate::compile::envoy::{Bootstrap, Proxy, Tls, Upstream, XdsServer};
 use crate::policy::VaultId;
@@ -34,22 +38,26 @@ use crate::transport::{bind_unix, serve_unix};
 use crate::xds::SnapshotStore;
 
 pub use error::StandaloneError;
-pub use options::Options;
+pub use options::{Control, Options};
 
 use enforce::Enforcer;
 use files::Files;
 use proxy::Envoy;
+use state::ProcessId;
 use watch::{WatchError, Watcher, wait_until};
 
-/// Runs until `end` completes, then stops Envoy. If this process is killed, Envoy keeps its configuration, and the next
-/// run finds it.
+/// Runs until `controls` has [`Control::Stop`] or ends, then stops Envoy. If this process is killed, Envoy keeps its
+/// configuration, and the next run finds it.
 ///
 /// # Errors
 /// It cannot start, or cannot watch the files any longer.
-pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), StandaloneError> {
+pub async fn run(
+    options: Options,
+    mut controls: impl Stream<Item = Control> + Unpin,
+) -> Result<(), StandaloneError> {
     // Envoy inherits it: it may create the access log again after a rotation, and that contains the names of secrets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    prepare_state(&options.state)?;
+    state::prepare(&options.state)?;
     check_access_log(&options.access_log)?;
     let mut watcher = Watcher::start()?;
     let mut files = Files::new(options.paths.clone(), options.limits);
@@ -79,8 +87,9 @@ pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), 
     };
     // The socket also locks the state folder and its Envoy against another process.
     let listener = bind_unix(&socket)?;
+    let _process_id = ProcessId::write(&options.state);
     let store = Arc::new(SnapshotStore::new());
-    let mut enforcer = Enforcer::new(node, vault, proxy, store.clone());
+    let mut enforcer = Enforcer::new(node.clone(), vault, proxy, store.clone());
     let found = Envoy::find(&options, &bootstrap).await;
     if found.is_some() {
         enforcer.keep_running_envoy(&files);
@@ -105,13 +114,33 @@ pub async fn run(options: Options, end: impl Future<Output = ()>) -> Result<(), 
         options.management
     );
     let (restarts, mut restarted) = signal::channel(());
-    let supervised = tokio::spawn(envoy.supervise(stopped, restarts));
+    let reopen = Arc::new(Notify::new());
+    let supervised = tokio::spawn(envoy.supervise(stopped, reopen.clone(), restarts));
 
-    let mut end = pin!(end);
+    // Whether Envoy has to open its access log again.
+    let mut rotated = false;
     loop {
         let deadline = files.deadline();
         let seen = tokio::select! {
-            () = &mut end => break,
+            control = controls.next() => match control {
+                None | Some(Control::Stop) => break,
+                Some(Control::ReopenAccessLog) => {
+                    rotated = can_reopen(&options.access_log);
+                    continue;
+                }
+                Some(Control::Reload) => {
+                    tracing::info!("every file in the paths of -f is read again");
+                    rotated = can_reopen(&options.access_log);
+                    watcher.changed_everywhere();
+                    Instant::now()
+                }
+            },
+            // Before it connects, Envoy has not opened the log, and the signal would end it.
+            () = is_connected(&store, &node), if rotated => {
+                rotated = false;
+                reopen.notify_one();
+                continue;
+            }
             Ok(()) = restarted.changed() => {
                 enforcer.restarted();
                 Instant::now()
@@ -158,6 +187,29 @@ fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, 
     }
 }
 
+/// Whether the access log can be opened again. If it cannot, Envoy keeps the open file: a failed attempt would close
+/// it.
+fn can_reopen(access_log: &str) -> bool {
+    match check_access_log(access_log) {
+        Ok(()) => {
+            tracing::info!("Envoy opens the access log {access_log} again");
+            true
+        }
+        Err(error) => {
+            tracing::error!("{error}; Envoy continues to write to the file that it has open");
+            false
+        }
+    }
+}
+
+/// Waits until Envoy is connected.
+async fn is_connected(store: &SnapshotStore, node: &str) {
+    let mut status = store.status(node);
+    while status.connected == 0 {
+        status = store.status_changed(node, &status).await;
+    }
+}
+
 /// Checks that the access log can be opened: otherwise Envoy would refuse the listeners later.
 fn check_access_log(path: &str) -> Result<(), StandaloneError> {
     let opened = std::fs::OpenOptions::new()
@@ -172,33 +224,10 @@ fn check_access_log(path: &str) -> Result<(), StandaloneError> {
         })
 }
 
-/// Creates the state folder, which only this user may write: another user could replace the configuration.
-fn prepare_state(path: &std::path::Path) -> Result<(), StandaloneError> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    let failed = |problem: String| StandaloneError::State {
-        path: path.to_owned(),
-        problem,
-    };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| failed(e.to_string()))?;
-    let metadata = std::fs::symlink_metadata(path).map_err(|e| failed(e.to_string()))?;
-    if !metadata.is_dir() || metadata.uid() != rustix::process::getuid().as_raw() {
-        return Err(failed("it is not a folder of this user's own".into()));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(failed("other users can write in it".into()));
-    }
-    Ok(())
-}
-
 async fn warn_of_silent_vault(upstream: Upstream) {
-    let address = (upstream.host.as_str(), upstream.port);
-    let connect = tokio::net::TcpStream::connect(address);
-    let problem = match tokio::time::timeout(std::time::Duration::from_secs(3), connect).await {
-        Ok(Ok(_)) => return,
+    let connected = tokio::time::timeout(Duration::from_secs(3), connect(&upstream)).await;
+    let problem = match connected {
+        Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer in 3 s".into(),
     };
@@ -207,4 +236,14 @@ async fn warn_of_silent_vault(upstream: Upstream) {
         upstream.host,
         upstream.port
     );
+}
+
+/// Connects to the vault as Envoy does: to an IPv4 address.
+async fn connect(upstream: &Upstream) -> std::io::Result<()> {
+    let found = lookup_host((upstream.host.as_str(), upstream.port)).await?;
+    let addresses: Vec<SocketAddr> = found.filter(SocketAddr::is_ipv4).collect();
+    if addresses.is_empty() {
+        return Err(std::io::Error::other("the name has no IPv4 address"));
+    }
+    TcpStream::connect(addresses.as_slice()).await.map(drop)
 }

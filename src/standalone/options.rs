@@ -29,3 +29,14 @@ pub struct Options {
     /// Most rules of a vault.
     pub limits: Limits,
 }
+
+/// An order to running standalone mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Stop, and stop Envoy.
+    Stop,
+    /// Make Envoy open its access log again: the file was renamed.
+    ReopenAccessLog,
+    /// The same, and read every file again.
+    Reload,
+}

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
@@ -12,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::options::Options;
 use crate::compile::envoy::{ARGUMENTS, Bootstrap};
@@ -29,7 +30,8 @@ const GRACE_PERIOD: Duration = Duration::from_secs(5);
 pub enum ProxyError {
     /// A listener's address cannot be used.
     #[error(
-        "cannot listen on {address}: {source}; choose another address with {option}, or stop what uses it"
+        "cannot listen on {address}: {source}; choose another address with {option}, or stop what uses it; the Envoy \
+         of a Vaultwall that was killed is taken over by a run with the same --state-dir"
     )]
     Listen {
         /// The address.
@@ -93,7 +95,10 @@ impl Envoy {
             stop(running).await;
             return None;
         }
-        tracing::info!("the Envoy of an earlier run is still enforcing; it is kept");
+        tracing::warn!(
+            "the Envoy of an earlier run is still enforcing, because that run was killed: changes of the files since \
+             then were not in force; it is kept, and follows the files again"
+        );
         Some(Self {
             options: options.clone(),
             bootstrap: path,
@@ -122,26 +127,30 @@ impl Envoy {
     }
 
     /// Restarts Envoy whenever it ends, until `stopped` is true, then stops it. Notifies `restarts` of each restart.
+    /// Each notification of `reopen` makes Envoy open its access log again.
     pub(super) async fn supervise(
         mut self,
         mut stopped: watch::Receiver<bool>,
+        reopen: Arc<Notify>,
         restarts: watch::Sender<()>,
     ) {
         let mut wait = BACKOFF.0;
         loop {
             let started = tokio::time::Instant::now();
-            tokio::select! {
-                ended = self.running.ended() => {
-                    tracing::error!(
-                        "Envoy ended ({ended}); nothing reaches the vault until it runs again, in {wait:?}"
-                    );
+            let ended = loop {
+                tokio::select! {
+                    ended = self.running.ended() => break ended,
+                    () = reopen.notified() => self.running.send(Signal::USR1),
+                    () = is_stopped(&mut stopped) => {
+                        stop(self.running).await;
+                        let _ = std::fs::remove_file(&self.process_id);
+                        return;
+                    }
                 }
-                () = is_stopped(&mut stopped) => {
-                    stop(self.running).await;
-                    let _ = std::fs::remove_file(&self.process_id);
-                    return;
-                }
-            }
+            };
+            tracing::error!(
+                "Envoy ended ({ended}); nothing reaches the vault until it runs again, in {wait:?}"
+            );
             if started.elapsed() > STABLE {
                 wait = BACKOFF.0;
             }
@@ -175,6 +184,18 @@ async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
 }
 
 impl Running {
+    /// Sends a signal, unless the process has ended.
+    fn send(&self, signal: Signal) {
+        let _ = match self {
+            Self::Child(child) => {
+                let id = child.id().and_then(|id| i32::try_from(id).ok());
+                id.and_then(Pid::from_raw)
+                    .map_or(Ok(()), |pid| kill_process(pid, signal))
+            }
+            Self::Found(descriptor) => pidfd_send_signal(descriptor, signal),
+        };
+    }
+
     /// Waits for the end of the process, and describes it.
     async fn ended(&mut self) -> String {
         match self {
@@ -254,18 +275,7 @@ fn find(process_id: &Path, bootstrap: &Path) -> Option<Running> {
 
 async fn stop(mut running: Running) {
     for signal in [Signal::TERM, Signal::KILL] {
-        match &running {
-            Running::Child(child) => {
-                let id = child.id().and_then(|id| i32::try_from(id).ok());
-                let Some(pid) = id.and_then(Pid::from_raw) else {
-                    return;
-                };
-                let _ = kill_process(pid, signal);
-            }
-            Running::Found(descriptor) => {
-                let _ = pidfd_send_signal(descriptor, signal);
-            }
-        }
+        running.send(signal);
         if tokio::time::timeout(GRACE_PERIOD, running.ended())
             .await
             .is_ok()

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Server,
     /// `console live`: commands that are asked again until their output fits, because something else takes effect.
     Live,
-    /// `sh`, `text`, `json`: for people. Flags are looked up, nothing is run.
+    /// `sh`, `text`, `json`, `ini`: for people. Flags are looked up, nothing is run.
     Shown,
 }
 
@@ -128,7 +128,7 @@ impl Page {
             "console" if rest.is_empty() => Kind::Commands,
             "console" if rest == ["server"] => Kind::Server,
             "console" if rest == ["live"] => Kind::Live,
-            "sh" | "text" | "json" if rest.is_empty() => Kind::Shown,
+            "sh" | "text" | "json" | "ini" if rest.is_empty() => Kind::Shown,
             _ => panic!(
                 "{}:{line}: nobody knows what a block of `{first} {}` is",
                 self.path.display(),

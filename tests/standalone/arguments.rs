@@ -5,13 +5,16 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
+use std::thread;
 
 use rustix::process::Signal;
 
-use crate::standalone::objects::{ALLOWED, allowing, policy_of};
+use crate::standalone::objects::{ALLOWED, DENIED, allowing, policy_of};
 use crate::standalone::sandbox::Sandbox;
 use crate::standalone::serve::Serve;
-use testkit::client::Verdict;
+use crate::standalone::sockets::answer_all;
+use testkit::OpenBao;
+use testkit::client::{SECRET, Verdict};
 
 /// Runs with these options until it ends, which must be with an error that contains all of these.
 fn refused(sandbox: &Sandbox, other: &[(&str, &OsStr)], expected: &[&str]) {
@@ -32,10 +35,14 @@ fn values_that_mean_nothing() {
     for (option, value, expected) in [
         ("--upstream", "openbao", "HOST:PORT"),
         ("--upstream", "openbao:0", "65535"),
-        ("--upstream", "http://openbao:8200", "HOST:PORT"),
+        ("--upstream", "https://openbao:8200", "plain HTTP"),
+        ("--upstream", "http://openbao", "openbao:8200"),
         ("--upstream", "[::1]:8200", "only IPv4"),
         ("--upstream", "10.0.0.256:8200", "not an IPv4 address"),
         ("--data-listen", "8300", "IPv4 address and a port"),
+        ("--data-listen", ":8300", "0.0.0.0:8300"),
+        ("--data-listen", "localhost:8300", "127.0.0.1:8300"),
+        ("--data-listen", "0.0.0.0", "0.0.0.0:8300"),
         ("--data-listen", "127.0.0.1:0", "IPv4 address and a port"),
         (
             "--management-listen",
@@ -47,6 +54,57 @@ fn values_that_mean_nothing() {
         let value_of = [(option, OsStr::new(value))];
         refused(&sandbox, &value_of, &[option, value, expected]);
     }
+}
+
+/// The node that Envoy asks for is the address, so every spelling of it is the same vault.
+#[test]
+fn the_vaults_address_as_a_url_and_as_a_name() {
+    let sandbox = Sandbox::new();
+    let _vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
+    sandbox.put("main.yaml", &allowing(&[]));
+    let url = format!("http://{}/", sandbox.upstream());
+    let mut serve = Serve::run(&mut Serve::command_with(
+        &sandbox,
+        &[("--upstream", OsStr::new(&url))],
+    ));
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    let envoy = sandbox.envoy();
+    serve.kill();
+    drop(serve);
+    let mut serve = Serve::start(&sandbox);
+    assert_eq!(sandbox.envoy(), envoy, "it is taken over");
+    serve.stop(Signal::TERM);
+
+    // `localhost` has the address 127.0.0.1, and often ::1, which Envoy does not use.
+    let vault = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = vault.local_addr().unwrap().port();
+    thread::spawn(move || vault.incoming().flatten().for_each(answer_all));
+    let name = format!("localhost:{port}");
+    let serve = Serve::run(&mut Serve::command_with(
+        &sandbox,
+        &[("--upstream", OsStr::new(&name))],
+    ));
+    sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
+    assert!(!serve.log().contains("does not answer"), "{}", serve.log());
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    // No name under `invalid` exists (RFC 6761).
+    let name = [("--upstream", OsStr::new("vault.invalid:8200"))];
+    let serve = Serve::run(&mut Serve::command_with(&sandbox, &name));
+    serve.wait_for_line_with(0, &["vault.invalid:8200", "--upstream", "does not answer"]);
+    sandbox.wait_for_verdicts(&[(DENIED, Verdict::Denied)]);
+    assert_eq!(
+        sandbox
+            .client(ALLOWED)
+            .send("GET", SECRET, "")
+            .unwrap()
+            .status,
+        503
+    );
 }
 
 #[test]

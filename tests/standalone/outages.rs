@@ -159,6 +159,7 @@ fn stopping_ends_envoy_as_well() {
     for (signal, found) in [
         (Signal::TERM, false),
         (Signal::INT, false),
+        (Signal::QUIT, false),
         (Signal::TERM, true),
     ] {
         let (sandbox, _vault, mut serve) = protected();

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::arguments::{self, LimitArgs, VaultName, VaultNameError};
+use super::addresses;
+use super::arguments::{LimitArgs, VaultName, VaultNameError};
 use super::cluster::{self, ClusterArgs, Scope};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{self, Format, Output};
@@ -55,7 +56,7 @@ pub(super) struct Render {
     #[arg(long, value_name = "SERVICE")]
     vault: Option<VaultName>,
     /// Address of the vault itself, instead of its Service's.
-    #[arg(long, value_name = "HOST:PORT", value_parser = arguments::upstream)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = addresses::upstream)]
     upstream: Option<Upstream>,
     /// Address of the data endpoint, instead of the proxies' port in a cluster.
     #[arg(long, value_name = "ADDR")]
@@ -68,7 +69,7 @@ pub(super) struct Render {
     proxy_image: String,
     /// Address at which the proxies find the operator, the same as the operator's --xds-address.
     #[arg(long, value_name = "HOST:PORT", default_value = proxies::OPERATOR_ADDRESS)]
-    #[arg(value_parser = arguments::upstream)]
+    #[arg(value_parser = addresses::upstream)]
     xds_address: Upstream,
     #[command(flatten)]
     limits: LimitArgs,

@@ -149,6 +149,11 @@ impl Watcher {
         }
     }
 
+    /// Treats every file as changed.
+    pub(super) fn changed_everywhere(&mut self) {
+        self.changes.lost = true;
+    }
+
     /// Returns and clears the changes.
     pub(super) fn take(&mut self) -> FileChanges {
         self.since = None;
