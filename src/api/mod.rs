@@ -10,6 +10,7 @@ mod management;
 mod proxy;
 mod rules;
 mod status;
+mod trusted_proxy;
 mod vault_network_policy;
 mod virtual_network;
 
@@ -21,5 +22,6 @@ pub use labels::*;
 pub use management::*;
 pub use proxy::*;
 pub use status::{PolicyWarning, VaultNetworkPolicyStatus};
+pub use trusted_proxy::*;
 pub use vault_network_policy::*;
 pub use virtual_network::*;

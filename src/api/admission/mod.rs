@@ -6,6 +6,7 @@
 //! | [`limits`] | `limits.vaultwall.dev` | number of rules that the installation allows |
 //! | [`namespaces`] | `namespaces.vaultwall.dev` | permission to set the labels of a namespace |
 //! | [`generated`] | `generated-objects.vaultwall.dev` | permission to set the labels of generated objects |
+//! | [`trusted_proxies`] | `trusted-proxies.vaultwall.dev` | entries of a list for which a schema can have no rules |
 //!
 //! The permissions are RBAC permissions for resources that do not exist, such as `set` on `serviceendpoints` in our API
 //! group. The policies check them for the whole cluster, so all permissions in a single namespace, which tenants often
@@ -15,6 +16,7 @@ mod generated;
 mod limits;
 mod namespaces;
 mod policy;
+mod trusted_proxies;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 
@@ -24,14 +26,16 @@ pub use self::namespaces::{NAMESPACES_POLICY, namespaces_policy};
 pub use self::policy::{
     GENERATED_OBJECTS, LABEL_VERB, SERVICE_ENDPOINTS, SET_VERB, SUBSCRIPTIONS, binding_of,
 };
+pub use self::trusted_proxies::{TRUSTED_PROXIES_POLICY, trusted_proxies_policy};
 
 use crate::limits::Limits;
 
 /// Returns all admission policies.
-pub fn admission_policies(limits: &Limits) -> [ValidatingAdmissionPolicy; 3] {
+pub fn admission_policies(limits: &Limits) -> [ValidatingAdmissionPolicy; 4] {
     [
         generated_policy(),
         limits_policy(limits),
         namespaces_policy(),
+        trusted_proxies_policy(),
     ]
 }
