@@ -69,8 +69,8 @@ fn validations() -> Vec<Validation> {
     let fixed = [
         (
             "variables.entries.all(e, type(e) == string || type(e) == map)".to_owned(),
-            "has an entry that is neither a text nor an object; write an address or a range as a text, such as \
-             10.0.0.5 or 10.0.0.0/24, or pods: {namespaceSelector: {...}, podSelector: {...}}",
+            "has an entry that is neither a text nor an object; write an address or a range such as 10.0.0.0/24 in \
+             quotes, or pods: with a namespaceSelector, a podSelector or both",
         ),
         (
             "variables.entries.filter(e, type(e) == map).all(e, e.all(key, key == 'pods'))".to_owned(),
