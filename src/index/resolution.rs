@@ -125,8 +125,8 @@ impl Index {
             .chain(last.into_iter().flat_map(|last| &last.policies))
     }
 
-    /// Updates the groups, networks and ranges that a vault depends on, from its policies and from its last accepted ones.
-    /// Removes a vault that no policy is for.
+    /// Updates the groups, networks and ranges that a vault depends on, from its policies and from its last accepted
+    /// ones. Removes a vault that no policy is for.
     pub(super) fn update_dependencies(&mut self, vault: &VaultId) {
         let Some(known) = self.vaults.get(vault) else {
             return;

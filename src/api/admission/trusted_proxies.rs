@@ -1,5 +1,5 @@
-//! Entries of `spec.clientAddress.trustedProxies`. A schema cannot have rules for them, because an entry is a text or an
-//! object; see [`crate::api::TrustedProxy`]. The rules are equal to those of `policy::validate`.
+//! Entries of `spec.clientAddress.trustedProxies`. A schema cannot have rules for them, because an entry is a text or
+//! an object; see [`crate::api::TrustedProxy`]. The rules are equal to those of `policy::validate`.
 
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, Validation, Variable,

@@ -25,7 +25,7 @@ pub(super) const METADATA: &str = "vaultwall";
 /// Key of the warning, which says why the header cannot be read. Missing if it can.
 pub(super) const WARNING: &str = "clientAddressWarning";
 
-/// The filter's configuration. Without any proxy, the client is the peer.
+/// The filter's configuration.
 pub(super) fn filter(proxies: &TrustedProxies) -> Lua {
     let ranges = proxies.addresses();
     let bounds = ranges
@@ -44,6 +44,15 @@ pub(super) fn filter(proxies: &TrustedProxies) -> Lua {
             "MAX_LENGTH = 0",
             &format!("MAX_LENGTH = {}", client_address::MAX_LENGTH),
         );
+    lua(code)
+}
+
+/// Configuration until the first one is received: no proxy is trusted, so that the client is the peer.
+pub(super) fn no_proxies() -> Lua {
+    lua("function envoy_on_request(handle) end".to_owned())
+}
+
+fn lua(code: String) -> Lua {
     Lua {
         default_source_code: Some(DataSource {
             specifier: Some(data_source::Specifier::InlineString(code)),

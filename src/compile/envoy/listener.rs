@@ -43,7 +43,7 @@ use super::reply::local_replies;
 use super::routes::filter_state;
 use super::wire::{any, seconds, type_url};
 use super::{client, http, routes};
-use crate::policy::{Firewall, Listener as Side, TrustedProxies};
+use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
 /// Beginnings of the names of headers that are removed before anything reads them.
@@ -272,8 +272,7 @@ fn filters(
         ..SetFilterState::default()
     };
     let client = firewall.client_address.trusted_proxies().map(|proxies| {
-        let unlisted = client::filter(&TrustedProxies::default());
-        delivered(delivery, client::RESOURCE, &unlisted, || {
+        delivered(delivery, client::RESOURCE, &client::no_proxies(), || {
             client::filter(proxies)
         })
     });

@@ -146,7 +146,7 @@ Drop   | Allow | Disabled     |                        |             | 8200<-any
 Drop   | Deny  | Disabled     |                        | 10.0.9.0/24 | 8200<-10.0.9.0/24 8400<-/
 Drop   | Deny  | Disabled     | e=1/a=2,203.0.113.7/32 | 10.0.9.0/24 | 8200<-e=1/a=2,10.0.9.0/24,203.0.113.7/32 8400<-/
 Drop   | Deny  | Disabled     | 203.0.113.7/32         | n=in/app=in | 8200<-n=in/app=in,203.0.113.7/32 8400<-/
-Drop   | Deny  | NetworkRules | n=in/app=in            | n=in/app=in,10.0.9.1/32 | 8200+8300<-n=in/app=in,10.0.9.1/32 8400<-/
+Drop   | Deny  | NetworkRules | n=in/app=in | n=in/app=in,10.0.9.1/32 | 8200+8300<-n=in/app=in,10.0.9.1/32 8400<-/
 Reject | Deny  | Disabled     | 203.0.113.7/32         | n=in/app=in | 8200<-any 8400<-/
 # A peer that selects every pod shares the rule of the metrics port.
 Drop   | Deny  | Disabled     | /                      |             | 8200+8400<-/

@@ -83,8 +83,8 @@ fn an_address_of_two_pods_is_trusted_only_if_the_entry_selects_both() {
     assert_eq!(
         diagnostics(&some.about_others),
         [
-            "p spec.clientAddress.trustedProxies[0]: address 10.1.1.1: several pods have it and this entry selects only \
-          some of them"
+            "p spec.clientAddress.trustedProxies[0]: address 10.1.1.1: several pods have it and this entry selects \
+             only some of them"
         ]
     );
     assert_eq!(some.warnings, []);
