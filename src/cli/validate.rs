@@ -8,7 +8,9 @@ use super::arguments::LimitArgs;
 use super::cluster::{self, ClusterArgs};
 use super::outcome::{Answer, Outcome};
 use super::output::{Format, Output};
+use crate::limits::Limits;
 use crate::objects::{LoadError, LoadedObjects, Located, LocatedViolation};
+use crate::policy::DiagnosticReason;
 
 /// Check objects in files or in the cluster and report every violation.
 ///
@@ -46,9 +48,9 @@ impl Error for CannotRead {}
 
 impl Validate {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let limits = self.limits.into();
+        let limits: Limits = self.limits.into();
         let from_files = !self.paths.is_empty();
-        let loaded = if from_files {
+        let mut loaded = if from_files {
             LoadedObjects::load(&self.paths, &limits)
         } else {
             cluster::to_validate(&self.cluster, self.namespace.as_deref(), limits)?
@@ -70,14 +72,28 @@ impl Validate {
             Format::Json => output.json(&loaded.violations)?,
             Format::Text => output.text(&text(&loaded, from_files))?,
         }
-        if !loaded.errors.is_empty() {
-            return Err(Box::new(CannotRead(loaded.errors)));
+        let is_valid = loaded.violations.is_empty();
+        let errors = std::mem::take(&mut loaded.errors);
+        warn_of_trusted_ranges(loaded, limits);
+        if !errors.is_empty() {
+            return Err(Box::new(CannotRead(errors)));
         }
-        Ok(if loaded.violations.is_empty() {
-            Answer::Yes
-        } else {
-            Answer::No
-        })
+        Ok(if is_valid { Answer::Yes } else { Answer::No })
+    }
+}
+
+/// Warns of ranges of trusted proxies that contain addresses of pods.
+fn warn_of_trusted_ranges(loaded: LoadedObjects, limits: Limits) {
+    let mut index = loaded.into_index(limits);
+    let vaults: Vec<_> = index.vaults().cloned().collect();
+    for vault in vaults {
+        let resolved = index.resolve(&vault);
+        let resolution = resolved.iter().map(|resolved| &resolved.resolution);
+        for diagnostic in resolution.flat_map(|resolution| resolution.diagnostics()) {
+            if diagnostic.reason == DiagnosticReason::TrustedRangeHoldsPods {
+                tracing::warn!("policy {}/{diagnostic}", vault.namespace);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod load;
 mod members;
 mod objects;
 mod outages;
+mod proxies;
 mod sandbox;
 mod serve;
 mod sockets;

@@ -67,7 +67,7 @@ pub(crate) fn to_validate(
     })
 }
 
-/// Reads the objects for `render`: policies, virtual networks, pods that rules select, and the vaults' Services.
+/// Reads the objects for `render`: policies, virtual networks, pods that they select, and the vaults' Services.
 pub(crate) fn to_render(
     args: &ClusterArgs,
     scope: Scope<'_>,
@@ -98,8 +98,8 @@ pub(crate) fn to_render(
     })
 }
 
-/// Reads the objects for `explain`: the rules of one vault and the pods that they select, or only the caller if no rule
-/// selects pods.
+/// Reads the objects for `explain`: the policies of one vault and the pods that they select, or only the caller if they
+/// select none.
 pub(crate) fn to_explain(
     args: &ClusterArgs,
     vault: &VaultId,
@@ -148,7 +148,7 @@ fn read(
 /// Policies and the virtual networks that they refer to.
 struct Rules {
     contents: Vec<FileContents>,
-    /// Whether a rule selects pods, so that the answer depends on all pods.
+    /// Whether a rule or the list of trusted proxies selects pods, so that the answer depends on all pods.
     select_pods: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use super::selector;
 use crate::address::proxy_prefix;
-use crate::api::{self, ClientAddress, TrustedProxy};
+use crate::api::{self, ClientAddress, PodSelector, TrustedProxy};
 use crate::policy::validated::{ClientAddressSettings, ProxyEntry, ProxySource};
 use crate::policy::violation::{Findings, ViolationReason, quoted};
 
@@ -58,6 +58,10 @@ fn trusted_proxies(wire: &[TrustedProxy], findings: &mut Findings) -> Vec<ProxyE
             },
             TrustedProxy::Pods(entry) => {
                 let group = selector::pod_group(&format!("{field}.pods"), &entry.pods, findings);
+                // It selects nothing, which was reported; its group is the same as that of an empty selector.
+                if entry.pods == PodSelector::default() {
+                    continue;
+                }
                 (ProxySource::Pods(group), "selects pods that are".to_owned())
             }
         };
