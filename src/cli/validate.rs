@@ -10,7 +10,7 @@ use super::outcome::{Answer, Outcome};
 use super::output::{Format, Output};
 use crate::limits::Limits;
 use crate::objects::{LoadError, LoadedObjects, Located, LocatedViolation};
-use crate::policy::DiagnosticReason;
+use crate::policy::{DiagnosticReason, Resolution};
 
 /// Check objects in files or in the cluster and report every violation.
 ///
@@ -89,7 +89,7 @@ fn warn_of_trusted_ranges(loaded: LoadedObjects, limits: Limits) {
     for vault in vaults {
         let resolved = index.resolve(&vault);
         let resolution = resolved.iter().map(|resolved| &resolved.resolution);
-        for diagnostic in resolution.flat_map(|resolution| resolution.diagnostics()) {
+        for diagnostic in resolution.flat_map(Resolution::diagnostics) {
             if diagnostic.reason == DiagnosticReason::TrustedRangeHoldsPods {
                 tracing::warn!("policy {}/{diagnostic}", vault.namespace);
             }

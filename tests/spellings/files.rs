@@ -53,8 +53,8 @@ const SPECS: &[(Verdict, &str)] = &[
     (Same, "  virtualNetworkRules: [{subnet: ~, pods: {podSelector: {matchExpressions: ~}}, \
      ignoreMissingServiceEndpoint: ~}]\n"),
     (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [10.0.0.1, '10.2.0.9/32']}\n"),
-    (Same, "  clientAddress:\n    source: XForwardedFor\n    trustedProxies:\n    - pods: {namespaceSelector: {matchLabels: \
-     {kubernetes.io/metadata.name: other}}}\n    - 10.0.0.1\n"),
+    (Same, "  clientAddress:\n    source: XForwardedFor\n    trustedProxies:\n    - pods: {namespaceSelector: \
+     {matchLabels: {kubernetes.io/metadata.name: other}}}\n    - 10.0.0.1\n"),
     (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [&p {pods: {podSelector: {}}}, {pods: \
      {podSelector: {matchLabels: {a: b}}}}]}\n"),
     (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: ~, namespaceSelector: \

@@ -40,9 +40,8 @@ fn behind_a_controller() -> String {
 /// A client that keeps its connection, and forwards for `client`.
 fn forwards(sandbox: &Sandbox, source: Ipv4Addr, client: &str) -> Client {
     let mut forwarder = sandbox.client(source);
-    forwarder
-        .headers
-        .push_str(&format!("X-Forwarded-For: {client}\r\n"));
+    let header = format!("X-Forwarded-For: {client}\r\n");
+    forwarder.headers.push_str(&header);
     forwarder
 }
 

@@ -122,7 +122,7 @@ mod tests {
         firewall.client_address = ClientAddressSource::XForwardedFor {
             trusted_proxies: TrustedProxies {
                 ranges: nets(&["192.0.2.0/24"]),
-                pods: ["10.0.0.4".parse().unwrap()].into(),
+                pods: "10.0.0.4".parse().into_iter().collect(),
                 ..TrustedProxies::default()
             },
         };
