@@ -8,6 +8,10 @@ pub const MAX_DROP_BLOCKS: usize = 2_000;
 /// Largest number of addresses and ranges in one set of a firewall: Envoy rejects an address trie with more.
 pub const MAX_RANGES: usize = 262_144;
 
+/// Largest number of addresses of pods that are trusted proxies of one vault: each change of a pod replaces the list of
+/// all of them in Envoy.
+pub const MAX_TRUSTED_PODS: usize = 10_000;
+
 /// Largest number of proxies of one vault.
 pub const MAX_PROXY_REPLICAS: u8 = 100;
 

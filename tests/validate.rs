@@ -43,6 +43,24 @@ fn clean_files_exit_0_and_print_an_empty_array() {
     assert!(run.stderr.contains("ConfigMap"), "{}", run.stderr);
 }
 
+/// A warning is no violation: the exit code stays 0, and the JSON is empty.
+#[test]
+fn a_trusted_range_that_holds_pods_is_reported() {
+    let run = validate(&["-f", "../explain/proxies.yaml", "-o", "json"]);
+    assert_eq!((run.code, violations(&run).len()), (Some(0), 0));
+    let warnings: Vec<_> = run.stderr.lines().collect();
+    let [warning] = warnings[..] else {
+        panic!("{}", run.stderr)
+    };
+    for words in [
+        "policy vault/proxies: spec.clientAddress.trustedProxies[1]: pods have addresses in the range 10.50.0.0/16",
+        "list the proxy's pods instead of the range: trustedProxies: [{pods: {",
+        "(2 pods, for example ingress/controller and shop/report)",
+    ] {
+        assert!(warning.contains(words), "{words:?} is not in {warning}");
+    }
+}
+
 #[test]
 fn violations_exit_1_and_every_one_is_printed() {
     let run = validate(&["-f", "bad", "-f", "good", "-o", "json"]);

@@ -3,7 +3,8 @@
 //! For an ordinary field null is the same as no field: the API server removes it before it checks or stores the object,
 //! because no field is `nullable`. In a map it would remove the key with its value: `matchLabels: {team: null}` would
 //! be stored as `{}`, which selects everything. Therefore values of maps are `nullable`, so that they are kept, and a
-//! rule refuses them. `objects::null` does the same for files.
+//! rule refuses them. `objects::null` does the same for files. The API server evaluates no rule below a value without a
+//! type (a trusted proxy); there an admission policy has the rule.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, ValidationRule,
@@ -27,9 +28,12 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     let versions = definitions
         .iter_mut()
         .flat_map(|definition| &mut definition.spec.versions);
-    versions
-        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
-        .for_each(give_null_one_reading);
+    let schemas =
+        versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        give_null_one_reading(schema);
+        remove_dead_rules(schema, false);
+    }
     for definition in &mut definitions {
         let conditions: &[&str] = if definition.spec.names.kind == VaultNetworkPolicy::kind(&()) {
             &POLICY_CONDITIONS
@@ -46,20 +50,41 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     definitions
 }
 
-fn give_null_one_reading(schema: &mut JSONSchemaProps) {
-    schema.nullable = None;
-    for field in schema
+/// Removes the rules in values without a type, which the API server does not evaluate. An admission policy has them.
+fn remove_dead_rules(schema: &mut JSONSchemaProps, mut dead: bool) {
+    dead |= schema.x_kubernetes_preserve_unknown_fields == Some(true) && schema.type_.is_none();
+    if dead {
+        schema.x_kubernetes_validations = None;
+    }
+    for part in parts(schema) {
+        remove_dead_rules(part, dead);
+    }
+}
+
+/// Fields, items and values of a schema.
+fn parts(schema: &mut JSONSchemaProps) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let fields = schema
         .properties
         .iter_mut()
-        .flat_map(|fields| fields.values_mut())
-    {
-        give_null_one_reading(field);
-    }
-    if let Some(Items::Schema(item)) = &mut schema.items {
-        give_null_one_reading(item);
+        .flatten()
+        .map(|(_, field)| field);
+    let item = match &mut schema.items {
+        Some(Items::Schema(item)) => Some(&mut **item),
+        _ => None,
+    };
+    let value = match &mut schema.additional_properties {
+        Some(Values::Schema(value)) => Some(&mut **value),
+        _ => None,
+    };
+    fields.chain(item).chain(value)
+}
+
+fn give_null_one_reading(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for part in parts(schema) {
+        give_null_one_reading(part);
     }
     if let Some(Values::Schema(value)) = &mut schema.additional_properties {
-        give_null_one_reading(value);
         value.nullable = Some(true);
         schema
             .x_kubernetes_validations

@@ -10,6 +10,7 @@ mod management;
 mod proxy;
 mod rules;
 mod status;
+mod trusted_proxy;
 mod vault_network_policy;
 mod virtual_network;
 
@@ -24,5 +25,6 @@ pub use status::{
     NETWORK_CONDITIONS, POLICY_CONDITIONS, PolicyWarning, VaultNetworkPolicyStatus,
     VirtualNetworkStatus,
 };
+pub use trusted_proxy::*;
 pub use vault_network_policy::*;
 pub use virtual_network::*;

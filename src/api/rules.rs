@@ -74,24 +74,6 @@ pub(super) fn cloud_needs_service_tag() -> Rule {
         .field_path(".cloud")
 }
 
-/// Refuses trusted proxies if the source is `Direct`, which does not use them.
-pub(super) fn direct_lists_no_proxies() -> Rule {
-    Rule::new(
-        "self.source != 'Direct' || !has(self.trustedProxies) || size(self.trustedProxies) == 0",
-    )
-    .message("is not used when the source is Direct; set source: XForwardedFor, or remove the list")
-    .field_path(".trustedProxies")
-}
-
-/// Requires trusted proxies for any other source.
-pub(super) fn others_list_proxies() -> Rule {
-    Rule::new(
-        "self.source == 'Direct' || (has(self.trustedProxies) && size(self.trustedProxies) > 0)",
-    )
-    .message("is empty, but this source is trusted only from listed proxies; list the proxies' addresses")
-    .field_path(".trustedProxies")
-}
-
 /// Refuses `externalTrafficPolicy` for a `ClusterIP`.
 pub(super) fn external_traffic_needs_an_external_type() -> Rule {
     Rule::new("!has(self.externalTrafficPolicy) || (has(self.type) && self.type != 'ClusterIP')")
@@ -172,8 +154,8 @@ pub(super) fn subnet_prefixes(schema: &mut Schema) {
     set_item_rules(schema, &rules);
 }
 
-/// Schema of the list of trusted proxies: addresses that a peer can have, but not all addresses.
-pub(super) fn trusted_proxies(schema: &mut Schema) {
+/// Rules of a trusted proxy's address or range: one that a peer can have, but not every address.
+pub(super) fn trusted_proxy() -> Vec<Rule> {
     let mut rules = notation(
         "any caller could choose its client address then, so list the proxies' own addresses",
         PUBLIC_EXAMPLES,
@@ -183,7 +165,7 @@ pub(super) fn trusted_proxies(schema: &mut Schema) {
             "overlaps {never}, which no proxy can have; list the proxies' own addresses"
         )))
     }));
-    set_item_rules(schema, &rules);
+    rules
 }
 
 /// Rules for every address or range: IPv4, decimal notation, no host bits, not every address.
@@ -203,6 +185,9 @@ fn notation(instead_of_all: &str, [address, range]: [&str; 2]) -> Vec<Rule> {
         )),
     ]
 }
+
+/// CEL expression: the value in quotes, if it can be printed.
+pub(super) const SHOWN: &str = "(self.matches('^[!-~]+$') ? '\"' + self + '\" ' : '')";
 
 /// CEL expression of the message for a value in another notation. The first cause that applies is reported.
 fn malformed(address: &str, range: &str) -> String {
@@ -235,9 +220,8 @@ fn malformed(address: &str, range: &str) -> String {
     let why = causes
         .map(|(when, why)| format!("{when} ? {} : ", quote(why)))
         .concat();
-    let shown = "(self.matches('^[!-~]+$') ? '\"' + self + '\" ' : '')";
     format!(
-        "{shown} + ({why}{}) + {}",
+        "{SHOWN} + ({why}{}) + {}",
         quote("is not four numbers with dots between them"),
         quote(&format!(
             "; write an IPv4 address such as {address}, or a range such as {range}"
@@ -259,7 +243,7 @@ fn about_value(text: &str) -> Message {
 }
 
 /// Quotes `text` as a CEL string.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::management::Management;
 use super::proxy::Proxy;
 use super::status::VaultNetworkPolicyStatus;
+use super::trusted_proxy::TrustedProxy;
 use super::virtual_network::PodSelector;
 use super::{expires_at, rules};
 use crate::limits::Limits;
@@ -438,20 +439,16 @@ pub enum Denial {
 }
 
 /// Source of the client's address.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[x_kube(
-    validation = rules::direct_lists_no_proxies(),
-    validation = rules::others_list_proxies()
-)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientAddress {
     /// Part of a connection or request that has the client's address.
     #[serde(default)]
     pub source: ClientAddressSource,
-    /// IPv4 addresses or ranges of trusted proxies. Required unless the source is `Direct`.
+    /// Trusted proxies: IPv4 addresses, ranges such as `10.0.0.0/24`, or pods. Required unless the source is `Direct`.
     #[serde(default)]
-    #[schemars(length(max = 200), inner(length(max = 43)), transform = rules::trusted_proxies)]
-    pub trusted_proxies: Vec<String>,
+    #[schemars(length(max = 200))]
+    pub trusted_proxies: Vec<TrustedProxy>,
 }
 
 /// Sources of the client's address.

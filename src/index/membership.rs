@@ -6,8 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
+use super::watched::WatchedRanges;
 use super::{Labels, NamespaceFact, ObjectName, PodFact};
-use crate::policy::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, VaultId};
+use crate::policy::{
+    GroupMembers, GroupSelector, NamespaceMembership, PodMembership, PodsInRange, VaultId,
+};
 
 /// Handle of a group; never used again after the group is removed.
 type GroupId = u64;
@@ -19,7 +24,9 @@ pub(super) struct Membership {
     pods: HashMap<ObjectName, Pod>,
     /// Counted pods by address. There are several when an address was given to another pod before the event of the
     /// older pod's end arrived.
-    claims: HashMap<Ipv4Addr, BTreeSet<ObjectName>>,
+    claims: BTreeMap<Ipv4Addr, BTreeSet<ObjectName>>,
+    /// Ranges whose pods some vaults depend on.
+    pub(super) watched: WatchedRanges,
     groups: BTreeMap<GroupId, Group>,
     ids: HashMap<GroupSelector, GroupId>,
     last_id: GroupId,
@@ -61,6 +68,29 @@ impl PodMembership for Membership {
         self.groups
             .get(self.ids.get(group)?)
             .map(|group| &group.members)
+    }
+
+    fn pods_in(&self, range: Ipv4Net, own_namespace: &str) -> PodsInRange {
+        let claims = self.claims.range(range.network()..=range.broadcast());
+        let mut first: Vec<ObjectName> = Vec::new();
+        for pod in claims.flat_map(|(_, pods)| pods) {
+            if first.len() == PodsInRange::MOST {
+                break;
+            }
+            if !first.contains(pod) {
+                first.push(pod.clone());
+            }
+        }
+        let own = self.namespaces.get(own_namespace).into_iter();
+        let mut own = own.flat_map(|namespace| &namespace.pods);
+        let is_own = own.any(|name| {
+            let pod = self.pod(&ObjectName {
+                namespace: own_namespace.to_owned(),
+                name: name.clone(),
+            });
+            pod.is_some_and(|pod| pod.addresses.iter().any(|one| range.contains(one)))
+        });
+        PodsInRange { first, is_own }
     }
 }
 
@@ -193,6 +223,7 @@ impl Membership {
             .chain(&fact)
             .flat_map(|pod| pod.addresses.clone());
         let addresses: BTreeSet<Ipv4Addr> = addresses.collect();
+        let watched = self.watched.states(&addresses, self);
         let before = self.address_memberships(addresses);
         self.remove_pod(id);
         if let Some(fact) = fact {
@@ -200,6 +231,7 @@ impl Membership {
         }
         self.remove_if_empty(&id.namespace);
         self.commit(before, changed);
+        changed.extend(watched.into_iter().filter_map(|state| state.changed(self)));
     }
 
     /// Whether pods and namespaces refer only to groups that exist; stale references would accumulate.

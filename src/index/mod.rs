@@ -14,6 +14,7 @@ mod payload;
 mod resolution;
 mod state;
 mod vault;
+mod watched;
 
 pub use endpoints::EndpointSliceFact;
 pub use facts::*;

@@ -7,7 +7,7 @@ use super::state::Index;
 use super::vault::{LastAccepted, Policy, Vault, named_subnets};
 use crate::policy::{
     self, Inputs, ObjectName, Resolution, ValidatedPolicy, VaultId, VirtualNetworks,
-    referenced_groups,
+    referenced_groups, referenced_ranges,
 };
 
 /// The resolution of one vault.
@@ -125,17 +125,19 @@ impl Index {
             .chain(last.into_iter().flat_map(|last| &last.policies))
     }
 
-    /// Updates the groups and networks that a vault depends on, from its policies and from its last accepted ones.
-    /// Removes a vault that no policy is for.
+    /// Updates the groups, networks and ranges that a vault depends on, from its policies and from its last accepted
+    /// ones. Removes a vault that no policy is for.
     pub(super) fn update_dependencies(&mut self, vault: &VaultId) {
         let Some(known) = self.vaults.get(vault) else {
             return;
         };
         let mut groups = BTreeSet::new();
         let mut networks = BTreeSet::new();
+        let mut ranges = BTreeSet::new();
         if !known.policies.is_empty() {
             for policy in self.dependent_policies(vault) {
                 networks.extend(named_subnets(policy).map(|(network, _)| network.clone()));
+                ranges.extend(referenced_ranges(policy));
             }
             for policy in self.valid_policies(vault) {
                 groups.append(&mut referenced_groups(policy, &self.virtual_networks));
@@ -148,6 +150,9 @@ impl Index {
             }
         }
         self.membership.depend(vault, &known.groups, &groups);
+        self.membership
+            .watched
+            .depend(vault, &known.ranges, &ranges);
         for removed in known.networks.difference(&networks) {
             if let Some(vaults) = self.vaults_by_network.get_mut(removed) {
                 vaults.remove(vault);
@@ -167,6 +172,7 @@ impl Index {
         } else if let Some(known) = self.vaults.get_mut(vault) {
             known.groups = groups;
             known.networks = networks;
+            known.ranges = ranges;
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+
 use crate::policy::{
     GroupSelector, NetworkRuleSource, ObjectName, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
     ValidatedVirtualNetwork, VaultId, VirtualNetworks,
@@ -26,6 +28,8 @@ pub(super) struct Vault {
     /// Groups of pods and virtual networks that its resolution depends on.
     pub(super) groups: BTreeSet<GroupSelector>,
     pub(super) networks: BTreeSet<String>,
+    /// Ranges whose pods its warnings depend on.
+    pub(super) ranges: BTreeSet<Ipv4Net>,
     /// Inputs of the last resolution that had an accepted policy.
     pub(super) last_accepted: Option<LastAccepted>,
 }

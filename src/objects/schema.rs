@@ -266,12 +266,14 @@ impl Finding<'_> {
             _ if self.schema.get("x-kubernetes-int-or-string").is_some() => {
                 "a string or a whole number"
             }
+            _ if self.schema.get("properties").is_some() => "a string or an object",
             _ => "another type",
         };
         let advice = match (needed, self.value) {
-            ("a string" | "a string or a whole number", Value::Bool(_) | Value::Number(_)) => {
-                "; put it in quotes"
-            }
+            (
+                "a string" | "a string or a whole number" | "a string or an object",
+                Value::Bool(_) | Value::Number(_),
+            ) => "; put it in quotes",
             (_, Value::Null) => "; give it a value, or leave the field out",
             ("a whole number" | "true or false", Value::String(_)) => "; write it without quotes",
             _ => "",
@@ -307,8 +309,11 @@ impl Repair {
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            let open =
+            let preserves =
                 object.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+            // Without a type it is a text or an object with these fields (`api::TrustedProxy`).
+            let is_mixed = preserves && !object.contains_key("type");
+            let open = preserves && !is_mixed;
             if object.get("properties").is_some_and(Value::is_object) && !open {
                 object
                     .entry("additionalProperties")
@@ -318,6 +323,12 @@ fn close(schema: &mut Value) {
                 object.insert(
                     "anyOf".to_owned(),
                     json!([{"type": "integer"}, {"type": "string"}]),
+                );
+            }
+            if is_mixed {
+                object.insert(
+                    "anyOf".to_owned(),
+                    json!([{"type": "string"}, {"type": "object"}]),
                 );
             }
             object.values_mut().for_each(close);

@@ -3,9 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
-
-use super::model::ClientAddressSource;
+use super::model::{ClientAddressSource, TrustedProxies};
 
 /// Largest number of addresses in `X-Forwarded-For`. If there are more, the header is ignored.
 pub const MAX_ENTRIES: usize = 20;
@@ -21,7 +19,7 @@ pub const MAX_LENGTH: usize = 64;
 /// is no line, if the search meets an entry that [`read`] cannot read, or if there are more than 20 entries. Then the
 /// client is unknown and no IP rule applies (see [`is_unknown`]).
 pub fn resolve(source: &ClientAddressSource, peer: IpAddr, forwarded_for: &[&str]) -> IpAddr {
-    let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
+    let Some(trusted_proxies) = source.trusted_proxies() else {
         return peer;
     };
     if !is_listed(trusted_proxies, peer) {
@@ -86,12 +84,9 @@ fn ipv6(text: &str) -> Option<IpAddr> {
 /// No IP rule applies to such a client. Otherwise any caller could send a header that is too long, be treated as the
 /// proxy, and match a rule for the proxy's address.
 pub fn is_unknown(source: &ClientAddressSource, client: IpAddr) -> bool {
-    match source {
-        ClientAddressSource::Direct => false,
-        ClientAddressSource::XForwardedFor { trusted_proxies } => {
-            is_listed(trusted_proxies, client)
-        }
-    }
+    source
+        .trusted_proxies()
+        .is_some_and(|proxies| is_listed(proxies, client))
 }
 
 fn trim(text: &str) -> &str {
@@ -99,8 +94,8 @@ fn trim(text: &str) -> &str {
 }
 
 /// Whether an address is a listed proxy's.
-pub fn is_listed(proxies: &[Ipv4Net], address: IpAddr) -> bool {
-    ipv4(address).is_some_and(|address| proxies.iter().any(|proxy| proxy.contains(&address)))
+pub fn is_listed(proxies: &TrustedProxies, address: IpAddr) -> bool {
+    ipv4(address).is_some_and(|address| proxies.contains(address))
 }
 
 /// Returns an IPv4 address. An IPv6 address matches no rule.

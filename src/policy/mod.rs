@@ -27,9 +27,9 @@ pub use decide::{
     Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
 };
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
-pub use model::{AddressRules, ClientAddressSource, Firewall, Peer};
+pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
-pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership};
+pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, PodsInRange};
 pub use proxy_settings::{Http2, ProxyResources, ProxyService, ProxySettings, UpstreamTls};
 pub use quantity::Quantity;
 pub use remedy::{Denied, remedy};
@@ -37,15 +37,15 @@ pub use remedy::{Denied, remedy};
 pub(crate) use resolve::fixtures;
 pub use resolve::{
     Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, VirtualNetworks,
-    referenced_groups, resolve,
+    referenced_groups, referenced_ranges, resolve,
 };
 pub use selector::Selector;
 pub(crate) use unsupported::{is_supported_field, is_supported_value};
 pub(crate) use validate::is_dns_label;
 pub use validate::{validate_policy, validate_virtual_network};
 pub use validated::{
-    AddressRule, NetworkRule, NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy,
-    ValidatedSubnet, ValidatedVirtualNetwork,
+    AddressRule, ClientAddressSettings, NetworkRule, NetworkRuleSource, PodGroup, ProxyEntry,
+    ProxySource, SubnetMembers, ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork,
 };
 pub use violation::{Violation, ViolationReason};
 pub(crate) use violation::{field_of, quoted};

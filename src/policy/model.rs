@@ -1,6 +1,7 @@
 //! The resolved model of one protected Service, which `decide`, `compile` and `explain` use. Everything in it is valid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -22,7 +23,7 @@ pub struct AddressRules(pub BTreeMap<Ipv4Net, Arc<str>>);
 
 impl AddressRules {
     /// Returns the longest prefix that contains `address`, and its rule.
-    pub fn find(&self, address: std::net::Ipv4Addr) -> Option<(Ipv4Net, &Arc<str>)> {
+    pub fn find(&self, address: Ipv4Addr) -> Option<(Ipv4Net, &Arc<str>)> {
         (0..=32).rev().find_map(|length| {
             let prefix = Ipv4Net::new(address, length).ok()?.trunc();
             self.0.get(&prefix).map(|rule| (prefix, rule))
@@ -61,7 +62,7 @@ pub enum Peer {
 }
 
 /// Source of the client's address, to which IP rules apply.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum ClientAddressSource {
     /// The peer of the connection.
     #[default]
@@ -70,8 +71,54 @@ pub enum ClientAddressSource {
     /// peer, the peer itself.
     XForwardedFor {
         /// The proxies whose header is trusted.
-        trusted_proxies: Vec<Ipv4Net>,
+        trusted_proxies: TrustedProxies,
     },
+}
+
+impl ClientAddressSource {
+    /// The proxies whose header is trusted; `None` if no header is.
+    pub fn trusted_proxies(&self) -> Option<&TrustedProxies> {
+        match self {
+            Self::Direct => None,
+            Self::XForwardedFor { trusted_proxies } => Some(trusted_proxies),
+        }
+    }
+}
+
+/// Proxies whose header is trusted. Without any, the header is not used.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrustedProxies {
+    /// Listed addresses and ranges.
+    pub ranges: Vec<Ipv4Net>,
+    /// Current addresses of the listed pods.
+    pub pods: BTreeSet<Ipv4Addr>,
+    /// Selectors of these pods, for a `NetworkPolicy`.
+    pub peers: Vec<Peer>,
+}
+
+impl TrustedProxies {
+    /// Whether a proxy has the address.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        self.pods.contains(&address) || self.ranges.iter().any(|range| range.contains(&address))
+    }
+
+    /// All addresses, in as few ranges as hold exactly them, sorted.
+    pub fn addresses(&self) -> Vec<Ipv4Net> {
+        let pods = self.pods.iter().copied().map(Ipv4Net::from);
+        let all: Vec<Ipv4Net> = self.ranges.iter().copied().chain(pods).collect();
+        let mut addresses = Ipv4Net::aggregate(&all);
+        addresses.sort_unstable();
+        addresses
+    }
+}
+
+impl FromIterator<Ipv4Net> for TrustedProxies {
+    fn from_iter<I: IntoIterator<Item = Ipv4Net>>(ranges: I) -> Self {
+        Self {
+            ranges: ranges.into_iter().collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// The resolved firewall of one vault.

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
+use super::identity::ObjectName;
 use super::selector::Selector;
 use super::validated::PodGroup;
 use crate::api::{NAMESPACE_NAME_LABEL, SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
@@ -42,6 +45,11 @@ impl GroupSelector {
             pods: Selector::new(&group.pods),
             opt_in,
         }
+    }
+
+    /// Builds the group of trusted proxies: their namespaces need no opt-in, because no proxy is let in by its address.
+    pub fn of_proxies(group: &PodGroup, own_namespace: &str) -> Self {
+        Self::of_rule(group, own_namespace, false)
     }
 
     /// Builds the group of a subnet. Its owner opts in on the subnet, so the namespaces need no label. A
@@ -125,8 +133,25 @@ impl GroupMembers {
     }
 }
 
-/// Source of the members of groups.
+/// Pods that have addresses in a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodsInRange {
+    /// The first of them by address, at most [`Self::MOST`].
+    pub first: Vec<ObjectName>,
+    /// Whether one of them, also one that is not in `first`, is in the namespace that was asked for.
+    pub is_own: bool,
+}
+
+impl PodsInRange {
+    /// Largest number of pods that are listed, so that changes of other pods of a large range change nothing.
+    pub const MOST: usize = 20;
+}
+
+/// Source of pods and of the members of groups.
 pub trait PodMembership {
     /// Returns the members of `group`, or `None` if the source does not track the group; then it allows no address.
     fn members(&self, group: &GroupSelector) -> Option<&GroupMembers>;
+
+    /// Returns the pods with addresses in `range`, and whether `own_namespace` has one of them.
+    fn pods_in(&self, range: Ipv4Net, own_namespace: &str) -> PodsInRange;
 }

@@ -1,6 +1,6 @@
 //! Advice after a denial: a sentence that names the owner who can change it. Pure; it makes no decision.
 
-use super::client_address::ipv4;
+use super::client_address::{ipv4, is_unknown};
 use super::decide::{Caller, Decision, Listener, PlaneRule, Reason, Verdict, plane_rule};
 use super::model::Firewall;
 use super::nearest::{Mismatch, Nearest, PodLabels};
@@ -18,7 +18,7 @@ pub struct Denied<'a> {
     pub listener: Listener,
     /// Addresses of the sender.
     pub caller: Caller,
-    /// Pod that has the peer's address, if one is known.
+    /// Pod that has the peer's address, if one is known and is no trusted proxy.
     pub pod: Option<PodLabels<'a>>,
     /// Rule that almost allowed the request.
     pub nearest: Option<&'a Nearest>,
@@ -67,6 +67,13 @@ fn by_firewall(denied: &Denied<'_>) -> String {
     let Some(owner) = owner(denied.firewall) else {
         return no_policy(denied.firewall);
     };
+    let client = denied.caller.client;
+    if is_unknown(&denied.firewall.client_address, client) {
+        return format!(
+            "Let the trusted proxy {client} send the client's address in X-Forwarded-For (`--client-ip` here). The \
+             proxy itself is no client, and a rule for its address would allow everybody behind it."
+        );
+    }
     let request = match denied.nearest.map(|nearest| &nearest.mismatch) {
         Some(Mismatch::OptIn { namespace }) => format!(
             "a cluster admin to label namespace {namespace} {}: nothing else is missing for the nearest rule",
@@ -117,6 +124,13 @@ fn rule_for(denied: &Denied<'_>) -> String {
     }
     if public_prefix(&client.to_string()).is_ok() {
         return format!("add an entry to spec.ipRules with the value {client}");
+    }
+    // A rule for a trusted proxy would allow everybody behind it.
+    if peer != client {
+        return format!(
+            "allow you without the proxy {peer}: IP rules take public addresses, and {client} is none. Connect to the \
+             endpoint directly, and have your pod or subnet added to spec.virtualNetworkRules"
+        );
     }
     format!(
         "add an entry to spec.virtualNetworkRules for a VirtualNetwork subnet whose addressPrefixes contain {peer}"

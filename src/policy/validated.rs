@@ -6,7 +6,6 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::identity::VaultId;
-use super::model::ClientAddressSource;
 use super::proxy_settings::ProxySettings;
 use crate::api::{
     AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
@@ -42,7 +41,7 @@ pub struct ValidatedPolicy {
     /// How a denied caller is refused.
     pub denial: Denial,
     /// Source of the client's address.
-    pub client_address: ClientAddressSource,
+    pub client_address: ClientAddressSettings,
     /// Which network rules apply to the management endpoint.
     pub management: ManagementAccess,
     /// Tokens that the management endpoint may hand out.
@@ -51,6 +50,34 @@ pub struct ValidatedPolicy {
     pub access_log: AccessLogLevel,
     /// Settings of the proxies.
     pub proxy: Box<ProxySettings>,
+}
+
+/// Source of the client's address, to which IP rules apply.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ClientAddressSettings {
+    /// The peer of the connection.
+    #[default]
+    Direct,
+    /// The `X-Forwarded-For` header of the listed proxies, at least one.
+    XForwardedFor(Vec<ProxyEntry>),
+}
+
+/// An entry of the list of trusted proxies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxyEntry {
+    /// Field path in the policy, `spec.clientAddress.trustedProxies[0]`.
+    pub field: String,
+    /// The proxies.
+    pub source: ProxySource,
+}
+
+/// Trusted proxies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProxySource {
+    /// Addresses that a peer can have; a single address is a /32.
+    Range(Ipv4Net),
+    /// Pods. Their namespaces need no opt-in.
+    Pods(PodGroup),
 }
 
 /// A virtual-network rule.
@@ -83,7 +110,7 @@ pub enum NetworkRuleSource {
 /// Pods by label: a `NetworkPolicyPeer` with its defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodGroup {
-    /// Selects namespaces; `None` is the policy's own namespace (inline rules only).
+    /// Selects namespaces; `None` is the policy's own namespace (not in subnets).
     pub namespaces: Option<LabelSelector>,
     /// Selects pods in these namespaces; an empty selector selects all.
     pub pods: LabelSelector,

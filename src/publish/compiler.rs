@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::clock::Uptime;
 use crate::compile::envoy::{self, Proxy};
-use crate::policy::Firewall;
+use crate::policy::{ClientAddressSource, Firewall, TrustedProxies};
 use crate::xds::{Resource, Snapshot};
 
 /// Shortest time between two changes of the listeners by rules. An update of a listener costs Envoy several times as
@@ -128,7 +128,8 @@ impl Listeners {
     }
 }
 
-/// A firewall without its rules. The pattern names every field, so that a new field has to be assigned to one side.
+/// A firewall without its rules and trusted proxies. The pattern names every field, so that a new field has to be
+/// assigned to one side.
 fn shape(firewall: &Firewall) -> Firewall {
     let Firewall {
         vault,
@@ -153,7 +154,12 @@ fn shape(firewall: &Firewall) -> Firewall {
         engines: engines.clone(),
         auth_mounts: auth_mounts.clone(),
         namespaces: namespaces.clone(),
-        client_address: client_address.clone(),
+        client_address: match client_address {
+            ClientAddressSource::Direct => ClientAddressSource::Direct,
+            ClientAddressSource::XForwardedFor { .. } => ClientAddressSource::XForwardedFor {
+                trusted_proxies: TrustedProxies::default(),
+            },
+        },
         management: *management,
         token_creation: *token_creation,
         denial: *denial,

@@ -20,7 +20,7 @@ fn applying_again_changes_nothing() {
     };
     server.install_crds();
     let installed = versions();
-    assert_eq!(installed.lines().count(), 10, "{installed}");
+    assert_eq!(installed.lines().count(), 12, "{installed}");
     server.install_crds();
     assert_eq!(versions(), installed);
 }
@@ -57,6 +57,14 @@ fn names_and_explanations() {
         ),
         ("vnp.spec.ipRules.value", "FIELD: value <string>"),
         ("vnp.spec.defaultAction", "Allow"),
+        (
+            "vnp.spec.clientAddress.trustedProxies",
+            "Trusted proxies: IPv4 addresses, ranges such as `10.0.0.0/24`, or pods.",
+        ),
+        (
+            "vnp.spec.clientAddress.trustedProxies.pods",
+            "Pods by label. Their namespaces need no label.",
+        ),
         (
             "vnet.spec.subnets.serviceEndpoints",
             "Service endpoints that the subnet's owner enabled.",

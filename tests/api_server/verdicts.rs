@@ -29,6 +29,75 @@ async fn trusted_proxies() {
     check_all(crd_tables::trusted_proxies()).await;
 }
 
+/// An entry of the trusted proxies has no type in the schema: each wrong form is refused, by the schema or by the
+/// admission policy, and none is stored in another form.
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_of_trusted_proxies() {
+    let pods = json!({"namespaceSelector": {}});
+    let item = "spec.clientAddress.trustedProxies[0]";
+    let no_form = "has an entry that is neither a text nor an object";
+    let no_value = "matchLabels has a key without a value (null)";
+    let null_label = json!({"matchLabels": {"team": null}});
+    let rows = [
+        (json!({"pods": pods}), "", ""),
+        (json!(7), "", no_form),
+        (json!(1.5), "", no_form),
+        (json!(true), "", no_form),
+        (json!(null), "", no_form),
+        (json!([]), "", no_form),
+        (json!(["10.0.0.1"]), "", no_form),
+        (json!("x".repeat(44)), item, "Too long"),
+        (json!({}), &format!("{item}.pods"), "Required value"),
+        (
+            json!({"pod": pods}),
+            &format!("{item}.pods"),
+            "Required value",
+        ),
+        (
+            json!({"pods": null}),
+            &format!("{item}.pods"),
+            "Required value",
+        ),
+        (
+            json!({"pods": "10.0.0.1"}),
+            &format!("{item}.pods"),
+            "must be of type object",
+        ),
+        (
+            json!({"pods": [pods]}),
+            &format!("{item}.pods"),
+            "must be of type object",
+        ),
+        (
+            json!({"pods": pods, "value": "10.0.0.1"}),
+            "",
+            "has an entry with an unknown field",
+        ),
+        (
+            json!({"pods": {"podSelector": null}}),
+            "",
+            "has pods that select nothing",
+        ),
+        (json!({"pods": {"podSelector": null_label}}), "", no_value),
+        (
+            json!({"pods": {"namespaceSelector": null_label}}),
+            "",
+            no_value,
+        ),
+        (
+            json!({"pods": {"podSelector": {"matchExpressions": [{"key": "a", "operator": "in"}]}}}),
+            &format!("{item}.pods.podSelector.matchExpressions[0].operator"),
+            "Unsupported value: \"in\"",
+        ),
+    ];
+    let client = server("vault").client().await;
+    for (entry, field, expected) in rows {
+        let proxies = json!({"source": "XForwardedFor", "trustedProxies": [entry]});
+        let object = policy(&json!({"clientAddress": proxies}));
+        check(&client, &entry.to_string(), &object, field, expected).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shapes() {
     check_all(crd_tables::virtual_network_rules()).await;

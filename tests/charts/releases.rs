@@ -81,7 +81,7 @@ fn an_uninstalled_release_leaves_the_objects_that_protect() {
     let operators = present(&server, OPERATORS);
     assert_eq!(operators.len(), 12, "{operators:#?}");
     let staying = present(&server, STAYING);
-    assert_eq!(staying.len(), 10, "{staying:#?}");
+    assert_eq!(staying.len(), 12, "{staying:#?}");
 
     release(
         &server,
@@ -149,7 +149,7 @@ fn helm_takes_over_objects_that_kubectl_applied() {
         // From now on it needs no force.
         release(&server, &install);
     }
-    assert_eq!(present(&server, STAYING).len(), 10);
+    assert_eq!(present(&server, STAYING).len(), 12);
 }
 
 /// Without the kind, there can be no monitor; Helm reports that and leaves no release.

@@ -87,7 +87,6 @@ pub fn virtual_network_rules() -> Vec<Row> {
 }
 
 pub fn policies() -> Vec<Row> {
-    let proxies = "spec.clientAddress.trustedProxies";
     let specs = [
         (json!({}), "", ACCEPTED),
         (
@@ -126,21 +125,6 @@ pub fn policies() -> Vec<Row> {
             "write a time such as 2027-01-31T18:00:00Z",
         ),
         (json!({"clientAddress": {}}), "", ACCEPTED),
-        (
-            json!({"clientAddress": {"source": "XForwardedFor"}}),
-            proxies,
-            "trusted only from listed proxies",
-        ),
-        (
-            json!({"clientAddress": {"source": "ProxyProtocol"}}),
-            proxies,
-            "trusted only from listed proxies",
-        ),
-        (
-            json!({"clientAddress": {"trustedProxies": ["203.0.113.7"]}}),
-            proxies,
-            "is not used when the source is Direct",
-        ),
         (
             json!({"proxy": {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}}}),
             "",

@@ -234,9 +234,82 @@ pub fn subnet_prefixes() -> Vec<Row> {
     })
 }
 
+/// Refusals by the admission policy, for which the API server names no field.
 pub fn trusted_proxies() -> Vec<Row> {
-    let field = "spec.clientAddress.trustedProxies[0]";
-    rows(TRUSTED_PROXIES, field, |value| {
-        policy(&json!({"clientAddress": {"source": "XForwardedFor", "trustedProxies": [value]}}))
-    })
+    let behind = |proxies: Value| {
+        policy(&json!({"clientAddress": {"source": "XForwardedFor", "trustedProxies": proxies}}))
+    };
+    let texts = TRUSTED_PROXIES.iter().map(|(value, expected)| Row {
+        label: format!("{value:?}"),
+        object: behind(json!(["192.0.2.1", value])),
+        field: "",
+        expected,
+    });
+    let selectors = selectors_of_proxies()
+        .into_iter()
+        .map(|(entry, expected)| Row {
+            label: entry.to_string(),
+            object: behind(json!(["192.0.2.1", entry, {"pods": {"podSelector": {}}}])),
+            field: "",
+            expected,
+        });
+    let lists = [
+        (
+            json!({"source": "XForwardedFor"}),
+            "is empty, but this source is trusted only from listed proxies",
+        ),
+        (
+            json!({"source": "ProxyProtocol"}),
+            "is empty, but this source is trusted only from listed proxies",
+        ),
+        (
+            json!({"trustedProxies": ["203.0.113.7"]}),
+            "is not used when the source is Direct",
+        ),
+        (
+            json!({"source": "Direct", "trustedProxies": [{"pods": {"podSelector": {}}}]}),
+            "is not used when the source is Direct",
+        ),
+    ];
+    let lists = lists.into_iter().map(|(value, expected)| Row {
+        label: value.to_string(),
+        object: policy(&json!({"clientAddress": value})),
+        field: "",
+        expected,
+    });
+    texts.chain(selectors).chain(lists).collect()
+}
+
+/// Trusted proxies that are pods.
+fn selectors_of_proxies() -> Vec<(Value, &'static str)> {
+    let with =
+        |requirement: Value| json!({"pods": {"podSelector": {"matchExpressions": [requirement]}}});
+    let labels = |labels: Value| json!({"pods": {"namespaceSelector": {"matchLabels": labels}}});
+    let name = "kubernetes.io/metadata.name";
+    vec![
+        (labels(json!({name: "ingress-nginx"})), ACCEPTED),
+        (labels(json!({})), ACCEPTED),
+        (
+            json!({"pods": {"namespaceSelector": {}, "podSelector": {}}}),
+            ACCEPTED,
+        ),
+        (
+            with(json!({"key": "app", "operator": "In", "values": ["a"]})),
+            ACCEPTED,
+        ),
+        (with(json!({"key": "app", "operator": "Exists"})), ACCEPTED),
+        (json!({"pods": {}}), "has pods that select nothing"),
+        (
+            with(json!({"key": "app", "operator": "In"})),
+            "these operators need at least one",
+        ),
+        (
+            with(json!({"key": "app", "operator": "NotIn", "values": []})),
+            "these operators need at least one",
+        ),
+        (
+            with(json!({"key": "app", "operator": "Exists", "values": ["a"]})),
+            "remove the values",
+        ),
+    ]
 }

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use vaultwall::policy::{ClientAddressSource, Firewall};
+use vaultwall::policy::Firewall;
 
 /// Network of every peer of a test's connections.
 pub const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
@@ -18,16 +18,13 @@ pub fn within(rng: &mut ChaCha8Rng, prefix: Ipv4Net) -> Ipv4Addr {
 
 /// An address in one of a firewall's prefixes, at its edge, or just outside; or anywhere.
 pub fn near_a_rule(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
-    let proxies = match &firewall.client_address {
-        ClientAddressSource::XForwardedFor { trusted_proxies } => trusted_proxies.as_slice(),
-        ClientAddressSource::Direct => &[],
-    };
+    let proxies = proxies(firewall);
     let rules = firewall
         .virtual_networks
         .0
         .keys()
         .chain(firewall.ip_rules.0.keys());
-    let prefixes: Vec<Ipv4Net> = rules.chain(proxies).copied().collect();
+    let prefixes: Vec<Ipv4Net> = rules.chain(&proxies).copied().collect();
     let Some(prefix) = prefixes.choose(rng).copied() else {
         return within(rng, LOOPBACK);
     };
@@ -42,17 +39,22 @@ pub fn near_a_rule(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
     }
 }
 
+/// Listed ranges of proxies, and the addresses of pods that are proxies, in ranges of one.
+fn proxies(firewall: &Firewall) -> Vec<Ipv4Net> {
+    let Some(proxies) = firewall.client_address.trusted_proxies() else {
+        return Vec::new();
+    };
+    let pods = proxies.pods.iter().copied().map(Ipv4Net::from);
+    proxies.ranges.iter().copied().chain(pods).collect()
+}
+
 /// An address that a connection of a test can come from. Listed proxies are likely, as only they are trusted.
 pub fn peer(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
-    if let ClientAddressSource::XForwardedFor { trusted_proxies } = &firewall.client_address {
-        let proxies: Vec<Ipv4Net> = trusted_proxies
-            .iter()
-            .copied()
-            .filter(|proxy| LOOPBACK.contains(proxy))
-            .collect();
-        if let (Some(proxy), true) = (proxies.choose(rng), rng.random_bool(0.6)) {
-            return usable(within(rng, *proxy));
-        }
+    let mut proxies = proxies(firewall);
+    proxies.retain(|proxy| LOOPBACK.contains(proxy));
+    if !proxies.is_empty() && rng.random_bool(0.6) {
+        let proxy = *proxies.choose(rng).unwrap();
+        return usable(within(rng, proxy));
     }
     usable(near_a_rule(rng, firewall))
 }

@@ -61,7 +61,7 @@ pub fn case() -> Case {
     let mut firewall = Firewall {
         policies: vec!["policy".into()],
         client_address: ClientAddressSource::XForwardedFor {
-            trusted_proxies: vec!["127.20.0.0/24".parse().unwrap()],
+            trusted_proxies: ["127.20.0.0/24".parse().unwrap()].into_iter().collect(),
         },
         ..Firewall::deny_all(vault(), 8200)
     };

@@ -88,7 +88,7 @@ async fn old_versions_and_offers_of_protocols_are_served() {
 async fn the_vault_gets_the_peer_as_last_entry() {
     let hop = Hop::start().await;
     let proxies = ClientAddressSource::XForwardedFor {
-        trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+        trusted_proxies: ["127.0.0.1/32".parse().unwrap()].into_iter().collect(),
     };
     for source in [ClientAddressSource::Direct, proxies] {
         let firewall = Firewall {
@@ -136,7 +136,7 @@ async fn an_entry_that_cannot_be_read_is_named() {
     let mut firewall = Firewall {
         default_action: DefaultAction::Deny,
         client_address: ClientAddressSource::XForwardedFor {
-            trusted_proxies: vec!["127.0.20.0/30".parse().unwrap()],
+            trusted_proxies: ["127.0.20.0/30".parse().unwrap()].into_iter().collect(),
         },
         ..open_firewall()
     };

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{
     AddressRules, ClientAddressSource, DefaultAction, Engine, EngineNamespace, EngineType,
-    Firewall, ManagementAccess, TokenCreation, VaultId,
+    Firewall, ManagementAccess, TokenCreation, TrustedProxies, VaultId,
 };
 
 use crate::differential::addresses::within;
@@ -204,10 +204,23 @@ fn client_address(rng: &mut ChaCha8Rng) -> ClientAddressSource {
         "10.0.0.0/8",
         "203.0.113.128/25",
     ];
-    let count = rng.random_range(1..=3);
-    let trusted_proxies = proxies
-        .choose_multiple(rng, count)
+    // Ranges, pods, or both. Some pods are in a range, next to one another, or in IP rules.
+    let ranges = rng.random_range(0..=3);
+    let pods = if ranges == 0 {
+        rng.random_range(1..=40)
+    } else {
+        rng.random_range(0..=5)
+    };
+    let mut trusted_proxies: TrustedProxies = proxies
+        .choose_multiple(rng, ranges)
         .map(|proxy| proxy.parse().unwrap())
         .collect();
+    for _ in 0..pods {
+        let network = ["127.20.0.0/16", "127.30.0.0/27", "203.0.113.0/24"]
+            .choose(rng)
+            .unwrap();
+        let address = within(rng, network.parse().unwrap());
+        trusted_proxies.pods.insert(address);
+    }
     ClientAddressSource::XForwardedFor { trusted_proxies }
 }

@@ -21,6 +21,7 @@ const QUICKSTART: &str = "examples/quickstart";
 const DIRECT: &str = "tests/explain/direct.yaml";
 const REFUSED: &str = "tests/explain/only-refused.yaml";
 const ALLOW: &str = "tests/explain/allow.yaml";
+const PROXIES: &str = "tests/explain/proxies.yaml";
 const READ: &str = "data: GET /v1/secret/data/app";
 
 #[rustfmt::skip] // read by eye
@@ -39,6 +40,15 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod web-staging/shop-1", "management: POST /v1/auth/kubernetes/login", 0, "ControlPlane", "-", "session plane"),
     (ALLOW, "--source-ip 192.0.2.1", READ, 0, "DefaultAction", "-", "defaultAction Allow"),
     (ALLOW, "--source-ip 2001:db8::1", READ, 0, "DefaultAction", "-", "is IPv6"),
+    (PROXIES, "--source-ip 10.9.0.7 --client-ip 198.51.100.9", READ, 0, "IpRule", "proxies/ipRules/office", "is a trusted proxy"),
+    // a range that holds pods makes each of them a proxy
+    (PROXIES, "--pod shop/report --client-ip 198.51.100.9", READ, 0, "IpRule", "proxies/ipRules/office", "proxies: spec.clientAddress.trustedProxies[1]: pods have addresses in the range 10.50.0.0/16"),
+    (PROXIES, "--source-ip 192.0.2.1", READ, 1, "ForbiddenByFirewall", "-", "(2 pods, for example ingress/controller and shop/report)"),
+    (PROXIES, "--pod edge/gateway --client-ip 198.51.100.9", READ, 0, "IpRule", "proxies/ipRules/office", "the peer 10.60.0.1 is a trusted proxy, the client is 198.51.100.9"),
+    (PROXIES, "--pod edge/gateway --client-ip 203.0.113.9", READ, 1, "ForbiddenByFirewall", "-", "add an entry to spec.ipRules with the value 203.0.113.9"),
+    (PROXIES, "--pod edge/gateway --client-ip 10.1.2.3", READ, 1, "ForbiddenByFirewall", "-", "IP rules take public addresses, and 10.1.2.3 is none"),
+    (PROXIES, "--pod edge/gateway", READ, 1, "ForbiddenByFirewall", "-", "Let the trusted proxy 10.60.0.1 send the client's address in X-Forwarded-For"),
+    (PROXIES, "--pod edge/job --client-ip 198.51.100.9", READ, 1, "ForbiddenByFirewall", "-", "--client-ip 198.51.100.9 is ignored, because the peer 10.60.0.2 is no trusted proxy"),
     // --- denied, with the nearest rule and what to do
     (QUICKSTART, "--pod build/debug", READ, 1, "ForbiddenByFirewall", "-", "quickstart/virtualNetworkRules/build, but in namespace build it selects pods with app=runner; this one has app=debug"),
     (QUICKSTART, "--pod build/debug", READ, 1, "ForbiddenByFirewall", "-", "Ask the owner of policy vault/quickstart to add an entry to spec.virtualNetworkRules that selects pod build/debug"),

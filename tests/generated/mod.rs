@@ -158,7 +158,7 @@ fn the_command_line_prints_the_generated_crds() {
     assert_eq!(printed, api::custom_resource_definitions());
     assert_eq!(
         list["items"].as_array().unwrap().len(),
-        printed.len() + 8,
-        "and four admission policies with their bindings"
+        printed.len() + 10,
+        "and five admission policies with their bindings"
     );
 }

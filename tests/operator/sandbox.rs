@@ -188,6 +188,11 @@ impl Sandbox {
         )
     }
 
+    /// Returns a client of the data endpoint.
+    pub(crate) fn client(&self, source: Ipv4Addr) -> Client {
+        Client::new(source, SocketAddrV4::new(self.proxies, 8200))
+    }
+
     /// Waits until clients of the data endpoint, each on new connections, get these verdicts.
     pub(crate) fn wait_for_verdicts(&self, expected: &[(Ipv4Addr, Verdict)]) {
         wait_for_verdicts(SocketAddrV4::new(self.proxies, 8200), expected);

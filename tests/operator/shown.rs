@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::operator::sandbox::{OTHER_POD, OUTSIDER, POD, Sandbox};
 use testkit::client::Verdict::{self, Allowed, Denied};
-use testkit::wait::wait_for;
+use testkit::wait::{wait_for, wait_until};
 
 /// A file, what becomes of it, and who gets in then.
 struct Shown {
@@ -18,6 +18,8 @@ struct Shown {
     /// answer every client.
     blocks: &'static [&'static str],
     clients: &'static [([u8; 4], Verdict)],
+    /// Peers with the client that they name in `X-Forwarded-For`.
+    forwarded: &'static [([u8; 4], &'static str, Verdict)],
 }
 
 const FINE: [(&str, &str); 4] = [
@@ -27,24 +29,38 @@ const FINE: [(&str, &str); 4] = [
     ("False", "NoConflicts"),
 ];
 
-const SHOWN: [Shown; 5] = [
+const SHOWN: [Shown; 6] = [
     Shown {
         file: "deny-all.yaml",
         policies: &[("deny-all", FINE)],
         blocks: &[],
         clients: &[(POD.octets(), Denied), (OUTSIDER.octets(), Denied)],
+        forwarded: &[],
     },
     Shown {
         file: "drop.yaml",
         policies: &[("drop", FINE)],
         blocks: &["198.51.100.0/24"],
         clients: &[([127, 0, 30, 1], Allowed), (POD.octets(), Denied)],
+        forwarded: &[],
+    },
+    Shown {
+        file: "ingress.yaml",
+        policies: &[("ingress", FINE)],
+        blocks: &[],
+        clients: &[([127, 0, 50, 1], Denied), (POD.octets(), Denied)],
+        forwarded: &[
+            ([127, 0, 50, 1], "198.51.100.9", Allowed),
+            ([127, 0, 50, 1], "203.0.113.9", Denied),
+            ([127, 0, 50, 2], "198.51.100.9", Denied),
+        ],
     },
     Shown {
         file: "management-network-rules.yaml",
         policies: &[("management-network-rules", FINE)],
         blocks: &[],
         clients: &[([127, 0, 30, 1], Denied), (POD.octets(), Denied)],
+        forwarded: &[],
     },
     Shown {
         file: "quickstart/policy.yaml",
@@ -59,12 +75,14 @@ const SHOWN: [Shown; 5] = [
             ([127, 0, 32, 1], Denied),
             ([127, 0, 30, 3], Denied),
         ],
+        forwarded: &[],
     },
     Shown {
         file: "several-policies.yaml",
         policies: &[("owner", FINE), ("payments", FINE)],
         blocks: &[],
         clients: &[(OTHER_POD.octets(), Allowed), (POD.octets(), Denied)],
+        forwarded: &[],
     },
 ];
 
@@ -223,6 +241,13 @@ fn examples_have_the_effects_that_they_describe() {
                 .map(|(address, verdict)| ((*address).into(), verdict.clone()))
                 .collect::<Vec<_>>(),
         );
+        for (peer, client, verdict) in shown.forwarded {
+            let mut peer = sandbox.client((*peer).into());
+            let header = format!("X-Forwarded-For: {client}\r\n");
+            peer.headers.push_str(&header);
+            let what = format!("{}: {verdict:?} through {}", shown.file, peer.source);
+            wait_until(&what, || peer.verdict() == *verdict);
+        }
         let mut names: Vec<&str> = shown.policies.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         for object in crate::operator::objects::GENERATED {

@@ -52,6 +52,33 @@ const SPECS: &[(Verdict, &str)] = &[
     (Same, "  ipRules: [{value: 203.0.113.7, name: ~, serviceTag: ~, cloud: ~, expiresAt: ~}]\n"),
     (Same, "  virtualNetworkRules: [{subnet: ~, pods: {podSelector: {matchExpressions: ~}}, \
      ignoreMissingServiceEndpoint: ~}]\n"),
+    (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [10.0.0.1, '10.2.0.9/32']}\n"),
+    (Same, "  clientAddress:\n    source: XForwardedFor\n    trustedProxies:\n    - pods: {namespaceSelector: \
+     {matchLabels: {kubernetes.io/metadata.name: other}}}\n    - 10.0.0.1\n"),
+    (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [&p {pods: {podSelector: {}}}, {pods: \
+     {podSelector: {matchLabels: {a: b}}}}]}\n"),
+    (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: ~, namespaceSelector: \
+     {matchLabels: ~}}}]}\n"),
+    (Same, "  clientAddress: {source: XForwardedFor, trustedProxies: [{\"pods\": {podSelector: {matchExpressions: \
+     [{key: a, operator: In, values: [b]}]}}}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [~]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [10.0.0.1, ]}\n  nothing: a\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: {pods: {podSelector: {}}}}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [[10.0.0.1]]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [10.0]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {}}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: ~}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {}}, a: 10.0.0.1}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {}}, value: ~}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {}}, pods: {}}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{podSelector: {}}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {matchLabels: \
+     {team: ~}}}}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {matchLabels: \
+     {team: web, app: null}}}}]}\n"),
+    (Refused, "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {matchLabels: \
+     {yes: web}}}}]}\n"),
     (Refused, "  ipRules: [~]\n"),
     (Refused, "  ipRules: [{value: ~}]\n"),
     (Refused, "  nothing: ~\n"),

@@ -5,7 +5,7 @@ use super::{Spelling, Verdict};
 
 /// Lines of a policy's spec with `@` for the value: texts, labels, numbers, booleans, words, quantities, and whole
 /// objects and lists.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 20] = [
     "  ipRules:\n  - value: 203.0.113.7\n    name: @\n",
     "  vault:\n    namespaces:\n    - @\n    - last\n",
     "  virtualNetworkRules:\n  - pods:\n      podSelector:\n        matchLabels:\n          team: @\n",
@@ -24,6 +24,17 @@ const FIELDS: [&str; 16] = [
     "  virtualNetworkRules: [{pods: {podSelector: {matchLabels: {@: web}}}}]\n",
     "  proxy: {service: {annotations: {a: @}}}\n",
     "  virtualNetworkRules:\n  - ignoreMissingServiceEndpoint: @\n    pods: {podSelector: {}}\n",
+    "  clientAddress:\n    source: XForwardedFor\n    trustedProxies:\n    - @\n    - 10.0.0.1\n",
+    "  clientAddress: {source: XForwardedFor, trustedProxies: [10.0.0.1, {pods: @}]}\n",
+    "  clientAddress:
+    source: XForwardedFor
+    trustedProxies:
+    - pods:
+        namespaceSelector:
+          matchLabels:
+            team: @
+",
+    "  clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {matchLabels: {@: web}}}}]}\n",
     "  proxy:\n    replicas: @\n",
     "  proxy:\n    resources:\n      limits:\n        cpu: @\n",
     "  proxy:\n    service:\n      annotations:\n        a: @\n",

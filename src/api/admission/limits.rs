@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, Val
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Resource;
 
-use super::policy::{policy, writes};
+use super::policy::{SPEC_CHANGES, policy, writes};
 use crate::api::group::GROUP;
 use crate::api::vault_network_policy::VaultNetworkPolicy;
 use crate::limits::Limits;
@@ -23,10 +23,7 @@ pub fn limits_policy(limits: &Limits) -> ValidatingAdmissionPolicy {
         LIMITS_POLICY,
         vec![writes(GROUP, &[&plural])],
         LabelSelector::default(),
-        [(
-            "spec-changes",
-            "oldObject == null || object.spec != oldObject.spec".to_owned(),
-        )],
+        [SPEC_CHANGES],
         vec![
             at_most(
                 "virtualNetworkRules",

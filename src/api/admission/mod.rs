@@ -7,6 +7,7 @@
 //! | [`namespaces`] | `namespaces.vaultwall.dev` | permission to set the labels of a namespace |
 //! | [`generated`] | `generated-objects.vaultwall.dev` | permission to set the labels of generated objects |
 //! | [`removal`] | `removal.vaultwall.dev` | none: a warning when a policy is deleted |
+//! | [`trusted_proxies`] | `trusted-proxies.vaultwall.dev` | entries of a list for which a schema can have no rules |
 //!
 //! The permissions are RBAC permissions for resources that do not exist, such as `set` on `serviceendpoints` in our API
 //! group. The policies check them for the whole cluster, so all permissions in a single namespace, which tenants often
@@ -17,6 +18,7 @@ mod limits;
 mod namespaces;
 mod policy;
 mod removal;
+mod trusted_proxies;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 
@@ -27,15 +29,17 @@ pub use self::policy::{
     GENERATED_OBJECTS, LABEL_VERB, SERVICE_ENDPOINTS, SET_VERB, SUBSCRIPTIONS, binding_of,
 };
 pub use self::removal::{REMOVAL_POLICY, removal_policy};
+pub use self::trusted_proxies::{TRUSTED_PROXIES_POLICY, trusted_proxies_policy};
 
 use crate::limits::Limits;
 
 /// Returns all admission policies.
-pub fn admission_policies(limits: &Limits) -> [ValidatingAdmissionPolicy; 4] {
+pub fn admission_policies(limits: &Limits) -> [ValidatingAdmissionPolicy; 5] {
     [
         generated_policy(),
         limits_policy(limits),
         namespaces_policy(),
         removal_policy(),
+        trusted_proxies_policy(),
     ]
 }

@@ -20,6 +20,13 @@ pub const SUBSCRIPTIONS: &str = "subscriptions";
 /// Verb of the permissions for [`SERVICE_ENDPOINTS`] and [`SUBSCRIPTIONS`].
 pub const SET_VERB: &str = "set";
 
+/// Condition of a policy that checks the spec: after a limit is lowered, an object above it can still be labelled,
+/// finalized and deleted.
+pub(super) const SPEC_CHANGES: (&str, &str) = (
+    "spec-changes",
+    "oldObject == null || object.spec != oldObject.spec",
+);
+
 /// Failure policy of an admission policy that only warns.
 pub(super) const IGNORE: &str = "Ignore";
 
@@ -48,14 +55,14 @@ pub(super) fn policy(
     name: &str,
     resources: Vec<NamedRuleWithOperations>,
     selector: LabelSelector,
-    conditions: impl IntoIterator<Item = (&'static str, String)>,
+    conditions: impl IntoIterator<Item = (&'static str, impl Into<String>)>,
     validations: Vec<Validation>,
 ) -> ValidatingAdmissionPolicy {
     let conditions = conditions
         .into_iter()
         .map(|(name, expression)| MatchCondition {
             name: name.to_owned(),
-            expression,
+            expression: expression.into(),
         });
     ValidatingAdmissionPolicy {
         metadata: ObjectMeta {

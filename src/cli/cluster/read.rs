@@ -92,7 +92,7 @@ pub(crate) fn current_namespace(args: &ClusterArgs) -> Result<String, ReadError>
     Ok(config.default_namespace)
 }
 
-/// Reads the objects for `render`: policies, virtual networks, pods that rules select, and the vaults' Services.
+/// Reads the objects for `render`: policies, virtual networks, pods that they select, and the vaults' Services.
 pub(crate) fn to_render(
     args: &ClusterArgs,
     scope: Scope<'_>,
@@ -123,8 +123,8 @@ pub(crate) fn to_render(
     })
 }
 
-/// Reads the objects for `explain`: the rules of one vault and the pods that they select, or only the caller if no rule
-/// selects pods. Warns if proxies may enforce earlier rules.
+/// Reads the objects for `explain`: the policies of one vault and the pods that they select, or only the caller if they
+/// select none. Warns if proxies may enforce earlier rules.
 pub(crate) fn to_explain(
     args: &ClusterArgs,
     operator_namespace: &str,
@@ -190,7 +190,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, ReadError> {
 /// Policies and the virtual networks that they refer to.
 struct Rules {
     contents: Vec<FileContents>,
-    /// Whether a rule selects pods, so that the answer depends on all pods.
+    /// Whether a rule or the list of trusted proxies selects pods, so that the answer depends on all pods.
     select_pods: bool,
     /// Warnings about policies that were edited after the operator evaluated them.
     edited: Vec<String>,

@@ -142,7 +142,7 @@ pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step
         step("refusedPolicy", format!("{policy}: {field}: {message}"))
     });
     let unresolved = resolution.unresolved.iter();
-    let warnings = resolution.warnings.iter().chain(&resolution.contested);
+    let warnings = resolution.warnings.iter().chain(&resolution.about_others);
     refused
         .chain(unresolved.map(|found| step("unresolvedRule", found.to_string())))
         .chain(warnings.map(|found| step("warning", found.to_string())))

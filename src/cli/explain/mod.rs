@@ -279,7 +279,10 @@ impl Explain {
         trace.append(&mut decision.trace);
         decision.trace = trace;
 
-        let pod = pod.map(|pod| PodLabels {
+        // A rule for the pod of a trusted proxy would allow everybody behind it.
+        let proxies = firewall.client_address.trusted_proxies();
+        let is_proxy = proxies.is_some_and(|proxies| client_address::is_listed(proxies, peer));
+        let pod = pod.filter(|_| !is_proxy).map(|pod| PodLabels {
             namespace: &pod.namespace,
             namespace_labels: index.namespace(&pod.namespace),
             name: &pod.name,

@@ -15,6 +15,7 @@ use super::outcome::{Answer, Failure, Outcome};
 use super::output::{Format, Output};
 use crate::limits::Limits;
 use crate::objects::{LoadError, LoadedObjects, Located, LocatedViolation};
+use crate::policy::{DiagnosticReason, Resolution};
 use references::{Unresolved, unresolved};
 
 /// Check objects in files or in the cluster and report every violation.
@@ -54,9 +55,9 @@ impl Error for CannotRead {}
 
 impl Validate {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let limits = self.limits.into();
+        let limits: Limits = self.limits.into();
         let from_files = !self.paths.is_empty();
-        let (loaded, unresolved) = if from_files {
+        let (mut loaded, unresolved) = if from_files {
             (LoadedObjects::load(&self.paths, &limits), Vec::new())
         } else {
             self.of_cluster(limits)?
@@ -85,14 +86,13 @@ impl Validate {
                 output.text(&(text(&loaded, from_files) + &unresolved))?;
             }
         }
-        if !loaded.errors.is_empty() {
-            return Err(Box::new(CannotRead(loaded.errors)));
+        let is_valid = loaded.violations.is_empty();
+        let errors = std::mem::take(&mut loaded.errors);
+        warn_of_trusted_ranges(loaded, limits);
+        if !errors.is_empty() {
+            return Err(Box::new(CannotRead(errors)));
         }
-        Ok(if loaded.violations.is_empty() {
-            Answer::Yes
-        } else {
-            Answer::No
-        })
+        Ok(if is_valid { Answer::Yes } else { Answer::No })
     }
 
     /// The objects of the cluster, and their references that lead nowhere, if what they refer to can be read.
@@ -109,6 +109,21 @@ impl Validate {
             }
         };
         Ok((objects, unresolved))
+    }
+}
+
+/// Warns of ranges of trusted proxies that contain addresses of pods.
+fn warn_of_trusted_ranges(loaded: LoadedObjects, limits: Limits) {
+    let mut index = loaded.into_index(limits);
+    let vaults: Vec<_> = index.vaults().cloned().collect();
+    for vault in vaults {
+        let resolved = index.resolve(&vault);
+        let resolution = resolved.iter().map(|resolved| &resolved.resolution);
+        for diagnostic in resolution.flat_map(Resolution::diagnostics) {
+            if diagnostic.reason == DiagnosticReason::TrustedRangeHoldsPods {
+                tracing::warn!("policy {}/{diagnostic}", vault.namespace);
+            }
+        }
     }
 }
 

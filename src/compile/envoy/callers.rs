@@ -16,7 +16,7 @@ use ipnet::Ipv4Net;
 
 use super::matching::{action, input};
 use super::wire::{IpMatcher, IpRangeMatcher, range};
-use crate::policy::{ClientAddressSource, DefaultAction, Firewall};
+use crate::policy::{DefaultAction, Firewall, TrustedProxies};
 
 /// A group of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +78,9 @@ pub fn filter_chain_matcher(firewall: &Firewall) -> Matcher {
 fn listed(firewall: &Firewall) -> Vec<Ipv4Net> {
     let rules = [&firewall.virtual_networks, &firewall.ip_rules];
     let rules = rules.into_iter().flat_map(|rules| rules.0.keys().copied());
-    let proxies: &[Ipv4Net] = match &firewall.client_address {
-        ClientAddressSource::XForwardedFor { trusted_proxies } => trusted_proxies,
-        ClientAddressSource::Direct => &[],
-    };
-    let all: BTreeSet<Ipv4Net> = rules.chain(proxies.iter().copied()).collect();
+    let proxies = firewall.client_address.trusted_proxies().into_iter();
+    let proxies = proxies.flat_map(TrustedProxies::addresses);
+    let all: BTreeSet<Ipv4Net> = rules.chain(proxies).collect();
     Ipv4Net::aggregate(&all.into_iter().collect())
 }
 
@@ -91,7 +89,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::VaultId;
+    use crate::policy::{ClientAddressSource, VaultId};
 
     fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
         texts.iter().filter_map(|text| text.parse().ok()).collect()
@@ -122,9 +120,19 @@ mod tests {
         let rules = ["10.0.0.2/31", "10.1.0.0/16", "203.0.113.7/32"];
         assert_eq!(listed(&firewall), nets(&rules));
         firewall.client_address = ClientAddressSource::XForwardedFor {
-            trusted_proxies: nets(&["192.0.2.0/24"]),
+            trusted_proxies: TrustedProxies {
+                ranges: nets(&["192.0.2.0/24"]),
+                pods: "10.0.0.4".parse().into_iter().collect(),
+                ..TrustedProxies::default()
+            },
         };
-        let all = [rules[0], rules[1], "192.0.2.0/24", rules[2]];
+        let all = [
+            "10.0.0.2/31",
+            "10.0.0.4/32",
+            rules[1],
+            "192.0.2.0/24",
+            rules[2],
+        ];
         assert_eq!(listed(&firewall), nets(&all));
     }
 

@@ -2,16 +2,18 @@
 //!
 //! Envoy's own detection reads only entries that are nothing but an address, and runs before any filter; and header
 //! mutations, which run before it, cannot rewrite a part of a value. So a small Lua filter applies the rules of
-//! [`crate::policy::client_address`] ([decision 26](../../../docs/decisions/0026-client-address-in-lua.md)).
+//! [`crate::policy::client_address`] ([decision 26](../../../docs/decisions/0026-client-address-in-lua.md)). It is an
+//! ECDS resource, because pods that are trusted proxies start and end often.
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use envoy_types::pb::google::protobuf::BoolValue;
 
-use super::http;
-use crate::policy::{ClientAddressSource, client_address};
+use super::names::ATTEMPT;
+use crate::policy::{ClientAddressSource, TrustedProxies, client_address};
 
+/// Name of the ECDS resource.
+pub(super) const RESOURCE: &str = "vaultwall.client-address";
 /// Request header with the client's address, until the request is forwarded.
 pub(super) const HEADER: &str = "x-vaultwall-client";
 /// Format of the direct peer, with which the filter begins in [`HEADER`].
@@ -23,23 +25,17 @@ pub(super) const METADATA: &str = "vaultwall";
 /// Key of the warning, which says why the header cannot be read. Missing if it can.
 pub(super) const WARNING: &str = "clientAddressWarning";
 
-/// The filter; none if the client is the peer.
-pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
-    let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
-        return None;
-    };
-    let ranges: Vec<String> = trusted_proxies
+/// The filter's configuration.
+pub(super) fn filter(proxies: &TrustedProxies) -> Lua {
+    let ranges = proxies.addresses();
+    let bounds = ranges
         .iter()
-        .map(|range| {
-            let (first, last) = (range.network().to_bits(), range.broadcast().to_bits());
-            format!("{{{first}, {last}}}")
-        })
-        .collect();
+        .flat_map(|range| [range.network(), range.broadcast()])
+        .map(|address| address.to_bits().to_string());
+    let bounds = bounds.collect::<Vec<_>>().join(",");
     let code = include_str!("client.lua")
-        .replace(
-            "PROXIES = {}",
-            &format!("PROXIES = {{{}}}", ranges.join(", ")),
-        )
+        .replace("ATTEMPT", ATTEMPT)
+        .replace("PROXIES = {}", &format!("PROXIES = {{{bounds}}}"))
         .replace(
             "MAX_ENTRIES = 0",
             &format!("MAX_ENTRIES = {}", client_address::MAX_ENTRIES),
@@ -48,7 +44,16 @@ pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
             "MAX_LENGTH = 0",
             &format!("MAX_LENGTH = {}", client_address::MAX_LENGTH),
         );
-    let lua = Lua {
+    lua(code)
+}
+
+/// Configuration until the first one is received: no proxy is trusted, so that the client is the peer.
+pub(super) fn no_proxies() -> Lua {
+    lua("function envoy_on_request(handle) end".to_owned())
+}
+
+fn lua(code: String) -> Lua {
+    Lua {
         default_source_code: Some(DataSource {
             specifier: Some(data_source::Specifier::InlineString(code)),
             ..DataSource::default()
@@ -56,8 +61,7 @@ pub(super) fn filter(source: &ClientAddressSource) -> Option<HttpFilter> {
         // No route depends on the header.
         clear_route_cache: Some(BoolValue { value: false }),
         ..Lua::default()
-    };
-    Some(http::filter("envoy.filters.http.lua", &lua))
+    }
 }
 
 /// Format of the client's address.

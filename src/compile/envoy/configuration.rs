@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
 use super::proxy::Proxy;
-use super::{cluster, listener, rbac, routes};
+use super::{client, cluster, http, listener, rbac, routes};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -36,16 +36,19 @@ pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Confi
     }
 }
 
-/// The resources that change with a rule.
+/// The resources that change with a rule or with a trusted proxy.
 pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
+    let proxies = firewall.client_address.trusted_proxies();
+    let client = proxies.map(|proxies| http::extension(client::RESOURCE, &client::filter(proxies)));
     let facts =
-        rbac::Fact::ALL.map(|fact| rbac::extension(fact.resource(), &fact.filter(firewall)));
+        rbac::Fact::ALL.map(|fact| http::extension(fact.resource(), &fact.filter(firewall)));
     let sides = [Listener::Data, Listener::Management];
     let decisions = sides.map(|side| {
-        rbac::extension(
+        http::extension(
             rbac::decision_resource(side),
             &rbac::decision(firewall, side),
         )
     });
-    facts.into_iter().chain(decisions).collect()
+    let client = client.into_iter();
+    client.chain(facts).chain(decisions).collect()
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddrV4;
 
 use envoy_types::pb::envoy::config::core::v3::{
-    HeaderValue, HeaderValueOption, HttpProtocolOptions, header_value_option::HeaderAppendAction,
+    HeaderValue, HeaderValueOption, HttpProtocolOptions, TypedExtensionConfig,
+    header_value_option::HeaderAppendAction,
 };
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
@@ -73,6 +74,14 @@ pub(super) fn exempt(listener: Listener) -> Listener {
         ignore_global_conn_limit: true,
         bypass_overload_manager: true,
         ..listener
+    }
+}
+
+/// The configuration of an HTTP filter as an ECDS resource.
+pub(super) fn extension<M: Message + Name>(name: &str, filter: &M) -> TypedExtensionConfig {
+    TypedExtensionConfig {
+        name: name.into(),
+        typed_config: Some(any(filter)),
     }
 }
 

@@ -15,7 +15,6 @@ use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use envoy_types::pb::envoy::extensions::filters::common::matcher::action::v3::SkipFilter;
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -29,6 +28,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
+
+use prost::{Message, Name};
 
 use super::access_log::access_logs;
 use super::budget::{self, Budget, ClientLimits, client_limits};
@@ -263,10 +264,6 @@ fn filters(
     body: Option<u32>,
     delivery: &Delivery,
 ) -> Vec<HttpFilter> {
-    let rules = |name: &str, rules: &dyn Fn() -> Rbac| match delivery {
-        Delivery::Ads => discovered(name),
-        Delivery::Inline(_) => http::filter(name, &rules()),
-    };
     let state = SetFilterState {
         on_request_headers: vec![filter_state(
             client::STATE,
@@ -274,14 +271,22 @@ fn filters(
         )],
         ..SetFilterState::default()
     };
-    let mut filters: Vec<HttpFilter> = client::filter(&firewall.client_address)
-        .into_iter()
-        .collect();
+    let client = firewall.client_address.trusted_proxies().map(|proxies| {
+        delivered(delivery, client::RESOURCE, &client::no_proxies(), || {
+            client::filter(proxies)
+        })
+    });
+    let mut filters: Vec<HttpFilter> = client.into_iter().collect();
     filters.push(http::filter(SET_FILTER_STATE, &state));
     if rbac::needs_facts(firewall, side) {
-        filters.extend(Fact::ALL.map(|fact| rules(fact.resource(), &|| fact.filter(firewall))));
+        filters.extend(Fact::ALL.map(|fact| {
+            delivered(delivery, fact.resource(), &rbac::deny_all(), || {
+                fact.filter(firewall)
+            })
+        }));
     }
-    filters.push(rules(rbac::decision_resource(side), &|| {
+    let decision = rbac::decision_resource(side);
+    filters.push(delivered(delivery, decision, &rbac::deny_all(), || {
         rbac::decision(firewall, side)
     }));
     filters.extend(whole_requests(body));
@@ -329,11 +334,20 @@ fn whole_requests(body: Option<u32>) -> Vec<HttpFilter> {
     .collect()
 }
 
-fn discovered(name: &str) -> HttpFilter {
+/// A filter that is a resource of its own. `before` is its configuration until it has received the first one.
+fn delivered<M: Message + Name>(
+    delivery: &Delivery,
+    name: &str,
+    before: &M,
+    filter: impl FnOnce() -> M,
+) -> HttpFilter {
+    if let Delivery::Inline(_) = delivery {
+        return http::filter(name, &filter());
+    }
     let source = ExtensionConfigSource {
         config_source: Some(aggregated()),
-        default_config: Some(any(&rbac::deny_all())),
-        type_urls: vec![type_url::<Rbac>()],
+        default_config: Some(any(before)),
+        type_urls: vec![type_url::<M>()],
         ..ExtensionConfigSource::default()
     };
     HttpFilter {

@@ -7,7 +7,7 @@
 //! | routes `vault`, used by both | plane and operations of each request | engines and namespaces |
 //! | clusters `vault`, `vault-management`, … | how the vault is found, one for each budget | the vault's address |
 //! | endpoints of the same names | the vault's pods, in a cluster of Kubernetes | every start and end of such a pod |
-//! | extension configs `vaultwall.*` | the rules, and the decision | every rule |
+//! | extension configs `vaultwall.*` | trusted proxies, the rules, and the decision | every rule and proxy |
 
 mod access_log;
 mod addresses;
@@ -44,8 +44,8 @@ pub use configuration::{Configuration, configuration, extensions};
 pub use json::{ConfigurationJson, JsonError, to_json};
 pub use kubelet_port::{DRAIN_PATH, DRAIN_SECONDS, LIVE_PATH, READY_PATH};
 pub use metrics_port::MetricsPort;
+pub use names::ATTEMPT;
 pub use proxy::{Http2, Proxy, Upstream};
-pub use rbac::ATTEMPT;
 pub use secret_files::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 pub use tls::{Tls, VaultTls};
 pub use xds_cluster::{SERVER_NAME, XdsServer};

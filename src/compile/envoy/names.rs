@@ -1,5 +1,8 @@
 //! Names inside Envoy's configuration that more than one part of it refers to.
 
+/// Text in each filter that Envoy could refuse. It has no effect; the xDS server replaces the zeros with another number
+/// each time that it sends the filter.
+pub const ATTEMPT: &str = "attempt=0000000000000000";
 /// The cluster of Envoy's own admin endpoint.
 pub(super) const ADMIN_CLUSTER: &str = "vaultwall-admin";
 /// Cluster of the proxy's own data listener, used by its health check alone.

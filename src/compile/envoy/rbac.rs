@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig as Extension;
 use envoy_types::pb::envoy::config::rbac::v3::{Action, Rbac as Rules, rbac};
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dynamic_metadata_input::{
@@ -26,17 +25,13 @@ use ipnet::Ipv4Net;
 
 use super::client;
 use super::matching::{action, exactly, first_of, fits, input, is, nested};
-use super::names::{BAD_REQUEST, PLANE};
-use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, any, range};
+use super::names::{ATTEMPT, BAD_REQUEST, PLANE};
+use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, range};
 use crate::policy::{
     AddressRules, ClientAddressSource, DefaultAction, Firewall, Listener, PlaneRule, Reason,
-    Verdict, plane_rule,
+    TrustedProxies, Verdict, plane_rule,
 };
 use crate::vault_api::Plane;
-
-/// Name of an input in each filter that Envoy could refuse. It has no effect; the xDS server replaces the zeros with
-/// another number each time that it sends the filter.
-pub const ATTEMPT: &str = "attempt=0000000000000000";
 
 /// Metadata namespace that RBAC filters write to.
 pub(super) const METADATA: &str = "envoy.filters.http.rbac";
@@ -99,17 +94,19 @@ impl Fact {
         rules.0.iter().filter(move |(prefix, _)| match self {
             Self::Hosts => prefix.prefix_len() == 32,
             Self::Networks => prefix.prefix_len() < 32,
-            Self::IpRules => !proxies.iter().any(|proxy| proxy.contains(*prefix)),
+            Self::IpRules => !is_inside(**prefix, &proxies),
         })
     }
 
     /// Addresses that match no rule, even inside a wider range: trusted proxies are no clients.
-    fn proxies(self, firewall: &Firewall) -> &[Ipv4Net] {
-        match (self, &firewall.client_address) {
-            (Self::IpRules, ClientAddressSource::XForwardedFor { trusted_proxies }) => {
-                trusted_proxies
-            }
-            _ => &[],
+    fn proxies(self, firewall: &Firewall) -> Vec<Ipv4Net> {
+        match self {
+            Self::Hosts | Self::Networks => Vec::new(),
+            Self::IpRules => firewall
+                .client_address
+                .trusted_proxies()
+                .map(TrustedProxies::addresses)
+                .unwrap_or_default(),
         }
     }
 
@@ -132,7 +129,7 @@ impl Fact {
         let proxies = self.proxies(firewall);
         if !proxies.is_empty() {
             range_matchers.push(IpRangeMatcher {
-                ranges: proxies.iter().copied().map(range).collect(),
+                ranges: proxies.into_iter().map(range).collect(),
                 on_match: Some(rbac_action(TRUSTED_PROXIES, Verdict::Deny)),
             });
         }
@@ -162,6 +159,13 @@ impl Fact {
             ..Rbac::default()
         }
     }
+}
+
+/// Whether a prefix is inside one of the ranges, which are sorted and do not overlap.
+fn is_inside(prefix: Ipv4Net, ranges: &[Ipv4Net]) -> bool {
+    let after = ranges.partition_point(|range| range.network() <= prefix.network());
+    let before = after.checked_sub(1).and_then(|index| ranges.get(index));
+    before.is_some_and(|range| range.contains(&prefix))
 }
 
 /// Prefix of the deciding filter's keys in the metadata.
@@ -277,14 +281,6 @@ pub(super) fn deny_all() -> Rbac {
     }
 }
 
-/// An ECDS resource.
-pub(super) fn extension(name: &str, filter: &Rbac) -> Extension {
-    Extension {
-        name: name.into(),
-        typed_config: Some(any(filter)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,7 +313,7 @@ mod tests {
         let facts = Fact::ALL.map(|fact| fact.filter(&firewall));
         let decisions = [Listener::Data, Listener::Management].map(|on| decision(&firewall, on));
         for filter in facts.iter().chain(&decisions) {
-            let bytes = extension("filter", filter).encode_to_vec();
+            let bytes = filter.encode_to_vec();
             assert!(String::from_utf8_lossy(&bytes).contains(ATTEMPT));
         }
     }

@@ -12,7 +12,8 @@ use crate::index::{Index, VaultResolution};
 use crate::limits::Limits;
 use crate::policy::fixtures::*;
 use crate::policy::{
-    NetworkRuleSource, PodGroup, SubnetMembers, ValidatedPolicy, ValidatedVirtualNetwork, VaultId,
+    NetworkRuleSource, PodGroup, ProxySource, SubnetMembers, ValidatedPolicy,
+    ValidatedVirtualNetwork, VaultId,
 };
 
 const NAMESPACES: [&str; 4] = ["red", "green", "shop", "blog"];
@@ -92,6 +93,15 @@ impl Chance {
                 }
             };
             policy = policy.rule(source, self.0.random_bool(0.3));
+        }
+        for _ in 0..self.0.random_range(0..=2) {
+            let source = if self.0.random_bool(0.5) {
+                ProxySource::Pods(self.group(true))
+            } else {
+                let ranges = ["10.1.0.0/16", "10.1.0.0/30", "10.1.0.4/31", "10.1.0.1"];
+                ProxySource::Range(net(self.of(&ranges)))
+            };
+            policy = policy.behind(source);
         }
         policy
     }

@@ -9,6 +9,7 @@
 
 mod event;
 mod incremental;
+mod proxies;
 
 use event::*;
 

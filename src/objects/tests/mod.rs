@@ -89,6 +89,20 @@ fn wrong_types_and_unknown_fields_are_violations_with_their_path() {
         ("clientAddress: {source: XForwarded, trustedProxies: [10.0.0.1]}", &["clientAddress.source Invalid"]),
         ("clientAddress: {source: XForwardedFor, trustedProxies: 10.0.0.1}",
             &["clientAddress.trustedProxies WrongType"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: [7, true, ~, [], 10.0.0.1]}",
+            &["clientAddress.trustedProxies[0] WrongType", "clientAddress.trustedProxies[1] WrongType",
+              "clientAddress.trustedProxies[2] WrongType", "clientAddress.trustedProxies[3] WrongType"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: [{}, {pods: {}}, {pods: {namespaceSelector: {}}}]}",
+            &["clientAddress.trustedProxies[0].pods Required", "clientAddress.trustedProxies[1].pods Required"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {}}, value: 10.0.0.1}]}",
+            &["clientAddress.trustedProxies[0].value UnknownField"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {}, value: 10.0.0.1}}]}",
+            &["clientAddress.trustedProxies[0].pods.value UnknownField"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {matchLabels: {a: ~}}}}]}",
+            &["clientAddress.trustedProxies[0].pods.podSelector.matchLabels.a WrongType"]),
+        ("clientAddress: {source: XForwardedFor, trustedProxies: [{pods: {podSelector: {matchLabels: {a: b c}}}}, 1]}",
+            &["clientAddress.trustedProxies[1] WrongType",
+              "clientAddress.trustedProxies[0].pods.podSelector.matchLabels.a Invalid"]),
     ]);
 }
 

@@ -16,10 +16,12 @@ pub enum DiagnosticReason {
     NotOptedIn,
     /// A setting differs from the oldest policy's, which applies.
     SettingsDiffer,
-    /// Several pods have the same address, and a rule selects only some of them.
+    /// Several pods have the same address, and a rule or an entry of the trusted proxies selects only some of them.
     AddressContested,
     /// `Allow` does not apply, because another policy requires `Deny`.
     DefaultActionOverruled,
+    /// A range of trusted proxies contains addresses of pods.
+    TrustedRangeHoldsPods,
 }
 
 impl DiagnosticReason {
@@ -33,6 +35,7 @@ impl DiagnosticReason {
             Self::SettingsDiffer => "SettingsDiffer",
             Self::AddressContested => "AddressContested",
             Self::DefaultActionOverruled => "DefaultActionOverruled",
+            Self::TrustedRangeHoldsPods => "TrustedRangeHoldsPods",
         }
     }
 }
@@ -55,7 +58,7 @@ pub struct Diagnostic {
     /// Cause and correction, for people. It names no namespace and no pod of others, because the policy's owner may not
     /// be allowed to see them.
     pub message: String,
-    /// Names of others' namespaces; empty if there are none. It must not be written to a status.
+    /// Names of others' namespaces and pods; empty if there are none. It must not be written to a status.
     pub detail: String,
 }
 

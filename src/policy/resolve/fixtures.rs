@@ -17,10 +17,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::{Inputs, Resolution, VirtualNetworks, referenced_groups, resolve};
 use crate::limits::Limits;
 use crate::policy::{
-    AccessLogLevel, AddressRule, AddressRules, ClientAddressSource, DefaultAction, Denial,
+    AccessLogLevel, AddressRule, AddressRules, ClientAddressSettings, DefaultAction, Denial,
     GroupMembers, GroupSelector, ManagementAccess, NamespaceMembership, NetworkRule,
-    NetworkRuleSource, PodGroup, PodMembership, SubnetMembers, TokenCreation, ValidatedPolicy,
-    ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
+    NetworkRuleSource, ObjectName, PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource,
+    SubnetMembers, TokenCreation, ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork,
+    VaultApi, VaultId,
 };
 
 /// Parses labels: `a=b,c=d`.
@@ -68,7 +69,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         virtual_network_rules: Vec::new(),
         ip_rules: Vec::new(),
         denial: Denial::Reject,
-        client_address: ClientAddressSource::Direct,
+        client_address: ClientAddressSettings::Direct,
         management: ManagementAccess::Unrestricted,
         token_creation: TokenCreation::ChildTokens,
         access_log: AccessLogLevel::All,
@@ -82,6 +83,8 @@ pub(crate) trait Build {
     fn subnet(self, network: &str, subnet: &str) -> Self;
     fn inline(self, group: PodGroup) -> Self;
     fn ip(self, value: &str) -> Self;
+    /// Trusts `X-Forwarded-For` of these proxies, too.
+    fn behind(self, source: ProxySource) -> Self;
 }
 
 impl Build for ValidatedPolicy {
@@ -127,6 +130,20 @@ impl Build for ValidatedPolicy {
                 rule,
                 prefix: net(value),
             });
+        })
+    }
+
+    fn behind(self, source: ProxySource) -> Self {
+        self.with(|policy| {
+            let mut entries = match std::mem::take(&mut policy.client_address) {
+                ClientAddressSettings::Direct => Vec::new(),
+                ClientAddressSettings::XForwardedFor(entries) => entries,
+            };
+            entries.push(ProxyEntry {
+                field: format!("spec.clientAddress.trustedProxies[{}]", entries.len()),
+                source,
+            });
+            policy.client_address = ClientAddressSettings::XForwardedFor(entries);
         })
     }
 }
@@ -233,17 +250,37 @@ impl PlainMembership {
             policies: &policies,
             unreadable,
             virtual_networks: &virtual_networks,
-            membership: &Known(known),
+            membership: &Known(self, known),
             limits: &limits,
         })
     }
 }
 
-struct Known(HashMap<GroupSelector, GroupMembers>);
+struct Known<'a>(&'a PlainMembership, HashMap<GroupSelector, GroupMembers>);
 
-impl PodMembership for Known {
+impl PodMembership for Known<'_> {
     fn members(&self, group: &GroupSelector) -> Option<&GroupMembers> {
-        self.0.get(group)
+        self.1.get(group)
+    }
+
+    fn pods_in(&self, range: Ipv4Net, own_namespace: &str) -> PodsInRange {
+        let pods = self.0.pods.iter();
+        let mut inside: Vec<(Ipv4Addr, ObjectName)> = pods
+            .filter_map(|((namespace, name), (_, addresses))| {
+                let mut addresses = addresses.iter().filter(|one| range.contains(*one));
+                let name = ObjectName {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                Some((*addresses.next()?, name))
+            })
+            .collect();
+        inside.sort();
+        let mut names = inside.into_iter().map(|(_, name)| name);
+        PodsInRange {
+            is_own: names.clone().any(|name| name.namespace == own_namespace),
+            first: names.by_ref().take(PodsInRange::MOST).collect(),
+        }
     }
 }
 

@@ -7,7 +7,9 @@
 
 mod admission;
 mod diagnostic;
+mod found;
 mod inputs;
+mod proxies;
 mod settings;
 mod sources;
 
@@ -20,9 +22,11 @@ use crate::policy::validated::ValidatedPolicy;
 
 pub use admission::RefusedPolicy;
 pub use diagnostic::{Diagnostic, DiagnosticReason};
+use found::Found;
 pub use inputs::{Inputs, VirtualNetworks};
+pub use proxies::referenced_ranges;
+use sources::PolicySources;
 pub use sources::referenced_groups;
-use sources::{Found, PolicySources};
 
 /// Result of resolution for one vault.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,9 +46,9 @@ pub struct Resolution {
     pub conflicts: Vec<Diagnostic>,
     /// Other diagnostics, which become warnings in the status and change no condition.
     pub warnings: Vec<Diagnostic>,
-    /// Addresses that pods of other namespaces claim too. It must not be written to a status: whether there are such
-    /// pods is not for the policy's owner, who chooses the selectors.
-    pub contested: Vec<Diagnostic>,
+    /// Warnings that depend on pods of other namespaces. They must not be written to a status: whether there are such
+    /// pods is not for the policy's owner, who chooses the selectors and ranges.
+    pub about_others: Vec<Diagnostic>,
 }
 
 impl Resolution {
@@ -58,7 +62,7 @@ impl Resolution {
             unresolved: Vec::new(),
             conflicts: Vec::new(),
             warnings: Vec::new(),
-            contested: Vec::new(),
+            about_others: Vec::new(),
         }
     }
 
@@ -69,7 +73,7 @@ impl Resolution {
             .iter()
             .chain(&self.conflicts)
             .chain(&self.warnings)
-            .chain(&self.contested)
+            .chain(&self.about_others)
     }
 }
 
@@ -84,11 +88,6 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         .iter()
         .map(|policy| PolicySources::find(policy, inputs, &mut found))
         .collect();
-    let Found {
-        unresolved,
-        mut warnings,
-        contested,
-    } = found;
     let cause_of_deny = cause_of_deny(&oldest_first, inputs.unreadable);
     let default_action = if cause_of_deny.is_some() {
         DefaultAction::Deny
@@ -103,6 +102,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     let mut conflicts = Vec::new();
     if let Some(oldest) = policies.first() {
         settings::apply(&mut firewall, oldest);
+        firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);
@@ -110,12 +110,17 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         firewall.ip_rules = sources.ip_rules;
         firewall.peers = sources.peers;
         firewall.default_action = default_action;
-        warnings.extend(
+        found.warnings.extend(
             cause_of_deny
                 .iter()
                 .flat_map(|cause| overruled(&policies, cause)),
         );
     }
+    let Found {
+        unresolved,
+        warnings,
+        about_others,
+    } = found;
     firewall.policies = policies.iter().map(|policy| policy.name.clone()).collect();
     Resolution {
         accepted: firewall.policies.clone(),
@@ -125,7 +130,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         unresolved,
         conflicts,
         warnings,
-        contested,
+        about_others,
     }
 }
 

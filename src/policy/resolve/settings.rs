@@ -4,14 +4,13 @@ use super::diagnostic::{Diagnostic, DiagnosticReason};
 use crate::policy::model::Firewall;
 use crate::policy::validated::ValidatedPolicy;
 
-/// Copies the settings of `oldest` to `firewall`.
+/// Copies the settings of `oldest` to `firewall`, without those that depend on pods.
 pub(super) fn apply(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.port = oldest.port;
     firewall.api = oldest.api;
     firewall.engines.clone_from(&oldest.engines);
     firewall.auth_mounts.clone_from(&oldest.auth_mounts);
     firewall.namespaces.clone_from(&oldest.namespaces);
-    firewall.client_address = oldest.client_address.clone();
     firewall.management = oldest.management;
     firewall.token_creation = oldest.token_creation;
     firewall.denial = oldest.denial;

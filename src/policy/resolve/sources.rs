@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
+use super::found::{Contested, Found, contested};
 use super::inputs::{Inputs, VirtualNetworks};
+use super::proxies;
 use crate::api::{SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL};
 use crate::policy::model::{AddressRules, Peer};
 use crate::policy::pod_group::{GroupMembers, GroupSelector, PodMembership};
@@ -17,6 +19,8 @@ use crate::policy::validated::{NetworkRule, NetworkRuleSource, SubnetMembers, Va
 pub(super) struct PolicySources<'a> {
     pub(super) policy: &'a ValidatedPolicy,
     pub(super) virtual_networks: Vec<(&'a Arc<str>, Source<'a>)>,
+    /// Number of addresses of pods that the policy lists as trusted proxies.
+    pub(super) trusted_pods: usize,
 }
 
 /// Callers that one virtual-network rule allows.
@@ -27,14 +31,6 @@ pub(super) enum Source<'a> {
     },
     Prefixes(&'a [Ipv4Net]),
     Unresolved,
-}
-
-/// Diagnostics about sources.
-#[derive(Default)]
-pub(super) struct Found {
-    pub(super) unresolved: Vec<Diagnostic>,
-    pub(super) warnings: Vec<Diagnostic>,
-    pub(super) contested: Vec<Diagnostic>,
 }
 
 impl<'a> PolicySources<'a> {
@@ -63,12 +59,10 @@ impl<'a> PolicySources<'a> {
             } = &source
             {
                 let is_own = group.only_namespace() == Some(&policy.vault.namespace);
-                let diagnostics = if is_own {
-                    &mut found.warnings
-                } else {
-                    &mut found.contested
-                };
-                diagnostics.extend(contested(policy, rule, members));
+                found.warn(
+                    is_own,
+                    contested(policy, &rule.field, Contested::Rule, members),
+                );
                 if group.opt_in
                     && let Some(namespaces) = members.missing_opt_in()
                 {
@@ -81,6 +75,7 @@ impl<'a> PolicySources<'a> {
         Self {
             policy,
             virtual_networks,
+            trusted_pods: proxies::pod_count(policy, inputs.membership),
         }
     }
 
@@ -256,8 +251,8 @@ fn locate<'a>(
     }
 }
 
-/// Groups of pods that a policy uses, so that the implementation of [`PodMembership`] can track their members. A rule
-/// that cannot be resolved uses none.
+/// Groups of pods that a policy uses, in rules and as trusted proxies, so that the implementation of [`PodMembership`]
+/// can track their members. A rule that cannot be resolved uses none.
 pub fn referenced_groups(
     policy: &ValidatedPolicy,
     virtual_networks: &VirtualNetworks,
@@ -271,29 +266,8 @@ pub fn referenced_groups(
             Ok(Located::Pods(group)) => Some(group),
             Ok(Located::Prefixes(_)) | Err(_) => None,
         })
+        .chain(proxies::groups(policy))
         .collect()
-}
-
-fn contested(
-    policy: &ValidatedPolicy,
-    rule: &NetworkRule,
-    members: &GroupMembers,
-) -> Option<Diagnostic> {
-    let first = members.contested.first()?;
-    let others = match members.contested.len() - 1 {
-        0 => String::new(),
-        others => format!(" and {others} more"),
-    };
-    Some(Diagnostic {
-        policy: policy.name.clone(),
-        reason: DiagnosticReason::AddressContested,
-        field: rule.field.clone(),
-        message: format!(
-            "address {first}{others}: several pods have it and this rule selects only some of them, so it is not \
-             allowed; this ends when the older pod is deleted"
-        ),
-        detail: String::new(),
-    })
 }
 
 /// Sets of one firewall.

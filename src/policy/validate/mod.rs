@@ -1,6 +1,7 @@
 //! Validation: from wire types to validated ones. It checks every rule that needs only one object, collects all
 //! violations, and refuses fields that this version does not implement. Rules that need other objects are in `resolve`.
 
+mod client_address;
 mod names;
 mod network_rules;
 mod proxy;
@@ -16,14 +17,9 @@ pub(crate) use names::is_dns_label;
 pub use network_rules::validate_virtual_network;
 
 use super::identity::VaultId;
-use super::model::ClientAddressSource;
 use super::validated::ValidatedPolicy;
-use super::violation::{Findings, Violation, ViolationReason, quoted};
-use crate::address::proxy_prefix;
-use crate::api::{
-    self, Bypass, ClientAddress, Management, Mode, VaultApi, VaultNetworkPolicy,
-    VaultNetworkPolicySpec,
-};
+use super::violation::{Findings, Violation, ViolationReason};
+use crate::api::{Bypass, Management, Mode, VaultApi, VaultNetworkPolicy, VaultNetworkPolicySpec};
 use crate::limits::Limits;
 
 /// Validates a policy.
@@ -55,7 +51,7 @@ pub fn validate_policy(
         &mut findings,
     );
     let ip_rules = network_rules::ip_rules(&name, &spec.ip_rules, limits.ip_rules, &mut findings);
-    let client_address = client_address(&spec.client_address, &mut findings);
+    let client_address = client_address::check(&spec.client_address, &mut findings);
     refuse_identities(&spec.management, &mut findings);
     let proxy = proxy::check(spec.proxy.as_ref(), &mut findings);
     findings.or_else(ValidatedPolicy {
@@ -142,55 +138,5 @@ fn refuse_identities(management: &Management, findings: &mut Findings) {
     }
     if !management.deployers.is_empty() {
         findings.not_supported_yet("spec.management.deployers", "a list of deployers");
-    }
-}
-
-fn client_address(wire: &ClientAddress, findings: &mut Findings) -> ClientAddressSource {
-    const LIST: &str = "spec.clientAddress.trustedProxies";
-    let mut trusted_proxies = Vec::new();
-    for (index, text) in wire.trusted_proxies.iter().enumerate() {
-        let field = format!("{LIST}[{index}]");
-        match proxy_prefix(text) {
-            Ok(prefix) if trusted_proxies.contains(&prefix) => findings.add(
-                field,
-                ViolationReason::Duplicate,
-                format!(
-                    "{} is already in the list; remove one of the two",
-                    quoted(text)
-                ),
-            ),
-            Ok(prefix) => trusted_proxies.push(prefix),
-            Err(faults) => findings.add_faults(&field, text, faults),
-        }
-    }
-    match wire.source {
-        api::ClientAddressSource::Direct => {
-            if !wire.trusted_proxies.is_empty() {
-                findings.add(
-                    LIST,
-                    ViolationReason::Invalid,
-                    "is not used when the source is Direct; set source: XForwardedFor, or remove the list",
-                );
-            }
-            ClientAddressSource::Direct
-        }
-        api::ClientAddressSource::ProxyProtocol => {
-            findings.add(
-                "spec.clientAddress.source",
-                ViolationReason::NotSupportedYet,
-                "ProxyProtocol is not supported yet; write Direct or XForwardedFor",
-            );
-            ClientAddressSource::Direct
-        }
-        api::ClientAddressSource::XForwardedFor => {
-            if wire.trusted_proxies.is_empty() {
-                findings.add(
-                    LIST,
-                    ViolationReason::Required,
-                    "is empty, but XForwardedFor is trusted only from listed proxies; list the proxies' addresses",
-                );
-            }
-            ClientAddressSource::XForwardedFor { trusted_proxies }
-        }
     }
 }

@@ -23,9 +23,7 @@ use crate::compile::kubernetes::protected_service::ProtectedService;
 use crate::compile::names::{firewall_name, vault_name};
 use crate::compile::ports::ProxyPorts;
 use crate::limits::MAX_DROP_BLOCKS;
-use crate::policy::{
-    ClientAddressSource, DefaultAction, Denial, Firewall, ManagementAccess, Peer, VaultId,
-};
+use crate::policy::{DefaultAction, Denial, Firewall, ManagementAccess, Peer, VaultId};
 
 /// Reasons why a firewall cannot be expressed as a `NetworkPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -101,9 +99,14 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
         (Denial::Reject, _) | (Denial::Drop, DefaultAction::Allow) => return Ok(Sources::Anybody),
         (Denial::Drop, DefaultAction::Deny) => {}
     }
-    let mut blocks = Vec::new();
+    // The client is behind the trusted proxy: only Envoy can decide about its request.
+    let proxies = firewall.client_address.trusted_proxies().into_iter();
+    let (ranges, selected): (Vec<_>, Vec<_>) = proxies
+        .map(|proxies| (&proxies.ranges, &proxies.peers))
+        .unzip();
+    let mut blocks: Vec<Ipv4Net> = ranges.into_iter().flatten().copied().collect();
     let mut peers = Vec::new();
-    for peer in &firewall.peers {
+    for peer in firewall.peers.iter().chain(selected.into_iter().flatten()) {
         match peer {
             Peer::Pods {
                 namespaces,
@@ -111,10 +114,6 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
             } => peers.push(pods(namespaces, selected)),
             Peer::Block(block) => blocks.push(*block),
         }
-    }
-    if let ClientAddressSource::XForwardedFor { trusted_proxies } = &firewall.client_address {
-        // The client is behind the trusted proxy: only Envoy can decide about its request.
-        blocks.extend(trusted_proxies);
     }
     // Exact: blocks inside others are removed, and halves of a block are joined; the addresses stay the same.
     let blocks = Ipv4Net::aggregate(&blocks);

@@ -9,6 +9,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
 use super::*;
+use crate::policy::{ClientAddressSource, TrustedProxies};
 
 fn vault() -> VaultId {
     VaultId {
@@ -144,6 +145,9 @@ Drop   | Allow | Disabled     |                        |             | 8200<-any
 # Trusted proxies reach Envoy, which reads the client's address from the header.
 Drop   | Deny  | Disabled     |                        | 10.0.9.0/24 | 8200<-10.0.9.0/24 8400<-/
 Drop   | Deny  | Disabled     | e=1/a=2,203.0.113.7/32 | 10.0.9.0/24 | 8200<-e=1/a=2,10.0.9.0/24,203.0.113.7/32 8400<-/
+Drop   | Deny  | Disabled     | 203.0.113.7/32         | n=in/app=in | 8200<-n=in/app=in,203.0.113.7/32 8400<-/
+Drop   | Deny  | NetworkRules | n=in/app=in | n=in/app=in,10.0.9.1/32 | 8200+8300<-n=in/app=in,10.0.9.1/32 8400<-/
+Reject | Deny  | Disabled     | 203.0.113.7/32         | n=in/app=in | 8200<-any 8400<-/
 # A peer that selects every pod shares the rule of the metrics port.
 Drop   | Deny  | Disabled     | /                      |             | 8200+8400<-/
 # Sorted, without duplicates; blocks joined where that is exact.
@@ -171,7 +175,15 @@ fn the_proxies_policy_opens_its_ports_to_these_sources() {
         firewall.management = serde_json::from_value(management.into()).unwrap();
         firewall.peers = peers(given);
         if !trusted.is_empty() {
-            let trusted_proxies = vec![trusted.parse().unwrap()];
+            let mut trusted_proxies = TrustedProxies::default();
+            for peer in peers(trusted) {
+                match peer {
+                    Peer::Block(range) => trusted_proxies.ranges.push(range),
+                    Peer::Pods { .. } => trusted_proxies.peers.push(peer),
+                }
+            }
+            // Pods are admitted by their selector, whatever their addresses are.
+            trusted_proxies.pods.insert("10.0.9.9".parse().unwrap());
             firewall.client_address = ClientAddressSource::XForwardedFor { trusted_proxies };
         }
         assert_eq!(
@@ -181,7 +193,7 @@ fn the_proxies_policy_opens_its_ports_to_these_sources() {
         );
         count += 1;
     }
-    assert_eq!(count, 21);
+    assert_eq!(count, 24);
 }
 
 #[test]

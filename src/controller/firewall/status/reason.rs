@@ -297,7 +297,8 @@ impl Reason {
             DiagnosticReason::NotOptedIn => Some(Self::NotOptedIn),
             DiagnosticReason::SettingsDiffer
             | DiagnosticReason::AddressContested
-            | DiagnosticReason::DefaultActionOverruled => None,
+            | DiagnosticReason::DefaultActionOverruled
+            | DiagnosticReason::TrustedRangeHoldsPods => None,
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 7] = [
+pub const WARNINGS: [&str; 8] = [
     OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
     PLAIN_HTTP,
     DEFAULT_ACTION_OVERRULED,
     ADDRESS_CONTESTED,
+    TRUSTED_RANGE_HOLDS_PODS,
     MORE_WARNINGS,
 ];
 /// Another `NetworkPolicy` admits clients to the vault's pods.
@@ -30,6 +31,8 @@ pub(super) const PLAIN_HTTP: &str = "PlainHttp";
 pub(super) const ADDRESS_CONTESTED: &str = "AddressContested";
 /// Another policy has `defaultAction: Deny`.
 pub(super) const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
+/// A range of trusted proxies contains addresses of pods of the policy's namespace.
+pub(super) const TRUSTED_RANGE_HOLDS_PODS: &str = "TrustedRangeHoldsPods";
 /// Fields of the policy that enable TLS.
 const TLS: &str = "spec.proxy.tls";
 const UPSTREAM_TLS: &str = "spec.proxy.upstreamTls";

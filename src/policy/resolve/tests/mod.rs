@@ -9,6 +9,7 @@
 //! Tables of resolution: policies and facts, then the expected result, one case a line.
 
 mod limits;
+mod proxies;
 
 use serde_json::json;
 
@@ -16,9 +17,9 @@ use super::fixtures::*;
 use super::*;
 use crate::limits::Limits;
 use crate::policy::{
-    AccessLogLevel, ClientAddressSource, Denial, Engine, EngineNamespace, EngineType,
-    ManagementAccess, NetworkRuleSource, Peer, ProxyResources, ProxyService, ServiceType,
-    SubnetMembers, ValidatedVirtualNetwork, VaultApi, ViolationReason,
+    AccessLogLevel, Denial, Engine, EngineNamespace, EngineType, ManagementAccess,
+    NetworkRuleSource, Peer, ProxyResources, ProxyService, ProxySource, ServiceType, SubnetMembers,
+    ValidatedVirtualNetwork, VaultApi, ViolationReason,
 };
 
 /// Three namespaces with a pod each, and two more in `shop`.
@@ -273,12 +274,12 @@ fn an_address_of_two_pods_is_allowed_only_if_the_rule_selects_both() {
     let expected = "p spec.virtualNetworkRules[0]: address 10.1.1.1: several pods have it and this rule selects only \
                     some of them";
     // The rule selects pods of other namespaces, so its policy's owner is not informed.
-    assert_eq!(diagnostics(&resolution.contested), [expected]);
+    assert_eq!(diagnostics(&resolution.about_others), [expected]);
     assert_eq!(resolution.warnings, []);
 
     let resolution = resolve(all);
     assert!(resolution.firewall.virtual_networks.find(address).is_some());
-    assert_eq!(resolution.contested, []);
+    assert_eq!(resolution.about_others, []);
 
     let own = policy("p", 1).rule(NetworkRuleSource::Pods(pods(None, "app=backup")), true);
     facts.pods.insert(
@@ -352,9 +353,6 @@ fn settings_come_from_the_oldest_accepted_policy() {
         engine_type: EngineType::KvV2,
         namespace: EngineNamespace::Root,
     };
-    let xff = || ClientAddressSource::XForwardedFor {
-        trusted_proxies: vec![net("10.9.0.0/16")],
-    };
     let oldest = policy("oldest", 1).with(|p| {
         p.engines = vec![engine("secret")];
         p.namespaces = vec!["team-a".into()];
@@ -374,7 +372,7 @@ fn settings_come_from_the_oldest_accepted_policy() {
         (Box::new(|p| p.port = 8300), &["spec.targetRef.port"]),
         (Box::new(|p| p.denial = Denial::Drop), &["spec.denial"]),
         (
-            Box::new(move |p| p.client_address = xff()),
+            Box::new(|p| *p = p.clone().behind(ProxySource::Range(net("10.9.0.0/16")))),
             &["spec.clientAddress"],
         ),
         (

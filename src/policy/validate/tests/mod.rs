@@ -269,6 +269,28 @@ fn invalid_client_address_settings_are_refused() {
                 "spec.clientAddress.trustedProxies[3] OnlyIpv4",
             ],
         ),
+        (
+            "spec.clientAddress",
+            json!({"source": "XForwardedFor", "trustedProxies": [{"pods": {"podSelector": {}}}, "10.0.0.1"]}),
+            &[],
+        ),
+        (
+            "spec.clientAddress",
+            json!({"source": "XForwardedFor", "trustedProxies": [
+                {"pods": {"podSelector": {}}}, {"pods": {}}, {"pods": {"namespaceSelector": {}}},
+                {"pods": {"podSelector": {}}}, {"pods": {"podSelector": {"matchLabels": {"a b": "c"}}}},
+            ]}),
+            &[
+                "spec.clientAddress.trustedProxies[1].pods Required",
+                "spec.clientAddress.trustedProxies[3] Duplicate",
+                "spec.clientAddress.trustedProxies[4].pods.podSelector.matchLabels[a b] Invalid",
+            ],
+        ),
+        (
+            "spec.clientAddress",
+            json!({"trustedProxies": [{"pods": {"podSelector": {}}}]}),
+            &["spec.clientAddress.trustedProxies Invalid"],
+        ),
     ]);
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::warnings::{
     ADDRESS_CONTESTED, DEFAULT_ACTION_OVERRULED, FIELD_LENGTH, MOST_WARNINGS, PLAIN_HTTP,
-    WARNING_LENGTH,
+    TRUSTED_RANGE_HOLDS_PODS, WARNING_LENGTH,
 };
 use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
@@ -149,6 +149,10 @@ fn warnings() {
     use crate::policy::DiagnosticReason;
     for (reason, name) in [
         (DiagnosticReason::AddressContested, ADDRESS_CONTESTED),
+        (
+            DiagnosticReason::TrustedRangeHoldsPods,
+            TRUSTED_RANGE_HOLDS_PODS,
+        ),
         (
             DiagnosticReason::DefaultActionOverruled,
             DEFAULT_ACTION_OVERRULED,
@@ -300,12 +304,27 @@ fn the_status_does_not_depend_on_the_objects_of_other_namespaces() {
             "namespaceSelector": {"matchLabels": {"team": "shop"}},
             "podSelector": {"matchLabels": {"app": "web"}},
         }},
-    ]});
+    ], "clientAddress": {"source": "XForwardedFor", "trustedProxies": [
+        "10.0.0.0/8",
+        {"pods": {
+            "namespaceSelector": {"matchLabels": {"team": "shop"}},
+            "podSelector": {"matchLabels": {"app": "web"}},
+        }},
+    ]}});
     let team = ("team", "shop");
     let not_opted_in = || fixture().labelled("hidden", team, false);
     let opted_in = || fixture().labelled("hidden", team, true);
     let web = |fixture: Fixture| fixture.pod("hidden", "one", "web", "10.0.0.1");
+    let own_pod = || fixture().pod("vault", "openbao-0", "bao", "10.0.9.9");
     for (what, same) in [
+        (
+            "with a pod of the policy's own namespace in the trusted range",
+            vec![
+                own_pod(),
+                own_pod().pod("hidden", "one", "web", "10.0.0.1"),
+                own_pod().pod("vault", "openbao-1", "bao", "10.0.9.8"),
+            ],
+        ),
         (
             "without consent",
             vec![
@@ -333,6 +352,9 @@ fn the_status_does_not_depend_on_the_objects_of_other_namespaces() {
             .into_iter()
             .map(|fixture| fixture.own(&rules).desired());
         let first = statuses.next().unwrap();
+        let warnings = first.warnings.iter().map(|warning| &*warning.reason);
+        let warned = warnings.collect::<Vec<_>>() == [TRUSTED_RANGE_HOLDS_PODS];
+        assert_eq!(warned, what.contains("own namespace"), "{first:?}");
         for (index, status) in statuses.enumerate() {
             assert_eq!(status, first, "{what}: {index}");
         }
