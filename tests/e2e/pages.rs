@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::session::{Block, Transcript, block, blocks, paste};
 use crate::shared;
@@ -130,9 +131,16 @@ fn follow(folder: &Path) -> Transcript {
     let with = chart.map_or("without the chart".to_owned(), |chart| {
         format!("with {chart}")
     });
-    println!("{PAGE}, {nodes} nodes, {with}:");
+    let total: Duration = transcript.times.iter().map(|(_, time)| *time).sum();
+    println!(
+        "{PAGE}, nodes: {nodes}, {with}: {:.1} s",
+        total.as_secs_f64()
+    );
     for (command, time) in &transcript.times {
-        println!("{:7.2} s  {command}", time.as_secs_f64());
+        // Calls of functions take no time of their own.
+        if *time >= Duration::from_millis(5) {
+            println!("{:7.2} s  {command}", time.as_secs_f64());
+        }
     }
     transcript
 }
