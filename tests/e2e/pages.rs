@@ -50,7 +50,7 @@ fn an_openbao_is_protected_and_the_firewall_is_removed_without_an_outage() {
     let mut rest = printed.output.as_str();
     for answer in answers {
         let place = rest.find(answer);
-        let place = place.unwrap_or_else(|| panic!("no {answer:?} in: {rest}"));
+        let place = place.unwrap_or_else(|| panic!("no {answer:?} in: {}", printed.shown()));
         rest = &rest[place + answer.len()..];
     }
 
