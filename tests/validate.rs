@@ -24,6 +24,21 @@ fn violations(run: &Run) -> Vec<Value> {
 }
 
 #[test]
+fn a_wrong_log_level_is_refused_with_the_levels() {
+    let run = |level: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vaultwall"));
+        Run::of(command.arg("crds").env("RUST_LOG", level))
+    };
+    for level in ["debugg", "info,vaultwall=verbose"] {
+        let refused = run(level);
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
+        let message = "is no log level; write off, error, warn, info, debug or trace";
+        assert!(refused.stderr.contains(message), "{}", refused.stderr);
+    }
+    assert_eq!(run("info,vaultwall::xds=debug").code, Some(0));
+}
+
+#[test]
 fn clean_files_exit_0_and_print_an_empty_array() {
     let run = validate(&["-f", "good", "-o", "json"]);
     assert_eq!(

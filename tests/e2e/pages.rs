@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::session::{Block, Transcript, block, blocks, paste};
 use crate::shared;
@@ -49,7 +50,7 @@ fn an_openbao_is_protected_and_the_firewall_is_removed_without_an_outage() {
     let mut rest = printed.output.as_str();
     for answer in answers {
         let place = rest.find(answer);
-        let place = place.unwrap_or_else(|| panic!("no {answer:?} in: {rest}"));
+        let place = place.unwrap_or_else(|| panic!("no {answer:?} in: {}", printed.shown()));
         rest = &rest[place + answer.len()..];
     }
 
@@ -130,9 +131,16 @@ fn follow(folder: &Path) -> Transcript {
     let with = chart.map_or("without the chart".to_owned(), |chart| {
         format!("with {chart}")
     });
-    println!("{PAGE}, {nodes} nodes, {with}:");
+    let total: Duration = transcript.times.iter().map(|(_, time)| *time).sum();
+    println!(
+        "{PAGE}, nodes: {nodes}, {with}: {:.1} s",
+        total.as_secs_f64()
+    );
     for (command, time) in &transcript.times {
-        println!("{:7.2} s  {command}", time.as_secs_f64());
+        // Calls of functions take no time of their own.
+        if *time >= Duration::from_millis(5) {
+            println!("{:7.2} s  {command}", time.as_secs_f64());
+        }
     }
     transcript
 }

@@ -79,6 +79,11 @@ pub struct Transcript {
 }
 
 impl Transcript {
+    /// Output without keys and tokens, for messages.
+    pub fn shown(&self) -> String {
+        without_secrets(&self.output)
+    }
+
     /// The initial root token that `bao operator init` printed.
     pub fn root_token(&self) -> String {
         let token = Regex::new(r"Initial Root Token: (\S+)").unwrap();

@@ -237,7 +237,8 @@ fn table<R: fmt::Display>(violations: &[LocatedViolation<R>]) -> String {
             ));
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

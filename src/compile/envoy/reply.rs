@@ -116,7 +116,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         Reason::ForbiddenByFirewall => &format!(
             "no virtual-network rule holds your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
              holds {}. You were taken for a caller outside every enabled subnet. \
-             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint",
+             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint; a pod that has just \
+             started repeats the request in some seconds",
             format_args!("%FILTER_STATE({}:PLAIN)%", client::STATE)
         ),
         Reason::ForbiddenByPlane

@@ -64,3 +64,52 @@ fn an_address_is_offered_where_service_tags_are_not_supported() {
         assert!(found[0].1.contains("; write value"), "{found:?}");
     }
 }
+
+/// Addresses and ranges that a message offers after `write`.
+fn offered_addresses(message: &str) -> Vec<String> {
+    let address = regex::Regex::new(r"\d+(\.\d+){3}(/\d+)?").unwrap();
+    let offers = message.split("; ").filter_map(|part| part.split_once("write "));
+    offers.flat_map(|(_, offer)| address.find_iter(offer).map(|found| found.as_str().to_owned())).collect()
+}
+
+#[test]
+fn messages_offer_no_address_that_is_refused_in_turn() {
+    let mut count = 0;
+    for field in ["ipRules: [{value: '@'}]", "clientAddress: {source: XForwardedFor, trustedProxies: ['@']}"] {
+        for value in [
+            "203.0.113.7/24", "203.0.113.7/31", "203.0.113.6/31", "203.0.113.7/32", "10.0.0.7/24", "10.0.0.7/31",
+            "192.0.0.5/8", "127.0.0.1/8", "169.254.1.1/16", "0.0.0.0/0", "9.9.9.9/0", "224.0.0.1", "203.0.113.7/33",
+            "203.0.113.007", "203.0.113", "300.1.1.1", "2001:db8::1", "::ffff:203.0.113.7", "203.0.113.7:443",
+            "hq.example",
+            "", " ",
+        ] {
+            for (_, message) in messages(&field.replace('@', value)) {
+                for offered in offered_addresses(&message) {
+                    count += 1;
+                    let found = messages(&field.replace('@', &offered));
+                    assert!(found.is_empty(), "{field} {value}: {message}\n{offered}: {found:?}");
+                }
+            }
+        }
+    }
+    assert!(count > 20, "only {count} offers");
+}
+
+#[test]
+fn messages_offer_words_that_are_accepted() {
+    for field in [
+        "virtualNetworkRules: [{pods: {podSelector: {matchExpressions: [{key: a, operator: @, values: [b]}]}}}]",
+        "proxy: {resources: {limits: {@: 64Mi}}}",
+    ] {
+        let found = messages(&field.replace('@', "nothing"));
+        let (_, offered) = found.iter().find_map(|(_, message)| message.split_once("write ")).expect("a remedy");
+        let offered = offered.trim_start_matches("one of ");
+        let words = offered.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        let words = words.filter(|word| !word.is_empty() && *word != "or");
+        for word in words {
+            let found = messages(&field.replace('@', word));
+            let is_refused = |(_, message): &(ViolationReason, String)| message.contains(offered);
+            assert!(!found.iter().any(is_refused), "{field} {word}: {found:?}");
+        }
+    }
+}
