@@ -71,3 +71,35 @@ pub(super) fn address(source: &ClientAddressSource) -> String {
         ClientAddressSource::XForwardedFor { .. } => format!("%REQ({HEADER})%"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(proxies: &TrustedProxies) -> String {
+        let source = filter(proxies).default_source_code;
+        match source.and_then(|source| source.specifier) {
+            Some(data_source::Specifier::InlineString(code)) => code,
+            _ => String::new(),
+        }
+    }
+
+    #[test]
+    fn the_filter_has_the_bounds_of_all_proxies_in_order() {
+        let ranges = ["10.0.1.0/24", "10.0.0.7/32", "10.0.1.128/25"];
+        let proxies = TrustedProxies {
+            ranges: ranges.iter().filter_map(|text| text.parse().ok()).collect(),
+            pods: "10.0.0.6".parse().into_iter().collect(),
+            ..TrustedProxies::default()
+        };
+        // 10.0.0.6 and 10.0.0.7 together, and 10.0.1.0 to 10.0.1.255.
+        let expected = "PROXIES = {167772166,167772167,167772416,167772671}\n";
+        assert!(code(&proxies).contains(expected), "{}", code(&proxies));
+        assert!(code(&TrustedProxies::default()).contains("PROXIES = {}\n"));
+    }
+
+    #[test]
+    fn the_filter_differs_in_each_attempt() {
+        assert_eq!(code(&TrustedProxies::default()).matches(ATTEMPT).count(), 1);
+    }
+}

@@ -28,7 +28,6 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
-
 use prost::{Message, Name};
 
 use super::access_log::access_logs;
