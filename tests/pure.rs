@@ -23,5 +23,6 @@ mod program;
 mod purity;
 mod render;
 mod same_bytes;
+mod timeouts;
 mod validate;
 mod vault_paths;

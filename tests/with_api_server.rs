@@ -9,11 +9,24 @@
 
 mod api_server;
 mod charts;
+mod clients {
+    #[allow(dead_code, reason = "tests/with_tools.rs uses more of it")]
+    pub(crate) mod scene;
+}
 mod cluster_cli;
 mod crd_tables;
 mod files;
+mod injected;
 mod operations;
 mod operator;
 mod program;
 mod roles;
 mod spellings;
+mod standalone {
+    #[allow(dead_code, reason = "tests/with_tools.rs uses more of it")]
+    pub(crate) mod objects;
+    #[allow(dead_code, reason = "tests/with_tools.rs uses more of it")]
+    pub(crate) mod sandbox;
+    #[allow(dead_code, reason = "tests/with_tools.rs uses more of it")]
+    pub(crate) mod serve;
+}

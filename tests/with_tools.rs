@@ -1,4 +1,4 @@
-//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, cyclonus. `VAULTWALL_ENVOY`,
+//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, hvac, cyclonus. `VAULTWALL_ENVOY`,
 //! `VAULTWALL_BAO` and so on name others.
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
 )]
 
 mod cases;
+mod clients;
 mod cyclonus;
 mod differential;
 mod docs {
