@@ -1,5 +1,5 @@
-//! No timeout of Envoy ends a request that the vault still works on, within 15 minutes. `tests/clients/slow.rs` waits for
-//! such an answer.
+//! No timeout of Envoy ends a request that the vault still works on, within 15 minutes. `tests/clients/slow.rs` waits
+//! for such an answer.
 
 use std::fs;
 
@@ -9,14 +9,15 @@ use crate::cases::Case;
 
 /// Shortest timeout, in seconds, that may end a request which the vault works on.
 const BOUND: f64 = 900.0;
-/// Timeouts that end nothing while a request waits for its answer: of connections without a request, of the time in which
-/// a request has to arrive, of connecting, of closing, of an answer that the client does not read.
-const HARMLESS: [&str; 5] = [
+/// Timeouts that end nothing while a request waits for its answer: of connections without a request, of the time in
+/// which a request has to arrive, of connecting, of an answer that the client does not read.
+const HARMLESS: [&str; 6] = [
     "connect_timeout",
     "idle_timeout",
     "request_headers_timeout",
     "request_timeout",
     "stream_flush_timeout",
+    "transport_socket_connect_timeout",
 ];
 
 /// Calls `found` with each timeout: its key, its value, and the object that has it.

@@ -1,5 +1,5 @@
-//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, hvac, cyclonus. `VAULTWALL_ENVOY`,
-//! `VAULTWALL_BAO` and so on name others.
+//! Tests with the real programs that `dev/tools install` puts in place: Envoy, `OpenBao`, hvac, cyclonus.
+//! `VAULTWALL_ENVOY`, `VAULTWALL_BAO` and so on name others.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

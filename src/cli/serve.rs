@@ -16,8 +16,8 @@ use crate::standalone::{self, Options};
 ///
 /// The access log goes to stdout, one JSON record for each request. Vaultwall's own log goes to stderr.
 ///
-/// SIGTERM, SIGINT and SIGQUIT stop Vaultwall and its Envoy. SIGUSR1 opens the access log again, after a rotation. SIGHUP
-/// does the same and reads all files again.
+/// SIGTERM, SIGINT and SIGQUIT stop Vaultwall and its Envoy. SIGUSR1 opens the access log again, after a rotation.
+/// SIGHUP does the same and reads all files again.
 #[derive(clap::Args, Debug)]
 pub(super) struct Serve {
     /// File or folder with objects; may be repeated.

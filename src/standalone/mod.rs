@@ -187,7 +187,8 @@ fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, 
     }
 }
 
-/// Whether the access log can be opened again. If it cannot, Envoy keeps the open file: a failed attempt would close it.
+/// Whether the access log can be opened again. If it cannot, Envoy keeps the open file: a failed attempt would close
+/// it.
 fn can_reopen(access_log: &str) -> bool {
     match check_access_log(access_log) {
         Ok(()) => {

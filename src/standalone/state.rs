@@ -1,4 +1,5 @@
-//! The state folder: only this user may write in it. It has the sockets, Envoy's bootstrap, and the ids of both processes.
+//! The state folder: only this user may write in it. It has the sockets, Envoy's bootstrap, and the ids of both
+//! processes.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -36,7 +37,7 @@ impl ProcessId {
         let path = state.join("vaultwall.pid");
         if let Err(error) = fs::write(&path, format!("{}\n", std::process::id())) {
             tracing::warn!(
-                "{}: cannot be written: {error}; tools that send signals to this process have to find it in another way",
+                "{}: cannot be written: {error}; tools that send signals have to find this process in another way",
                 path.display()
             );
         }

@@ -1,5 +1,5 @@
-//! `bao agent` of `OpenBao` 2.7.2: logs in by itself, renders a template, keeps its token in a file, answers as a proxy,
-//! renews. A denial that ends is enough for it to work: nobody has to start it again.
+//! `bao agent` of `OpenBao` 2.7.2: logs in by itself, renders a template, keeps its token in a file, answers as a
+//! proxy, renews. A denial that ends is enough for it to work: nobody has to start it again.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};

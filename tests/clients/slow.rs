@@ -1,6 +1,6 @@
-//! A vault that answers after 330 seconds, more than the five minutes after which Envoy gives up by default. A vault's
-//! owner allows that with `max_request_duration`; the vault of this test is a server of its own, because no request makes
-//! a real one wait that long.
+//! A vault that answers after 330 seconds, more than the five minutes after which Envoy gives up by default. A
+//! vault's owner allows that with `max_request_duration`; the vault of this test is a server of its own, because no
+//! request makes a real one wait that long.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -28,7 +28,8 @@ fn answer_late(mut connection: TcpStream) {
     });
 }
 
-/// Takes five and a half minutes: `cargo test --test with_tools -- --ignored slow`. `tests/timeouts.rs` has the quick form.
+/// Takes five and a half minutes: `cargo test --test with_tools -- --ignored slow`. `tests/timeouts.rs` has the quick
+/// form.
 #[test]
 #[ignore = "takes 330 s; tests/timeouts.rs checks the configured timeouts"]
 fn an_answer_after_330_seconds_arrives() {

@@ -123,7 +123,13 @@ async fn the_vault_gets_the_peer_as_last_entry() {
     }
 }
 
-/// The denial and the log say which entry could not be read; a port is no reason.
+/// Whether an answer's headers have the warning about the client's address.
+fn warned(head: &str) -> bool {
+    head.to_ascii_lowercase()
+        .contains("\r\nx-vaultwall-client-address-warning: ")
+}
+
+/// The denial, the log and every answer say which entry could not be read; a port is no reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_cannot_be_read_is_named() {
     let hop = Hop::start().await;
@@ -179,8 +185,21 @@ async fn an_entry_that_cannot_be_read_is_named() {
         let answer = send(&envoy, &request, &format!("row-{index}")).await;
         assert_eq!(answer.status, Some(*status), "{header}");
         let text = String::from_utf8_lossy(&answer.bytes).replace("\\\"", "\"");
-        assert!(text.contains(rows[index].2), "{header}: {text}");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(body.contains(rows[index].2), "{header}: {text}");
+        assert_eq!(warned(head), !rows[index].2.is_empty(), "{header}: {head}");
+        assert!(head.contains(rows[index].2), "{header}: {head}");
     }
+    // A probe is allowed without a client, and has the warning all the same.
+    let mut probe = get("/v1/sys/health");
+    probe.from = Ipv4Addr::new(127, 0, 20, 1);
+    probe
+        .headers
+        .push(("X-Forwarded-For".into(), "unknown".into()));
+    let answer = send(&envoy, &probe, "probe").await;
+    assert_eq!(answer.status, Some(200));
+    let head = String::from_utf8_lossy(&answer.bytes).into_owned();
+    assert!(warned(&head), "{head}");
     let log = envoy.log().await;
     for (index, (header, _, warning)) in rows.iter().enumerate() {
         let found = log[&format!("row-{index}")]["clientAddressWarning"].as_str();

@@ -1,9 +1,10 @@
-//! The agent that vault-k8s 1.7.6 injects into pods, with `bao agent` of `OpenBao` 2.7.2: the vault asks a real API server
-//! about the pod's token.
+//! The agent that vault-k8s 1.7.6 injects into pods, with `bao agent` of `OpenBao` 2.7.2: the vault asks a real API
+//! server about the pod's token.
 //!
-//! `pods.json` has the containers as they were in the pods that an API server (1.36.3) stored, with that injector as its
-//! webhook, for the annotations in `annotations`. The injector itself is in no registry that the tests can install it
-//! from. A test runs the command of a container, with its configuration; only folders and the address are the test's own.
+//! `pods.json` has the containers as they were in the pods that an API server (1.36.3) stored, with that injector as
+//! its webhook, for the annotations in `annotations`. The injector itself is in no registry that the tests can
+//! install it from. A test runs the command of a container, with its configuration; only folders and the address are
+//! the test's own.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -273,7 +273,13 @@ fn is_declared(file: &Path, roots: &[PathBuf]) -> bool {
         .filter(|text| is_top || text.contains(&part));
     own.chain(of_roots).any(|text| {
         let mut lines = text.lines();
-        lines.any(|line| line.trim().trim_start_matches("pub ") == declaration)
+        lines.any(|line| {
+            let line = line.trim();
+            let public = ["pub ", "pub(crate) "]
+                .iter()
+                .find_map(|word| line.strip_prefix(word));
+            public.unwrap_or(line) == declaration
+        })
     })
 }
 

@@ -75,7 +75,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
                 checks,
                 unknown.map(|row| one_route(&row_route(row, false))),
             )),
-            response_headers_to_add: vec![network_info()],
+            response_headers_to_add: vec![network_info(), address_warning()],
             request_headers_to_add: vec![peer()],
             retry_policy: Some(retries()),
             request_headers_to_remove: budget::HEADERS
@@ -96,6 +96,16 @@ fn network_info() -> HeaderValueOption {
         client::STATE
     );
     http::set_header("x-vaultwall-network-info", &value)
+}
+
+/// Response header that says why the client's address is unknown; Envoy adds no header without a value.
+fn address_warning() -> HeaderValueOption {
+    let value = format!(
+        "%DYNAMIC_METADATA({}:{})%",
+        client::METADATA,
+        client::WARNING
+    );
+    http::set_header("x-vaultwall-client-address-warning", &value)
 }
 
 /// Appends the direct peer to `X-Forwarded-For` for the vault.
