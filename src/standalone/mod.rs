@@ -8,6 +8,7 @@
 //! | [`file_set`] | the objects of each file; commits changed files to the index |
 //! | [`enforce`] | decides which firewall is published, and logs the result |
 //! | [`proxy`] | runs Envoy |
+//! | [`rotation`] | makes Envoy open its access log again |
 //! | [`state`] | the state folder, and the file with the id of this process |
 //! | [`options`], [`error`] | options, and why standalone mode ends |
 //!
@@ -20,6 +21,7 @@ mod files;
 mod options;
 mod paths;
 mod proxy;
+mod rotation;
 mod state;
 mod watch;
 
@@ -43,22 +45,23 @@ pub use options::{Control, Options};
 use enforce::Enforcer;
 use files::Files;
 use proxy::Envoy;
+use rotation::Rotation;
 use state::ProcessId;
 use watch::{WatchError, Watcher, wait_until};
 
-/// Runs until `controls` has [`Control::Stop`] or ends, then stops Envoy. If this process is killed, Envoy keeps its
-/// configuration, and the next run finds it.
+/// Runs until `controls` has [`Control::Stop`] or ends, or an error, then stops Envoy. If this process is killed, Envoy
+/// keeps its configuration, and the next run finds it.
 ///
 /// # Errors
 /// It cannot start, or cannot watch the files any longer.
 pub async fn run(
     options: Options,
-    mut controls: impl Stream<Item = Control> + Unpin,
+    controls: impl Stream<Item = Control> + Unpin,
 ) -> Result<(), StandaloneError> {
     // Envoy inherits it: it may create the access log again after a rotation, and that contains the names of secrets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     state::prepare(&options.state)?;
-    check_access_log(&options.access_log)?;
+    rotation::check(&options.access_log)?;
     let mut watcher = Watcher::start()?;
     let mut files = Files::new(options.paths.clone(), options.limits);
     files.load(&mut watcher)?;
@@ -67,14 +70,6 @@ pub async fn run(
         return Err(StandaloneError::Unreadable(unreadable.join("; ")));
     }
     let vault = protected_vault(&options, &files)?;
-    let proxy = Proxy {
-        data: options.data,
-        management: options.management,
-        upstream: Some(options.upstream.clone()),
-        access_log: options.access_log.clone(),
-        tls: Tls::default(),
-        http2: None,
-    };
     // The node is the vault's address, which stays the same if policies change the vault's name.
     let node = format!("{}:{}", options.upstream.host, options.upstream.port);
     let socket = options.state.join("xds.sock");
@@ -89,7 +84,7 @@ pub async fn run(
     let listener = bind_unix(&socket)?;
     let _process_id = ProcessId::write(&options.state);
     let store = Arc::new(SnapshotStore::new());
-    let mut enforcer = Enforcer::new(node.clone(), vault, proxy, store.clone());
+    let mut enforcer = Enforcer::new(node.clone(), vault, proxy(&options), store.clone());
     let found = Envoy::find(&options, &bootstrap).await;
     if found.is_some() {
         enforcer.keep_running_envoy(&files);
@@ -113,59 +108,93 @@ pub async fn run(
         options.data,
         options.management
     );
-    let (restarts, mut restarted) = signal::channel(());
+    let (restarts, restarted) = signal::channel(());
     let reopen = Arc::new(Notify::new());
     let supervised = tokio::spawn(envoy.supervise(stopped, reopen.clone(), restarts));
 
-    // Whether Envoy has to open its access log again.
-    let mut rotated = false;
-    loop {
-        let deadline = files.deadline();
-        let seen = tokio::select! {
-            control = controls.next() => match control {
-                None | Some(Control::Stop) => break,
-                Some(Control::ReopenAccessLog) => {
-                    rotated = can_reopen(&options.access_log);
-                    continue;
-                }
-                Some(Control::Reload) => {
-                    tracing::info!("every file in the paths of -f is read again");
-                    rotated = can_reopen(&options.access_log);
-                    watcher.changed_everywhere();
-                    Instant::now()
-                }
-            },
-            // Before it connects, Envoy has not opened the log, and the signal would end it.
-            () = is_connected(&store, &node), if rotated => {
-                rotated = false;
-                reopen.notify_one();
-                continue;
-            }
-            Ok(()) = restarted.changed() => {
-                enforcer.restarted();
-                Instant::now()
-            }
-            seen = watcher.changed() => seen.map_err(WatchError::from)?,
-            () = wait_until(deadline) => Instant::now(),
-            () = enforcer.wait_due() => {
-                enforcer.publish_due();
-                continue;
-            }
-        };
-        let changes = watcher.take();
-        if let Err(error) = files.update(&mut watcher, changes) {
-            tracing::error!("{error}; what was in force stays in force");
-        }
-        enforcer.enforce(&mut files, seen);
-    }
+    let follower = Follower {
+        files,
+        watcher,
+        enforcer,
+        rotation: Rotation::new(options.access_log.clone(), node, store.clone(), reopen),
+    };
+    let ended = follower.follow(controls, restarted).await;
     tracing::info!("stopping");
     let _ = stop.send(true);
     let _ = supervised.await;
     reports.abort();
     silent.abort();
+    ended?;
     match server.await {
         Ok(ended) => Ok(ended?),
         Err(_) => Ok(()),
+    }
+}
+
+/// Keeps Envoy up to date.
+struct Follower {
+    files: Files,
+    watcher: Watcher,
+    enforcer: Enforcer,
+    rotation: Rotation,
+}
+
+impl Follower {
+    /// Follows the files until `controls` has [`Control::Stop`] or ends. `restarted` has the restarts of Envoy.
+    async fn follow(
+        mut self,
+        mut controls: impl Stream<Item = Control> + Unpin,
+        mut restarted: signal::Receiver<()>,
+    ) -> Result<(), WatchError> {
+        loop {
+            let deadline = self.files.deadline();
+            let seen = tokio::select! {
+                control = controls.next() => match control {
+                    None | Some(Control::Stop) => return Ok(()),
+                    Some(Control::ReopenAccessLog) => {
+                        self.rotation.request();
+                        continue;
+                    }
+                    Some(Control::Reload) => {
+                        tracing::info!("every file in the paths of -f is read again");
+                        self.rotation.request();
+                        self.watcher.changed_everywhere();
+                        Instant::now()
+                    }
+                },
+                () = self.rotation.is_due() => {
+                    self.rotation.signal();
+                    continue;
+                }
+                Ok(()) = restarted.changed() => {
+                    self.enforcer.restarted();
+                    Instant::now()
+                }
+                seen = self.watcher.changed() => seen?,
+                () = wait_until(deadline) => Instant::now(),
+                () = self.enforcer.wait_due() => {
+                    self.enforcer.publish_due();
+                    continue;
+                }
+            };
+            let changes = self.watcher.take();
+            if let Err(error) = self.files.update(&mut self.watcher, changes) {
+                tracing::error!("{error}; what was in force stays in force");
+            }
+            self.enforcer.enforce(&mut self.files, seen);
+        }
+    }
+}
+
+/// The local proxy.
+fn proxy(options: &Options) -> Proxy {
+    Proxy {
+        data: options.data,
+        management: options.management,
+        upstream: Some(options.upstream.clone()),
+        access_log: options.access_log.clone(),
+        tls: Tls::default(),
+        http2: None,
     }
 }
 
@@ -185,43 +214,6 @@ fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, 
         }
         several => Err(StandaloneError::several_vaults(several)),
     }
-}
-
-/// Whether the access log can be opened again. If it cannot, Envoy keeps the open file: a failed attempt would close
-/// it.
-fn can_reopen(access_log: &str) -> bool {
-    match check_access_log(access_log) {
-        Ok(()) => {
-            tracing::info!("Envoy opens the access log {access_log} again");
-            true
-        }
-        Err(error) => {
-            tracing::error!("{error}; Envoy continues to write to the file that it has open");
-            false
-        }
-    }
-}
-
-/// Waits until Envoy is connected.
-async fn is_connected(store: &SnapshotStore, node: &str) {
-    let mut status = store.status(node);
-    while status.connected == 0 {
-        status = store.status_changed(node, &status).await;
-    }
-}
-
-/// Checks that the access log can be opened: otherwise Envoy would refuse the listeners later.
-fn check_access_log(path: &str) -> Result<(), StandaloneError> {
-    let opened = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path);
-    opened
-        .map(drop)
-        .map_err(|source| StandaloneError::AccessLog {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 async fn warn_of_silent_vault(upstream: Upstream) {

@@ -44,7 +44,7 @@ fn no_request_meets_a_connection_that_the_vault_closes() {
             let mut client = sandbox.client(ALLOWED);
             scope.spawn(move || {
                 // From just before the vault's limit to just after it.
-                let gap = IDLE - Duration::from_millis(5) + Duration::from_micros(200) * number;
+                let gap = IDLE.mul_f64(0.995 + 0.0002 * f64::from(number));
                 for request in 0..REQUESTS {
                     let write = r#"{"data": {"a": "b"}}"#;
                     let (method, body) = [("GET", ""), ("POST", write)][request as usize % 2];

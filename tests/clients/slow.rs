@@ -13,7 +13,7 @@ use crate::standalone::serve::Serve;
 use testkit::client::connect;
 
 const ANSWER_AFTER: Duration = Duration::from_secs(330);
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 fn answer_late(mut connection: TcpStream) {
     thread::spawn(move || {

@@ -111,11 +111,11 @@ fn kubernetes(scene: &Scene, server: &ApiServer) -> String {
                 .to_string(),
         );
     }
-    let reviewer = format!("system:serviceaccount:{NAMESPACE}:reviewer");
+    let user = format!("system:serviceaccount:{NAMESPACE}:reviewer");
     let group = "authentication.k8s.io";
-    let rule = json!({"apiGroups": [group], "resources": ["tokenreviews"], "verbs": ["create"]});
-    server.bind("token-reviewer", None, &reviewer, &[rule]);
-    server.wait_for_permission(&reviewer, None, "create", (group, "tokenreviews"));
+    let review = json!({"apiGroups": [group], "resources": ["tokenreviews"], "verbs": ["create"]});
+    server.bind("token-reviewer", None, &user, &[review]);
+    server.wait_for_permission(&user, None, "create", (group, "tokenreviews"));
     let token = |name: &str| {
         let arguments = ["create", "token", name, "--namespace", NAMESPACE];
         server.kubectl_prints(&arguments).trim().to_owned()

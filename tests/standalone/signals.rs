@@ -41,7 +41,8 @@ fn protected() -> (Sandbox, OpenBao, Serve) {
 /// Sends a request with this user agent from an allowed address.
 fn ask(sandbox: &Sandbox, agent: &str) {
     let mut client = sandbox.client(ALLOWED);
-    client.headers.push_str(&format!("User-Agent: {agent}\r\n"));
+    let header = format!("User-Agent: {agent}\r\n");
+    client.headers.push_str(&header);
     assert_eq!(client.verdict(), Verdict::Allowed);
 }
 
