@@ -10,6 +10,7 @@
 //! | [`proxy`] | runs Envoy |
 //! | [`rotation`] | makes Envoy open its access log again |
 //! | [`state`] | the state folder, and the file with the id of this process |
+//! | [`vault`] | warns if the vault cannot be used |
 //! | [`options`], [`error`] | options, and why standalone mode ends |
 //!
 //! [`run`] connects them and holds no rule.
@@ -23,17 +24,16 @@ mod paths;
 mod proxy;
 mod rotation;
 mod state;
+mod vault;
 mod watch;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::stream::{Stream, StreamExt};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Notify, watch as signal};
 
-use crate::compile::envoy::{Bootstrap, Proxy, Tls, Upstream, XdsServer};
+use crate::compile::envoy::{Bootstrap, Proxy, Tls, XdsServer};
 use crate::policy::VaultId;
 use crate::publish::report_rejections;
 use crate::transport::{bind_unix, serve_unix};
@@ -69,7 +69,7 @@ pub async fn run(
     if !unreadable.is_empty() {
         return Err(StandaloneError::Unreadable(unreadable.join("; ")));
     }
-    let vault = protected_vault(&options, &files)?;
+    let protected = protected_vault(&options, &files)?;
     // The node is the vault's address, which stays the same if policies change the vault's name.
     let node = format!("{}:{}", options.upstream.host, options.upstream.port);
     let socket = options.state.join("xds.sock");
@@ -84,7 +84,7 @@ pub async fn run(
     let listener = bind_unix(&socket)?;
     let _process_id = ProcessId::write(&options.state);
     let store = Arc::new(SnapshotStore::new());
-    let mut enforcer = Enforcer::new(node.clone(), vault, proxy(&options), store.clone());
+    let mut enforcer = Enforcer::new(node.clone(), protected, proxy(&options), store.clone());
     let found = Envoy::find(&options, &bootstrap).await;
     if found.is_some() {
         enforcer.keep_running_envoy(&files);
@@ -97,7 +97,7 @@ pub async fn run(
         let _ = stop_server.wait_for(|stop| *stop).await;
     }));
     let reports = tokio::spawn(report_rejections(store.clone(), enforce::log_rejection));
-    let silent = tokio::spawn(warn_of_silent_vault(options.upstream.clone()));
+    let silent = tokio::spawn(vault::warn_if_unusable(options.upstream.clone()));
     let envoy = match found {
         Some(envoy) => envoy,
         None => Envoy::start(&options, &bootstrap)?,
@@ -214,28 +214,4 @@ fn protected_vault(options: &Options, files: &Files) -> Result<Option<VaultId>, 
         }
         several => Err(StandaloneError::several_vaults(several)),
     }
-}
-
-async fn warn_of_silent_vault(upstream: Upstream) {
-    let connected = tokio::time::timeout(Duration::from_secs(3), connect(&upstream)).await;
-    let problem = match connected {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer in 3 s".into(),
-    };
-    tracing::warn!(
-        "the vault at {}:{} (--upstream) does not answer: {problem}; allowed requests get 503 until it does",
-        upstream.host,
-        upstream.port
-    );
-}
-
-/// Connects to the vault as Envoy does: to an IPv4 address.
-async fn connect(upstream: &Upstream) -> std::io::Result<()> {
-    let found = lookup_host((upstream.host.as_str(), upstream.port)).await?;
-    let addresses: Vec<SocketAddr> = found.filter(SocketAddr::is_ipv4).collect();
-    if addresses.is_empty() {
-        return Err(std::io::Error::other("the name has no IPv4 address"));
-    }
-    TcpStream::connect(addresses.as_slice()).await.map(drop)
 }

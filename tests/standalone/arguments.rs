@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread;
 
 use rustix::process::Signal;
@@ -13,8 +13,9 @@ use crate::standalone::objects::{ALLOWED, DENIED, allowing, policy_of};
 use crate::standalone::sandbox::Sandbox;
 use crate::standalone::serve::Serve;
 use crate::standalone::sockets::answer_all;
-use testkit::OpenBao;
-use testkit::client::{SECRET, Verdict};
+use testkit::client::{SECRET, TOKEN, Verdict};
+use testkit::wait::wait_until;
+use testkit::{OpenBao, Process, tool};
 
 /// Runs with these options until it ends, which must be with an error that contains all of these.
 fn refused(sandbox: &Sandbox, other: &[(&str, &OsStr)], expected: &[&str]) {
@@ -86,6 +87,36 @@ fn the_vaults_address_as_a_url_and_as_a_name() {
     ));
     sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Allowed), (DENIED, Verdict::Denied)]);
     assert!(!serve.log().contains("does not answer"), "{}", serve.log());
+}
+
+/// Without the message, clients get the vault's own 400, and nobody knows which connection it is about.
+#[test]
+fn a_vault_that_expects_tls_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.put("main.yaml", &allowing(&[]));
+    let home = sandbox.at("tls");
+    fs::create_dir(&home).unwrap();
+    let mut command = Command::new(tool("bao"));
+    command
+        .args(["server", "-dev-tls", "-dev-no-store-token"])
+        .arg(format!("-dev-root-token-id={TOKEN}"))
+        .arg(format!("-dev-listen-address={}", sandbox.upstream()))
+        .env("HOME", &home);
+    let _vault = Process::start("openbao", command, &home);
+    wait_until("the vault listens", || {
+        TcpStream::connect(sandbox.upstream()).is_ok()
+    });
+    let serve = Serve::start(&sandbox);
+    let upstream = sandbox.upstream().to_string();
+    let expected = [
+        "expects TLS",
+        &upstream,
+        "--upstream",
+        "spec.proxy.upstreamTls",
+    ];
+    serve.wait_for_line_with(0, &expected);
+    let answer = sandbox.client(ALLOWED).send("GET", SECRET, "").unwrap();
+    assert_eq!(answer.status, 400, "{answer}");
 }
 
 #[test]
