@@ -5,6 +5,7 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -338,6 +339,7 @@ fn networks(
             Arc::clone(metrics),
         ),
         clock: options.clock.clone(),
+        reported: AtomicBool::new(false),
     }
 }
 

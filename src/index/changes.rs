@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::state::{Index, Indexed};
 use super::vault::{Policy, named_subnets};
 use super::{
-    EndpointSliceFact, InvalidPolicy, Key, NamespaceFact, NetworkPolicyFact, ObservedPod,
-    ObservedPolicy, Payload, ServiceAccountFact, ServiceFact,
+    EndpointSliceFact, InvalidPolicy, Key, Labels, NamespaceFact, NetworkPolicyFact, ObservedPod,
+    ObservedPolicy, Payload, PodFact, ServiceAccountFact, ServiceFact,
 };
 use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
 
@@ -32,12 +32,10 @@ impl Indexed for ObservedPod {
             Self::Counted(fact) => {
                 let id = fact.id();
                 index.not_counted.remove(&id);
-                index
-                    .membership
-                    .set_pod(&id, Some(fact), &mut index.changed);
+                index.set_pod(&id, Some(fact));
             }
             Self::NotCounted { pod, reason } => {
-                index.membership.set_pod(&pod, None, &mut index.changed);
+                index.set_pod(&pod, None);
                 index.not_counted.insert(pod, reason);
             }
         }
@@ -45,9 +43,7 @@ impl Indexed for ObservedPod {
 
     fn delete(key: &Key, index: &mut Index) {
         index.not_counted.remove(&key.name);
-        index
-            .membership
-            .set_pod(&key.name, None, &mut index.changed);
+        index.set_pod(&key.name, None);
     }
 }
 
@@ -139,6 +135,21 @@ impl Index {
         if self.vaults.contains_key(&vault) {
             self.changed.insert(vault);
         }
+    }
+
+    /// Sets or, with none, removes a counted pod. Its labels also decide which `NetworkPolicies` open a vault.
+    fn set_pod(&mut self, id: &ObjectName, fact: Option<PodFact>) {
+        let before = self.labels_for_network_policies(id);
+        self.membership.set_pod(id, fact, &mut self.changed);
+        if self.labels_for_network_policies(id) != before {
+            self.network_policy_changed(&id.namespace);
+        }
+    }
+
+    /// Labels of a pod; none if its namespace has no `NetworkPolicy` that could select it.
+    fn labels_for_network_policies(&self, pod: &ObjectName) -> Option<Labels> {
+        self.network_policies_in(&pod.namespace).next()?;
+        self.membership.pod(pod).map(|pod| pod.labels.clone())
     }
 
     fn network_policy_changed(&mut self, namespace: &str) {

@@ -63,6 +63,11 @@ impl NetworkPolicyFact {
             return None;
         }
         let spec = object.spec.as_ref()?;
+        // Without the type, Kubernetes ignores `ingress`. The API server always sets the types.
+        let types = spec.policy_types.as_deref().unwrap_or_default();
+        if !types.is_empty() && !types.iter().any(|kind| kind == "Ingress") {
+            return None;
+        }
         let rules: Vec<Rule> = spec.ingress.iter().flatten().filter_map(Rule::of).collect();
         if rules.is_empty() {
             return None;
@@ -258,7 +263,9 @@ mod tests {
     fn policies_that_admit_nobody_and_generated_ones_are_no_facts() {
         assert_eq!(fact(&json!({"podSelector": {}})), None);
         assert_eq!(
-            fact(&json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]})),
+            fact(
+                &json!({"podSelector": {}, "policyTypes": ["Egress"], "ingress": [{}], "egress": [{}]})
+            ),
             None
         );
         let generated = json!({

@@ -150,9 +150,7 @@ impl Index {
     /// vault's pods. While the vault has no pods, a pod with the labels of the selector stands for them.
     pub fn openings(&self, vault: &VaultId, protected: Protected<'_>) -> Vec<String> {
         let namespace = &vault.namespace;
-        let policies = self.network_policies.range(first_in(namespace)..);
-        let policies = policies.take_while(|(id, _)| id.namespace == *namespace);
-        let mut policies = policies.map(|(_, policy)| policy).peekable();
+        let mut policies = self.network_policies_in(namespace).peekable();
         if policies.peek().is_none() {
             return Vec::new();
         }
@@ -175,6 +173,17 @@ impl Index {
             .filter(|policy| policy.opens(protected, &numbers))
             .map(|policy| policy.id.name.clone())
             .collect()
+    }
+
+    /// `NetworkPolicies` of others in a namespace, sorted by name.
+    pub(super) fn network_policies_in(
+        &self,
+        namespace: &str,
+    ) -> impl Iterator<Item = &NetworkPolicyFact> {
+        let policies = self.network_policies.range(first_in(namespace)..);
+        policies
+            .take_while(move |(id, _)| id.namespace == namespace)
+            .map(|(_, policy)| policy)
     }
 
     /// Number of ready pods behind a Service, of any kind.

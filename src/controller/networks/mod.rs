@@ -10,9 +10,10 @@ pub(crate) mod state;
 pub(crate) mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::state::{NetworkState, Stage, StoredNetwork};
-use crate::api::VirtualNetwork;
+use crate::api::{INSTALL_DEFINITIONS, VirtualNetwork};
 use crate::clock::Clock;
 use crate::index::ObjectName;
 use crate::runtime::leader::{Lost, Term};
@@ -30,6 +31,8 @@ pub(crate) struct Reconciler {
     pub(crate) state: Arc<NetworkState>,
     pub(crate) statuses: StatusWriter,
     pub(crate) clock: Clock,
+    /// Whether a status that was not stored has been logged.
+    pub(crate) reported: AtomicBool,
 }
 
 impl Reconciler {
@@ -72,7 +75,20 @@ impl Reconciler {
                 Ok(Outcome::Done)
             }
             // Changed or deleted in the meantime: the watch event of that enqueues the network again.
-            Ok(None) => Ok(Outcome::Done),
+            Ok(None) => {
+                let same = self
+                    .state
+                    .get(id)
+                    .is_some_and(|now| now.version == *version);
+                if same && !self.reported.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        network = %id,
+                        "the status was not stored; if `kubectl get vnet` shows none, the installed CRD is older than \
+                         this operator: {INSTALL_DEFINITIONS}"
+                    );
+                }
+                Ok(Outcome::Done)
+            }
             Err(WriteError::Lost(lost)) => Err(lost),
             Err(WriteError::Api(error)) => {
                 tracing::error!(network = %id, "cannot write the status: {error}; retrying");

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use super::proxies;
 use super::sources::{self, PolicySources};
 use crate::api::{DefaultAction, Denial};
-use crate::limits::{Limits, MAX_DROP_BLOCKS, MAX_RANGES, MAX_TRUSTED_PODS};
+use crate::limits::{Limits, MAX_DROP_BLOCKS, MAX_RANGES};
 use crate::policy::identity::VaultId;
 use crate::policy::validated::ValidatedPolicy;
 use crate::policy::violation::{Violation, ViolationReason};
@@ -68,10 +68,6 @@ fn exceeded(
         too_many_blocks(vault, default_action, policies).map(|message| ("spec.denial", message))
     })
     .or_else(|| {
-        too_many_proxies(vault, policies)
-            .map(|message| ("spec.clientAddress.trustedProxies", message))
-    })
-    .or_else(|| {
         too_many_ranges(vault, policies).map(|message| ("spec.virtualNetworkRules", message))
     })
 }
@@ -117,18 +113,6 @@ fn too_many_blocks(
         format!(
             "with `denial: Drop` the rules of the vault {vault} need {blocks} address blocks, and a NetworkPolicy can \
              have at most {MAX_DROP_BLOCKS}; use `denial: Reject`, or fewer and wider ranges"
-        )
-    })
-}
-
-/// The proxies are those of the oldest policy.
-fn too_many_proxies(vault: &VaultId, policies: &[PolicySources<'_>]) -> Option<String> {
-    let oldest = policies.first()?;
-    // Without their number: most of them are pods of other namespaces.
-    (oldest.trusted_pods > MAX_TRUSTED_PODS).then(|| {
-        format!(
-            "the entries of the vault {vault} select more than {MAX_TRUSTED_PODS} addresses of pods, the most that a \
-             firewall can have as trusted proxies; select only the pods of the proxy"
         )
     })
 }

@@ -22,6 +22,8 @@ pub enum DiagnosticReason {
     DefaultActionOverruled,
     /// A range of trusted proxies contains addresses of pods.
     TrustedRangeHoldsPods,
+    /// The trusted proxies select more pods than a firewall can have, so none of these pods is trusted.
+    TooManyTrustedPods,
 }
 
 impl DiagnosticReason {
@@ -36,6 +38,7 @@ impl DiagnosticReason {
             Self::AddressContested => "AddressContested",
             Self::DefaultActionOverruled => "DefaultActionOverruled",
             Self::TrustedRangeHoldsPods => "TrustedRangeHoldsPods",
+            Self::TooManyTrustedPods => "TooManyTrustedPods",
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Trusted proxies: the current addresses of the pods that the policy in force lists, and a warning about ranges in
 //! which any pod is one.
 
-use std::collections::BTreeSet;
-
 use ipnet::Ipv4Net;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::found::{Contested, Found, contested};
 use super::inputs::Inputs;
+use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::model::{ClientAddressSource, Peer, TrustedProxies};
 use crate::policy::pod_group::{GroupSelector, PodMembership, PodsInRange};
 use crate::policy::validated::{ClientAddressSettings, ProxyEntry, ProxySource, ValidatedPolicy};
@@ -51,7 +50,26 @@ pub(super) fn client_address<M: PodMembership>(
             }
         }
     }
+    if trusted_proxies.pods.len() > MAX_TRUSTED_PODS {
+        trusted_proxies.pods.clear();
+        found.warnings.push(too_many(policy));
+    }
     ClientAddressSource::XForwardedFor { trusted_proxies }
+}
+
+/// Reports that no selected pod is trusted. The policy is not refused: pods of others that start must not take away
+/// what its rules allow. Without their number, which is about pods of other namespaces.
+fn too_many(policy: &ValidatedPolicy) -> Diagnostic {
+    Diagnostic {
+        policy: policy.name.clone(),
+        reason: DiagnosticReason::TooManyTrustedPods,
+        field: "spec.clientAddress.trustedProxies".to_owned(),
+        message: format!(
+            "the entries select more than {MAX_TRUSTED_PODS} addresses of pods, the most that a firewall can trust, so \
+             no selected pod is trusted; listed addresses and ranges are. Select only the pods of the proxy"
+        ),
+        detail: String::new(),
+    }
 }
 
 /// Whether a range has more than one address. A single address is a decision about one proxy.
@@ -92,13 +110,6 @@ fn holds_pods(
         ),
         detail: count,
     })
-}
-
-/// Number of addresses of pods that a policy lists as proxies.
-pub(super) fn pod_count<M: PodMembership>(policy: &ValidatedPolicy, membership: &M) -> usize {
-    let members = groups(policy).filter_map(|group| membership.members(&group));
-    let addresses = members.flat_map(|members| &members.addresses);
-    addresses.collect::<BTreeSet<_>>().len()
 }
 
 /// Groups of pods that a policy lists as proxies.

@@ -19,8 +19,6 @@ use crate::policy::validated::{NetworkRule, NetworkRuleSource, SubnetMembers, Va
 pub(super) struct PolicySources<'a> {
     pub(super) policy: &'a ValidatedPolicy,
     pub(super) virtual_networks: Vec<(&'a Arc<str>, Source<'a>)>,
-    /// Number of addresses of pods that the policy lists as trusted proxies.
-    pub(super) trusted_pods: usize,
 }
 
 /// Callers that one virtual-network rule allows.
@@ -75,7 +73,6 @@ impl<'a> PolicySources<'a> {
         Self {
             policy,
             virtual_networks,
-            trusted_pods: proxies::pod_count(policy, inputs.membership),
         }
     }
 

@@ -361,8 +361,9 @@ impl Engine {
                 self.index.openings(vault, protected)
             },
         );
-        let ready = discovers.then(|| self.index.ready_pods(&service));
-        if discovers {
+        let has_service = !self.local.contains_key(vault);
+        let ready = has_service.then(|| self.index.ready_pods(&service));
+        if has_service {
             self.services.insert(service, vault.clone());
         }
         let desired = Desired {

@@ -7,11 +7,15 @@ use super::*;
 use crate::objects::decode;
 
 fn engine() -> (Engine, Arc<SnapshotStore>) {
+    engine_with(BTreeMap::new())
+}
+
+fn engine_with(local: BTreeMap<VaultId, LocalProxy>) -> (Engine, Arc<SnapshotStore>) {
     let (metrics, _) = Metrics::new();
     let store = Arc::new(SnapshotStore::new());
     let mut engine = Engine::new(
         Limits::default(),
-        BTreeMap::new(),
+        local,
         Arc::clone(&store),
         Arc::new(FirewallState::default()),
         Arc::new(NetworkState::default()),
@@ -189,4 +193,84 @@ async fn accepted_policies_are_counted() {
     engine.handle(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
     publish(&mut engine);
     assert_eq!(engine.state.count_policies(), (0, 0));
+}
+
+/// Proxies next to the operator have no Service, whether they discover the vault's pods or not.
+#[tokio::test]
+async fn ready_proxies_are_counted_behind_a_service_only() {
+    let local = LocalProxy {
+        listen: std::net::Ipv4Addr::LOCALHOST,
+        upstream: None,
+    };
+    for (local, ready) in [(None, Some(1)), (Some(local), None)] {
+        let local = local.map(|local| (vault(), local));
+        let (mut engine, _) = engine_with(local.into_iter().collect());
+        engine.handle(policy("a", 1, Some(&[])));
+        publish(&mut engine);
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "one", "namespace": "vault",
+                "labels": {"kubernetes.io/service-name": "openbao-firewall"},
+            },
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": true}}],
+            "ports": [{"name": "data", "port": 8200}],
+        });
+        let name = ObjectName {
+            namespace: "vault".into(),
+            name: "one".into(),
+        };
+        let key = Key::new(Kind::EndpointSlice, name.clone());
+        engine.handle(seen(Kind::EndpointSlice, name, "s", 1, slice));
+        publish(&mut engine);
+        assert_eq!(engine.state.vault(&vault()).unwrap().ready, ready);
+        engine.handle(Seen::Deleted(key));
+        publish(&mut engine);
+        let none = ready.map(|_| 0);
+        assert_eq!(engine.state.vault(&vault()).unwrap().ready, none);
+    }
+}
+
+/// A vault writes its state to labels of its own pods, and another policy may select by them.
+#[tokio::test]
+async fn a_policy_of_others_is_reported_while_it_selects_a_pod_of_the_vault() {
+    let (mut engine, _) = engine();
+    let name = |name: &str| ObjectName {
+        namespace: "vault".into(),
+        name: name.into(),
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "openbao", "namespace": "vault"},
+        "spec": {"selector": {"app": "openbao"}, "ports": [{"port": 8200}]},
+    });
+    let active = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "active", "namespace": "vault"},
+        "spec": {"podSelector": {"matchLabels": {"active": "true"}}, "ingress": [{}]},
+    });
+    let pod = |version, active: &str| {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "openbao-0", "namespace": "vault", "labels": {"app": "openbao", "active": active}},
+            "spec": {"containers": []},
+            "status": {"phase": "Running", "podIP": "10.0.0.7"},
+        });
+        seen(Kind::Pod, name("openbao-0"), "p", version, object)
+    };
+    engine.handle(seen(Kind::Service, name("openbao"), "s", 1, service));
+    engine.handle(seen(Kind::NetworkPolicy, name("active"), "n", 1, active));
+    engine.handle(policy("a", 1, Some(&[])));
+    for (version, label, openings) in [(1, "false", 0), (2, "true", 1), (3, "false", 0)] {
+        engine.handle(pod(version, label));
+        publish(&mut engine);
+        let entry = engine.state.vault(&vault()).unwrap();
+        assert_eq!(
+            entry.openings.len(),
+            openings,
+            "{label}: {:?}",
+            entry.openings
+        );
+    }
 }

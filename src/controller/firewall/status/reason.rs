@@ -298,7 +298,8 @@ impl Reason {
             DiagnosticReason::SettingsDiffer
             | DiagnosticReason::AddressContested
             | DiagnosticReason::DefaultActionOverruled
-            | DiagnosticReason::TrustedRangeHoldsPods => None,
+            | DiagnosticReason::TrustedRangeHoldsPods
+            | DiagnosticReason::TooManyTrustedPods => None,
         }
     }
 }

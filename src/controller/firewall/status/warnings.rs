@@ -7,7 +7,7 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 8] = [
+pub const WARNINGS: [&str; 9] = [
     OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
@@ -15,6 +15,7 @@ pub const WARNINGS: [&str; 8] = [
     DEFAULT_ACTION_OVERRULED,
     ADDRESS_CONTESTED,
     TRUSTED_RANGE_HOLDS_PODS,
+    TOO_MANY_TRUSTED_PODS,
     MORE_WARNINGS,
 ];
 /// Another `NetworkPolicy` admits clients to the vault's pods.
@@ -31,6 +32,8 @@ pub(super) const PLAIN_HTTP: &str = "PlainHttp";
 pub(super) const ADDRESS_CONTESTED: &str = "AddressContested";
 /// Another policy has `defaultAction: Deny`.
 pub(super) const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
+/// The trusted proxies select more pods than a firewall can have.
+pub(super) const TOO_MANY_TRUSTED_PODS: &str = "TooManyTrustedPods";
 /// A range of trusted proxies contains addresses of pods of the policy's namespace.
 pub(super) const TRUSTED_RANGE_HOLDS_PODS: &str = "TrustedRangeHoldsPods";
 /// Fields of the policy that enable TLS.
@@ -49,7 +52,6 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         message: message.to_owned(),
     };
     let mut warnings = Vec::new();
-    warnings.extend(openings(vault));
     warnings.extend(earlier_pods(vault));
     if let (Some(stalled), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
@@ -97,6 +99,8 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
             message: text::shortened(&diagnostic.message, WARNING_LENGTH),
         }),
     );
+    // The last ones, because there may be any number.
+    warnings.extend(openings(vault));
     if warnings.len() > MOST_WARNINGS {
         let more = warnings.len() - (MOST_WARNINGS - 1);
         warnings.truncate(MOST_WARNINGS - 1);
@@ -125,7 +129,7 @@ fn openings<'a>(vault: &'a VaultSeen<'_>) -> impl Iterator<Item = PolicyWarning>
         );
         PolicyWarning {
             reason: OPENED_BY_NETWORK_POLICY.to_owned(),
-            field: format!("NetworkPolicy/{name}"),
+            field: text::shortened(&format!("NetworkPolicy/{name}"), FIELD_LENGTH),
             message: text::shortened(&message, WARNING_LENGTH),
         }
     })

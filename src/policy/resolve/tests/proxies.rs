@@ -151,7 +151,7 @@ fn proxies_come_from_the_oldest_accepted_policy() {
 }
 
 #[test]
-fn a_policy_that_selects_too_many_proxies_is_refused() {
+fn of_too_many_selected_pods_none_is_trusted() {
     let mut facts = facts();
     let mut add = |count: usize| {
         for number in 0..count {
@@ -166,11 +166,14 @@ fn a_policy_that_selects_too_many_proxies_is_refused() {
         ];
         facts.resolve(&policies, &[], Limits::default(), &[])
     };
-    assert_eq!(add(MAX_TRUSTED_PODS).accepted, ["all", "own"]);
+    let resolution = add(MAX_TRUSTED_PODS);
+    assert_eq!(trusted(&resolution).pods.len(), MAX_TRUSTED_PODS);
     let resolution = add(MAX_TRUSTED_PODS + 1);
-    assert_eq!(resolution.accepted, ["own"]);
-    let violation = &resolution.refused[0].violation;
-    assert_eq!(violation.field, "spec.clientAddress.trustedProxies");
-    assert!(violation.message.contains("more than 10000 addresses"));
-    assert_eq!(trusted(&resolution).pods.len(), 1);
+    // Their rules stay in force: nobody edited anything.
+    assert_eq!(resolution.accepted, ["all", "own"]);
+    assert_eq!(trusted(&resolution).pods.len(), 0);
+    let warning = &resolution.warnings[0];
+    assert_eq!(warning.reason, DiagnosticReason::TooManyTrustedPods);
+    assert_eq!(warning.field, "spec.clientAddress.trustedProxies");
+    assert!(warning.message.contains("more than 10000 addresses"));
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::warnings::{
     ADDRESS_CONTESTED, DEFAULT_ACTION_OVERRULED, FIELD_LENGTH, MOST_WARNINGS, PLAIN_HTTP,
-    TRUSTED_RANGE_HOLDS_PODS, WARNING_LENGTH,
+    TOO_MANY_TRUSTED_PODS, TRUSTED_RANGE_HOLDS_PODS, WARNING_LENGTH,
 };
 use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
@@ -153,6 +153,7 @@ fn warnings() {
             DiagnosticReason::TrustedRangeHoldsPods,
             TRUSTED_RANGE_HOLDS_PODS,
         ),
+        (DiagnosticReason::TooManyTrustedPods, TOO_MANY_TRUSTED_PODS),
         (
             DiagnosticReason::DefaultActionOverruled,
             DEFAULT_ACTION_OVERRULED,
@@ -175,25 +176,25 @@ fn warnings() {
     assert_eq!(
         shown,
         [
-            "OpenedByNetworkPolicy NetworkPolicy/snapshots",
             "ProxiesNotReplaced spec.proxy",
             "PlainHttp spec.proxy.tls",
             "PlainHttp spec.proxy.upstreamTls",
-            "DefaultActionOverruled spec.defaultAction"
+            "DefaultActionOverruled spec.defaultAction",
+            "OpenedByNetworkPolicy NetworkPolicy/snapshots",
         ]
     );
     for (warning, words) in [
         (
-            0,
+            4,
             "the NetworkPolicy `snapshots` admits clients to the vault's pods past the firewall",
         ),
         (
-            1,
+            0,
             "`kubectl -n vault describe pods -l vaultwall.dev/vault=openbao`. The \
                  Deployment reports: pods \"x\" is forbidden",
         ),
-        (1, "the old proxies continue to run"),
-        (4, "the policy `older` has `Deny`"),
+        (0, "the old proxies continue to run"),
+        (3, "the policy `older` has `Deny`"),
     ] {
         assert!(
             status.warnings[warning].message.contains(words),
@@ -202,7 +203,7 @@ fn warnings() {
     }
     // With the first policy there are no old proxies.
     fixture.proxies.connected = 0;
-    let first = &fixture.desired().warnings[1];
+    let first = &fixture.desired().warnings[0];
     assert!(
         first.message.contains("the firewall may serve no client"),
         "{first:?}"
@@ -263,6 +264,21 @@ fn texts_are_bounded_and_have_the_number_of_omitted_lines() {
     let more: usize = more.strip_suffix(" more").unwrap().parse().unwrap();
     assert!(message.contains("has 1000 errors"), "{message}");
     assert_eq!(listed.lines().count() - 1 + more, 1000);
+}
+
+#[test]
+fn the_field_of_a_warning_is_never_too_long() {
+    let mut fixture = fixture().with(|fixture| fixture.openings = vec!["n".repeat(253)]);
+    let warnings = fixture.desired().warnings;
+    let opening = warnings
+        .iter()
+        .find(|found| found.reason == "OpenedByNetworkPolicy")
+        .unwrap();
+    assert!(opening.field.chars().count() <= FIELD_LENGTH, "{opening:?}");
+    assert!(
+        opening.message.chars().count() <= WARNING_LENGTH,
+        "{opening:?}"
+    );
 }
 
 /// The API server would reject, or silently drop, a field that the schema does not have.
