@@ -77,8 +77,8 @@ fn of_lease(object: &Value, lease: &str, now: Timestamp) -> Option<String> {
     match age {
         Some(age) if age < LEASE_IS_OLD => None,
         Some(age) => Some(format!(
-            "the operator does not run: its {lease} was last renewed {} s ago by this machine's clock. The answer is for the objects in the \
-             cluster; proxies enforce those from before that time",
+            "the operator does not run: its {lease} was last renewed {} s ago by this machine's clock. The answer is \
+             for the objects in the cluster; proxies enforce those from before that time",
             age.as_secs()
         )),
         None => Some(format!(
