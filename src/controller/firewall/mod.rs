@@ -163,7 +163,7 @@ impl Reconciler {
         self.metrics.remove_proxy_certificate(vault);
         self.desired.remove(vault);
         leading.remove(vault);
-        if self.state.is_terminating(&vault.namespace) {
+        if !self.state.take_unprotected(vault) || self.state.is_terminating(&vault.namespace) {
             return Ok(Outcome::Done);
         }
         let service = ObjectReference {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -13,6 +14,9 @@ use crate::controller::firewall::status::TargetProblem;
 use crate::index::{Object, ObjectName, VaultResolution};
 use crate::objects::Refused;
 use crate::policy::{ValidatedPolicy, VaultId, Violation};
+
+/// Age of the removal of a firewall after which a new leader does not announce it: the former one did.
+const ANNOUNCED: Duration = Duration::from_mins(1);
 
 /// Ports and selector of a vault's Service, or the reason why it cannot be protected.
 pub(crate) type Target = Result<ProtectedService, TargetProblem>;
@@ -120,6 +124,8 @@ struct Entries {
     /// How many of the stored policies each vault accepts, and all together.
     accepted: BTreeMap<VaultId, usize>,
     all_accepted: usize,
+    /// Vaults that had a firewall when their last policy was deleted, and the time of that, for [`ANNOUNCED`].
+    unprotected: BTreeMap<VaultId, Instant>,
     /// Namespaces that are being deleted: nothing can be created in them.
     terminating: BTreeSet<String>,
     queue: BTreeMap<VaultId, Stage>,
@@ -129,6 +135,16 @@ impl Entries {
     fn enqueue(&mut self, vault: VaultId, first: Stage) {
         let queued = self.queue.entry(vault).or_insert(first);
         *queued = (*queued).min(first);
+    }
+
+    /// Removes a vault without a policy.
+    fn remove_vault(&mut self, vault: &VaultId) {
+        self.unprotected
+            .retain(|_, since| since.elapsed() < ANNOUNCED);
+        let removed = self.vaults.remove(vault);
+        if removed.is_some_and(|entry| entry.target.is_ok()) {
+            self.unprotected.insert(vault.clone(), Instant::now());
+        }
     }
 
     /// Updates the count of accepted policies of a vault. A policy whose earlier valid form stays in force is not
@@ -179,9 +195,11 @@ impl FirewallState {
         let mut touched = delta.queued;
         for (vault, entry) in delta.vaults {
             match entry {
-                Some(entry) => entries.vaults.insert(vault.clone(), entry),
-                None => entries.vaults.remove(&vault),
-            };
+                Some(entry) => {
+                    entries.vaults.insert(vault.clone(), entry);
+                }
+                None => entries.remove_vault(&vault),
+            }
             touched.insert(vault, Stage::Isolation);
         }
         for (vault, first) in touched {
@@ -228,6 +246,13 @@ impl FirewallState {
     /// A vault, if a policy names it.
     pub(crate) fn vault(&self, vault: &VaultId) -> Option<VaultEntry> {
         self.entries().vaults.get(vault).cloned()
+    }
+
+    /// Whether a vault had a firewall until a moment ago; true once for each removal. Replicas that do not lead see
+    /// removals too, which the leader announces.
+    pub(crate) fn take_unprotected(&self, vault: &VaultId) -> bool {
+        let since = self.entries().unprotected.remove(vault);
+        since.is_some_and(|since| since.elapsed() < ANNOUNCED)
     }
 
     /// Records whether a namespace is being deleted; a change enqueues its vaults.

@@ -195,6 +195,28 @@ async fn accepted_policies_are_counted() {
     assert_eq!(engine.state.count_policies(), (0, 0));
 }
 
+#[tokio::test]
+async fn only_a_removed_firewall_is_announced_and_only_once() {
+    for (has_service, announced) in [(false, false), (true, true)] {
+        let (mut engine, _) = engine();
+        if has_service {
+            let service = json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "openbao", "namespace": "vault"},
+                "spec": {"selector": {"app": "openbao"}, "ports": [{"port": 8200}]},
+            });
+            let name = vault().service_name();
+            engine.handle(seen(Kind::Service, name, "s", 1, service));
+        }
+        engine.handle(policy("a", 1, Some(&[])));
+        publish(&mut engine);
+        assert!(!engine.state.take_unprotected(&vault()));
+        engine.handle(Seen::Deleted(Key::new(Kind::VaultNetworkPolicy, id())));
+        publish(&mut engine);
+        assert_eq!(engine.state.take_unprotected(&vault()), announced);
+        assert!(!engine.state.take_unprotected(&vault()));
+    }
+}
+
 /// Proxies next to the operator have no Service, whether they discover the vault's pods or not.
 #[tokio::test]
 async fn ready_proxies_are_counted_behind_a_service_only() {
