@@ -16,6 +16,7 @@ mod output;
 mod process;
 mod render;
 mod serve;
+mod unknown_vault;
 mod validate;
 
 use std::path::Path;
@@ -39,7 +40,7 @@ const ERROR: u8 = 2;
 #[command(
     name = PROGRAM,
     version,
-    after_help = "Exit codes: 0 yes (valid, allowed, equal), 1 no (invalid, denied, differs), 2 error.\n\
+    after_help = "Exit codes: 0 yes (valid, allowed), 1 no (invalid, denied), 2 error.\n\
                   Logs go to stderr; RUST_LOG filters them, for example RUST_LOG=vaultwall=debug."
 )]
 struct Cli {
