@@ -287,7 +287,11 @@ fn one_vault_can_be_chosen() {
     assert_eq!(render(&[&one[..], &upstream].concat()).code, Some(0));
 
     for (more, word) in [
-        (&["--vault", "vault/nobody"][..], "vault/openbao-active"),
+        (
+            &["--vault", "vault/nobody"][..],
+            "no policy in the files of -f is for the vault vault/nobody; the files have policies for vault/openbao, \
+             vault/openbao-active",
+        ),
         (&upstream, "--vault"),
     ] {
         let run = render(&[&arguments[..], more].concat());
@@ -390,7 +394,7 @@ fn an_unreadable_or_unwritable_file_exits_2_and_is_named() {
         (&["-f", QUICKSTART, "-n", "vault"], "cannot be used with"),
         (
             &["-f", QUICKSTART, "-n", "web", "--vault", "vault/openbao"],
-            "name different namespaces",
+            "--namespace web and --vault vault/openbao name two namespaces; write one of them",
         ),
     ] {
         let run = render(arguments);

@@ -174,6 +174,10 @@ fn an_unreadable_file_exits_2_and_is_named() {
         "{}",
         run.stderr
     );
+    assert_eq!(
+        run.stdout,
+        "nothing was checked: 2 files could not be read\n"
+    );
     // wrong usage
     for arguments in [
         &[][..],
@@ -183,6 +187,21 @@ fn an_unreadable_file_exits_2_and_is_named() {
     ] {
         assert_eq!(validate(arguments).code, Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_path_without_its_flag_is_answered_by_the_command_to_write() {
+    let run = validate(&["good"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+    assert!(
+        run.stderr
+            .contains("tip: files are given with -f: vaultwall validate -f good\n"),
+        "{}",
+        run.stderr
+    );
+    // Another flag that does not exist is no path.
+    let run = validate(&["--good"]);
+    assert!(!run.stderr.contains("files are given"), "{}", run.stderr);
 }
 
 #[test]

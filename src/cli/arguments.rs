@@ -50,6 +50,21 @@ impl VaultName {
         self.namespace.as_deref()
     }
 
+    /// Checks that `--namespace` does not contradict the namespace in front of the name.
+    ///
+    /// # Errors
+    ///
+    /// They name two namespaces.
+    pub(super) fn check(&self, given: Option<&str>) -> Result<(), VaultNameError> {
+        match (self.namespace(), given) {
+            (Some(own), Some(given)) if own != given => Err(VaultNameError::TwoNamespaces {
+                vault: self.clone(),
+                namespace: given.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The vault. Without a namespace of its own, it is in the given one; without that, in the current one of the
     /// cluster, if a cluster is read.
     ///
@@ -109,9 +124,7 @@ pub(super) enum VaultNameError {
          NAMESPACE/SERVICE"
     )]
     NoNamespace(VaultName),
-    #[error(
-        "--vault {vault} and --namespace {namespace} name different namespaces: leave one of them out"
-    )]
+    #[error("--namespace {namespace} and --vault {vault} name two namespaces; write one of them")]
     TwoNamespaces { vault: VaultName, namespace: String },
     #[error("--namespace cannot be used with -f, except for the namespace of --vault")]
     OfFiles,

@@ -16,11 +16,13 @@ mod output;
 mod process;
 mod render;
 mod serve;
+mod unknown_vault;
 mod validate;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use outcome::{Answer, Outcome};
@@ -39,7 +41,7 @@ const ERROR: u8 = 2;
 #[command(
     name = PROGRAM,
     version,
-    after_help = "Exit codes: 0 yes (valid, allowed, equal), 1 no (invalid, denied, differs), 2 error.\n\
+    after_help = "Exit codes: 0 yes (valid, allowed), 1 no (invalid, denied), 2 error.\n\
                   Logs go to stderr; RUST_LOG filters them, for example RUST_LOG=vaultwall=debug."
 )]
 struct Cli {
@@ -85,7 +87,7 @@ pub fn main() -> ExitCode {
     {
         Ok(arguments) => arguments,
         // Prints help and version on stdout (0) and wrong usage on stderr (2).
-        Err(error) => error.exit(),
+        Err(error) => with_tip(error, &parser(name)).exit(),
     };
     if let Err(error) = log::start() {
         output::error(&error);
@@ -100,6 +102,33 @@ pub fn main() -> ExitCode {
             ExitCode::from(ERROR)
         }
     }
+}
+
+/// Adds the command to write to the error about a path without `-f`.
+fn with_tip(mut error: clap::Error, parser: &clap::Command) -> clap::Error {
+    let Some(ContextValue::String(path)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let subcommand = std::env::args().find_map(|name| parser.find_subcommand(name));
+    let reads_files = |command: &&clap::Command| {
+        let mut flags = command.get_arguments().filter_map(clap::Arg::get_short);
+        flags.any(|flag| flag == 'f')
+    };
+    if error.kind() == ErrorKind::UnknownArgument
+        && !path.starts_with('-')
+        && let Some(command) = subcommand.filter(reads_files)
+    {
+        let program = parser.get_bin_name().unwrap_or(PROGRAM);
+        let tip = format!(
+            "files are given with -f: {program} {} -f {path}",
+            command.get_name()
+        );
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
 }
 
 /// The parser; its help shows the command that the user typed.

@@ -5,9 +5,9 @@ use std::error::Error;
 /// A subcommand's answer; it decides the exit code that scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Valid, allowed, equal, done: exit code 0.
+    /// Valid, allowed, done: exit code 0.
     Yes,
-    /// Invalid, denied, different: exit code 1.
+    /// Invalid, denied: exit code 1.
     No,
 }
 

@@ -42,6 +42,21 @@ pub struct Located<T> {
     pub object: T,
 }
 
+impl Located<Key> {
+    /// Warning about an object without a namespace.
+    pub fn assumed_namespace(&self) -> String {
+        let Self { file, object } = self;
+        format!(
+            "{}: {} {} has no namespace: {} is assumed here, and kubectl takes that of its context; write \
+             metadata.namespace",
+            file.display(),
+            object.kind.name(),
+            object.name.name,
+            object.name.namespace
+        )
+    }
+}
+
 /// An object that must not be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {

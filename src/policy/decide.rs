@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::client_address::{ipv4, is_unknown};
 use super::model::{AddressRules, Firewall};
 use crate::api::{DefaultAction, ManagementAccess};
-use crate::vault_api::{Operations, Plane, Request, Table, classify};
+use crate::vault_api::{BadRequest, Operations, Plane, Request, Table, classify};
 
 /// The listener that received a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,6 +131,8 @@ pub struct Decision {
     pub reason: Reason,
     /// Full name of the rule that allowed the request.
     pub rule: Option<Arc<str>>,
+    /// Why the request is a bad one, if it is.
+    pub problem: Option<BadRequest>,
     /// Plane of the request; `None` for a bad request.
     pub plane: Option<Plane>,
     /// Operations of the request, by Azure Key Vault's names.
@@ -192,7 +194,11 @@ pub fn decide(
         }
         Err(problem) => {
             trace.note("classify", problem.to_string());
-            return trace.decided(Reason::BadRequest, None, None, Operations::default());
+            let none = Operations::default();
+            return Decision {
+                problem: Some(problem),
+                ..trace.decided(Reason::BadRequest, None, None, none)
+            };
         }
     };
     let (plane, operations) = (class.plane, class.operations.clone());
@@ -284,6 +290,7 @@ impl Trace {
         Decision {
             reason,
             rule,
+            problem: None,
             plane,
             operations,
             trace: self.0,

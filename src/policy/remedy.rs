@@ -7,7 +7,7 @@ use super::nearest::{Mismatch, Nearest, PodLabels};
 use super::pod_group::{is_opted_in, opt_in_label};
 use crate::address::public_prefix;
 use crate::api::ManagementAccess;
-use crate::vault_api::{Plane, path};
+use crate::vault_api::{BadRequest, Plane, Verb, path};
 
 /// A denied request, with everything that the advice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +33,7 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
         return None;
     }
     Some(match (decision.reason, decision.plane) {
-        (Reason::BadRequest, _) => format!(
-            "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters, query \
-             keys without encoding, and the vault namespace either in the header or in the path. Path and query \
-             together have at most {} bytes.",
-            path::MAX_TARGET
-        ),
+        (Reason::BadRequest, _) => one_meaning(decision.problem.as_ref()),
         (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller: it could destroy or open the \
              vault, or the firewall does not know the path. Run it in one of the vault's own pods."
             .into(),
@@ -49,8 +44,9 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
         }
         (Reason::ForbiddenByPlane, Some(Plane::Data)) => {
             "The management endpoint does not serve secrets, keys or certificates, nor requests that could return \
-             them: send the request to the data endpoint. The management endpoint serves an auth method at a path of \
-             several segments only if spec.vault.authMounts lists the path."
+             them: send the request to the data endpoint. In a vault namespace, the management endpoint serves \
+             requests only if spec.vault.namespaces lists the namespace, and an auth method at a path of several \
+             segments only if spec.vault.authMounts lists the path."
                 .into()
         }
         (Reason::ForbiddenByPlane, _) => match owner(denied.firewall) {
@@ -61,6 +57,35 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
         },
         _ => by_firewall(denied),
     })
+}
+
+/// Advice for a request that could have several meanings: the form to send it in.
+fn one_meaning(problem: Option<&BadRequest>) -> String {
+    match problem {
+        Some(BadRequest::Method(_)) => {
+            let methods = Verb::METHODS.iter().flat_map(|(_, methods)| *methods);
+            let methods: Vec<&str> = methods.copied().collect();
+            format!(
+                "Use one of {}, in capital letters.",
+                methods.join(", ")
+            )
+        }
+        Some(BadRequest::Namespace) => "Write the namespace in X-Vault-Namespace as segments of letters, digits, `.`, \
+             `_`, `~` and `-`, separated by slashes, for example team/dev. No segment begins with a dot."
+            .into(),
+        Some(BadRequest::TwoNamespaces) => {
+            "Write the vault namespace either in X-Vault-Namespace or in the path.".into()
+        }
+        Some(BadRequest::TooLong) => {
+            format!("Shorten path and query to {} bytes together.", path::MAX_TARGET)
+        }
+        Some(BadRequest::ProbeWithBody) => "Send the probe without a body.".into(),
+        Some(BadRequest::Target(_)) | None => {
+            "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters, query \
+             keys without encoding, and the flags `list` and `scan` only as true or false."
+                .into()
+        }
+    }
 }
 
 fn by_firewall(denied: &Denied<'_>) -> String {

@@ -90,7 +90,15 @@ impl Enforcer {
         let strict = !files.unknown().is_empty();
         if let Some(vault) = &self.vault {
             for other in changed.iter().filter(|changed| *changed != vault) {
-                tracing::warn!("policies of {other} are ignored: this Vaultwall protects {vault}");
+                // The deletion of its last policy is a change, too.
+                for (policy, file) in files.policies_of(other) {
+                    tracing::warn!(
+                        "policies of {other} are ignored: this Vaultwall protects {vault}; correct metadata.namespace \
+                         or spec.targetRef.name of policy {policy} in {}, or protect {other} by a Vaultwall of its \
+                         own, with --vault {other}",
+                        file.display()
+                    );
+                }
             }
             let is_same =
                 |enforced: &Enforced| enforced.strict == strict && enforced.vault == *vault;

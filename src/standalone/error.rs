@@ -15,6 +15,11 @@ pub enum StandaloneError {
         "the files protect several vaults ({0}); say which one is behind --upstream with --vault NAMESPACE/SERVICE"
     )]
     SeveralVaults(String),
+    /// Both endpoints have one address.
+    #[error(
+        "--data-listen and --management-listen are the same address; choose another port for one"
+    )]
+    SameAddress,
     /// The state folder cannot be used.
     #[error("{path}: {problem}; give another folder with --state-dir", path = path.display())]
     State {

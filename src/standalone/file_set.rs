@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::index::{Index, Key, Kind, Object, ObjectName, ObservedPolicy};
+use crate::policy::VaultId;
 
 /// Objects of a file.
 pub(super) type Contents = BTreeMap<Key, Object>;
@@ -66,6 +67,26 @@ impl FileSet {
     /// The file of a committed object.
     pub(super) fn file_of(&self, key: &Key) -> Option<&PathBuf> {
         self.locations.get(key)
+    }
+
+    /// Whether an object is committed from this file.
+    pub(super) fn is_in(&self, key: &Key, file: &Path) -> bool {
+        self.file_of(key).is_some_and(|location| location == file)
+    }
+
+    /// The policies of a vault, valid or not, and their files.
+    pub(super) fn policies_of(&self, vault: &VaultId) -> impl Iterator<Item = (&str, &Path)> {
+        let objects = self.files.iter().flat_map(|(file, contents)| {
+            contents
+                .iter()
+                .map(move |(key, object)| (file, key, object))
+        });
+        objects.filter_map(move |(file, key, object)| match object {
+            Object::VaultNetworkPolicy(policy) if policy.vault() == vault => {
+                Some((key.name.name.as_str(), file.as_path()))
+            }
+            _ => None,
+        })
     }
 
     /// Removes pending contents of a file, which it no longer has.

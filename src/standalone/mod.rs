@@ -58,6 +58,9 @@ pub async fn run(
     options: Options,
     controls: impl Stream<Item = Control> + Unpin,
 ) -> Result<(), StandaloneError> {
+    if options.data == options.management {
+        return Err(StandaloneError::SameAddress);
+    }
     // Envoy inherits it: it may create the access log again after a rotation, and that contains the names of secrets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     state::prepare(&options.state)?;

@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use prost::Message;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
@@ -162,6 +163,8 @@ impl Envoy {
                 wait = (wait * 2).min(BACKOFF.1);
                 match self.start_again() {
                     Ok(child) => {
+                        // A new Envoy opens the log by itself, and until it handles the signal, that would end it.
+                        let _ = reopen.notified().now_or_never();
                         restarts.send_replace(());
                         break Running::Child(child);
                     }
@@ -304,4 +307,63 @@ fn check_free(options: &Options) -> Result<(), ProxyError> {
     let _data = listen(options.data, "--data-listen")?;
     let _management = listen(options.management, "--management-listen")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::Ipv4Addr;
+
+    use testkit::wait::wait_for;
+
+    use super::*;
+    use crate::compile::envoy::Upstream;
+    use crate::limits::Limits;
+
+    /// A shell takes the path of the bootstrap as its command, and has no handler of the signal either.
+    #[tokio::test]
+    async fn a_request_while_no_envoy_runs_does_not_end_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ready, process_id) = (folder.path().join("ready"), folder.path().join("envoy.pid"));
+        let free = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let options = Options {
+            paths: Vec::new(),
+            vault: None,
+            upstream: Upstream {
+                host: "127.0.0.1".into(),
+                port: 8200,
+            },
+            data: free,
+            management: free,
+            access_log: "/dev/null".into(),
+            envoy: "/bin/sh".into(),
+            state: folder.path().to_owned(),
+            limits: Limits::default(),
+        };
+        let mut ended = Command::new("/bin/false").spawn().unwrap();
+        ended.wait().await.unwrap();
+        let envoy = Envoy {
+            options,
+            bootstrap: format!("echo $$ > {}; exec sleep 600", ready.display()).into(),
+            process_id: process_id.clone(),
+            running: Running::Child(ended),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (restarts, mut restarted) = watch::channel(());
+        let reopen = Arc::new(Notify::new());
+        let supervised = tokio::spawn(envoy.supervise(stopped, reopen.clone(), restarts));
+        // On the one thread of this runtime, it runs until it waits for the delay.
+        tokio::task::yield_now().await;
+        reopen.notify_one();
+        restarted.changed().await.unwrap();
+        let started = std::fs::read_to_string(process_id).unwrap();
+        let running = wait_for("the next one runs", || {
+            let text = std::fs::read_to_string(&ready).unwrap_or_default();
+            text.ends_with('\n').then_some(text)
+        });
+        assert_eq!(running.trim(), started);
+        stop.send(true).unwrap();
+        supervised.await.unwrap();
+    }
 }

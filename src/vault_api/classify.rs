@@ -40,35 +40,46 @@ pub struct Request<'a> {
 
 /// Reason why a request is refused as ambiguous.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
-#[error("{0}")]
-pub struct BadRequest(String);
+pub enum BadRequest {
+    /// The vault's API does not have the method.
+    #[error("method {0} is not a method of the vault's API")]
+    Method(String),
+    /// The header has no valid path of a vault namespace.
+    #[error("X-Vault-Namespace is not a valid namespace path")]
+    Namespace,
+    /// Both the header and the path contain a vault namespace.
+    #[error("both the header and the path contain a namespace")]
+    TwoNamespaces,
+    /// Path and query are too long.
+    #[error("path and query are longer than {} bytes", path::MAX_TARGET)]
+    TooLong,
+    /// A health probe has a body.
+    #[error("a probe cannot have a body")]
+    ProbeWithBody,
+    /// Path or query has more than one meaning. The text is the cause.
+    #[error("{0}")]
+    Target(String),
+}
 
 /// Finds the row of the table for a request.
 ///
 /// # Errors
 /// If the proxy and the vault could interpret the request differently. The error has the cause.
 pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, BadRequest> {
-    let Target { path, query } = path::normalise(request.target).map_err(BadRequest)?;
+    let Target { path, query } = path::normalise(request.target).map_err(BadRequest::Target)?;
     let query_length = query.as_ref().map_or(0, |query| query.len() + 1);
     if path.len() + query_length > path::MAX_TARGET {
-        return Err(BadRequest(format!(
-            "path and query are longer than {} bytes",
-            path::MAX_TARGET
-        )));
+        return Err(BadRequest::TooLong);
     }
     if !table.ocsp.as_ref().is_some_and(|ocsp| ocsp.is_match(&path)) {
-        refuse_unless(
-            PATTERNS.path.as_ref(),
-            &path,
-            "the path contains `;`, or an encoding that could change its meaning",
-        )?;
+        refuse_unless(PATTERNS.path.as_ref(), &path, || {
+            target("the path contains `;`, or an encoding that could change its meaning")
+        })?;
     }
     let query = query.unwrap_or_default();
-    refuse_unless(
-        PATTERNS.query.as_ref(),
-        &query,
-        "the query contains `;`, `#`, an invalid encoding, or an encoded key",
-    )?;
+    refuse_unless(PATTERNS.query.as_ref(), &query, || {
+        target("the query contains `;`, `#`, an invalid encoding, or an encoded key")
+    })?;
     // A browser asks before it sends: the question is judged like the request itself.
     let method = match request.announced {
         Some(announced) if request.method == "OPTIONS" && !announced.is_empty() => announced,
@@ -76,20 +87,16 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
     };
     let verb = verb(method, &query)?;
     if let Some(namespace) = request.namespace {
-        refuse_unless(
-            PATTERNS.namespace.as_ref(),
-            namespace,
-            "X-Vault-Namespace is not a valid namespace path",
-        )?;
+        refuse_unless(PATTERNS.namespace.as_ref(), namespace, || {
+            BadRequest::Namespace
+        })?;
     }
     let namespace = request
         .namespace
         .map(|name| name.trim_matches('/'))
         .filter(|name| !name.is_empty() && *name != "root");
     if namespace.is_some() && begins_with_namespace(table, &path) {
-        return Err(BadRequest(
-            "both the header and the path contain a namespace".into(),
-        ));
+        return Err(BadRequest::TwoNamespaces);
     }
     let row = table.rows.iter().find(|row| {
         (row.verbs.contains(&verb) || row.verbs.is_empty() && verb != Verb::Help)
@@ -97,9 +104,9 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
             && path_matches(&row.path, &path)
     });
     // The last row of every table matches all other requests, so only a table without rows gets here.
-    let row = row.ok_or_else(|| BadRequest("no row of the table matches".into()))?;
+    let row = row.ok_or_else(|| target("no row of the table matches"))?;
     if row.class.plane == Plane::Infrastructure && request.has_body {
-        return Err(BadRequest("a probe cannot have a body".into()));
+        return Err(BadRequest::ProbeWithBody);
     }
     Ok(row)
 }
@@ -120,12 +127,20 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 });
 
 /// Refuses a text that does not match. A pattern that did not compile refuses every text.
-fn refuse_unless(pattern: Option<&Regex>, text: &str, problem: &str) -> Result<(), BadRequest> {
+fn refuse_unless(
+    pattern: Option<&Regex>,
+    text: &str,
+    problem: impl FnOnce() -> BadRequest,
+) -> Result<(), BadRequest> {
     if pattern.is_some_and(|pattern| pattern.is_match(text)) {
         Ok(())
     } else {
-        Err(BadRequest(problem.into()))
+        Err(problem())
     }
+}
+
+fn target(problem: &str) -> BadRequest {
+    BadRequest::Target(problem.to_owned())
 }
 
 fn verb(method: &str, query: &str) -> Result<Verb, BadRequest> {
@@ -133,7 +148,7 @@ fn verb(method: &str, query: &str) -> Result<Verb, BadRequest> {
         None => Ok(false),
         Some(value) if FLAGS_TRUE.contains(&value) => Ok(true),
         Some(value) if FLAGS_FALSE.contains(&value) => Ok(false),
-        Some(value) => Err(BadRequest(format!(
+        Some(value) => Err(target(&format!(
             "the query's {name}={value} is neither true nor false"
         ))),
     };
@@ -142,11 +157,7 @@ fn verb(method: &str, query: &str) -> Result<Verb, BadRequest> {
         .iter()
         .find(|(_, methods)| methods.contains(&method))
         .map(|(verb, _)| *verb);
-    let verb = verb.ok_or_else(|| {
-        BadRequest(format!(
-            "method {method} is not a method of the vault's API"
-        ))
-    })?;
+    let verb = verb.ok_or_else(|| BadRequest::Method(method.to_owned()))?;
     Ok(match verb {
         _ if first_value(query, "help").is_some_and(|value| !value.is_empty()) => Verb::Help,
         Verb::Get if list => Verb::List,

@@ -157,8 +157,8 @@ fn addresses_alone_need_the_policies_alone() {
 /// Arguments, a part of the message.
 #[rustfmt::skip] // read by eye
 const UNANSWERABLE: &[(&str, [&str; 2], &str)] = &[
-    ("vault/nothing", ["--pod", "build/runner-1"], "no policy in namespace vault of the cluster is for the vault vault/nothing; there are policies for vault/openbao"),
-    ("nowhere/openbao", ["--pod", "build/runner-1"], "no policy in namespace nowhere of the cluster is for the vault nowhere/openbao; there are no policies at all"),
+    ("vault/nothing", ["--pod", "build/runner-1"], "no policy in namespace vault of the cluster is for the vault vault/nothing; namespace vault has policies for vault/openbao"),
+    ("nowhere/openbao", ["--pod", "build/runner-1"], "no policy in namespace nowhere of the cluster is for the vault nowhere/openbao; namespace nowhere has no policies"),
     ("a?b=/openbao", ["--pod", "build/runner-1"], "no policy in namespace a?b= of the cluster"),
     ("vault/openbao", ["--pod", "build/nobody"], "there is no pod build/nobody in the cluster; correct the name, or give its address with --source-ip"),
     ("plain/openbao", ["--pod", "build/nobody"], "there is no pod build/nobody in the cluster"),

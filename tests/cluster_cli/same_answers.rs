@@ -109,8 +109,8 @@ fn a_vault_without_a_namespace_is_in_the_current_one() {
     assert_eq!(other.code, Some(2), "{other:?}");
     assert!(
         other.stderr.contains(
-            "no policy in namespace web of the cluster is for the vault web/openbao; there are no policies at all; if \
-             the vault is in another namespace, give it with --namespace"
+            "no policy in namespace web of the cluster is for the vault web/openbao; namespace web has no policies. If \
+             the vault is in another namespace, write --vault openbao -n NAMESPACE; `kubectl get vnp --all-namespaces`"
         ),
         "{other:?}"
     );

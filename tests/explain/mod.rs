@@ -65,8 +65,11 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod build/runner-1", "data: GET /v1/sys/metrics", 1, "ForbiddenByPlane", "-", "The firewall never forwards this path"),
     (QUICKSTART, "--pod build/runner-1", "data: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "in one of the vault's own pods"),
     (QUICKSTART, "--pod build/runner-1", "data: GET /v1/secret/data/a;b", 1, "BadRequest", "-", "only one meaning"),
-    (QUICKSTART, "--pod build/runner-1", "data: BREW /v1/secret/data/a", 1, "BadRequest", "-", "method BREW"),
-    (QUICKSTART, "--pod build/runner-1", "data: GET /secret/data/a", 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/build", "does not begin with /v1/, so it is no path of the vault's API; for the API, write --path /v1/secret/data/a"),
+    (QUICKSTART, "--pod build/runner-1", "data: BREW /v1/secret/data/a", 1, "BadRequest", "-", "Use one of GET, HEAD, LIST, SCAN, POST, PUT, PATCH, DELETE, OPTIONS, HELP, in capital letters"),
+    (QUICKSTART, "--pod build/runner-1", "data: get /v1/secret/data/a", 1, "BadRequest", "-", "method get is not a method of the vault's API"),
+    (QUICKSTART, "--pod build/runner-1 --vault-namespace a//b", READ, 1, "BadRequest", "-", "Write the namespace in X-Vault-Namespace as segments"),
+    (QUICKSTART, "--pod build/runner-1 --vault-namespace nowhere", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "only if spec.vault.namespaces lists the namespace"),
+    (QUICKSTART, "--pod build/runner-1", "data: GET /secret/data/a", 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/build", "the answer is for this path, which does not begin with /v1/ and so is no path of the vault's API; for the API, write --path /v1/secret/data/a"),
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
@@ -82,8 +85,8 @@ const ANSWERS: &[Row] = &[
 const CANNOT_TELL: &[(&str, &str)] = &[
     ("--kubeconfig nowhere/config --vault vault/openbao --source-ip 10.0.0.1", "the kubeconfig nowhere/config cannot be read: No such file"),
     ("-f examples/quickstart --context here --vault vault/openbao --source-ip 10.0.0.1", "cannot be used with"),
-    ("-f examples/quickstart --vault vault/nothing --source-ip 10.0.0.1", "no policy in the files of -f is for the vault vault/nothing; there are policies for vault/openbao"),
-    ("-f examples/quickstart/facts.yaml --vault vault/openbao --source-ip 10.0.0.1", "there are no policies at all"),
+    ("-f examples/quickstart --vault vault/nothing --source-ip 10.0.0.1", "no policy in the files of -f is for the vault vault/nothing; the files have policies for vault/openbao"),
+    ("-f examples/quickstart/facts.yaml --vault vault/openbao --source-ip 10.0.0.1", "is for the vault vault/openbao; the files have no policies"),
     ("-f examples/quickstart --vault vault/openbao --pod build/nobody", "there is no pod build/nobody in the files of -f"),
     ("-f examples/quickstart --vault vault/openbao --pod build/runner-0", "its phase is Succeeded"),
     ("-f tests/explain/direct.yaml --vault vault/openbao --pod kube-system/node-agent", "give the node's address with --source-ip"),
@@ -92,10 +95,12 @@ const CANNOT_TELL: &[(&str, &str)] = &[
     ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0.1 --claims c.json", "--claims is not supported yet"),
     ("-f tests/explain/none.yaml --vault vault/openbao --source-ip 10.0.0.1", "tests/explain/none.yaml"),
     ("-f examples/quickstart --vault openbao --source-ip 10.0.0.1", "--vault openbao has no namespace, and files have no current one: add --namespace NAMESPACE, or write NAMESPACE/SERVICE"),
-    ("-f examples/quickstart --vault openbao -n web --source-ip 10.0.0.1", "is for the vault web/openbao; there are policies for vault/openbao"),
+    ("-f examples/quickstart --vault openbao -n web --source-ip 10.0.0.1", "is for the vault web/openbao; the files have policies for vault/openbao"),
     ("-f examples/quickstart --vault a/b/c --source-ip 10.0.0.1", "write SERVICE or NAMESPACE/SERVICE"),
     ("-f examples/quickstart --vault vault/openbao --pod runner-1", "write NAMESPACE/NAME"),
-    ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0", "invalid"),
+    ("-f examples/quickstart --vault vault/openbao --source-ip 127.0.10", "write one address, such as 10.0.0.5; a range is not possible"),
+    ("-f examples/quickstart --vault vault/openbao --source-ip 10.0.0.0/8", "write one address, such as 10.0.0.5; a range is not possible"),
+    ("-f examples/quickstart --vault vault/openbao -n other --source-ip 10.0.0.1", "--namespace other and --vault vault/openbao name two namespaces; write one of them. For the vault's own namespace (X-Vault-Namespace) use --vault-namespace other"),
     ("-f examples/quickstart --vault vault/openbao", "--source-ip"),
     ("-f examples/quickstart --vault vault/openbao --pod build/runner-1 --source-ip 10.0.0.1", "cannot be used with"),
 ];
@@ -199,9 +204,17 @@ fn without_a_verdict_it_exits_2_with_the_reason() {
 
 #[test]
 fn a_path_that_is_not_absolute_is_answered_by_the_path_to_write() {
-    for (path, wanted) in [
-        ("secret/data/app", "/v1/secret/data/app"),
-        ("v1/sys/mounts?x=1", "/v1/sys/mounts?x=1"),
+    let (relative, url) = ("paths begin with /v1/", "a path has no scheme and no host");
+    for (path, problem, wanted) in [
+        ("secret/data/app", relative, "/v1/secret/data/app"),
+        ("v1/sys/mounts?x=1", relative, "/v1/sys/mounts?x=1"),
+        (
+            "https://vault:8200/v1/secret/data/x?version=1",
+            url,
+            "/v1/secret/data/x?version=1",
+        ),
+        ("http://127.0.0.1:8200/ui/", url, "/ui/"),
+        ("https://vault:8200", url, "/v1/"),
     ] {
         let run = ask(
             QUICKSTART,
@@ -210,7 +223,7 @@ fn a_path_that_is_not_absolute_is_answered_by_the_path_to_write() {
             &[],
         );
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{path}");
-        let message = format!("paths begin with /v1/; write --path {wanted}\n");
+        let message = format!("{problem}; write --path {wanted}\n");
         assert!(run.stderr.contains(&message), "{}", run.stderr);
     }
 }
@@ -231,15 +244,6 @@ fn the_vaults_namespace_is_given_as_for_kubectl() {
     ] {
         assert_eq!(question(same), one, "{same:?}");
     }
-    // The meaning of --namespace in earlier versions, where --vault always had a namespace.
-    let earlier = question(&["--vault", "vault/openbao", "--namespace", "team/.."]);
-    let now = question(&["--vault", "vault/openbao", "--vault-namespace", "team/.."]);
-    assert_eq!((earlier.code, &earlier.stdout), (Some(1), &now.stdout));
-    assert!(
-        earlier.stderr.contains("write --vault-namespace team/.."),
-        "{}",
-        earlier.stderr
-    );
 }
 
 #[test]

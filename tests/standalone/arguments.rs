@@ -9,7 +9,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::standalone::objects::{ALLOWED, DENIED, allowing, policy_of};
+use crate::standalone::objects::{ALLOWED, DENIED, allowing, policy, policy_of};
 use crate::standalone::sandbox::Sandbox;
 use crate::standalone::serve::Serve;
 use crate::standalone::sockets::answer_all;
@@ -202,7 +202,9 @@ fn addresses_that_are_taken() {
     refused(
         &sandbox,
         &[("--management-listen", OsStr::new(&data))],
-        &["cannot listen", &data, "--management-listen"],
+        &[
+            "--data-listen and --management-listen are the same address; choose another port for one",
+        ],
     );
     // An address of the documentation, which no machine has.
     refused(
@@ -285,6 +287,42 @@ fn several_vaults() {
         &sandbox,
         &[("--vault", OsStr::new("vault/openbao"))],
     ));
-    serve.wait_for_line_with(0, &["policies of vault/other are ignored"]);
+    let ignored = "policies of vault/other are ignored";
+    let file = sandbox.path_of("other.yaml").display().to_string();
+    let remedy = "correct metadata.namespace or spec.targetRef.name of policy other in";
+    serve.wait_for_line_with(0, &[ignored, remedy, &file, "--vault vault/other"]);
     serve.wait_for_line(0, "in force at vault/openbao");
+    // Without its policy, there is nothing to ignore.
+    fs::remove_file(sandbox.path_of("other.yaml")).unwrap();
+    serve.wait_for_line_with(0, &["the file is deleted", &file]);
+    let said = serve.lines();
+    sandbox.put("main.yaml", &allowing(&[]));
+    serve.wait_for_line(said, "in force at vault/openbao");
+    assert_eq!(serve.log().matches(ignored).count(), 1, "{}", serve.log());
+}
+
+/// The vault would be another one than that of `kubectl apply`.
+#[test]
+fn a_policy_without_a_namespace_is_reported_once() {
+    let sandbox = Sandbox::new();
+    let unnamed = |name: &str, labels: &str| {
+        policy(name, &[], "").replace("namespace: vault", &format!("labels: {labels}"))
+    };
+    sandbox.put("main.yaml", &unnamed("main", "{}"));
+    let serve = Serve::start(&sandbox);
+    let warned = "has no namespace: default is assumed here";
+    let file = |name: &str| sandbox.path_of(name).display().to_string();
+    serve.wait_for_line_with(0, &[warned, &file("main.yaml"), "write metadata.namespace"]);
+    let said = serve.lines();
+    sandbox.put("more.yaml", &unnamed("more", "{}"));
+    serve.wait_for_line_with(said, &[warned, &file("more.yaml")]);
+    let said = serve.lines();
+    sandbox.put("main.yaml", &unnamed("main", "{edited: again}"));
+    sandbox.put("last.yaml", &unnamed("last", "{}"));
+    serve.wait_for_line_with(said, &[warned, &file("last.yaml")]);
+    let of_main = serve.log();
+    let of_main = of_main
+        .lines()
+        .filter(|line| line.contains(warned) && line.contains(&file("main.yaml")));
+    assert_eq!(of_main.count(), 1, "{}", serve.log());
 }

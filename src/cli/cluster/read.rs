@@ -63,6 +63,14 @@ pub(crate) struct Checked {
     pub(crate) referenced: Result<LoadedObjects, ReadError>,
 }
 
+/// The objects that `explain` reads.
+pub(crate) struct ToExplain {
+    /// The objects.
+    pub(crate) loaded: LoadedObjects,
+    /// Whether all pods are among them. Otherwise only the caller's is, and nothing can be said about other pods.
+    pub(crate) all_pods: bool,
+}
+
 /// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks, which
 /// are cluster-scoped. Also reads the objects that the policies refer to: virtual networks, namespaces and Services.
 pub(crate) fn to_validate(
@@ -131,8 +139,8 @@ pub(crate) fn to_explain(
     vault: &VaultId,
     id: CallerId<'_>,
     limits: Limits,
-) -> Result<LoadedObjects, ReadError> {
-    read(args, limits, async |cluster: &Cluster| {
+) -> Result<ToExplain, ReadError> {
+    with_cluster(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.rules(Scope::Vault(vault)).await?;
         let operator = cluster.warning_of_operator(operator_namespace).await;
         for warning in found.edited.iter().chain(&operator) {
@@ -150,7 +158,10 @@ pub(crate) fn to_explain(
             }
             found.contents.extend(caller);
         }
-        Ok(found.contents)
+        Ok(ToExplain {
+            loaded: LoadedObjects::of(found.contents),
+            all_pods: found.select_pods,
+        })
     })
 }
 

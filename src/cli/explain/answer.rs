@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::index::PodFact;
 use crate::policy::{
-    Decision, Listener, ManagementAccess, Nearest, Reason, RefusedPolicy, Resolution, Step,
-    VaultId, Verdict, Violation,
+    Decision, DiagnosticReason, Listener, ManagementAccess, Nearest, Reason, RefusedPolicy,
+    Resolution, Step, VaultId, Verdict, Violation,
 };
 use crate::vault_api::Plane;
 
@@ -134,8 +134,8 @@ pub(super) fn vault_step(resolution: &Resolution, listener: Listener) -> Step {
 }
 
 /// Parts of the policies that have no effect: policies that are not accepted, rules that open nothing, and further
-/// warnings.
-pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step> {
+/// warnings. Those that count pods are left out unless `all_pods` are known.
+pub(super) fn remark_steps(resolution: &Resolution, all_pods: bool) -> impl Iterator<Item = Step> {
     let refused = resolution.refused.iter().map(|refused| {
         let RefusedPolicy { policy, violation } = refused;
         let Violation { field, message, .. } = violation;
@@ -143,6 +143,9 @@ pub(super) fn remark_steps(resolution: &Resolution) -> impl Iterator<Item = Step
     });
     let unresolved = resolution.unresolved.iter();
     let warnings = resolution.warnings.iter().chain(&resolution.about_others);
+    let warnings = warnings.filter(move |warning| {
+        all_pods || warning.reason != DiagnosticReason::TrustedRangeHoldsPods
+    });
     refused
         .chain(unresolved.map(|found| step("unresolvedRule", found.to_string())))
         .chain(warnings.map(|found| step("warning", found.to_string())))
@@ -173,4 +176,28 @@ pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
 pub(super) fn step(step: &'static str, found: impl Into<String>) -> Step {
     let found = found.into();
     Step { step, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Diagnostic;
+
+    #[test]
+    fn pods_are_counted_only_if_all_are_known() {
+        let vault = VaultId {
+            namespace: "vault".into(),
+            service: "openbao".into(),
+        };
+        let mut resolution = Resolution::deny_all(vault, 0);
+        resolution.warnings = vec![Diagnostic {
+            policy: "main".into(),
+            reason: DiagnosticReason::TrustedRangeHoldsPods,
+            field: "spec.clientAddress.trustedProxies[0]".into(),
+            message: "pods have addresses in the range 10.0.0.0/8".into(),
+            detail: "1 pod: web/shop-1".into(),
+        }];
+        assert_eq!(remark_steps(&resolution, true).count(), 1);
+        assert_eq!(remark_steps(&resolution, false).count(), 0);
+    }
 }

@@ -8,10 +8,11 @@ mod answer;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::arguments::{LimitArgs, VaultName};
-use super::cluster::{self, CallerId, ClusterArgs};
+use super::arguments::{LimitArgs, VaultName, VaultNameError};
+use super::cluster::{self, CallerId, ClusterArgs, ToExplain};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{self, Format, Output};
+use super::unknown_vault::UnknownVault;
 use super::validate::{self, CannotRead};
 use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
 use crate::limits::Limits;
@@ -82,7 +83,7 @@ struct CallerArgs {
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pod: Option<ObjectName>,
     /// Address that connects.
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = source_ip)]
     source_ip: Option<IpAddr>,
 }
 
@@ -95,10 +96,21 @@ fn client_ip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
+fn source_ip(text: &str) -> Result<IpAddr, &'static str> {
+    let address = text.parse();
+    address.map_err(|_| "write one address, such as 10.0.0.5; a range is not possible")
+}
+
 /// Checks that a path is one of a request. Paths outside of the API, such as the user interface's, are allowed.
 fn request_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
+    }
+    if let Some((_, url)) = text.split_once("://") {
+        let path = url.find('/').map_or("/v1/", |end| url.split_at(end).1);
+        return Err(format!(
+            "a path has no scheme and no host; write --path {path}"
+        ));
     }
     Err(format!(
         "paths begin with /v1/; write --path {}",
@@ -126,11 +138,12 @@ enum ExplainError {
     Claims,
     #[error("the caller is missing: give --pod or --source-ip")]
     NoCaller,
-    #[error("no policy in {place} is for the vault {vault}; {others}")]
-    UnknownVault {
-        place: String,
-        vault: VaultId,
-        others: String,
+    #[error(
+        "{source}. For the vault's own namespace (X-Vault-Namespace) use --vault-namespace {namespace}"
+    )]
+    TwoNamespaces {
+        source: VaultNameError,
+        namespace: String,
     },
     #[error(
         "there is no pod {0} in the files of -f; add it (kubectl get pod -o yaml), or give its address with --source-ip"
@@ -158,13 +171,6 @@ impl Explain {
         if self.claims.is_some() {
             return Err(Box::new(ExplainError::Claims));
         }
-        if let (None, Some(header)) = (&self.vault_namespace, self.header_namespace()) {
-            tracing::warn!(
-                "--namespace {header} is taken for the header X-Vault-Namespace, because --vault {} already has a \
-                 namespace; write --vault-namespace {header}, or remove it",
-                self.vault
-            );
-        }
         let explanation = self.explain(&self.vault()?)?;
         match output.format {
             Format::Json => output.json(&explanation.json())?,
@@ -178,24 +184,24 @@ impl Explain {
 
     /// The vault; its namespace comes from its name, from `--namespace`, or from the kubeconfig.
     fn vault(&self) -> Result<VaultId, Failure> {
+        let namespace = self.namespace.as_deref();
+        self.vault
+            .check(namespace)
+            .map_err(|source| ExplainError::TwoNamespaces {
+                source,
+                namespace: namespace.unwrap_or_default().to_owned(),
+            })?;
         let cluster = (!self.reads_files()).then_some(&self.cluster);
-        self.vault.id(self.namespace.as_deref(), cluster)
-    }
-
-    /// Value of the X-Vault-Namespace header. Earlier versions read it from `--namespace`: if `--vault` has a namespace
-    /// of its own, another one there is still taken for the header.
-    fn header_namespace(&self) -> Option<&str> {
-        let earlier = self
-            .namespace
-            .as_deref()
-            .filter(|namespace| self.vault.namespace().is_some_and(|own| own != *namespace));
-        self.vault_namespace.as_deref().or(earlier)
+        self.vault.id(namespace, cluster)
     }
 
     fn explain(&self, vault: &VaultId) -> Result<Explanation, Failure> {
         let limits: Limits = self.limits.into();
-        let loaded = if self.reads_files() {
-            LoadedObjects::load(&self.paths, &limits)
+        let ToExplain { loaded, all_pods } = if self.reads_files() {
+            ToExplain {
+                loaded: LoadedObjects::load(&self.paths, &limits),
+                all_pods: true,
+            }
         } else {
             cluster::to_explain(
                 &self.cluster,
@@ -213,17 +219,10 @@ impl Explain {
         let rules = Rules::of(&loaded, vault);
         let mut index = loaded.into_index(limits);
         let Some(resolution) = index.resolve(vault) else {
-            return Err(Box::new(ExplainError::UnknownVault {
-                place: if self.reads_files() {
-                    "the files of -f".to_owned()
-                } else {
-                    format!("namespace {} of the cluster", vault.namespace)
-                },
-                vault: vault.clone(),
-                others: others(&index, self.reads_files()),
-            }));
+            let unknown = UnknownVault::new(vault, &index, self.reads_files());
+            return Err(Box::new(unknown));
         };
-        Ok(self.judge(&index, &resolution, &rules)?)
+        Ok(self.judge(&index, &resolution, &rules, all_pods)?)
     }
 
     fn reads_files(&self) -> bool {
@@ -241,6 +240,7 @@ impl Explain {
         index: &Index,
         resolution: &VaultResolution,
         rules: &Rules,
+        all_pods: bool,
     ) -> Result<Explanation, ExplainError> {
         let resolution = &resolution.resolution;
         let firewall = &resolution.firewall;
@@ -249,7 +249,7 @@ impl Explain {
             ListenerName::Management => Listener::Management,
         };
         let mut trace = vec![answer::vault_step(resolution, listener)];
-        trace.extend(answer::remark_steps(resolution));
+        trace.extend(answer::remark_steps(resolution, all_pods));
         let (peer, pod) = self.find_caller(index)?;
         trace.push(answer::caller_step(peer, pod));
         let client = self.client(firewall, peer, &mut trace)?;
@@ -261,7 +261,8 @@ impl Explain {
         }
         if !self.path.starts_with("/v1/") {
             let found = format!(
-                "it does not begin with /v1/, so it is no path of the vault's API; for the API, write --path {}",
+                "the answer is for this path, which does not begin with /v1/ and so is no path of the vault's API; \
+                 for the API, write --path {}",
                 api_path(&self.path)
             );
             tracing::warn!("--path {}: {found}", self.path);
@@ -273,7 +274,7 @@ impl Explain {
             announced: self.announced_method.as_deref(),
             method: &self.method,
             target: &self.path,
-            namespace: self.header_namespace(),
+            namespace: self.vault_namespace.as_deref(),
         };
         let mut decision = decide(firewall, &firewall.table(), listener, caller, &request);
         trace.append(&mut decision.trace);
@@ -437,23 +438,5 @@ fn warn_of_violations(loaded: &LoadedObjects) {
     if !loaded.violations.is_empty() {
         output::message(&validate::violations(&loaded.violations));
         output::message("These objects allow no client; only rules of the others apply.\n");
-    }
-}
-
-/// The vaults with policies. Of a cluster, only the vault's namespace was read.
-fn others(index: &Index, of_files: bool) -> String {
-    let vaults: Vec<String> = index.vaults().map(ToString::to_string).collect();
-    let found = if vaults.is_empty() {
-        "there are no policies at all".to_owned()
-    } else {
-        format!("there are policies for {}", vaults.join(", "))
-    };
-    if of_files {
-        found
-    } else {
-        format!(
-            "{found}; if the vault is in another namespace, give it with --namespace, and `kubectl get vnp \
-             --all-namespaces` lists all policies"
-        )
     }
 }

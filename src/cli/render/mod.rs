@@ -14,6 +14,7 @@ use super::arguments::{LimitArgs, VaultName, VaultNameError};
 use super::cluster::{self, ClusterArgs, Scope};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{self, Format, Output};
+use super::unknown_vault::UnknownVault;
 use super::validate::{self, CannotRead};
 use crate::compile::ProxyPorts;
 use crate::compile::envoy::{MetricsPort, Proxy, Upstream};
@@ -150,14 +151,7 @@ impl Render {
                 Ok(None)
             };
         };
-        if let (Some(own), Some(other)) = (vault.namespace(), &self.namespace)
-            && own != other
-        {
-            return Err(Box::new(VaultNameError::TwoNamespaces {
-                vault: vault.clone(),
-                namespace: other.clone(),
-            }));
-        }
+        vault.check(self.namespace.as_deref())?;
         let cluster = (!self.reads_files()).then_some(&self.cluster);
         vault.id(self.namespace.as_deref(), cluster).map(Some)
     }
@@ -181,25 +175,14 @@ impl Render {
     }
 
     /// The vaults to render.
-    fn vaults(&self, index: &Index, wanted: Option<&VaultId>) -> Result<Vec<VaultId>, String> {
+    fn vaults(&self, index: &Index, wanted: Option<&VaultId>) -> Result<Vec<VaultId>, Failure> {
         let known: Vec<VaultId> = index.vaults().cloned().collect();
-        let names = || {
-            let names: Vec<String> = known.iter().map(ToString::to_string).collect();
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            }
-        };
         if let Some(vault) = wanted {
             return if known.contains(vault) {
                 Ok(vec![vault.clone()])
             } else {
-                Err(format!(
-                    "no policy in {} is for the vault {vault}; the vaults with policies are: {}",
-                    self.place(wanted, "the files"),
-                    names()
-                ))
+                let unknown = UnknownVault::new(vault, index, self.reads_files());
+                Err(Box::new(unknown))
             };
         }
         let overrides = [
@@ -208,11 +191,15 @@ impl Render {
             (self.management_listen.is_some(), "--management-listen"),
         ];
         match overrides.iter().find(|(given, _)| *given) {
-            Some((_, flag)) if known.len() > 1 => Err(format!(
-                "{flag} is for one vault, and {} has policies for several: {}; choose one with --vault",
-                self.place(wanted, "the set of files"),
-                names()
-            )),
+            Some((_, flag)) if known.len() > 1 => {
+                let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+                Err(format!(
+                    "{flag} is for one vault, and {} has policies for several: {}; choose one with --vault",
+                    self.place(wanted, "the set of files"),
+                    names.join(", ")
+                )
+                .into())
+            }
             _ => Ok(known),
         }
     }

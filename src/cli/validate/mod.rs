@@ -14,7 +14,7 @@ use super::cluster::{self, Checked, ClusterArgs};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{Format, Output};
 use crate::limits::Limits;
-use crate::objects::{LoadError, LoadedObjects, Located, LocatedViolation};
+use crate::objects::{LoadError, LoadedObjects, LocatedViolation};
 use crate::policy::{DiagnosticReason, Resolution};
 use references::{Unresolved, unresolved};
 
@@ -137,15 +137,8 @@ enum Row<'a> {
 
 /// Warns of objects of files without a namespace: the one that is assumed here need not be kubectl's.
 pub(super) fn warn_of_assumed_namespaces(loaded: &LoadedObjects) {
-    for Located { file, object } in &loaded.assumed {
-        tracing::warn!(
-            "{}: {} {} has no namespace: {} is assumed here, and kubectl takes that of its context; write \
-             metadata.namespace",
-            file.display(),
-            object.kind.name(),
-            object.name.name,
-            object.name.namespace
-        );
+    for located in &loaded.assumed {
+        tracing::warn!("{}", located.assumed_namespace());
     }
 }
 
@@ -153,6 +146,10 @@ pub(super) fn warn_of_assumed_namespaces(loaded: &LoadedObjects) {
 fn text(loaded: &LoadedObjects, from_files: bool) -> String {
     if !loaded.violations.is_empty() {
         return violations(&loaded.violations);
+    }
+    if loaded.objects.is_empty() && !loaded.errors.is_empty() {
+        let files = counted(loaded.errors.len(), "file", "files");
+        return format!("nothing was checked: {files} could not be read\n");
     }
     let facts = counted(loaded.facts(), "Kubernetes object", "Kubernetes objects");
     format!(

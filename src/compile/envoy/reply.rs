@@ -128,8 +128,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
             "the management endpoint serves the vault's management, not its data, nor anything that could return \
-             data. Use the data endpoint; for an auth method at a path of several segments, ask the vault's owner to \
-             list it in spec.vault.authMounts"
+             data. Use the data endpoint. For a vault namespace, ask the vault's owner to list it in \
+             spec.vault.namespaces; for an auth method at a path of several segments, in spec.vault.authMounts"
         }
         Reason::ForbiddenByPlane => {
             "this path is never forwarded. The vault's peers use it directly, and metrics need a listener of the vault \

@@ -15,7 +15,8 @@ use super::paths::{Event, PathResolver};
 use super::watch::{FileChanges, WatchError, Watcher};
 use crate::index::Index;
 use crate::limits::Limits;
-use crate::objects::{LoadError, LocatedViolation, list, load_file};
+use crate::objects::{LoadError, Located, LocatedViolation, list, load_file};
+use crate::policy::VaultId;
 
 /// Delay between the deletion of a file and the removal of its rules: editors and deployment tools delete a file before
 /// they create the new one.
@@ -48,6 +49,8 @@ struct Reading {
     contents: Option<Contents>,
     /// Why the file cannot be used.
     problems: Vec<String>,
+    /// Warnings about objects without a namespace that are not in force from this file yet.
+    assumed: Vec<String>,
 }
 
 fn stamp(file: &Path) -> Stamp {
@@ -96,6 +99,11 @@ impl Files {
     /// Whether a valid policy is committed.
     pub(super) fn has_policy(&self) -> bool {
         self.file_set.has_policy()
+    }
+
+    /// The policies of a vault, valid or not, and their files.
+    pub(super) fn policies_of(&self, vault: &VaultId) -> impl Iterator<Item = (&str, &Path)> {
+        self.file_set.policies_of(vault)
     }
 
     /// Paths that could not be used at the start and still cannot. Their contents may be stricter than the others.
@@ -282,9 +290,17 @@ impl Files {
                 return Reading {
                     contents: None,
                     problems: vec![error.to_string()],
+                    assumed: Vec::new(),
                 };
             }
         };
+        let assumed = loaded.assumed.into_iter();
+        let assumed = assumed.filter(|key| !self.file_set.is_in(key, file));
+        let assumed = assumed.map(|object| {
+            let file = file.to_owned();
+            Located { file, object }.assumed_namespace()
+        });
+        let assumed = assumed.collect();
         let mut problems: Vec<String> = loaded.violations.iter().map(describe).collect();
         let mut contents = Contents::new();
         for (key, object) in loaded.objects {
@@ -308,6 +324,7 @@ impl Files {
         Reading {
             contents: Some(contents),
             problems,
+            assumed,
         }
     }
 
@@ -315,6 +332,9 @@ impl Files {
     fn accept(&mut self, read: BTreeMap<PathBuf, Reading>) {
         let (mut new, mut bad) = (BTreeMap::new(), BTreeSet::new());
         for (file, reading) in read {
+            for warning in reading.assumed {
+                tracing::warn!("{warning}");
+            }
             if !reading.problems.is_empty() {
                 self.file_set.remove_pending(&file);
                 self.mark_unknown(&file);
