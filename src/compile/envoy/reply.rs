@@ -97,7 +97,7 @@ fn with_warning(firewall: &Firewall, denial: ResponseMapper) -> ResponseMapper {
             filter_specifier: Some(FilterSpecifier::AndFilter(both)),
         }),
         body_format_override: Some(errors(&format!(
-            "Vaultwall denied this request to {} ({}): no virtual-network rule holds your address {}, which is a \
+            "Vaultwall denied this request to {} ({}): no virtual-network rule has your address {}, which is a \
              trusted proxy, and the client behind it is unknown, so no IP rule applies: \
              %DYNAMIC_METADATA({}:{})%. Ask the owner of the proxy to write addresses into X-Forwarded-For (decision \
              %STREAM_ID%)",
@@ -114,10 +114,10 @@ fn with_warning(firewall: &Firewall, denial: ResponseMapper) -> ResponseMapper {
 fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMapper {
     let why = match reason {
         Reason::ForbiddenByFirewall => &format!(
-            "no virtual-network rule holds your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
-             holds {}. You were taken for a caller outside every enabled subnet. \
-             Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint; a pod that has just \
-             started repeats the request in some seconds",
+            "no virtual-network rule has your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
+             has {}, so you count as a caller outside every enabled subnet. Ask the vault's owner for a rule, or a \
+             subnet's owner to enable the service endpoint. If your pod has just started, repeat the request in some \
+             seconds",
             format_args!("%FILTER_STATE({}:PLAIN)%", client::STATE)
         ),
         Reason::ForbiddenByPlane
