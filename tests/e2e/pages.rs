@@ -108,8 +108,8 @@ fn follow(folder: &Path) -> Transcript {
     let nodes = list_objects("v1/nodes", "", "").len();
     for block in &page {
         if let Some(file) = block.file() {
-            let text = if nodes < 3 {
-                block.text.replace("# affinity:", "affinity:")
+            let text = if file == "openbao-values.yaml" && nodes < 3 {
+                for_few_nodes(&block.text)
             } else {
                 block.text.clone()
             };
@@ -143,6 +143,16 @@ fn follow(folder: &Path) -> Transcript {
         }
     }
     transcript
+}
+
+/// The chart's values after the edit that the page asks for on fewer than three nodes: removes the first `#` of a line.
+fn for_few_nodes(values: &str) -> String {
+    let commented = values.lines().find(|line| line.contains("affinity:"));
+    let commented = commented.expect("a line with the affinity");
+    let edited = values.replace(commented, &commented.replacen('#', "", 1));
+    let parsed: serde_json::Value = serde_saphyr::from_str(&edited).unwrap();
+    assert_eq!(parsed["server"]["affinity"], "", "{edited}");
+    edited
 }
 
 /// The commands of a block, with a local chart, or objects like the chart's, in place of the chart's repository.

@@ -43,7 +43,7 @@ fn here(sandbox: &Sandbox, command: &str) -> String {
         ("/var/log/vaultwall", path("")),
         ("127.0.0.1:8200", sandbox.upstream().to_string()),
         ("127.0.0.1:8300", sandbox.data().to_string()),
-        ("127.0.0.1:8400", sandbox.management().to_string()),
+        ("127.0.0.1:8301", sandbox.management().to_string()),
     ]
     .iter()
     .fold(command.to_owned(), |text, (page, own)| {
