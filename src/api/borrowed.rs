@@ -51,10 +51,13 @@ fn bound_selector(object: &mut Map<String, Value>) {
     }
 }
 
+/// Labels of a selector. An empty map is refused: without any label it would select everything, and `kubectl apply`
+/// sends one in place of `{team: null}`.
 fn match_labels() -> Value {
     json!({
         "description": "Labels that the object must have, with these values.",
         "type": "object",
+        "minProperties": 1,
         "maxProperties": SELECTOR_ENTRIES,
         "additionalProperties": {"type": "string", "maxLength": LABEL_VALUE_LENGTH},
     })

@@ -241,6 +241,10 @@ impl Finding<'_> {
                 let message = format!("{shown} is too long; at most {limit} characters are taken");
                 (ViolationReason::Invalid, message)
             }
+            Kind::MinProperties { .. } => {
+                let message = "is empty; write its entries, or leave the field out";
+                (ViolationReason::Invalid, message.to_owned())
+            }
             Kind::MinLength { .. } => {
                 let message = "is empty; write a value, or leave the field out";
                 (ViolationReason::Invalid, message.to_owned())

@@ -5,6 +5,7 @@
 
 mod cert_manager;
 mod dry_run;
+mod empty_labels;
 mod fleet;
 mod harness;
 mod limits;

@@ -288,7 +288,6 @@ fn selectors_of_proxies() -> Vec<(Value, &'static str)> {
     let name = "kubernetes.io/metadata.name";
     vec![
         (labels(json!({name: "ingress-nginx"})), ACCEPTED),
-        (labels(json!({})), ACCEPTED),
         (
             json!({"pods": {"namespaceSelector": {}, "podSelector": {}}}),
             ACCEPTED,

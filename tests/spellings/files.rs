@@ -204,7 +204,7 @@ const LABELS: &[(Verdict, &str)] = &[
     (Refused, "{team}"),
     (Refused, "{team: web, app: null}"),
     (Same, "{team: \"\"}"),
-    (Same, "{}"),
+    (Refused, "{}"),
     (Same, "~"),
     (Same, "{\"yes\": a, '010': b, \"1.10\": c}"),
     (Refused, "{yes: a}"),

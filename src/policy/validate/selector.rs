@@ -33,6 +33,18 @@ pub(super) fn pod_group(field: &str, pods: &PodSelector, findings: &mut Findings
 }
 
 fn check(field: &str, selector: &LabelSelector, findings: &mut Findings) {
+    if selector
+        .match_labels
+        .as_ref()
+        .is_some_and(|labels| labels.is_empty())
+    {
+        findings.add(
+            &format!("{field}.matchLabels"),
+            ViolationReason::Invalid,
+            "is empty; write labels, or remove `matchLabels` if every object is meant (`kubectl apply` sends an empty \
+             map in place of a label without a value)",
+        );
+    }
     for (key, value) in selector.match_labels.iter().flatten() {
         let field = field_of(&format!("{field}.matchLabels"), key);
         label_key(&field, key, findings);

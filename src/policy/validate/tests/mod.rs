@@ -167,6 +167,7 @@ fn invalid_selectors_are_refused() {
     let at = "spec.virtualNetworkRules";
     let table: &[(Value, &[&str])] = &[
         (rule(json!({"matchLabels": {"app": "web", "app.kubernetes.io/name": "", "A_b.c": "v1.2_3"}})), &[]),
+        (rule(json!({"matchLabels": {}})), &["podSelector.matchLabels Invalid"]),
         (rule(json!({"matchLabels": {"": "web"}})), &["podSelector.matchLabels[] Invalid"]),
         (rule(json!({"matchLabels": {"-app": "web"}})), &["podSelector.matchLabels.-app Invalid"]),
         (rule(json!({"matchLabels": {"a/b/c": "web"}})), &["podSelector.matchLabels[a/b/c] Invalid"]),
