@@ -1,6 +1,8 @@
 //! Validation of label selectors, by the rules of Kubernetes. A selector that the API server would refuse selects
 //! nothing.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::names::{is_subdomain, is_word};
@@ -36,10 +38,10 @@ fn check(field: &str, selector: &LabelSelector, findings: &mut Findings) {
     if selector
         .match_labels
         .as_ref()
-        .is_some_and(|labels| labels.is_empty())
+        .is_some_and(BTreeMap::is_empty)
     {
         findings.add(
-            &format!("{field}.matchLabels"),
+            format!("{field}.matchLabels"),
             ViolationReason::Invalid,
             "is empty; write labels, or remove `matchLabels` if every object is meant (`kubectl apply` sends an empty \
              map in place of a label without a value)",
