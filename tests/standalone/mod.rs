@@ -12,6 +12,7 @@ mod load;
 mod members;
 pub(crate) mod objects;
 mod outages;
+mod protected;
 mod proxies;
 pub(crate) mod sandbox;
 pub(crate) mod serve;

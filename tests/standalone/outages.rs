@@ -1,46 +1,24 @@
 //! One of the three processes is gone: what was in force stays in force, and nothing opens.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
 use crate::standalone::objects::{ALLOWED, DENIED, allowing};
+use crate::standalone::protected::{AFTER, BEFORE, protected};
 use crate::standalone::sandbox::{Sandbox, runs};
 use crate::standalone::serve::{IN_FORCE, Serve};
 use testkit::OpenBao;
 use testkit::client::Verdict;
 use testkit::wait::wait_for;
 
-/// Allowed by a rule that comes later.
-const LATER: Ipv4Addr = Ipv4Addr::new(127, 33, 0, 1);
-
-const AS_EVER: [(Ipv4Addr, Verdict); 3] = [
-    (ALLOWED, Verdict::Allowed),
-    (DENIED, Verdict::Denied),
-    (LATER, Verdict::Denied),
-];
-const CHANGED: [(Ipv4Addr, Verdict); 3] = [
-    (ALLOWED, Verdict::Allowed),
-    (DENIED, Verdict::Denied),
-    (LATER, Verdict::Allowed),
-];
-
-fn protected() -> (Sandbox, OpenBao, Serve) {
-    let sandbox = Sandbox::new();
-    let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
-    sandbox.put("main.yaml", &allowing(&[]));
-    let serve = Serve::start(&sandbox);
-    sandbox.wait_for_verdicts(&AS_EVER);
-    (sandbox, vault, serve)
-}
-
 #[test]
 fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
     let (sandbox, _vault, mut serve) = protected();
     let envoy = sandbox.envoy().unwrap();
-    let mut open: Vec<_> = AS_EVER
+    let mut open: Vec<_> = BEFORE
         .iter()
         .map(|(source, verdict)| (sandbox.client(*source), verdict))
         .collect();
@@ -48,7 +26,7 @@ fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
         for (client, verdict) in &mut open {
             assert_eq!(client.verdict(), **verdict, "{} {when}", client.source);
         }
-        sandbox.assert_verdicts(&AS_EVER);
+        sandbox.assert_verdicts(&BEFORE);
         assert_eq!(sandbox.envoy(), Some(envoy), "{when}");
     };
     still_answered("before");
@@ -59,10 +37,10 @@ fn envoy_goes_on_without_vaultwall_and_the_next_one_finds_it() {
     serve.wait_for_line_with(0, &["the Envoy of an earlier run is still enforcing"]);
     still_answered("with the next Vaultwall");
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-    sandbox.wait_for_verdicts(&CHANGED);
+    sandbox.wait_for_verdicts(&AFTER);
     assert_eq!(sandbox.envoy(), Some(envoy));
     // The connections that were open all the time see it, too.
-    for ((client, _), (source, verdict)) in open.iter_mut().zip(&CHANGED) {
+    for ((client, _), (source, verdict)) in open.iter_mut().zip(&AFTER) {
         assert_eq!(client.source, *source);
         assert_eq!(client.verdict(), *verdict, "{source}");
     }
@@ -73,9 +51,9 @@ fn changes_while_it_was_stopped_are_in_force_with_the_next_vaultwall() {
     let (sandbox, _vault, mut serve) = protected();
     serve.kill();
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-    sandbox.assert_verdicts(&AS_EVER);
+    sandbox.assert_verdicts(&BEFORE);
     let _serve = Serve::start(&sandbox);
-    sandbox.wait_for_verdicts(&CHANGED);
+    sandbox.wait_for_verdicts(&AFTER);
 }
 
 #[test]
@@ -91,10 +69,10 @@ fn files_that_broke_while_it_was_stopped_change_nothing_with_the_next_vaultwall(
         let serve = Serve::run(&mut Serve::command(&sandbox));
         serve.wait_for_line(0, "in force until");
         serve.wait_for_line(0, "a proxy is connected");
-        sandbox.assert_verdicts(&AS_EVER);
+        sandbox.assert_verdicts(&BEFORE);
         sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
         serve.wait_for_line(0, IN_FORCE);
-        sandbox.wait_for_verdicts(&CHANGED);
+        sandbox.wait_for_verdicts(&AFTER);
         assert_eq!(sandbox.envoy(), Some(envoy), "{broken:?}");
     }
 }
@@ -107,10 +85,10 @@ fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
         kill_process(envoy, Signal::KILL).unwrap();
         serve.wait_for_line_with(said, &["Envoy ended", "signal 9", "until it runs again"]);
         // No client is allowed in between.
-        let expected = AS_EVER.map(|(_, verdict)| verdict);
+        let expected = BEFORE.map(|(_, verdict)| verdict);
         wait_for("the verdicts are the earlier ones", || {
-            let verdicts = AS_EVER.map(|(source, _)| sandbox.verdict(source));
-            for (verdict, (source, expected)) in verdicts.iter().zip(&AS_EVER) {
+            let verdicts = BEFORE.map(|(source, _)| sandbox.verdict(source));
+            for (verdict, (source, expected)) in verdicts.iter().zip(&BEFORE) {
                 let closed = [Verdict::Refused, Verdict::Denied].contains(verdict);
                 assert!(closed || verdict == expected, "{source}: {verdict:?}");
             }
@@ -119,7 +97,7 @@ fn an_envoy_that_ends_is_started_again_with_the_same_rules() {
         assert_ne!(sandbox.envoy().unwrap(), envoy);
     }
     sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
-    sandbox.wait_for_verdicts(&CHANGED);
+    sandbox.wait_for_verdicts(&AFTER);
 }
 
 #[test]
@@ -134,7 +112,7 @@ fn envoy_waits_until_its_port_is_free_again() {
     });
     serve.wait_for_line_with(0, &["cannot listen on", "--data-listen", "trying again"]);
     drop(taken);
-    sandbox.wait_for_verdicts(&AS_EVER);
+    sandbox.wait_for_verdicts(&BEFORE);
 }
 
 #[test]
@@ -151,7 +129,7 @@ fn an_envoy_that_was_found_and_ends_is_started_again_too() {
     serve.wait_for_line(0, IN_FORCE);
     sandbox.wait_for_verdicts(&[(ALLOWED, Verdict::Denied), (DENIED, Verdict::Denied)]);
     sandbox.put("main.yaml", &allowing(&[]));
-    sandbox.wait_for_verdicts(&AS_EVER);
+    sandbox.wait_for_verdicts(&BEFORE);
 }
 
 #[test]
@@ -203,7 +181,7 @@ fn without_the_vault_the_response_names_that_until_it_runs() {
     }
     assert_eq!(sandbox.verdict(DENIED), Verdict::Denied);
     let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
-    sandbox.wait_for_verdicts(&AS_EVER);
+    sandbox.wait_for_verdicts(&BEFORE);
     drop(vault);
     wait_for("the vault is gone", || {
         let answer = sandbox.client(ALLOWED).send("GET", path, "").ok()?;

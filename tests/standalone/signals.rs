@@ -3,40 +3,18 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use rustix::process::{Signal, kill_process, kill_process_group};
 
-use crate::standalone::objects::{ALLOWED, DENIED, allowing};
+use crate::standalone::objects::{ALLOWED, allowing};
+use crate::standalone::protected::{AFTER, BEFORE, protected};
 use crate::standalone::sandbox::{Sandbox, runs};
 use crate::standalone::serve::{IN_FORCE, Serve};
 use testkit::OpenBao;
 use testkit::client::Verdict;
 use testkit::wait::wait_until;
-
-/// Allowed by a rule that comes later.
-const LATER: Ipv4Addr = Ipv4Addr::new(127, 36, 0, 1);
-
-const BEFORE: [(Ipv4Addr, Verdict); 3] = [
-    (ALLOWED, Verdict::Allowed),
-    (DENIED, Verdict::Denied),
-    (LATER, Verdict::Denied),
-];
-const AFTER: [(Ipv4Addr, Verdict); 3] = [
-    (ALLOWED, Verdict::Allowed),
-    (DENIED, Verdict::Denied),
-    (LATER, Verdict::Allowed),
-];
-
-fn protected() -> (Sandbox, OpenBao, Serve) {
-    let sandbox = Sandbox::new();
-    let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
-    sandbox.put("main.yaml", &allowing(&[]));
-    let serve = Serve::start(&sandbox);
-    (sandbox, vault, serve)
-}
 
 /// Sends a request with this user agent from an allowed address.
 fn ask(sandbox: &Sandbox, agent: &str) {
@@ -83,7 +61,7 @@ fn after_a_rotation_a_signal_leads_records_to_the_new_file() {
         assert_eq!(sandbox.envoy(), Some(envoy), "{signal:?}");
     }
     // It still follows the files.
-    sandbox.put("main.yaml", &allowing(&["127.36.0.0/16"]));
+    sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
     sandbox.wait_for_verdicts(&AFTER);
     assert_eq!(serve.stop(Signal::TERM).code(), Some(0));
 }
@@ -132,7 +110,7 @@ fn a_reload_reads_every_file() {
     let (sandbox, _vault, serve) = protected();
     let unseen = sandbox.at("unseen.yaml");
     fs::hard_link(sandbox.path_of("main.yaml"), &unseen).unwrap();
-    fs::write(&unseen, allowing(&["127.36.0.0/16"])).unwrap();
+    fs::write(&unseen, allowing(&["127.33.0.0/16"])).unwrap();
     sandbox.assert_verdicts(&BEFORE);
     let said = serve.lines();
     kill_process(serve.pid(), Signal::HUP).unwrap();
@@ -170,7 +148,7 @@ fn without_a_reader_of_its_logs_it_enforces_and_follows_the_files() {
         .unwrap();
     drop((process.stderr.take(), process.stdout.take()));
     kill_process_group(id, Signal::HUP).unwrap();
-    sandbox.put("main.yaml", &allowing(&["127.36.0.0/16"]));
+    sandbox.put("main.yaml", &allowing(&["127.33.0.0/16"]));
     sandbox.wait_for_verdicts(&AFTER);
     assert!(process.try_wait().unwrap().is_none());
 

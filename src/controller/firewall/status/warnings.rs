@@ -1,7 +1,8 @@
 //! Warnings of a status: problems for which nothing is rejected.
 
-use super::observed::{PlainHttp, PolicySeen, VaultSeen, of_policy};
+use super::observed::{EarlierPolicy, PlainHttp, PolicySeen, VaultSeen, of_policy};
 use crate::api::{PolicyWarning, VAULT_LABEL};
+use crate::policy::VaultId;
 use crate::runtime::status::text;
 
 /// Most warnings of one status; the last one has the number of omitted warnings.
@@ -52,7 +53,7 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         message: message.to_owned(),
     };
     let mut warnings = Vec::new();
-    warnings.extend(earlier_pods(vault));
+    warnings.extend(each_of(vault, vault.earlier, earlier_pods));
     if let (Some(stalled), Some(seen)) = (vault.stalled, vault.resolution) {
         let id = &seen.resolution.firewall.vault;
         let consequence = if vault.proxies.connected == 0 {
@@ -100,7 +101,7 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
         }),
     );
     // The last ones, because there may be any number.
-    warnings.extend(openings(vault));
+    warnings.extend(each_of(vault, vault.openings, opening));
     if warnings.len() > MOST_WARNINGS {
         let more = warnings.len() - (MOST_WARNINGS - 1);
         warnings.truncate(MOST_WARNINGS - 1);
@@ -113,47 +114,47 @@ pub(super) fn warnings(policy: &PolicySeen<'_>, vault: &VaultSeen<'_>) -> Vec<Po
     warnings
 }
 
-/// Returns a warning for each `NetworkPolicy` of others that opens the vault's pods.
-fn openings<'a>(vault: &'a VaultSeen<'_>) -> impl Iterator<Item = PolicyWarning> + 'a {
+/// Returns a warning for each of these items of a vault; none while the vault is not resolved.
+fn each_of<'a, T>(
+    vault: &'a VaultSeen<'_>,
+    items: &'a [T],
+    warning: impl Fn(&VaultId, &T) -> PolicyWarning + 'a,
+) -> impl Iterator<Item = PolicyWarning> + 'a {
     let id = vault.resolution.map(|seen| &seen.resolution.firewall.vault);
-    let policies = id
+    let items = id
         .into_iter()
-        .flat_map(|id| vault.openings.iter().map(move |name| (id, name)));
-    policies.map(|(id, name)| {
-        let namespace = &id.namespace;
-        let message = format!(
-            "the NetworkPolicy `{name}` admits clients to the vault's pods past the firewall, because NetworkPolicies \
-             are additive: no rule applies to them, and the access log does not have them. Unless that is intended, \
-             restrict it to other ports than that of the vault's API, or run `kubectl -n {namespace} delete \
-             networkpolicy {name}`"
-        );
-        PolicyWarning {
-            reason: OPENED_BY_NETWORK_POLICY.to_owned(),
-            field: text::shortened(&format!("NetworkPolicy/{name}"), FIELD_LENGTH),
-            message: text::shortened(&message, WARNING_LENGTH),
-        }
-    })
+        .flat_map(move |id| items.iter().map(move |item| (id, item)));
+    items.map(move |(id, item)| warning(id, item))
 }
 
-/// Returns a warning for each policy of earlier pods.
-fn earlier_pods<'a>(vault: &'a VaultSeen<'_>) -> impl Iterator<Item = PolicyWarning> + 'a {
-    let id = vault.resolution.map(|seen| &seen.resolution.firewall.vault);
-    let policies = id
-        .into_iter()
-        .flat_map(|id| vault.earlier.iter().map(move |policy| (id, policy)));
-    policies.map(|(id, policy)| {
-        let message = format!(
-            "the Service {id} selected the pods with {} before, and may not select them now. They stay isolated, and \
-             clients cannot reach them directly. If the Service's selector was changed by mistake, correct it; if \
-             these pods are not the vault's any more, run `kubectl -n {} delete networkpolicy {}`",
-            policy.selector, id.namespace, policy.name
-        );
-        PolicyWarning {
-            reason: EARLIER_PODS.to_owned(),
-            field: "spec.targetRef".to_owned(),
-            message: text::shortened(&message, WARNING_LENGTH),
-        }
-    })
+/// Returns the warning about a `NetworkPolicy` of others that opens the vault's pods.
+fn opening(id: &VaultId, name: &String) -> PolicyWarning {
+    let namespace = &id.namespace;
+    let message = format!(
+        "the NetworkPolicy `{name}` admits clients to the vault's pods past the firewall, because NetworkPolicies are \
+         additive: no rule applies to them, and the access log does not have them. Unless that is intended, restrict \
+         it to other ports than that of the vault's API, or run `kubectl -n {namespace} delete networkpolicy {name}`"
+    );
+    PolicyWarning {
+        reason: OPENED_BY_NETWORK_POLICY.to_owned(),
+        field: text::shortened(&format!("NetworkPolicy/{name}"), FIELD_LENGTH),
+        message: text::shortened(&message, WARNING_LENGTH),
+    }
+}
+
+/// Returns the warning about a policy of earlier pods.
+fn earlier_pods(id: &VaultId, policy: &EarlierPolicy) -> PolicyWarning {
+    let message = format!(
+        "the Service {id} selected the pods with {} before, and may not select them now. They stay isolated, and \
+         clients cannot reach them directly. If the Service's selector was changed by mistake, correct it; if these \
+         pods are not the vault's any more, run `kubectl -n {} delete networkpolicy {}`",
+        policy.selector, id.namespace, policy.name
+    );
+    PolicyWarning {
+        reason: EARLIER_PODS.to_owned(),
+        field: "spec.targetRef".to_owned(),
+        message: text::shortened(&message, WARNING_LENGTH),
+    }
 }
 
 /// Returns the sides with plain HTTP according to the stored status.
