@@ -11,6 +11,7 @@ use kube::core::{Message, Rule};
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
+use super::operations::OPERATIONS;
 use crate::address::{NEVER_A_PEER, SPECIAL_RANGES, SUBNET_RANGES};
 
 /// Key of a schema's rules.
@@ -40,6 +41,35 @@ pub(super) fn exactly_one(one: &str, other: &str) -> Rule {
             message(&format!("neither {one} nor {other}"))
         ),
     ))
+}
+
+/// Requires exactly one of three optional fields.
+pub(super) fn exactly_one_of_three(one: &str, two: &str, three: &str) -> Rule {
+    let fields = [one, two, three];
+    let given = fields.map(|field| format!("has(self.{field})"));
+    Rule::new(format!("[{}].exists_one(given, given)", given.join(", "))).message(Message::Message(
+        format!("needs exactly one of {one}, {two} and {three}"),
+    ))
+}
+
+/// Refuses the account that every pod without another one runs under.
+pub(super) fn no_default_account() -> Rule {
+    Rule::new("self != 'default'").message(
+        "is the account of every pod that names none; give the service an account of its own",
+    )
+}
+
+/// Schema of a list of operations.
+pub(super) fn operations(schema: &mut Schema) {
+    if let Some(items) = schema.get_mut("items").and_then(Value::as_object_mut) {
+        items.insert("enum".into(), json!(&OPERATIONS[..]));
+    }
+}
+
+/// Schema of a list of objects with any fields.
+pub(super) fn any_objects(schema: &mut Schema) {
+    let item = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    schema.insert("items".into(), item);
 }
 
 /// Requires a value: service tags are not supported yet.

@@ -79,6 +79,70 @@ pub struct VirtualNetworkStatus {
     pub enabled_subnets: Option<i64>,
 }
 
+/// Observed state of a trusted service. Only the operator writes it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustedServiceStatus {
+    /// Generation of the service that the conditions describe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions `Accepted` and `Ready`.
+    #[serde(default)]
+    #[schemars(length(max = 16), transform = borrowed::conditions)]
+    pub conditions: Vec<Condition>,
+    /// Number of scenarios; none if this generation is invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenarios: Option<i64>,
+    /// Number of identities; none if this generation is invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_count: Option<i64>,
+    /// Number of pods that run under its service accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<i64>,
+    /// State of each identity, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub identities: Vec<IdentityStatus>,
+    /// Policies that let the service in, as `NAMESPACE/NAME`, sorted; at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub policies: Vec<String>,
+    /// Number of all policies that let the service in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_count: Option<i64>,
+}
+
+/// State of an identity of a trusted service.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityStatus {
+    /// The identity: `serviceAccount NAMESPACE/NAME`, `registeredResource NAME`, or `federatedCredential ISSUER SUBJECT`.
+    #[schemars(length(max = 1253))]
+    pub identity: String,
+    /// Number of existing service accounts that it names; none for a federated credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_accounts: Option<i64>,
+    /// Number of pods that run under them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<i64>,
+    /// Namespaces of these pods, sorted; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub namespaces: Vec<String>,
+    /// Checksum of the issuer's keys in use, `sha256:` and 64 hexadecimal digits; only for a federated credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub keys: Option<String>,
+    /// Class of the problem because of which it lets nobody in, or may let in others than meant, in `CamelCase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub reason: Option<String>,
+    /// Cause and correction of the problem, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+}
+
 /// Types of the conditions of a policy that the operator writes.
 pub const POLICY_CONDITIONS: [&str; 5] = [
     "Accepted",
@@ -87,6 +151,8 @@ pub const POLICY_CONDITIONS: [&str; 5] = [
     "Conflicted",
     "Ready",
 ];
+/// Types of the conditions of a trusted service that the operator writes.
+pub const SERVICE_CONDITIONS: [&str; 2] = ["Accepted", "Ready"];
 /// Types of the conditions of a virtual network that the operator writes.
 pub const NETWORK_CONDITIONS: [&str; 2] = ["Accepted", "Ready"];
 

@@ -13,6 +13,7 @@ mod quantity;
 mod remedy;
 mod resolve;
 mod selector;
+mod trusted_service;
 mod unsupported;
 mod validate;
 mod validated;
@@ -40,12 +41,16 @@ pub use resolve::{
     referenced_groups, referenced_ranges, resolve,
 };
 pub use selector::Selector;
+pub use trusted_service::{
+    FederatedIdentity, KeySource, ServiceIdentity, ValidatedScenario, ValidatedTrustedService,
+};
 pub(crate) use unsupported::{is_supported_field, is_supported_value};
 pub(crate) use validate::is_dns_label;
 pub use validate::{validate_policy, validate_virtual_network};
 pub use validated::{
-    AddressRule, ClientAddressSettings, NetworkRule, NetworkRuleSource, PodGroup, ProxyEntry,
-    ProxySource, SubnetMembers, ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork,
+    AddressRule, BypassSettings, ClientAddressSettings, NetworkRule, NetworkRuleSource, PodGroup,
+    ProxyEntry, ProxySource, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
+    ValidatedVirtualNetwork,
 };
 pub use violation::{Violation, ViolationReason};
 pub(crate) use violation::{field_of, quoted};

@@ -1,5 +1,6 @@
 //! Objects that passed validation. Only [`super::validate`] makes them, so each of them satisfies every rule.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -7,8 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::identity::VaultId;
 use super::proxy_settings::ProxySettings;
+use super::trusted_service::ServiceIdentity;
 use crate::api::{
-    AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
+    AccessLogLevel, DefaultAction, Denial, ManagementAccess, Proof, TokenCreation, VaultApi,
 };
 use crate::vault_api::Engine;
 
@@ -38,6 +40,14 @@ pub struct ValidatedPolicy {
     pub virtual_network_rules: Vec<NetworkRule>,
     /// IP rules, in list order.
     pub ip_rules: Vec<AddressRule>,
+    /// Services that the bypass lets in; `None` without a bypass.
+    pub bypass: Option<BypassSettings>,
+    /// Identities that may use critical operations.
+    pub operators: Vec<ServiceIdentity>,
+    /// Identities that may write secrets and keys through the management endpoint.
+    pub deployers: Vec<ServiceIdentity>,
+    /// Proof that an identity in this policy, or of a service that it lets in, has to give.
+    pub proof: Proof,
     /// How a denied caller is refused.
     pub denial: Denial,
     /// Source of the client's address.
@@ -50,6 +60,13 @@ pub struct ValidatedPolicy {
     pub access_log: AccessLogLevel,
     /// Settings of the proxies.
     pub proxy: Box<ProxySettings>,
+}
+
+/// Services that a bypass lets in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BypassSettings {
+    /// Names of `TrustedService`s; `None` means every one.
+    pub names: Option<BTreeSet<String>>,
 }
 
 /// Source of the client's address, to which IP rules apply.

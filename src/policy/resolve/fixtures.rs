@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{Inputs, Resolution, VirtualNetworks, referenced_groups, resolve};
+use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AddressRule, AddressRules, ClientAddressSettings, DefaultAction, Denial,
@@ -68,6 +69,10 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         default_action: DefaultAction::Deny,
         virtual_network_rules: Vec::new(),
         ip_rules: Vec::new(),
+        bypass: None,
+        operators: Vec::new(),
+        deployers: Vec::new(),
+        proof: Proof::Pod,
         denial: Denial::Reject,
         client_address: ClientAddressSettings::Direct,
         management: ManagementAccess::Unrestricted,
