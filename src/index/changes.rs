@@ -8,7 +8,9 @@ use super::{
     EndpointSliceFact, InvalidPolicy, Key, Labels, NamespaceFact, NetworkPolicyFact, ObservedPod,
     ObservedPolicy, Payload, PodFact, ServiceAccountFact, ServiceFact,
 };
-use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
+use crate::policy::{
+    ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork, VaultId,
+};
 
 impl Indexed for NamespaceFact {
     fn apply(self, index: &mut Index) {
@@ -99,6 +101,18 @@ impl Indexed for NetworkPolicyFact {
 /// No rule names a service account yet.
 impl Indexed for ServiceAccountFact {}
 
+impl Indexed for ValidatedTrustedService {
+    /// An invalid service is never applied: its last valid form stays in force.
+    fn apply(self, index: &mut Index) {
+        let name = self.name.to_string();
+        index.trusted_services.insert(name, Arc::new(self));
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index.trusted_services.remove(&key.name.name);
+    }
+}
+
 impl Indexed for ValidatedVirtualNetwork {
     /// An invalid network is never applied: its last valid form stays in force.
     fn apply(self, index: &mut Index) {
@@ -119,7 +133,7 @@ impl Indexed for ObservedPolicy {
     fn apply(self, index: &mut Index) {
         let id = self.object_name();
         match self {
-            Self::Valid(policy) => index.apply_valid_policy(&id, policy),
+            Self::Valid(policy) => index.apply_valid_policy(&id, *policy),
             Self::Invalid(policy) => index.apply_invalid_policy(&id, policy),
         }
     }
