@@ -5,6 +5,7 @@
 pub mod client_address;
 mod decide;
 mod identity;
+pub mod key_set;
 mod model;
 mod near;
 mod nearest;
