@@ -129,7 +129,7 @@ impl Object {
 
 impl From<ValidatedPolicy> for Object {
     fn from(policy: ValidatedPolicy) -> Self {
-        Self::VaultNetworkPolicy(ObservedPolicy::Valid(policy))
+        Self::VaultNetworkPolicy(ObservedPolicy::Valid(Box::new(policy)))
     }
 }
 

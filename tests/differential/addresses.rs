@@ -8,6 +8,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::Firewall;
 
+use crate::differential::grants;
+
 /// Network of every peer of a test's connections.
 pub const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
@@ -50,6 +52,11 @@ fn proxies(firewall: &Firewall) -> Vec<Ipv4Net> {
 
 /// An address that a connection of a test can come from. Listed proxies are likely, as only they are trusted.
 pub fn peer(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
+    if let Some(pod) = grants::pod(rng, &firewall.grants)
+        && rng.random_bool(0.5)
+    {
+        return pod;
+    }
     let mut proxies = proxies(firewall);
     proxies.retain(|proxy| LOOPBACK.contains(proxy));
     if !proxies.is_empty() && rng.random_bool(0.6) {

@@ -41,7 +41,7 @@ use super::rbac::{self, Fact};
 use super::reply::local_replies;
 use super::routes::filter_state;
 use super::wire::{any, seconds, type_url};
-use super::{client, http, routes};
+use super::{client, grants, http, routes};
 use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
@@ -263,11 +263,11 @@ fn filters(
     body: Option<u32>,
     delivery: &Delivery,
 ) -> Vec<HttpFilter> {
+    let needs_identities = grants::needs_identities(firewall, side);
+    let identities = needs_identities.then(grants::states).into_iter().flatten();
+    let client_address = filter_state(client::STATE, &client::address(&firewall.client_address));
     let state = SetFilterState {
-        on_request_headers: vec![filter_state(
-            client::STATE,
-            &client::address(&firewall.client_address),
-        )],
+        on_request_headers: std::iter::once(client_address).chain(identities).collect(),
         ..SetFilterState::default()
     };
     let client = firewall.client_address.trusted_proxies().map(|proxies| {
@@ -276,6 +276,11 @@ fn filters(
         })
     });
     let mut filters: Vec<HttpFilter> = client.into_iter().collect();
+    if needs_identities {
+        filters.push(delivered(delivery, grants::PODS, &rbac::deny_all(), || {
+            grants::pods(firewall)
+        }));
+    }
     filters.push(http::filter(SET_FILTER_STATE, &state));
     if rbac::needs_facts(firewall, side) {
         filters.extend(Fact::ALL.map(|fact| {
@@ -283,6 +288,12 @@ fn filters(
                 fact.filter(firewall)
             })
         }));
+        if grants::has_bypass(firewall) {
+            let before = rbac::deny_all();
+            filters.push(delivered(delivery, grants::SERVICES, &before, || {
+                grants::services(firewall)
+            }));
+        }
     }
     let decision = rbac::decision_resource(side);
     filters.push(delivered(delivery, decision, &rbac::deny_all(), || {
@@ -334,10 +345,10 @@ fn whole_requests(body: Option<u32>) -> Vec<HttpFilter> {
 }
 
 /// A filter that is a resource of its own. `before` is its configuration until it has received the first one.
-fn delivered<M: Message + Name>(
+fn delivered<B: Message + Name, M: Message + Name>(
     delivery: &Delivery,
     name: &str,
-    before: &M,
+    before: &B,
     filter: impl FnOnce() -> M,
 ) -> HttpFilter {
     if let Delivery::Inline(_) = delivery {

@@ -19,17 +19,22 @@ use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
 };
-use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherTree, MatcherType, OnMatch, matcher_tree::TreeType};
+use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherTree, MatcherType, OnMatch, matcher_tree::TreeType};
 use ipnet::Ipv4Net;
 
-use super::client;
-use super::matching::{action, exactly, first_of, fits, input, is, nested};
+use super::matching::{
+    action, any_of, begins_with, both, exactly, first_of, fits, input, is, matches, nested,
+};
 use super::names::{ATTEMPT, BAD_REQUEST, PLANE};
-use super::wire::{CidrRange, IpMatcher, IpRangeMatcher, range};
+use super::wire::{IpMatcher, IpRangeMatcher, range};
+use super::{client, grants};
 use crate::policy::{
-    AddressRules, ClientAddressSource, DefaultAction, Firewall, Listener, PlaneRule, Reason,
-    TrustedProxies, Verdict, plane_rule,
+    AddressRules, BEARER, ClientAddressSource, DefaultAction, Firewall, Listener, PlaneRule,
+    Reason, TrustedProxies, Verdict, plane_rule,
 };
 use crate::vault_api::Plane;
 
@@ -112,52 +117,76 @@ impl Fact {
 
     /// The filter's configuration. Without any address it matches nothing.
     pub(super) fn filter(self, firewall: &Firewall) -> Rbac {
-        let mut by_rule: BTreeMap<&str, Vec<CidrRange>> = BTreeMap::new();
+        let mut by_rule: BTreeMap<String, Vec<Ipv4Net>> = BTreeMap::new();
         for (prefix, rule) in self.rules(firewall) {
-            by_rule.entry(rule).or_default().push(range(*prefix));
+            let prefixes = by_rule.entry(rule.to_string()).or_default();
+            prefixes.push(*prefix);
         }
-        if by_rule.is_empty() {
-            return Rbac::default();
-        }
-        let mut range_matchers: Vec<IpRangeMatcher> = by_rule
-            .into_iter()
-            .map(|(rule, ranges)| IpRangeMatcher {
-                ranges,
-                on_match: Some(rbac_action(rule, Verdict::Allow)),
-            })
-            .collect();
-        let proxies = self.proxies(firewall);
-        if !proxies.is_empty() {
-            range_matchers.push(IpRangeMatcher {
-                ranges: proxies.into_iter().map(range).collect(),
-                on_match: Some(rbac_action(TRUSTED_PROXIES, Verdict::Deny)),
-            });
-        }
-        let address = match self {
-            Self::Hosts | Self::Networks => input(ATTEMPT, &DirectSourceIpInput {}),
-            Self::IpRules => match firewall.client_address {
-                ClientAddressSource::Direct => input(ATTEMPT, &DirectSourceIpInput {}),
-                ClientAddressSource::XForwardedFor { .. } => {
-                    let client = FilterStateInput {
-                        key: client::STATE.into(),
-                        field: String::new(),
-                    };
-                    input(ATTEMPT, &client)
-                }
-            },
+        let address = match (self, &firewall.client_address) {
+            (Self::IpRules, ClientAddressSource::XForwardedFor { .. }) => {
+                given_state(client::STATE)
+            }
+            _ => direct_peer(),
         };
-        let trie = input("ip", &IpMatcher { range_matchers });
-        Rbac {
-            shadow_rules_stat_prefix: self.prefix().into(),
-            shadow_matcher: Some(Matcher {
-                on_no_match: None,
-                matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
-                    input: Some(address),
-                    tree_type: Some(TreeType::CustomMatch(trie)),
-                })),
-            }),
-            ..Rbac::default()
-        }
+        by_address(self.prefix(), by_rule, self.proxies(firewall), address)
+    }
+}
+
+/// The address of the peer.
+pub(super) fn direct_peer() -> TypedExtensionConfig {
+    input(ATTEMPT, &DirectSourceIpInput {})
+}
+
+/// A text of the filter state; missing if nothing was written.
+pub(super) fn state(key: &str) -> TypedExtensionConfig {
+    input("state", &state_input(key))
+}
+
+/// The same, with the number of the attempt.
+pub(super) fn given_state(key: &str) -> TypedExtensionConfig {
+    input(ATTEMPT, &state_input(key))
+}
+
+fn state_input(key: &str) -> FilterStateInput {
+    FilterStateInput {
+        key: key.into(),
+        field: String::new(),
+    }
+}
+
+/// A filter that finds the name of the set with an address, and denies nothing. Addresses of trusted proxies match no
+/// name. Without any name, the filter matches nothing.
+pub(super) fn by_address(
+    prefix: &str,
+    sets: BTreeMap<String, Vec<Ipv4Net>>,
+    proxies: Vec<Ipv4Net>,
+    address: TypedExtensionConfig,
+) -> Rbac {
+    if sets.is_empty() {
+        return Rbac::default();
+    }
+    let matcher = |name: &str, prefixes: Vec<Ipv4Net>, verdict| IpRangeMatcher {
+        ranges: prefixes.into_iter().map(range).collect(),
+        on_match: Some(action(rbac_action(name, verdict))),
+    };
+    let mut range_matchers: Vec<IpRangeMatcher> = sets
+        .into_iter()
+        .map(|(name, prefixes)| matcher(&name, prefixes, Verdict::Allow))
+        .collect();
+    if !proxies.is_empty() {
+        range_matchers.push(matcher(TRUSTED_PROXIES, proxies, Verdict::Deny));
+    }
+    let trie = input("ip", &IpMatcher { range_matchers });
+    Rbac {
+        shadow_rules_stat_prefix: prefix.into(),
+        shadow_matcher: Some(Matcher {
+            on_no_match: None,
+            matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
+                input: Some(address),
+                tree_type: Some(TreeType::CustomMatch(trie)),
+            })),
+        }),
+        ..Rbac::default()
     }
 }
 
@@ -191,27 +220,21 @@ pub(super) fn decision_resource(listener: Listener) -> &'static str {
 
 /// Whether network rules decide any plane of a listener, so that it needs the facts.
 pub(super) fn needs_facts(firewall: &Firewall, listener: Listener) -> bool {
-    Plane::ALL
-        .iter()
-        .any(|plane| plane_rule(listener, firewall.management, *plane) == PlaneRule::NetworkRules)
+    Plane::ALL.iter().any(|plane| {
+        matches!(
+            plane_rule(listener, firewall, *plane),
+            PlaneRule::NetworkRules | PlaneRule::OperatorsInNetworks
+        )
+    })
 }
 
 /// The deciding filter. It denies an unknown plane.
 pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
-    let plane_is = |plane: &str, name: &str| {
-        let state = FilterStateInput {
-            key: PLANE.into(),
-            field: String::new(),
-        };
-        is(input(name, &state), exactly(plane))
-    };
+    let plane_is = |plane: &str, name: &str| is(input(name, &state_input(PLANE)), exactly(plane));
     let is_bad_request = plane_is(BAD_REQUEST, ATTEMPT);
     let bad_request = (is_bad_request, reason_action(Reason::BadRequest));
     let planes = Plane::ALL.iter().map(|plane| {
-        let decided = match plane_rule(listener, firewall.management, *plane) {
-            PlaneRule::Always(reason) => reason_action(reason),
-            PlaneRule::NetworkRules => nested(network_rules(firewall)),
-        };
+        let decided = by_plane(plane_rule(listener, firewall, *plane), firewall, *plane);
         (plane_is(plane.name(), "plane"), decided)
     });
     Rbac {
@@ -224,52 +247,156 @@ pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
     }
 }
 
-fn network_rules(firewall: &Firewall) -> Matcher {
-    let facts = Fact::ALL.iter().map(|fact| {
-        let key = format!("{}shadow_engine_result", fact.prefix());
-        let result = DynamicMetadataInput {
-            filter: METADATA.into(),
-            path: vec![PathSegment {
-                segment: Some(Segment::Key(key)),
-            }],
-        };
-        let allowed = MetadataMatcher {
-            value: Some(ValueMatcher {
-                match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
-                    match_pattern: Some(MatchPattern::Exact("allowed".into())),
-                    ..StringMatcher::default()
-                })),
-            }),
-            invert: false,
-        };
-        (
-            fits(input("fact", &result), input("allowed", &allowed)),
-            reason_action(fact.reason()),
-        )
-    });
-    let default = match firewall.default_action {
-        DefaultAction::Allow => Reason::DefaultAction,
-        DefaultAction::Deny => Reason::ForbiddenByFirewall,
+fn by_plane(rule: PlaneRule, firewall: &Firewall, plane: Plane) -> OnMatch {
+    let grants = &firewall.grants;
+    let only = |holders, allowed: OnMatch, otherwise: Reason| {
+        let listed = grants::holds(holders).map(|listed| (listed, allowed));
+        nested(first_of(
+            listed.into_iter().collect(),
+            Some(reason_action(otherwise)),
+        ))
     };
-    first_of(facts.collect(), Some(reason_action(default)))
+    match rule {
+        PlaneRule::Always(reason) => reason_action(reason),
+        PlaneRule::NetworkRules => {
+            let bypass = if grants::has_bypass(firewall) {
+                bypass(firewall, plane)
+            } else {
+                Vec::new()
+            };
+            let facts = facts(Fact::reason);
+            nested(first_of(
+                facts.chain(bypass).collect(),
+                Some(default_action(firewall, Reason::ForbiddenByFirewall)),
+            ))
+        }
+        PlaneRule::Operators => only(
+            grants.operators.as_ref(),
+            reason_action(Reason::Operator),
+            Reason::ForbiddenCritical,
+        ),
+        PlaneRule::OperatorsInNetworks => {
+            let default = match firewall.default_action {
+                DefaultAction::Allow => Reason::Operator,
+                DefaultAction::Deny => Reason::ForbiddenByFirewall,
+            };
+            let in_networks = first_of(
+                facts(|_| Reason::Operator).collect(),
+                Some(reason_action(default)),
+            );
+            only(
+                grants.operators.as_ref(),
+                nested(in_networks),
+                Reason::ForbiddenCritical,
+            )
+        }
+        PlaneRule::Deployers => {
+            let deploys = first_of(
+                vec![(grants::deploys(firewall), reason_action(Reason::Deployer))],
+                Some(reason_action(Reason::ForbiddenByPlane)),
+            );
+            only(
+                grants.deployers.as_ref(),
+                nested(deploys),
+                Reason::ForbiddenByPlane,
+            )
+        }
+    }
+}
+
+/// Network rules, each with the reason for a request that it allows.
+fn facts(reason: fn(Fact) -> Reason) -> impl Iterator<Item = (Predicate, OnMatch)> {
+    Fact::ALL.into_iter().map(move |fact| {
+        let key = format!("{}shadow_engine_result", fact.prefix());
+        (result_is(&key, ALLOWED), reason_action(reason(fact)))
+    })
+}
+
+/// The bypass, for a request that no network rule allows.
+fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
+    let key = grants::service_result_key();
+    let is_inside = || result_is(&key, ALLOWED);
+    let is_service = || any_of(vec![is_inside(), result_is(&key, DENIED)]);
+    let denied = |reason| default_action(firewall, reason);
+    match plane {
+        Plane::Session => vec![(is_service(), reason_action(Reason::TrustedService))],
+        Plane::Data => vec![
+            (
+                both(is_inside(), carries_token()),
+                reason_action(Reason::TrustedService),
+            ),
+            (is_inside(), denied(Reason::ForbiddenByMissingToken)),
+            (is_service(), denied(Reason::ForbiddenByScenario)),
+        ],
+        _ => vec![(is_service(), denied(Reason::ForbiddenByPlane))],
+    }
+}
+
+/// Holds if the request carries the vault's token (see [`Caller::carries_token`]).
+fn carries_token() -> Predicate {
+    let header = |name: &str| {
+        input(
+            name,
+            &HttpRequestHeaderMatchInput {
+                header_name: name.into(),
+            },
+        )
+    };
+    any_of(vec![
+        is(header("x-vault-token"), matches(r"[^,]\C*")),
+        is(header("authorization"), begins_with(BEARER)),
+    ])
+}
+
+/// Texts of a filter's result in the metadata.
+const ALLOWED: &str = "allowed";
+const DENIED: &str = "denied";
+
+/// Holds if a filter's result in the metadata is this text.
+fn result_is(key: &str, text: &str) -> Predicate {
+    let result = DynamicMetadataInput {
+        filter: METADATA.into(),
+        path: vec![PathSegment {
+            segment: Some(Segment::Key(key.into())),
+        }],
+    };
+    let expected = MetadataMatcher {
+        value: Some(ValueMatcher {
+            match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
+                match_pattern: Some(MatchPattern::Exact(text.into())),
+                ..StringMatcher::default()
+            })),
+        }),
+        invert: false,
+    };
+    fits(input("fact", &result), input(text, &expected))
+}
+
+/// The default action, for a request that is denied for a reason otherwise.
+fn default_action(firewall: &Firewall, denied: Reason) -> OnMatch {
+    reason_action(match firewall.default_action {
+        DefaultAction::Allow => Reason::DefaultAction,
+        DefaultAction::Deny => denied,
+    })
 }
 
 fn reason_action(reason: Reason) -> OnMatch {
-    rbac_action(reason.name(), reason.verdict())
+    action(rbac_action(reason.name(), reason.verdict()))
 }
 
-fn rbac_action(name: &str, verdict: Verdict) -> OnMatch {
+/// An action of an RBAC filter.
+pub(super) fn rbac_action(name: &str, verdict: Verdict) -> TypedExtensionConfig {
     let verdict = match verdict {
         Verdict::Allow => rbac::Action::Allow,
         Verdict::Deny => rbac::Action::Deny,
     };
-    action(input(
+    input(
         "rbac",
         &Action {
             name: name.into(),
             action: verdict.into(),
         },
-    ))
+    )
 }
 
 /// Denies everything, until Envoy has received the first configuration of a filter.
