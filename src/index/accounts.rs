@@ -1,223 +1,54 @@
-//! Service accounts, their pods, and the vaults that depend on them. An event looks only at the accounts that it names.
+//! Service accounts, their pods, the vaults that depend on them, and subscriptions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::Ipv4Addr;
 
-use super::state::Index;
-use super::{ObjectName, PodFact};
-use crate::api::SUBSCRIPTION_LABEL;
-use crate::policy::{
-    Accounts, ServiceIdentity, ValidatedPolicy, VaultId, referenced_accounts, referenced_identities,
-};
+use super::ObjectName;
+use crate::policy::VaultId;
 
 /// Service accounts and subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct AccountIndex {
     /// Service accounts that exist.
-    existing: BTreeSet<ObjectName>,
+    pub(super) existing: BTreeSet<ObjectName>,
     /// Counted pods by the account that they run under, which need not exist.
-    pods: HashMap<ObjectName, BTreeSet<ObjectName>>,
+    pub(super) pods: Sets<ObjectName, ObjectName>,
     /// Vaults whose resolution depends on an account.
-    vaults: HashMap<ObjectName, BTreeSet<VaultId>>,
+    pub(super) vaults: Sets<ObjectName, VaultId>,
     /// Namespaces by their subscription.
-    subscriptions: BTreeMap<String, BTreeSet<String>>,
+    pub(super) subscriptions: Sets<String, String>,
 }
 
-/// Account of the only pods that have an address.
+/// Sets by key; no set is empty.
+#[derive(Debug)]
+pub(super) struct Sets<K, V>(HashMap<K, BTreeSet<V>>);
+
+impl<K, V> Default for Sets<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash, V: Ord> Sets<K, V> {
+    /// Members of a set, sorted.
+    pub(super) fn get<'s>(&'s self, key: &K) -> impl Iterator<Item = &'s V> + use<'s, K, V> {
+        self.0.get(key).into_iter().flatten()
+    }
+
+    pub(super) fn insert(&mut self, key: K, member: V) {
+        self.0.entry(key).or_default().insert(member);
+    }
+
+    pub(super) fn remove(&mut self, key: &K, member: &V) {
+        if let Some(members) = self.0.get_mut(key) {
+            members.remove(member);
+            if members.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+}
+
+/// Accounts by address: of all pods that have it, `None` if they have several accounts or there is no pod.
 pub(super) type AccountAt = BTreeMap<Ipv4Addr, Option<ObjectName>>;
-
-impl PodFact {
-    /// The service account that the pod runs under.
-    pub fn account(&self) -> ObjectName {
-        ObjectName {
-            namespace: self.namespace.clone(),
-            name: self.service_account.clone(),
-        }
-    }
-}
-
-impl Accounts for Index {
-    fn addresses_of(&self, account: &ObjectName) -> Vec<Ipv4Addr> {
-        let pods = self.pods_of_account(account);
-        let addresses = pods.flat_map(|pod| pod.addresses.iter().copied());
-        let is_own = |address: &Ipv4Addr| self.account_at(*address).as_ref() == Some(account);
-        addresses.filter(is_own).collect()
-    }
-
-    fn subscription_of(&self, namespace: &str) -> Option<&str> {
-        let labels = self.namespace(namespace)?;
-        let subscription = labels.get(SUBSCRIPTION_LABEL).map(String::as_str);
-        subscription.filter(|name| !name.is_empty())
-    }
-
-    fn namespaces_of(&self, subscription: &str) -> Vec<&str> {
-        let namespaces = self.accounts.subscriptions.get(subscription);
-        namespaces
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect()
-    }
-}
-
-impl Index {
-    /// Whether a service account exists.
-    pub fn has_account(&self, account: &ObjectName) -> bool {
-        self.accounts.existing.contains(account)
-    }
-
-    /// Counted pods that run under a service account, sorted by name.
-    pub fn pods_of_account(&self, account: &ObjectName) -> impl Iterator<Item = &PodFact> {
-        let pods = self.accounts.pods.get(account).into_iter().flatten();
-        pods.filter_map(|pod| self.pod(pod))
-    }
-
-    /// Account of all pods that have an address; `None` if there is no pod, or they have several accounts.
-    fn account_at(&self, address: Ipv4Addr) -> Option<ObjectName> {
-        let mut accounts = self.pods_at(address).map(PodFact::account);
-        let first = accounts.next()?;
-        accounts.all(|other| other == first).then_some(first)
-    }
-
-    /// Sets whether a service account exists.
-    pub(super) fn set_account(&mut self, account: &ObjectName, exists: bool) {
-        let is_changed = if exists {
-            self.accounts.existing.insert(account.clone())
-        } else {
-            self.accounts.existing.remove(account)
-        };
-        if is_changed {
-            self.account_changed(account);
-        }
-    }
-
-    /// Accounts at the addresses of a pod, before it changes.
-    pub(super) fn accounts_before(&self, id: &ObjectName, fact: Option<&PodFact>) -> AccountAt {
-        let pods = self.pod(id).into_iter().chain(fact);
-        let addresses = pods.flat_map(|pod| pod.addresses.iter().copied());
-        addresses
-            .map(|address| (address, self.account_at(address)))
-            .collect()
-    }
-
-    /// Records the account of a pod that changed, and reports the vaults of accounts that gained or lost an address.
-    pub(super) fn update_accounts(
-        &mut self,
-        id: &ObjectName,
-        was: Option<&ObjectName>,
-        before: AccountAt,
-    ) {
-        let is = self.pod(id).map(PodFact::account);
-        if was != is.as_ref() {
-            if let Some(was) = was
-                && let Some(pods) = self.accounts.pods.get_mut(was)
-            {
-                pods.remove(id);
-                if pods.is_empty() {
-                    self.accounts.pods.remove(was);
-                }
-            }
-            if let Some(is) = is {
-                let pods = self.accounts.pods.entry(is).or_default();
-                pods.insert(id.clone());
-            }
-        }
-        for (address, before) in before {
-            let after = self.account_at(address);
-            if before != after {
-                for account in before.iter().chain(&after) {
-                    self.account_changed(account);
-                }
-            }
-        }
-    }
-
-    fn account_changed(&mut self, account: &ObjectName) {
-        let vaults = self.accounts.vaults.get(account).into_iter().flatten();
-        self.changed.extend(vaults.cloned());
-    }
-
-    /// Moves a namespace to a subscription, and reports the vaults that have registered resources.
-    pub(super) fn set_subscription(&mut self, namespace: &str, was: Option<String>) {
-        let is = self.subscription_of(namespace).map(str::to_owned);
-        if was == is {
-            return;
-        }
-        if let Some(was) = was
-            && let Some(namespaces) = self.accounts.subscriptions.get_mut(&was)
-        {
-            namespaces.remove(namespace);
-            if namespaces.is_empty() {
-                self.accounts.subscriptions.remove(&was);
-            }
-        }
-        if let Some(is) = is {
-            let namespaces = self.accounts.subscriptions.entry(is).or_default();
-            namespaces.insert(namespace.to_owned());
-        }
-        self.identities_changed(|index, policy| {
-            let services = &index.trusted_services;
-            let mut identities = referenced_identities(policy, services);
-            identities.any(|identity| matches!(identity, ServiceIdentity::RegisteredResource(_)))
-        });
-    }
-
-    /// Reports the vaults that a trusted service, which changed, can be let in to.
-    pub(super) fn trusted_service_changed(&mut self, name: &str) {
-        self.identities_changed(|_, policy| match policy.bypass.as_ref() {
-            None => false,
-            Some(bypass) => {
-                let names = bypass.names.as_ref();
-                names.is_none_or(|names| names.contains(name))
-            }
-        });
-    }
-
-    fn identities_changed(&mut self, depends: impl Fn(&Self, &ValidatedPolicy) -> bool) {
-        let touched = self.vaults.keys().filter(|vault| {
-            let mut policies = self.dependent_policies(vault);
-            policies.any(|policy| depends(self, policy))
-        });
-        let touched: Vec<VaultId> = touched.cloned().collect();
-        for vault in touched {
-            self.update_dependencies(&vault);
-            self.changed.insert(vault);
-        }
-    }
-
-    /// Service accounts that a vault's resolution depends on.
-    pub(super) fn accounts_of(&self, vault: &VaultId) -> BTreeSet<ObjectName> {
-        let is_used = self
-            .vaults
-            .get(vault)
-            .is_some_and(|known| !known.policies.is_empty());
-        let policies = is_used.then(|| self.dependent_policies(vault));
-        policies
-            .into_iter()
-            .flatten()
-            .flat_map(|policy| referenced_accounts(policy, &self.trusted_services, self))
-            .collect()
-    }
-
-    /// Makes a vault depend on exactly the accounts in `wanted`, in place of `had`.
-    pub(super) fn depend_on_accounts(
-        &mut self,
-        vault: &VaultId,
-        had: &BTreeSet<ObjectName>,
-        wanted: &BTreeSet<ObjectName>,
-    ) {
-        let vaults = &mut self.accounts.vaults;
-        for account in had.difference(wanted) {
-            if let Some(known) = vaults.get_mut(account) {
-                known.remove(vault);
-                if known.is_empty() {
-                    vaults.remove(account);
-                }
-            }
-        }
-        for account in wanted.difference(had) {
-            let known = vaults.entry(account.clone()).or_default();
-            known.insert(vault.clone());
-        }
-    }
-}

@@ -8,7 +8,10 @@ use super::{
     EndpointSliceFact, InvalidPolicy, Key, Labels, NamespaceFact, NetworkPolicyFact, ObservedPod,
     ObservedPolicy, Payload, PodFact, ServiceAccountFact, ServiceFact,
 };
-use crate::policy::{Accounts, ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
+use crate::policy::{
+    Accounts, ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork,
+    VaultId,
+};
 
 impl Indexed for NamespaceFact {
     fn apply(self, index: &mut Index) {
@@ -102,6 +105,19 @@ impl Indexed for ServiceAccountFact {
     }
 }
 
+impl Indexed for ValidatedTrustedService {
+    /// An invalid service is never applied: its last valid form stays in force.
+    fn apply(self, index: &mut Index) {
+        let name = self.name.to_string();
+        let service = Some(Arc::new(self));
+        index.set_trusted_service(&name, service);
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index.set_trusted_service(&key.name.name, None);
+    }
+}
+
 impl Indexed for ValidatedVirtualNetwork {
     /// An invalid network is never applied: its last valid form stays in force.
     fn apply(self, index: &mut Index) {
@@ -144,7 +160,7 @@ impl Index {
     fn set_namespace(&mut self, name: &str, fact: Option<NamespaceFact>) {
         let subscription = self.subscription_of(name).map(str::to_owned);
         self.membership.set_namespace(name, fact, &mut self.changed);
-        self.set_subscription(name, subscription);
+        self.update_subscription(name, subscription);
     }
 
     /// Sets or, with none, removes a counted pod. Its labels also decide which `NetworkPolicies` open a vault, and its

@@ -8,6 +8,7 @@ mod accounts;
 mod changes;
 mod endpoints;
 mod facts;
+mod identities;
 mod kind;
 mod membership;
 mod network_policy;

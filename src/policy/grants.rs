@@ -6,7 +6,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::client_address::ipv4;
 use super::identity::ObjectName;
 use super::trusted_service::{ValidatedScenario, ValidatedTrustedService};
 use crate::vault_api::Operations;
@@ -75,7 +74,10 @@ impl fmt::Display for Identity {
 impl Grants {
     /// Identities that a request proves, in the order in which they count.
     pub fn proven(&self, peer: IpAddr) -> Vec<Identity> {
-        let pod = ipv4(peer).and_then(|address| self.pods.get(&address));
+        let pod = match peer {
+            IpAddr::V4(address) => self.pods.get(&address),
+            IpAddr::V6(_) => None,
+        };
         pod.cloned().map(Identity::Pod).into_iter().collect()
     }
 

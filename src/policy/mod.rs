@@ -8,6 +8,7 @@ mod decide;
 mod grants;
 mod identity;
 mod model;
+mod near;
 mod nearest;
 mod pod_group;
 mod proxy_settings;
@@ -50,8 +51,8 @@ pub use trusted_service::{
     FederatedIdentity, KeySource, ServiceIdentity, ValidatedScenario, ValidatedTrustedService,
 };
 pub(crate) use unsupported::{is_supported_field, is_supported_value};
-pub(crate) use validate::is_dns_label;
-pub use validate::{validate_policy, validate_virtual_network};
+pub(crate) use validate::{is_dns_label, unknown_operation};
+pub use validate::{validate_policy, validate_trusted_service, validate_virtual_network};
 pub use validated::{
     AddressRule, BypassSettings, ClientAddressSettings, NetworkRule, NetworkRuleSource, PodGroup,
     ProxyEntry, ProxySource, SubnetMembers, ValidatedPolicy, ValidatedSubnet,

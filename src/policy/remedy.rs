@@ -85,8 +85,8 @@ fn outside_scenario(denied: &Denied<'_>) -> String {
     };
     let operations = &denied.decision.operations;
     format!(
-        "Ask {owner} to {}; or, if the service has to do {operations} everywhere, ask the platform's admin to add it to \
-         a scenario of the TrustedService.",
+        "Ask {owner} to {}; or, if the service has to do {operations} everywhere, ask the platform's admin to add it \
+         to a scenario of the TrustedService.",
         rule_for(denied)
     )
 }

@@ -128,8 +128,8 @@ impl Listeners {
     }
 }
 
-/// A firewall without its rules, trusted proxies and identities. The pattern names every field, so that a new field has to be
-/// assigned to one side.
+/// A firewall without its rules, trusted proxies and identities. The pattern names every field, so that a new field has
+/// to be assigned to one side.
 fn shape(firewall: &Firewall) -> Firewall {
     let Firewall {
         vault,

@@ -101,8 +101,10 @@ const PODS: &[(&str, &str)] = &[
     ("10.9.0.5", "rotation/rewrap"),
     ("10.9.0.6", "shared/both"),
 ];
+/// Scenarios with their operations.
+type Scenarios = &'static [(&'static str, &'static [&'static str])];
 /// Services: name, accounts, and scenarios with their operations.
-const SERVICES: &[(&str, &[&str], &[(&str, &[&str])])] = &[
+const SERVICES: &[(&str, &[&str], Scenarios)] = &[
     (
         "backup",
         &["backup/agent", "shared/both"],

@@ -1,6 +1,5 @@
 //! Identities of a firewall and what they are granted, and the tokens of requests.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -53,12 +52,6 @@ pub fn grants(rng: &mut ChaCha8Rng) -> Grants {
         }
     }
     grants
-}
-
-/// An address of a pod with an identity.
-pub fn pod(rng: &mut ChaCha8Rng, grants: &Grants) -> Option<Ipv4Addr> {
-    let pods: Vec<&Ipv4Addr> = grants.pods.keys().collect();
-    pods.choose(rng).map(|address| **address)
 }
 
 fn service(rng: &mut ChaCha8Rng, number: usize) -> ServiceGrant {

@@ -18,7 +18,7 @@ use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::when;
 use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any};
-use super::{client, grants};
+use super::{client, decision, grants};
 use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::HEADER_NAMESPACE;
@@ -60,7 +60,7 @@ fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
     let matcher = MetadataMatcher {
         filter: rbac::METADATA.into(),
         path: vec![PathSegment {
-            segment: Some(Segment::Key(rbac::result_key())),
+            segment: Some(Segment::Key(decision::result_key())),
         }],
         value: Some(ValueMatcher {
             match_pattern: Some(result),
@@ -106,7 +106,7 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ("time", "%START_TIME%".to_owned()),
         ("vault", firewall.vault.to_string()),
         ("listener", side.name().to_owned()),
-        ("reason", metadata(&rbac::reason_key())),
+        ("reason", metadata(&decision::reason_key())),
         ("virtualNetworkHostRule", metadata(&Fact::Hosts.rule_key())),
         ("virtualNetworkRule", metadata(&Fact::Networks.rule_key())),
         ("ipRule", metadata(&Fact::IpRules.rule_key())),

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
 use super::proxy::Proxy;
-use super::{client, cluster, grants, http, listener, rbac, routes};
+use super::{client, cluster, decision, grants, http, listener, rbac, routes};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -51,8 +51,8 @@ pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
         .then(|| http::extension(grants::SERVICES, &grants::services(firewall)));
     let decisions = sides.map(|side| {
         http::extension(
-            rbac::decision_resource(side),
-            &rbac::decision(firewall, side),
+            decision::decision_resource(side),
+            &decision::decision(firewall, side),
         )
     });
     let before = client.into_iter().chain(pods);

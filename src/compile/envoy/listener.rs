@@ -37,11 +37,11 @@ use super::config_source::aggregated;
 use super::matching::{action, exactly, first_of, input, is, not};
 use super::names::{PLANE, SET_FILTER_STATE};
 use super::proxy::{Http2, Proxy};
-use super::rbac::{self, Fact};
+use super::rbac::Fact;
 use super::reply::local_replies;
 use super::routes::filter_state;
 use super::wire::{any, seconds, type_url};
-use super::{client, grants, http, routes};
+use super::{client, decision, grants, http, routes};
 use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
@@ -277,27 +277,30 @@ fn filters(
     });
     let mut filters: Vec<HttpFilter> = client.into_iter().collect();
     if needs_identities {
-        filters.push(delivered(delivery, grants::PODS, &rbac::deny_all(), || {
-            grants::pods(firewall)
-        }));
+        filters.push(delivered(
+            delivery,
+            grants::PODS,
+            &decision::deny_all(),
+            || grants::pods(firewall),
+        ));
     }
     filters.push(http::filter(SET_FILTER_STATE, &state));
-    if rbac::needs_facts(firewall, side) {
+    if decision::needs_facts(firewall, side) {
         filters.extend(Fact::ALL.map(|fact| {
-            delivered(delivery, fact.resource(), &rbac::deny_all(), || {
+            delivered(delivery, fact.resource(), &decision::deny_all(), || {
                 fact.filter(firewall)
             })
         }));
         if grants::has_bypass(firewall) {
-            let before = rbac::deny_all();
+            let before = decision::deny_all();
             filters.push(delivered(delivery, grants::SERVICES, &before, || {
                 grants::services(firewall)
             }));
         }
     }
-    let decision = rbac::decision_resource(side);
-    filters.push(delivered(delivery, decision, &rbac::deny_all(), || {
-        rbac::decision(firewall, side)
+    let resource = decision::decision_resource(side);
+    filters.push(delivered(delivery, resource, &decision::deny_all(), || {
+        decision::decision(firewall, side)
     }));
     filters.extend(whole_requests(body));
     filters.push(http::router(&Router {

@@ -19,6 +19,7 @@ mod client;
 mod cluster;
 mod config_source;
 mod configuration;
+mod decision;
 mod grants;
 mod http;
 mod json;
