@@ -168,7 +168,7 @@ impl Firewall {
             namespaces: &self.namespaces,
             token_creation: self.token_creation,
         };
-        Table::new(Profile::open_bao(), &described)
+        Table::new(Profile::of(self.api), &described)
     }
 
     /// Builds the firewall of a vault without an accepted policy. It denies everything except health probes.

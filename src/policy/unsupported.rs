@@ -12,11 +12,10 @@ const FIELDS: [&str; 7] = [
     "spec.vault.location",
 ];
 /// Values of fields.
-const VALUES: [(&str, &str); 4] = [
+const VALUES: [(&str, &str); 3] = [
     ("spec.bypass", "TrustedServices"),
     ("spec.clientAddress.source", "ProxyProtocol"),
     ("spec.mode", "Audit"),
-    ("spec.vault.api", "AzureKeyVault"),
 ];
 
 /// Whether a field of the schema is implemented, by its path such as `spec.ipRules[3].value`.

@@ -2,6 +2,7 @@
 //! violations, and refuses fields that this version does not implement. Rules that need other objects are in `resolve`.
 
 mod client_address;
+mod dialect;
 mod names;
 mod network_rules;
 mod proxy;
@@ -19,7 +20,7 @@ pub use network_rules::validate_virtual_network;
 use super::identity::VaultId;
 use super::validated::ValidatedPolicy;
 use super::violation::{Findings, Violation, ViolationReason};
-use crate::api::{Bypass, Management, Mode, VaultApi, VaultNetworkPolicy, VaultNetworkPolicySpec};
+use crate::api::{Bypass, Management, Mode, VaultNetworkPolicy, VaultNetworkPolicySpec};
 use crate::limits::Limits;
 
 /// Validates a policy.
@@ -43,6 +44,7 @@ pub fn validate_policy(
         );
     }
     let (namespaces, engines, auth_mounts) = vault_paths::check(&spec.vault, &mut findings);
+    dialect::check(spec, &mut findings);
     refuse_unsupported_fields(spec, &mut findings);
     let virtual_network_rules = network_rules::virtual_network_rules(
         (&namespace, &name),
@@ -107,13 +109,6 @@ fn created(metadata: &ObjectMeta) -> Option<String> {
 }
 
 fn refuse_unsupported_fields(spec: &VaultNetworkPolicySpec, findings: &mut Findings) {
-    if spec.vault.api == VaultApi::AzureKeyVault {
-        findings.add(
-            "spec.vault.api",
-            ViolationReason::NotSupportedYet,
-            "AzureKeyVault is not supported yet; write OpenBao (also for HashiCorp Vault)",
-        );
-    }
     if spec.vault.location.is_some() {
         findings.not_supported_yet("spec.vault.location", "the vault's location");
     }
