@@ -165,7 +165,7 @@ pub struct Firewall {
 impl Firewall {
     /// Table of the vault's API, without its engines.
     pub fn profile(&self) -> &'static Profile {
-        Profile::open_bao()
+        Profile::of(self.api)
     }
 
     /// Builds the table that classifies this vault's requests.

@@ -46,7 +46,7 @@ use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
 /// Beginnings of the names of headers that are removed before anything reads them.
-const STRIPPED: [&str; 20] = [
+const STRIPPED: [&str; 23] = [
     // Envoy's own switches, and Vaultwall's own headers.
     "x-envoy-",
     "x-vaultwall-",
@@ -54,6 +54,10 @@ const STRIPPED: [&str; 20] = [
     "x-vault-inline-auth-",
     // Envoy would use the client's text as the decision id.
     "x-request-id",
+    // Another method than the one that was judged; the first one is Azure Key Vault's.
+    "x-http-request",
+    "x-http-method",
+    "x-method-override",
     // Client certificates as other proxies forward them; the vault can be configured to accept one of these headers
     // instead of a certificate (`x_forwarded_for_client_cert_header`).
     "client-cert",                 // RFC 9440
@@ -119,7 +123,8 @@ fn chain(
         ..connection_manager(firewall, proxy, side, &limits, delivery)
     };
     let statistics = format!("{}.{}", side.name(), callers.chain());
-    let chain = http::limited(&statistics, limits.connections, http::chain(&manager));
+    let chain = http::chain_with_replies(&manager, local_replies(firewall, side));
+    let chain = http::limited(&statistics, limits.connections, chain);
     let tls = proxy.tls.of_listener(proxy.http2.is_some());
     FilterChain {
         name: callers.chain().into(),
@@ -168,7 +173,6 @@ fn connection_manager(
         },
         http2_protocol_options: proxy.http2.map(http2),
         access_log: access_logs(firewall, proxy, side),
-        local_reply_config: Some(local_replies(firewall, side)),
         http_filters: filters(firewall, side, limits.body, delivery),
         route_specifier: Some(match delivery {
             Delivery::Ads => RouteSpecifier::Rds(Rds {
