@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use super::accounts::AccountIndex;
 use super::endpoints::Endpoints;
 use super::kind::for_each_kind;
 use super::membership::Membership;
@@ -16,7 +17,9 @@ use super::{
     ServiceFact,
 };
 use crate::limits::Limits;
-use crate::policy::{ObjectName, ValidatedTrustedService, VaultId, VirtualNetworks};
+use crate::policy::{
+    ObjectName, TrustedServices, ValidatedTrustedService, VaultId, VirtualNetworks,
+};
 
 /// Facts, valid policies and virtual networks, and the groups of pods that follow from them.
 #[derive(Debug, Default)]
@@ -28,8 +31,9 @@ pub struct Index {
     pub(super) endpoints: Endpoints,
     pub(super) network_policies: BTreeMap<ObjectName, NetworkPolicyFact>,
     /// Trusted services by name, each in its last valid form.
-    pub(super) trusted_services: BTreeMap<String, Arc<ValidatedTrustedService>>,
+    pub(super) trusted_services: TrustedServices,
     pub(super) virtual_networks: VirtualNetworks,
+    pub(super) accounts: AccountIndex,
     /// Vaults whose policies name a virtual network, which need not exist.
     pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
     pub(super) policies: BTreeMap<ObjectName, Policy>,

@@ -2,8 +2,10 @@
 //!
 //! Pure: no I/O, no clock, no kube client, no async runtime. A test enforces it.
 
+mod accounts;
 pub mod client_address;
 mod decide;
+mod grants;
 mod identity;
 pub mod key_set;
 mod model;
@@ -26,9 +28,11 @@ pub use crate::api::{
     ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
+pub use accounts::Accounts;
 pub use decide::{
-    Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
+    BEARER, Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
 };
+pub use grants::{DEPLOYMENT, Grants, Holders, Identity, Scope, ServiceGrant, is_deployment};
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
@@ -39,8 +43,9 @@ pub use remedy::{Denied, remedy};
 #[cfg(test)]
 pub(crate) use resolve::fixtures;
 pub use resolve::{
-    Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, VirtualNetworks,
-    referenced_groups, referenced_ranges, resolve,
+    Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, TrustedServices,
+    VirtualNetworks, referenced_accounts, referenced_groups, referenced_identities,
+    referenced_ranges, resolve,
 };
 pub use selector::Selector;
 pub use trusted_service::{

@@ -7,7 +7,7 @@ use super::nearest::{Mismatch, Nearest, PodLabels};
 use super::pod_group::{is_opted_in, opt_in_label};
 use crate::address::public_prefix;
 use crate::api::ManagementAccess;
-use crate::vault_api::{BadRequest, Plane, Verb, path};
+use crate::vault_api::{BadRequest, Dialect, Plane, Profile, path};
 
 /// A denied request, with everything that the advice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +29,39 @@ pub struct Denied<'a> {
 /// Returns the advice, or `None` if the request was allowed.
 pub fn remedy(denied: &Denied<'_>) -> Option<String> {
     let decision = denied.decision;
+    let dialect = &*Profile::of(denied.firewall.api).dialect;
     if decision.verdict() == Verdict::Allow {
         return None;
     }
     Some(match (decision.reason, decision.plane) {
-        (Reason::BadRequest, _) => one_meaning(decision.problem.as_ref()),
-        (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller: it could destroy or open the \
-             vault, or the firewall does not know the path. Run it in one of the vault's own pods."
+        (Reason::BadRequest, _) => one_meaning(dialect, decision.problem.as_ref()),
+        (Reason::ForbiddenCritical, _) => critical(denied.firewall),
+        (Reason::ForbiddenByScenario, _) => outside_scenario(denied),
+        (Reason::ForbiddenByMissingToken, _) => "Log in to the vault (`auth/MOUNT/login`, which needs no rule), and \
+             send its token in X-Vault-Token, or in Authorization after `Bearer `."
             .into(),
+        (Reason::ForbiddenByPlane, Some(Plane::Control)) if denied.listener == Listener::Data => {
+            "A trusted service has no access to the vault's management through the data endpoint. Send the request to \
+             the management endpoint."
+                .into()
+        }
         (_, Some(Plane::Internal)) => {
             "The firewall never forwards this path. The vault's peers connect to each other's pods directly; for \
              metrics, give the vault a listener that serves nothing else."
                 .into()
         }
         (Reason::ForbiddenByPlane, Some(Plane::Data)) => {
-            "The management endpoint does not serve secrets, keys or certificates, nor requests that could return \
-             them: send the request to the data endpoint. In a vault namespace, the management endpoint serves \
-             requests only if spec.vault.namespaces lists the namespace, and an auth method at a path of several \
-             segments only if spec.vault.authMounts lists the path."
-                .into()
+            let elsewhere = "The management endpoint does not serve secrets, keys or certificates, nor requests that \
+                             could return them: send the request to the data endpoint.";
+            if dialect.namespaces {
+                format!(
+                    "{elsewhere} In a vault namespace, the management endpoint serves requests only if \
+                     spec.vault.namespaces lists the namespace, and an auth method at a path of several segments only \
+                     if spec.vault.authMounts lists the path."
+                )
+            } else {
+                elsewhere.into()
+            }
         }
         (Reason::ForbiddenByPlane, _) => match owner(denied.firewall) {
             Some(owner) => format!(
@@ -59,16 +73,37 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
     })
 }
 
+/// Advice for a critical operation.
+fn critical(firewall: &Firewall) -> String {
+    let list = match owner(firewall) {
+        Some(owner) => format!(", or ask {owner} to list the caller in spec.management.operators"),
+        None => String::new(),
+    };
+    format!(
+        "The firewall denies this to everybody but listed operators: it could destroy or open the vault, or the \
+         firewall does not know the path. Run it in one of the vault's own pods{list}."
+    )
+}
+
+/// Advice for a trusted service that asks for more than its scenarios.
+fn outside_scenario(denied: &Denied<'_>) -> String {
+    let Some(owner) = owner(denied.firewall) else {
+        return no_policy(denied.firewall);
+    };
+    let operations = &denied.decision.operations;
+    format!(
+        "Ask {owner} to {}; or, if the service has to do {operations} everywhere, ask the platform's admin to add it \
+         to a scenario of the TrustedService.",
+        rule_for(denied)
+    )
+}
+
 /// Advice for a request that could have several meanings: the form to send it in.
-fn one_meaning(problem: Option<&BadRequest>) -> String {
+fn one_meaning(dialect: &Dialect, problem: Option<&BadRequest>) -> String {
     match problem {
         Some(BadRequest::Method(_)) => {
-            let methods = Verb::METHODS.iter().flat_map(|(_, methods)| *methods);
-            let methods: Vec<&str> = methods.copied().collect();
-            format!(
-                "Use one of {}, in capital letters.",
-                methods.join(", ")
-            )
+            let methods = dialect.all_methods().join(", ");
+            format!("Use one of {methods}, in capital letters.")
         }
         Some(BadRequest::Namespace) => "Write the namespace in X-Vault-Namespace as segments of letters, digits, `.`, \
              `_`, `~` and `-`, separated by slashes, for example team/dev. No segment begins with a dot."
@@ -80,6 +115,10 @@ fn one_meaning(problem: Option<&BadRequest>) -> String {
             format!("Shorten path and query to {} bytes together.", path::MAX_TARGET)
         }
         Some(BadRequest::ProbeWithBody) => "Send the probe without a body.".into(),
+        Some(BadRequest::Target(_)) | None if !dialect.has_flags() => {
+            "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters."
+                .into()
+        }
         Some(BadRequest::Target(_)) | None => {
             "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters, query \
              keys without encoding, and the flags `list` and `scan` only as true or false."
@@ -117,7 +156,7 @@ fn by_firewall(denied: &Denied<'_>) -> String {
         let management = denied.firewall.management;
         denied.listener == Listener::Data
             && management == ManagementAccess::Unrestricted
-            && plane_rule(Listener::Management, management, plane)
+            && plane_rule(Listener::Management, denied.firewall, plane)
                 == PlaneRule::Always(Reason::ControlPlane)
     });
     if allowed_on_management {
@@ -129,7 +168,7 @@ fn by_firewall(denied: &Denied<'_>) -> String {
 
 /// Request to a policy's owner: the rule that would allow the caller.
 fn rule_for(denied: &Denied<'_>) -> String {
-    let Caller { peer, client } = denied.caller;
+    let Caller { peer, client, .. } = denied.caller;
     if let Some(pod) = denied.pod {
         let and = if pod.namespace_labels.is_some_and(is_opted_in) {
             String::new()

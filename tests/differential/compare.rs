@@ -44,6 +44,9 @@ const STRIPPED: &[&str] = &[
     "x-arr-clientcert",
     "cf-client-cert",
     "x-request-id",
+    "x-http-request",
+    "x-http-method",
+    "x-method-override",
 ];
 /// Largest number of bytes of a path in the access log.
 const PATH_BYTES: usize = 1024;
@@ -67,6 +70,10 @@ impl Observed {
                 field("virtualNetworkHostRule").or_else(|| field("virtualNetworkRule"))
             }
             Some("IpRule") => field("ipRule"),
+            Some("TrustedService") => field("trustedService"),
+            Some("Operator") => field("virtualNetworkHostRule")
+                .or_else(|| field("virtualNetworkRule"))
+                .or_else(|| field("ipRule")),
             _ => None,
         };
         Self {

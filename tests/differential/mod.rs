@@ -6,12 +6,14 @@
 //! fresh ones and prints them.
 
 mod addresses;
+mod azure;
 mod chains;
 mod clients;
 mod compare;
 mod envoy;
 mod firewalls;
 mod framing;
+mod grants;
 mod headers;
 mod hop;
 mod hostile;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use vaultwall::policy::{Reason, Verdict};
+use vaultwall::policy::{Grants, Reason, Verdict};
 use vaultwall::vault_api::Plane;
 
 use run::{Case, Tally};
@@ -36,6 +38,8 @@ use run::{Case, Tally};
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=16;
 /// Requests sent to each generated firewall.
 const REQUESTS: usize = 220;
+/// Number of seeds that also make a firewall for the API of Azure Key Vault.
+const AZURE: usize = 6;
 
 fn seeds() -> Vec<u64> {
     match std::env::var("VAULTWALL_SEED").as_deref() {
@@ -73,6 +77,8 @@ async fn envoy_decides_as_decide_does() {
     for case in seeds
         .iter()
         .map(|seed| generated(*seed))
+        .chain(seeds.iter().take(AZURE).map(|seed| azure::generated(*seed)))
+        .chain(azure::cases())
         .chain(hostile::cases())
         .chain([shapes::case(), chains::case()])
     {
@@ -104,6 +110,7 @@ async fn a_flipped_rule_is_noticed() {
     let everyone: Ipv4Net = "127.0.0.0/8".parse().unwrap();
     case.firewall.virtual_networks.0.clear();
     case.firewall.ip_rules.0.clear();
+    case.firewall.grants = Grants::default();
     let mut flipped = case.firewall.clone();
     let rule = Arc::from("other/virtualNetworkRules/everyone");
     flipped.virtual_networks.claim(everyone, &rule);

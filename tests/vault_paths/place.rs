@@ -1,6 +1,6 @@
 //! The place of a listed path: the row of the table that a request for it matches.
 
-use vaultwall::policy::{Engine, EngineNamespace, EngineType};
+use vaultwall::policy::{Engine, EngineNamespace, EngineType, VaultApi};
 use vaultwall::vault_api::{Described, Profile, Request, Row, Table, classify};
 
 use crate::vault_paths::list::{Listed, lines};
@@ -69,7 +69,7 @@ pub fn table() -> Table {
         engines: &engines,
         ..Described::default()
     };
-    Table::new(Profile::open_bao(), &described)
+    Table::new(Profile::of(VaultApi::OpenBao), &described)
 }
 
 /// The row of the table for a request.

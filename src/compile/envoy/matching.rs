@@ -1,5 +1,6 @@
 //! Short constructors for Envoy's unified matching API (`xds.type.matcher.v3`).
 
+use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
     MatchType, PredicateList, SinglePredicate, single_predicate,
@@ -55,6 +56,14 @@ pub(super) fn nested(matcher: Matcher) -> OnMatch {
     }
 }
 
+/// The value of a request header.
+pub(super) fn header(name: &str) -> TypedExtensionConfig {
+    let header = HttpRequestHeaderMatchInput {
+        header_name: name.into(),
+    };
+    input("header", &header)
+}
+
 /// Holds if an input's text matches a pattern.
 pub(super) fn is(input: TypedExtensionConfig, pattern: StringMatcher) -> Predicate {
     single(input, single_predicate::Matcher::ValueMatch(pattern))
@@ -105,6 +114,16 @@ pub(super) fn not(predicate: Predicate) -> Predicate {
 /// Matches exactly this text.
 pub(super) fn exactly(text: &str) -> StringMatcher {
     string(MatchPattern::Exact(text.into()))
+}
+
+/// Matches a text that contains this one.
+pub(super) fn contains(text: &str) -> StringMatcher {
+    string(MatchPattern::Contains(text.into()))
+}
+
+/// Matches a text that begins with this one.
+pub(super) fn begins_with(text: &str) -> StringMatcher {
+    string(MatchPattern::Prefix(text.into()))
 }
 
 /// Matches a text that as a whole fits this regular expression.
