@@ -99,6 +99,7 @@ fn decisions() {
         let table = firewall.table();
         let request = Request {
             has_body: false,
+            several_tokens: false,
             announced: None,
             method: "GET",
             target: "/v1/secret/data/team/app?version=3",

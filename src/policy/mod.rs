@@ -14,6 +14,7 @@ mod quantity;
 mod remedy;
 mod resolve;
 mod selector;
+pub mod token;
 mod trusted_service;
 mod unsupported;
 mod validate;

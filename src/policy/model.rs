@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::identity::VaultId;
+use super::token::TokenRules;
 use crate::api::{
     AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
 };
@@ -147,6 +148,8 @@ pub struct Firewall {
     pub ip_rules: AddressRules,
     /// The sources of both kinds of rules, as selectors and blocks for a `NetworkPolicy`.
     pub peers: Vec<Peer>,
+    /// Tokens that prove an identity; `None` if no rule accepts one.
+    pub tokens: Option<TokenRules>,
     /// Source of the client's address.
     pub client_address: ClientAddressSource,
     /// Which network rules apply to the management endpoint.
@@ -185,6 +188,7 @@ impl Firewall {
             virtual_networks: AddressRules::default(),
             ip_rules: AddressRules::default(),
             peers: Vec::new(),
+            tokens: None,
             client_address: ClientAddressSource::Direct,
             management: ManagementAccess::Disabled,
             token_creation: TokenCreation::Disabled,

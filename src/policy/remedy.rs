@@ -76,6 +76,9 @@ fn one_meaning(problem: Option<&BadRequest>) -> String {
         Some(BadRequest::TwoNamespaces) => {
             "Write the vault namespace either in X-Vault-Namespace or in the path.".into()
         }
+        Some(BadRequest::SeveralTokens) => {
+            "Send one header X-Vaultwall-Token, with one token.".into()
+        }
         Some(BadRequest::TooLong) => {
             format!("Shorten path and query to {} bytes together.", path::MAX_TARGET)
         }

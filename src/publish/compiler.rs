@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::clock::Uptime;
 use crate::compile::envoy::{self, Proxy};
+use crate::policy::token::TokenRules;
 use crate::policy::{ClientAddressSource, Firewall, TrustedProxies};
 use crate::xds::{Resource, Snapshot};
 
@@ -128,8 +129,8 @@ impl Listeners {
     }
 }
 
-/// A firewall without its rules and trusted proxies. The pattern names every field, so that a new field has to be
-/// assigned to one side.
+/// A firewall without its rules, trusted proxies and tokens. The pattern names every field, so that a new field has to
+/// be assigned to one side.
 fn shape(firewall: &Firewall) -> Firewall {
     let Firewall {
         vault,
@@ -143,6 +144,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         virtual_networks: _,
         ip_rules: _,
         peers: _,
+        tokens,
         client_address,
         management,
         token_creation,
@@ -154,6 +156,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         engines: engines.clone(),
         auth_mounts: auth_mounts.clone(),
         namespaces: namespaces.clone(),
+        tokens: tokens.as_ref().map(|_| TokenRules::default()),
         client_address: match client_address {
             ClientAddressSource::Direct => ClientAddressSource::Direct,
             ClientAddressSource::XForwardedFor { .. } => ClientAddressSource::XForwardedFor {

@@ -43,6 +43,7 @@ fn every_reason_has_a_table_and_every_row_is_decided_so() {
             };
             let request = Request {
                 has_body: false,
+                several_tokens: false,
                 announced: None,
                 method: &method,
                 target: &target,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use vaultwall::policy::{Caller, Decision, Firewall, Listener, client_address, decide};
-use vaultwall::vault_api::{HEADER_ANNOUNCED, HEADER_NAMESPACE, Request, Table};
+use vaultwall::vault_api::{HEADER_ANNOUNCED, HEADER_NAMESPACE, HEADER_TOKEN, Request, Table};
 
 /// A request to send.
 #[derive(Clone)]
@@ -109,7 +109,9 @@ impl Sent {
         let mut announced = self.values(HEADER_ANNOUNCED);
         announced.retain(|value| !value.is_empty());
         let announced = (!announced.is_empty()).then(|| announced.join(","));
+        let tokens = self.values(HEADER_TOKEN);
         let request = Request {
+            several_tokens: tokens.len() > 1 || tokens.iter().any(|token| token.contains(',')),
             method: &String::from_utf8_lossy(&self.method),
             target: &self.read_target(),
             namespace: namespaces.first().map(String::as_str),

@@ -271,6 +271,7 @@ impl Explain {
         let caller = Caller { peer, client };
         let request = Request {
             has_body: false,
+            several_tokens: false,
             announced: self.announced_method.as_deref(),
             method: &self.method,
             target: &self.path,

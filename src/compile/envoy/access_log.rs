@@ -13,13 +13,13 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 };
 use envoy_types::pb::google::protobuf::BoolValue;
 
-use super::client;
 use super::names::PLANE;
 use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::when;
 use super::routes;
 use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any};
+use super::{client, token};
 use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::HEADER_NAMESPACE;
@@ -94,6 +94,9 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
     let of_decided = [
         ("decisionId", "%STREAM_ID%".to_owned()),
         ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
+        (token::IDENTIFIED, token::metadata(token::IDENTIFIED)),
+        (token::POD, token::metadata(token::POD)),
+        (token::PROBLEM, token::metadata(token::PROBLEM)),
         (
             client::WARNING,
             format!(

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
 use super::proxy::Proxy;
-use super::{client, cluster, http, listener, rbac, routes};
+use super::{client, cluster, http, listener, rbac, routes, token};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -49,6 +49,12 @@ pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
             &rbac::decision(firewall, side),
         )
     });
-    let client = client.into_iter();
-    client.chain(facts).chain(decisions).collect()
+    let tokens = firewall.tokens.as_ref().map(|rules| {
+        [
+            http::extension(token::KEYS, &token::keys(rules)),
+            http::extension(token::IDENTITY, &token::identity(rules)),
+        ]
+    });
+    let before = client.into_iter().chain(tokens.into_iter().flatten());
+    before.chain(facts).chain(decisions).collect()
 }

@@ -33,6 +33,7 @@ mod reply;
 mod routes;
 mod secret_files;
 mod tls;
+mod token;
 mod wire;
 mod xds_cluster;
 

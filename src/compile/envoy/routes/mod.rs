@@ -25,8 +25,8 @@ use self::action::{
 use super::matching::{action, any_of, both, first_of, input, is, matches, nested, not};
 use super::{budget, client, http};
 use crate::vault_api::{
-    FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_ROOT,
-    NAMESPACE_VALUE, PathMatch, Prefix, Row, Table, Template, Verb, path,
+    FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, HEADER_TOKEN, HeaderMatch,
+    NAMESPACE_ROOT, NAMESPACE_VALUE, PathMatch, Prefix, Row, Table, Template, Verb, path,
 };
 
 /// Name of the route configuration, which both listeners use.
@@ -80,7 +80,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
             retry_policy: Some(retries()),
             request_headers_to_remove: budget::HEADERS
                 .into_iter()
-                .chain([client::HEADER, HEADER_METHOD])
+                .chain([client::HEADER, HEADER_METHOD, HEADER_TOKEN])
                 .map(Into::into)
                 .collect(),
             ..VirtualHost::default()
@@ -162,6 +162,7 @@ fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
             is(named(), matches(".*")),
             not(is(named(), matches(NAMESPACE_VALUE))),
         ),
+        is(header(HEADER_TOKEN), matches("\\C*,\\C*")),
     ];
     let readable = format!(
         "(?:=(?:{}))?",
