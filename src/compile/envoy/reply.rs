@@ -64,7 +64,6 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
                 ),
             ),
         )),
-        ..ResponseMapper::default()
     });
     LocalReplyConfig {
         mappers,
@@ -173,7 +172,6 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         filter: Some(when(&expression)),
         status_code: Some(UInt32Value { value: status }),
         body_format_override: Some(denied(firewall, reason, why)),
-        ..ResponseMapper::default()
     }
 }
 
@@ -195,7 +193,6 @@ fn refused_early(firewall: &Firewall) -> ResponseMapper {
                 ),
             ),
         )),
-        ..ResponseMapper::default()
     }
 }
 
