@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::grants::Grants;
 use super::identity::VaultId;
 use crate::api::{
     AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
@@ -147,6 +148,8 @@ pub struct Firewall {
     pub ip_rules: AddressRules,
     /// The sources of both kinds of rules, as selectors and blocks for a `NetworkPolicy`.
     pub peers: Vec<Peer>,
+    /// Identities, and what they are granted.
+    pub grants: Grants,
     /// Source of the client's address.
     pub client_address: ClientAddressSource,
     /// Which network rules apply to the management endpoint.
@@ -160,6 +163,11 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// Table of the vault's API, without its engines.
+    pub fn profile(&self) -> &'static Profile {
+        Profile::of(self.api)
+    }
+
     /// Builds the table that classifies this vault's requests.
     pub fn table(&self) -> Table {
         let described = Described {
@@ -168,7 +176,7 @@ impl Firewall {
             namespaces: &self.namespaces,
             token_creation: self.token_creation,
         };
-        Table::new(Profile::of(self.api), &described)
+        Table::new(self.profile(), &described)
     }
 
     /// Builds the firewall of a vault without an accepted policy. It denies everything except health probes.
@@ -185,6 +193,7 @@ impl Firewall {
             virtual_networks: AddressRules::default(),
             ip_rules: AddressRules::default(),
             peers: Vec::new(),
+            grants: Grants::default(),
             client_address: ClientAddressSource::Direct,
             management: ManagementAccess::Disabled,
             token_creation: TokenCreation::Disabled,

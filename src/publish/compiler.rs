@@ -128,8 +128,8 @@ impl Listeners {
     }
 }
 
-/// A firewall without its rules and trusted proxies. The pattern names every field, so that a new field has to be
-/// assigned to one side.
+/// A firewall without its rules, trusted proxies and identities. The pattern names every field, so that a new field has
+/// to be assigned to one side.
 fn shape(firewall: &Firewall) -> Firewall {
     let Firewall {
         vault,
@@ -143,6 +143,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         virtual_networks: _,
         ip_rules: _,
         peers: _,
+        grants,
         client_address,
         management,
         token_creation,
@@ -154,6 +155,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         engines: engines.clone(),
         auth_mounts: auth_mounts.clone(),
         namespaces: namespaces.clone(),
+        grants: grants.shape(),
         client_address: match client_address {
             ClientAddressSource::Direct => ClientAddressSource::Direct,
             ClientAddressSource::XForwardedFor { .. } => ClientAddressSource::XForwardedFor {

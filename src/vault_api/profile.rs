@@ -119,6 +119,13 @@ impl Profile {
             VaultApi::AzureKeyVault => &AZURE_KEY_VAULT,
         }
     }
+
+    /// Operations of all lines of the data plane.
+    pub fn operations(&self) -> impl Iterator<Item = &Operations> {
+        let lines = self.system.iter().chain(self.engines.values().flatten());
+        let data = lines.filter(|line| line.plane == Plane::Data);
+        data.map(|line| &line.operations)
+    }
 }
 
 static OPEN_BAO: LazyLock<Profile> = LazyLock::new(|| embedded(include_str!("openbao.yaml")));

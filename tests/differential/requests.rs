@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{EngineNamespace, Firewall, Listener};
 
 use crate::differential::addresses::peer;
+use crate::differential::grants::tokens;
 use crate::differential::headers::{headers, odd_namespaces};
 use crate::differential::hostile::mutate;
 use crate::differential::profile::{Written, word};
@@ -162,6 +163,7 @@ const ELSEWHERE: &[&str] = &[
 pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
     let (mut method, path, namespace) = ordinary(rng, firewall);
     let mut headers = headers(rng, firewall);
+    headers.extend(tokens(rng));
     let prefix = &Written::of(firewall.api).dialect.prefix;
     let mut target = format!("{prefix}{path}");
     match rng.random_range(0..10) {

@@ -18,7 +18,7 @@ const PURE: [&str; 5] = [
     "src/vault_api",
 ];
 /// Crates that they may use: plain data, text, and the wire types of Kubernetes and Envoy.
-const CRATES: [&str; 18] = [
+const CRATES: [&str; 20] = [
     "std",
     "core",
     "alloc",
@@ -36,7 +36,9 @@ const CRATES: [&str; 18] = [
     "serde_json",
     "serde_saphyr",
     "sha2",
+    "strsim",
     "thiserror",
+    "url",
 ];
 /// Modules of this crate that they may use.
 const MODULES: [&str; 7] = [

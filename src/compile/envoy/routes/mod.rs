@@ -1,5 +1,5 @@
-//! The table that classifies requests, as Envoy routes. Each route writes the plane of its requests into the filter
-//! state that the deciding filter reads, and has their operations in its metadata, for the access log.
+//! The table that classifies requests, as Envoy routes. Each route writes the plane and the operations of its requests
+//! into the filter state, which the deciding filter and the access log read.
 //!
 //! Rows keep their order, but are grouped by the first segments of their paths, so that a request for one engine is not
 //! compared with the rows of all the others.
@@ -18,9 +18,9 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
-pub(super) use self::action::{METADATA, OPERATIONS, filter_state};
+pub(super) use self::action::filter_state;
 use self::action::{
-    forward, header_is, is_probe, one_route, operations, plane_state, regex, routes, with_body,
+    class_state, forward, header_is, is_probe, one_route, regex, routes, with_body,
 };
 use self::checks::bad_requests;
 pub(super) use self::patterns::{HEADER_METHOD, method};
@@ -355,8 +355,7 @@ fn row_route(table: &Table, row: &Row, flagged: bool) -> Route {
             headers,
             ..RouteMatch::default()
         }),
-        metadata: operations(&row.class.operations),
-        typed_per_filter_config: plane_state(row.class.plane.name()),
+        typed_per_filter_config: class_state(&row.class),
         action: Some(route::Action::Route(forward(row.class.plane))),
         ..Route::default()
     }
