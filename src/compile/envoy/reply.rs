@@ -53,6 +53,7 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
         filter: Some(when(
             "response.code_details.startsWith('rbac_access_denied')",
         )),
+        status_code: None,
         body_format_override: Some(body(
             firewall.api,
             &Error::denied(
