@@ -27,6 +27,10 @@ pub fn usable() -> Vec<(&'static str, Value)> {
 
 /// Keys that cannot or must not verify tokens: a name, the key, and a part of the message.
 pub fn unusable() -> Vec<(&'static str, Value, &'static str)> {
+    [unusable_rsa(), unusable_curves()].concat()
+}
+
+fn unusable_rsa() -> Vec<(&'static str, Value, &'static str)> {
     let short_modulus = &MODULUS[..168];
     vec![
         ("no kty", json!({"kid": "a"}), "no member `kty`"),
@@ -103,6 +107,16 @@ pub fn unusable() -> Vec<(&'static str, Value, &'static str)> {
             "its e is not base64url",
         ),
         (
+            "kid is long",
+            rsa(&json!({"kid": "k".repeat(257)})),
+            "kid is longer",
+        ),
+    ]
+}
+
+fn unusable_curves() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        (
             "P-256 for ES384",
             p256(&json!({"alg": "ES384"})),
             "alg \"ES384\"",
@@ -136,11 +150,6 @@ pub fn unusable() -> Vec<(&'static str, Value, &'static str)> {
             "Ed25519, short",
             ed25519(&json!({"x": "AQAB"})),
             "its x has 3 bytes",
-        ),
-        (
-            "kid is long",
-            rsa(&json!({"kid": "k".repeat(257)})),
-            "kid is longer",
         ),
     ]
 }

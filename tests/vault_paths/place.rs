@@ -79,6 +79,7 @@ pub fn placed<'t>(table: &'t Table, method: &str, target: &str) -> &'t Row {
         target,
         namespace: None,
         has_body: false,
+        several_tokens: false,
         announced: None,
     };
     classify(table, &request).unwrap_or_else(|error| panic!("{method} {target}: {error}"))

@@ -53,6 +53,7 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
         filter: Some(when(
             "response.code_details.startsWith('rbac_access_denied')",
         )),
+        status_code: None,
         body_format_override: Some(body(
             firewall.api,
             &Error::denied(
@@ -64,7 +65,6 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
                 ),
             ),
         )),
-        ..ResponseMapper::default()
     });
     LocalReplyConfig {
         mappers,
@@ -188,7 +188,6 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         filter: Some(when(&expression)),
         status_code: Some(UInt32Value { value: status }),
         body_format_override: Some(denied(firewall, reason, why)),
-        ..ResponseMapper::default()
     }
 }
 
@@ -219,7 +218,6 @@ fn refused_early(firewall: &Firewall) -> ResponseMapper {
                 ),
             ),
         )),
-        ..ResponseMapper::default()
     }
 }
 
@@ -272,7 +270,7 @@ impl Error<'static> {
     }
 }
 
-/// The body of an error in the shape of the vault's API. Clients of `OpenBao` read `errors`, so other APIs have it, too.
+/// The body of an error in the shape of the vault's API. Clients of `OpenBao` read `errors`, so other APIs have it.
 fn body(api: VaultApi, error: &Error<'_>) -> JsonFormat {
     let text = || Json::text(&*error.text);
     let errors = ("errors", Json::list(vec![text()]));
