@@ -10,6 +10,8 @@
 mod event;
 mod incremental;
 mod proxies;
+#[rustfmt::skip] // tables are read by eye
+mod services;
 
 use event::*;
 
