@@ -116,6 +116,11 @@ impl Sent {
         let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
         let namespaces = self.values(HEADER_NAMESPACE);
         let announced = self.joined(HEADER_ANNOUNCED);
+        // For a matcher, Envoy joins also empty ones.
+        let all = |name: &str| {
+            let values = self.values(name);
+            (!values.is_empty()).then(|| values.join(","))
+        };
         let tokens = self.values(HEADER_TOKEN);
         let request = Request {
             several_tokens: tokens.len() > 1 || tokens.iter().any(|token| token.contains(',')),
@@ -138,8 +143,8 @@ impl Sent {
                 peer,
                 client,
                 vault_token: Caller::carries_token(
-                    self.joined("x-vault-token").as_deref(),
-                    self.joined("authorization").as_deref(),
+                    all("x-vault-token").as_deref(),
+                    all("authorization").as_deref(),
                 ),
             },
             &request,
