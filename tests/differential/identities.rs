@@ -26,6 +26,9 @@ const SEEDS: std::ops::RangeInclusive<u64> = 101..=118;
 /// Requests sent to each firewall.
 const REQUESTS: usize = 300;
 
+/// Paths of critical operations.
+const CRITICAL: &[&str] = &["sys/init", "sys/unseal", "sys/raw/core", "sys/nobody/knows"];
+
 /// One case a seed.
 pub fn cases() -> impl Iterator<Item = Case> {
     let scene = Scene::new();
@@ -103,7 +106,12 @@ fn firewall(rng: &mut ChaCha8Rng, scene: &Scene) -> Firewall {
 }
 
 fn request(rng: &mut ChaCha8Rng, firewall: &Firewall, cases: &[token_cases::Case]) -> Sent {
-    let (method, path, namespace) = ordinary(rng, firewall);
+    let (method, path, namespace) = if rng.random_bool(0.1) {
+        let path = *CRITICAL.choose(rng).unwrap();
+        ("PUT".into(), path.into(), None)
+    } else {
+        ordinary(rng, firewall)
+    };
     let mut headers = tokens(rng);
     if let Some(namespace) = namespace {
         headers.push(("X-Vault-Namespace".into(), namespace.into_bytes()));
