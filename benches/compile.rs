@@ -99,6 +99,7 @@ fn decisions() {
         let table = firewall.table();
         let request = Request {
             has_body: false,
+            several_tokens: false,
             announced: None,
             method: "GET",
             target: "/v1/secret/data/team/app?version=3",
@@ -286,6 +287,7 @@ fn pod(number: usize) -> PodFact {
         namespace: "build".into(),
         name: format!("runner-{number}"),
         labels: [("app".to_owned(), "runner-0".to_owned())].into(),
+        uid: None,
         service_account: "default".into(),
         addresses: vec![pod_address(number)],
     }

@@ -26,6 +26,10 @@ pub const MAX_CONNECTIONS_OF_CLIENT: usize = 2 * MAX_PROXY_REPLICAS as usize + 5
 /// Largest number of connections to one replica: the default proxies of 1,000 vaults, with some to spare.
 pub const MAX_CONNECTIONS: usize = 2_048;
 
+/// Longest lifetime of a token that proves an identity, from its issue to its end, in seconds: one day. The owner of a
+/// service account can issue tokens for a century.
+pub const MAX_TOKEN_LIFETIME: i64 = 86_400;
+
 /// Largest number of annotations of the Service in front of the proxies.
 pub const MAX_SERVICE_ANNOTATIONS: usize = 50;
 

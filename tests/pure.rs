@@ -19,6 +19,7 @@ mod explain;
 mod files;
 mod generated;
 mod golden;
+mod key_sets;
 mod program;
 mod purity;
 mod render;

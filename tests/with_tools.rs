@@ -23,6 +23,10 @@ mod docs {
     mod shown;
 }
 mod golden_in_envoy;
+mod key_sets {
+    mod keys;
+    mod live;
+}
 mod mtls;
 mod standalone;
 mod tls;

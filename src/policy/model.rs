@@ -1,14 +1,15 @@
 //! The resolved model of one protected Service, which `decide`, `compile` and `explain` use. Everything in it is valid.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::grants::Grants;
+use super::grants::{Grants, Identity};
 use super::identity::VaultId;
+use super::token::{TokenProof, TokenRules};
 use crate::api::{
     AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
 };
@@ -150,6 +151,8 @@ pub struct Firewall {
     pub peers: Vec<Peer>,
     /// Identities, and what they are granted.
     pub grants: Grants,
+    /// Tokens that prove an identity; `None` if no rule accepts one.
+    pub tokens: Option<TokenRules>,
     /// Source of the client's address.
     pub client_address: ClientAddressSource,
     /// Which network rules apply to the management endpoint.
@@ -163,6 +166,19 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// Identities that a request proves, in the order in which they count.
+    pub fn proven(&self, peer: IpAddr, token: &TokenProof) -> Vec<Identity> {
+        let pod = self.grants.account_at(peer).cloned().map(Identity::Pod);
+        let identified = self
+            .tokens
+            .as_ref()
+            .map(|rules| rules.identify(peer, token));
+        let identified = identified.unwrap_or_default();
+        let token = identified.token.map(Identity::Token);
+        let both = identified.pod_and_token.map(Identity::PodAndToken);
+        [pod, token, both].into_iter().flatten().collect()
+    }
+
     /// Table of the vault's API, without its engines.
     pub fn profile(&self) -> &'static Profile {
         Profile::of(self.api)
@@ -194,6 +210,7 @@ impl Firewall {
             ip_rules: AddressRules::default(),
             peers: Vec::new(),
             grants: Grants::default(),
+            tokens: None,
             client_address: ClientAddressSource::Direct,
             management: ManagementAccess::Disabled,
             token_creation: TokenCreation::Disabled,

@@ -1,10 +1,11 @@
 //! Advice after a denial: a sentence that names the owner who can change it. Pure; it makes no decision.
 
 use super::client_address::{ipv4, is_unknown};
-use super::decide::{Caller, Decision, Listener, PlaneRule, Reason, Verdict, plane_rule};
+use super::decide::{Caller, Decision, Listener, PlaneRule, plane_rule};
 use super::model::Firewall;
 use super::nearest::{Mismatch, Nearest, PodLabels};
 use super::pod_group::{is_opted_in, opt_in_label};
+use super::reason::{Reason, Verdict};
 use crate::address::public_prefix;
 use crate::api::ManagementAccess;
 use crate::vault_api::{BadRequest, Dialect, Plane, Profile, path};
@@ -17,7 +18,7 @@ pub struct Denied<'a> {
     /// Listener that received the request.
     pub listener: Listener,
     /// Addresses of the sender.
-    pub caller: Caller,
+    pub caller: Caller<'a>,
     /// Pod that has the peer's address, if one is known and is no trusted proxy.
     pub pod: Option<PodLabels<'a>>,
     /// Rule that almost allowed the request.
@@ -110,6 +111,9 @@ fn one_meaning(dialect: &Dialect, problem: Option<&BadRequest>) -> String {
             .into(),
         Some(BadRequest::TwoNamespaces) => {
             "Write the vault namespace either in X-Vault-Namespace or in the path.".into()
+        }
+        Some(BadRequest::SeveralTokens) => {
+            "Send one header X-Vaultwall-Token, with one token.".into()
         }
         Some(BadRequest::TooLong) => {
             format!("Shorten path and query to {} bytes together.", path::MAX_TARGET)

@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::clock::Uptime;
 use crate::compile::envoy::{self, Proxy};
+use crate::policy::token::TokenRules;
 use crate::policy::{ClientAddressSource, Firewall, TrustedProxies};
 use crate::xds::{Resource, Snapshot};
 
@@ -144,6 +145,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         ip_rules: _,
         peers: _,
         grants,
+        tokens,
         client_address,
         management,
         token_creation,
@@ -156,6 +158,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         auth_mounts: auth_mounts.clone(),
         namespaces: namespaces.clone(),
         grants: grants.shape(),
+        tokens: tokens.as_ref().map(|_| TokenRules::default()),
         client_address: match client_address {
             ClientAddressSource::Direct => ClientAddressSource::Direct,
             ClientAddressSource::XForwardedFor { .. } => ClientAddressSource::XForwardedFor {

@@ -11,6 +11,8 @@ use super::table::{HeaderMatch, PathMatch, Prefix, Row, Table};
 
 /// Header with the vault namespace of a request.
 pub const HEADER_NAMESPACE: &str = "x-vault-namespace";
+/// Header with a signed token that proves an identity to the firewall. The vault does not receive it.
+pub const HEADER_TOKEN: &str = "x-vaultwall-token";
 /// Header with the method that an `OPTIONS` request asks about (CORS, Fetch standard).
 pub const HEADER_ANNOUNCED: &str = "access-control-request-method";
 /// Regular expression for the values of [`HEADER_NAMESPACE`]: nothing, or segments without dots at their start. Slashes
@@ -37,6 +39,9 @@ pub struct Request<'a> {
     pub namespace: Option<&'a str>,
     /// Whether it has a body: a `Content-Length` other than zero, or a `Transfer-Encoding`.
     pub has_body: bool,
+    /// Whether it has more than one [`HEADER_TOKEN`]. Envoy joins repeated ones by commas, so that a comma in the only
+    /// one counts as well.
+    pub several_tokens: bool,
 }
 
 /// Reason why a request is refused as ambiguous.
@@ -48,6 +53,9 @@ pub enum BadRequest {
     /// The header has no valid path of a vault namespace.
     #[error("X-Vault-Namespace is not a valid namespace path")]
     Namespace,
+    /// It has more than one token that could prove an identity.
+    #[error("X-Vaultwall-Token has several lines, or a comma")]
+    SeveralTokens,
     /// Both the header and the path contain a vault namespace.
     #[error("both the header and the path contain a namespace")]
     TwoNamespaces,
@@ -91,6 +99,9 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
         refuse_unless(PATTERNS.namespace.as_ref(), namespace, || {
             BadRequest::Namespace
         })?;
+    }
+    if request.several_tokens {
+        return Err(BadRequest::SeveralTokens);
     }
     let namespace = namespace
         .map(|name| name.trim_matches('/'))

@@ -10,8 +10,8 @@ mod table;
 mod template;
 
 pub use classify::{
-    BadRequest, FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, NAMESPACE_ROOT,
-    NAMESPACE_VALUE, Request, classify,
+    BadRequest, FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, HEADER_TOKEN,
+    NAMESPACE_ROOT, NAMESPACE_VALUE, Request, classify,
 };
 pub use dialect::{Dialect, Verb};
 pub use engine::{Engine, EngineNamespace};

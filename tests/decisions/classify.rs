@@ -48,6 +48,7 @@ fn requests_are_classified_as_in_the_tables() {
         };
         let request = Request {
             has_body: false,
+            several_tokens: false,
             announced,
             method: &method,
             target: &target,
@@ -118,6 +119,7 @@ fn no_request_to_an_engine_leaves_the_data_plane() {
                 let target = format!("/v1/{mount}/{path}");
                 let request = Request {
                     has_body: false,
+                    several_tokens: false,
                     announced: None,
                     method,
                     target: &target,
@@ -153,6 +155,7 @@ fn tokens_are_created_by_the_setting() {
                 let target = format!("/v1/{path}");
                 let request = Request {
                     has_body: false,
+                    several_tokens: false,
                     announced: None,
                     method,
                     target: &target,

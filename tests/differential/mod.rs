@@ -21,6 +21,8 @@ mod profile;
 mod requests;
 mod run;
 mod shapes;
+mod token_cases;
+mod tokens;
 mod vault;
 mod wire;
 

@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use vaultwall::policy::token::TokenProof;
 use vaultwall::policy::{EngineNamespace, Firewall, Listener};
 
 use crate::differential::addresses::peer;
@@ -228,6 +229,7 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
         target,
         host: HOSTS.choose(rng).unwrap(),
         version: if rng.random_bool(0.1) { "1.0" } else { "1.1" },
+        proof: TokenProof::None,
         headers,
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use vaultwall::policy::token::TokenProof;
 use vaultwall::policy::{Caller, Decision, Firewall, Listener, client_address, decide};
-use vaultwall::vault_api::{HEADER_ANNOUNCED, HEADER_NAMESPACE, Request, Table};
+use vaultwall::vault_api::{HEADER_ANNOUNCED, HEADER_NAMESPACE, HEADER_TOKEN, Request, Table};
 
 /// A request to send.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Sent {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Version of HTTP/1.
     pub version: &'static str,
+    /// The token among the headers, as Envoy must find it.
+    pub proof: TokenProof,
 }
 
 /// Name of the header that identifies a request, in Envoy's log and at the hop.
@@ -113,7 +116,9 @@ impl Sent {
         let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
         let namespaces = self.values(HEADER_NAMESPACE);
         let announced = self.joined(HEADER_ANNOUNCED);
+        let tokens = self.values(HEADER_TOKEN);
         let request = Request {
+            several_tokens: tokens.len() > 1 || tokens.iter().any(|token| token.contains(',')),
             method: &String::from_utf8_lossy(&self.method),
             target: &self.read_target(),
             namespace: namespaces.first().map(String::as_str),
@@ -129,6 +134,7 @@ impl Sent {
             table,
             self.listener,
             Caller {
+                proof: &self.proof,
                 peer,
                 client,
                 vault_token: Caller::carries_token(

@@ -17,17 +17,21 @@ const PURE: [&str; 5] = [
     "src/policy",
     "src/vault_api",
 ];
-/// Crates that they may use: plain data, text, and the wire types of Kubernetes and Envoy.
-const CRATES: [&str; 20] = [
+/// Crates that they may use: plain data, text, curves of public keys, and the wire types of Kubernetes and Envoy.
+const CRATES: [&str; 24] = [
     "std",
     "core",
     "alloc",
     "crate",
     "self",
     "super",
+    "base64",
     "envoy_types",
     "ipnet",
     "k8s_openapi",
+    "p256",
+    "p384",
+    "p521",
     "prost",
     "prost_reflect",
     "prost_types",

@@ -265,6 +265,14 @@ fn json(spec: &str) -> String {
     )
 }
 
+/// A trusted service with these identities.
+fn service(identities: &str) -> String {
+    format!(
+        "apiVersion: vaultwall.dev/v1alpha1\nkind: TrustedService\nmetadata: {{name: ID}}\nspec:\n  displayName: 'Backup'\n  \
+         scenarios: [{{name: backup, operations: [keys/backup, keys/get]}}]\n  identities: {identities}\n"
+    )
+}
+
 /// Documents, lines and objects.
 #[rustfmt::skip] // read by eye
 fn documents() -> Vec<(Verdict, String)> {
@@ -273,6 +281,11 @@ fn documents() -> Vec<(Verdict, String)> {
     vec![
         // Documents and lines.
         (Same, plain("ID")),
+        (Same, service("[{serviceAccount: {namespace: a, name: &a b}}, \
+         {registeredResource: {serviceAccountName: *a }}]")),
+        (Same, service("~")),
+        (Refused, service("[{serviceAccount: {namespace: a, name: no}}]")),
+        (Refused, service("[{serviceAccount: {namespace: a, name: b}, registeredResource: ~, federated: ~}]")),
         (Same, format!("{one}---\n{two}")),
         (Same, format!("---\n---\n{one}--- # note\n# nothing\n---   \n{two}---\n")),
         (Same, format!("{one}...\n---\n{two}...\n")),

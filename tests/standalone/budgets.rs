@@ -248,6 +248,7 @@ fn a_path_that_is_too_long_is_refused_as_decide_does() {
             target: &path,
             namespace: None,
             has_body: false,
+            several_tokens: false,
             announced: None,
         };
         let table = Table::new(Profile::of(VaultApi::OpenBao), &Described::default());

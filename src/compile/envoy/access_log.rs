@@ -18,7 +18,7 @@ use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::when;
 use super::wire::{Fields, FileAccessLog, Json, JsonFormat, any};
-use super::{client, decision, grants};
+use super::{client, decision, grants, token};
 use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::HEADER_NAMESPACE;
@@ -93,6 +93,9 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
     let of_decided = [
         ("decisionId", "%STREAM_ID%".to_owned()),
         ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
+        (token::IDENTIFIED, token::metadata(token::IDENTIFIED)),
+        (token::POD, token::metadata(token::POD)),
+        (token::PROBLEM, token::metadata(token::PROBLEM)),
         (
             client::WARNING,
             format!(

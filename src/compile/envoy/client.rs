@@ -52,13 +52,13 @@ pub(super) fn no_proxies() -> Lua {
     lua("function envoy_on_request(handle) end".to_owned())
 }
 
-fn lua(code: String) -> Lua {
+/// A Lua filter. It changes no header on which a route depends.
+pub(super) fn lua(code: String) -> Lua {
     Lua {
         default_source_code: Some(DataSource {
             specifier: Some(data_source::Specifier::InlineString(code)),
             ..DataSource::default()
         }),
-        // No route depends on the header.
         clear_route_cache: Some(BoolValue { value: false }),
         ..Lua::default()
     }

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
 use super::proxy::Proxy;
-use super::{client, cluster, decision, grants, http, listener, rbac, routes};
+use super::{client, cluster, decision, grants, http, listener, rbac, routes, token};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -55,7 +55,14 @@ pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
             &decision::decision(firewall, side),
         )
     });
-    let before = client.into_iter().chain(pods);
+    let tokens = firewall.tokens.as_ref().map(|rules| {
+        [
+            http::extension(token::KEYS, &token::keys(rules)),
+            http::extension(token::IDENTITY, &token::identity(rules)),
+        ]
+    });
+    let tokens = tokens.into_iter().flatten();
+    let before = client.into_iter().chain(tokens).chain(pods);
     let facts = facts.into_iter().chain(services);
     before.chain(facts).chain(decisions).collect()
 }

@@ -73,11 +73,11 @@ pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
 fn by_plane(rule: PlaneRule, firewall: &Firewall, plane: Plane) -> OnMatch {
     let grants = &firewall.grants;
     let only = |holders, allowed: OnMatch, otherwise: Reason| {
-        let listed = grants::holds(holders).map(|listed| (listed, allowed));
-        nested(first_of(
-            listed.into_iter().collect(),
-            Some(reason_action(otherwise)),
-        ))
+        let otherwise = reason_action(otherwise);
+        match grants::holds(holders) {
+            Some(listed) => nested(first_of(vec![(listed, allowed)], Some(otherwise))),
+            None => otherwise,
+        }
     };
     match rule {
         PlaneRule::Always(reason) => reason_action(reason),

@@ -40,16 +40,21 @@ use super::proxy::{Http2, Proxy};
 use super::rbac::Fact;
 use super::reply::local_replies;
 use super::routes::filter_state;
-use super::wire::{any, seconds, type_url};
-use super::{client, decision, grants, http, routes};
+use super::wire::{JwtAuthentication, any, seconds, type_url};
+use super::{client, decision, grants, http, routes, token};
 use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
+
+/// Beginning of Vaultwall's own headers.
+const VAULTWALL: &str = "x-vaultwall-";
+/// The rest of the name of the only one that a client may send, [`HEADER_TOKEN`](crate::vault_api::HEADER_TOKEN).
+const TOKEN: &str = "token";
 
 /// Beginnings of the names of headers that are removed before anything reads them.
 const STRIPPED: [&str; 23] = [
     // Envoy's own switches, and Vaultwall's own headers.
     "x-envoy-",
-    "x-vaultwall-",
+    VAULTWALL,
     // `OpenBao`'s inline authentication, which needs no token.
     "x-vault-inline-auth-",
     // Envoy would use the client's text as the decision id.
@@ -215,11 +220,14 @@ fn http2(http2: Http2) -> Http2ProtocolOptions {
 }
 
 fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
-    let prefixes = STRIPPED.map(regex::escape).join("|");
+    let prefixes = STRIPPED.map(|start| match start {
+        VAULTWALL => format!("{start}{}", other_than(TOKEN)),
+        start => format!("{}.*", regex::escape(start)),
+    });
     let remove = Action::RemoveOnMatch(RemoveOnMatch {
         key_matcher: Some(StringMatcher {
             match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
-                regex: format!("(?:{prefixes}).*"),
+                regex: format!("(?:{})", prefixes.join("|")),
                 ..RegexMatcher::default()
             })),
             ..StringMatcher::default()
@@ -261,6 +269,17 @@ fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
     }
 }
 
+/// Pattern of every text but this one, which consists of letters.
+fn other_than(text: &str) -> String {
+    let shorter = text.char_indices().map(|(length, next)| {
+        let start = text.get(..length).unwrap_or_default();
+        format!("{start}(?:[^{next}].*)?")
+    });
+    let longer = std::iter::once(format!("{text}.+"));
+    let patterns: Vec<String> = shorter.chain(longer).collect();
+    format!("(?:{})", patterns.join("|"))
+}
+
 fn filters(
     firewall: &Firewall,
     side: Side,
@@ -268,7 +287,8 @@ fn filters(
     delivery: &Delivery,
 ) -> Vec<HttpFilter> {
     let needs_identities = grants::needs_identities(firewall, side);
-    let identities = needs_identities.then(grants::states).into_iter().flatten();
+    let identities = needs_identities.then(|| grants::states(firewall));
+    let identities = identities.into_iter().flatten();
     let client_address = filter_state(client::STATE, &client::address(&firewall.client_address));
     let state = SetFilterState {
         on_request_headers: std::iter::once(client_address).chain(identities).collect(),
@@ -279,7 +299,19 @@ fn filters(
             client::filter(proxies)
         })
     });
-    let mut filters: Vec<HttpFilter> = client.into_iter().collect();
+    let tokens = firewall.tokens.as_ref().map(|rules| {
+        let no_identity = client::no_proxies();
+        [
+            delivered(delivery, token::KEYS, &JwtAuthentication::default(), || {
+                token::keys(rules)
+            }),
+            delivered(delivery, token::IDENTITY, &no_identity, || {
+                token::identity(rules)
+            }),
+        ]
+    });
+    let tokens = tokens.into_iter().flatten();
+    let mut filters: Vec<HttpFilter> = client.into_iter().chain(tokens).collect();
     if needs_identities {
         filters.push(delivered(
             delivery,
@@ -377,6 +409,7 @@ fn delivered<B: Message + Name, M: Message + Name>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault_api::HEADER_TOKEN;
 
     /// The page names all of them, as `Name*`, because an owner may have to choose another header.
     #[test]
@@ -386,5 +419,19 @@ mod tests {
             .into_iter()
             .filter(|start| !page.contains(&format!("`{start}")));
         assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn every_header_of_vaultwall_but_the_token_is_removed() {
+        let pattern = format!("^{VAULTWALL}{}$", other_than(TOKEN));
+        let pattern = regex::Regex::new(&pattern);
+        let is_removed = |name: &str| pattern.as_ref().is_ok_and(|pattern| pattern.is_match(name));
+        assert_eq!(format!("{VAULTWALL}{TOKEN}"), HEADER_TOKEN);
+        assert!(!is_removed(HEADER_TOKEN));
+        for rest in [
+            "", "t", "toke", "tokens", "token-", "client", "tx", "tokex", "token.x",
+        ] {
+            assert!(is_removed(&format!("{VAULTWALL}{rest}")), "{rest}");
+        }
     }
 }

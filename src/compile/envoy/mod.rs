@@ -36,6 +36,7 @@ mod routes;
 mod secret_files;
 mod text_map;
 mod tls;
+mod token;
 mod wire;
 mod xds_cluster;
 

@@ -270,7 +270,7 @@ impl Error<'static> {
     }
 }
 
-/// The body of an error in the shape of the vault's API. Clients of `OpenBao` read `errors`, so other APIs have it, too.
+/// The body of an error in the shape of the vault's API. Clients of `OpenBao` read `errors`, so other APIs have it.
 fn body(api: VaultApi, error: &Error<'_>) -> JsonFormat {
     let text = || Json::text(&*error.text);
     let errors = ("errors", Json::list(vec![text()]));

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::accesslog::v3::AccessLogFilter;
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
+    JwtProvider, JwtRequirement, RequirementRule,
+};
 use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use ipnet::Ipv4Net;
@@ -175,6 +178,22 @@ pub(super) struct HealthCheckFilter {
 impl Name for HealthCheckFilter {
     const NAME: &'static str = "HealthCheck";
     const PACKAGE: &'static str = "envoy.extensions.filters.http.health_check.v3";
+}
+
+/// `envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication`, with the fields used here.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct JwtAuthentication {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub providers: BTreeMap<String, JwtProvider>,
+    #[prost(message, repeated, tag = "2")]
+    pub rules: Vec<RequirementRule>,
+    #[prost(btree_map = "string, message", tag = "5")]
+    pub requirement_map: BTreeMap<String, JwtRequirement>,
+}
+
+impl Name for JwtAuthentication {
+    const NAME: &'static str = "JwtAuthentication";
+    const PACKAGE: &'static str = "envoy.extensions.filters.http.jwt_authn.v3";
 }
 
 /// `envoy.type.v3.Percent`.

@@ -7,7 +7,8 @@ use super::action::{bad_request_route, one_route};
 use super::patterns::{HEADER_METHOD, alternatives, first_value, judged_by, target};
 use crate::compile::envoy::matching::{both, header, is, matches, not};
 use crate::vault_api::{
-    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, NAMESPACE_ROOT, NAMESPACE_VALUE, Table, Verb, path,
+    FLAGS_FALSE, FLAGS_TRUE, HEADER_NAMESPACE, HEADER_TOKEN, NAMESPACE_ROOT, NAMESPACE_VALUE,
+    Table, Verb, path,
 };
 
 /// Routes of requests that can be read in more than one way, in the order in which `classify` refuses them.
@@ -36,6 +37,7 @@ pub(super) fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
             not(is(named(), matches(NAMESPACE_VALUE))),
         ));
     }
+    bad.push(is(header(HEADER_TOKEN), matches("\\C*,\\C*")));
     let flags = [(Verb::List, "list"), (Verb::Scan, "scan")];
     let flags = flags.into_iter().filter(|(verb, _)| dialect.has(*verb));
     bad.extend(flags.map(|(_, flag)| unreadable(flag)));

@@ -28,8 +28,8 @@ use self::patterns::{alternatives, first_value, judged_by, target};
 use super::matching::{any_of, both, first_of, header, is, matches, nested};
 use super::{budget, client, http};
 use crate::vault_api::{
-    FLAGS_TRUE, HEADER_NAMESPACE, HeaderMatch, NAMESPACE_ROOT, PathMatch, Prefix, Row, Table,
-    Template, Verb,
+    FLAGS_TRUE, HEADER_NAMESPACE, HEADER_TOKEN, HeaderMatch, NAMESPACE_ROOT, PathMatch, Prefix,
+    Row, Table, Template, Verb,
 };
 
 /// Name of the route configuration, which both listeners use.
@@ -58,7 +58,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
             retry_policy: Some(retries()),
             request_headers_to_remove: budget::HEADERS
                 .into_iter()
-                .chain([client::HEADER, HEADER_METHOD])
+                .chain([client::HEADER, HEADER_METHOD, HEADER_TOKEN])
                 .map(Into::into)
                 .collect(),
             ..VirtualHost::default()

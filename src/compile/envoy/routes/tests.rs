@@ -65,6 +65,7 @@ fn joined_rows_classify_requests_like_all_rows() {
                     let target = format!("/v1/{prefix}{path}");
                     let request = Request {
                         has_body: false,
+                        several_tokens: false,
                         announced: None,
                         method,
                         target: &target,
