@@ -1,6 +1,6 @@
 //! A stub of Azure Key Vault: no server for tests can be had. It has the challenge, the paths and the shapes of the
-//! API's public reference, and every answer says that it is a stub. It stores nothing: each object exists, and each list
-//! has two pages.
+//! API's public reference, and every answer says that it is a stub. It stores nothing: each object exists, and each
+//! list has two pages.
 
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
