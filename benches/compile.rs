@@ -110,10 +110,7 @@ fn decisions() {
             ("IP rule", Ipv4Addr::new(203, 0, 113, 200)),
             ("nobody's", Ipv4Addr::new(9, 9, 9, 9)),
         ] {
-            let caller = Caller {
-                peer: IpAddr::V4(address),
-                client: IpAddr::V4(address),
-            };
+            let caller = Caller::new(IpAddr::V4(address), IpAddr::V4(address));
             let one =
                 || -> Decision { decide(&firewall, &table, Listener::Data, caller, &request) };
             let samples = sample(|| {

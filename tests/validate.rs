@@ -116,7 +116,7 @@ fn violations_exit_1_and_every_one_is_printed() {
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[3].value|OnlyIpv4",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[4].value|Malformed",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[6]|Required",
-            "bad/policies.yaml|TrustedService|azure-backup|kind|NotSupportedYet",
+            "bad/policies.yaml|TrustedService|azure-backup|spec.scenarios|Required",
             "bad/twice.yaml|VaultNetworkPolicy|many-mistakes||Duplicate",
         ]
     );

@@ -12,10 +12,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaPropsOrArray as Items, JSONSchemaPropsOrBool as Values,
 };
-use kube::{CustomResourceExt, Resource};
+use kube::CustomResourceExt;
 
-use super::status::{NETWORK_CONDITIONS, POLICY_CONDITIONS, before_the_operator};
-use super::{VaultNetworkPolicy, VirtualNetwork};
+use super::status::{
+    NETWORK_CONDITIONS, POLICY_CONDITIONS, SERVICE_CONDITIONS, before_the_operator,
+};
+use super::{TrustedService, VaultNetworkPolicy, VirtualNetwork};
 
 /// Remedy for a cluster without the definitions.
 pub const INSTALL_DEFINITIONS: &str = "\
@@ -24,30 +26,34 @@ pub const INSTALL_DEFINITIONS: &str = "\
 
 /// Returns the definitions of all kinds, sorted by name.
 pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
-    let mut definitions = vec![VaultNetworkPolicy::crd(), VirtualNetwork::crd()];
-    let versions = definitions
-        .iter_mut()
-        .flat_map(|definition| &mut definition.spec.versions);
+    let kinds = [
+        (TrustedService::crd(), &SERVICE_CONDITIONS[..]),
+        (VaultNetworkPolicy::crd(), &POLICY_CONDITIONS[..]),
+        (VirtualNetwork::crd(), &NETWORK_CONDITIONS[..]),
+    ];
+    kinds
+        .into_iter()
+        .map(|(definition, conditions)| completed(definition, conditions))
+        .collect()
+}
+
+/// Adds the status before the operator has written one, and the rules about null.
+fn completed(
+    mut definition: CustomResourceDefinition,
+    conditions: &[&str],
+) -> CustomResourceDefinition {
+    let versions = definition.spec.versions.iter_mut();
     let schemas =
         versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
     for schema in schemas {
         give_null_one_reading(schema);
         remove_dead_rules(schema, false);
-    }
-    for definition in &mut definitions {
-        let conditions: &[&str] = if definition.spec.names.kind == VaultNetworkPolicy::kind(&()) {
-            &POLICY_CONDITIONS
-        } else {
-            &NETWORK_CONDITIONS
-        };
-        let versions = definition.spec.versions.iter_mut();
-        let schemas =
-            versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
-        for status in schemas.filter_map(|schema| schema.properties.as_mut()?.get_mut("status")) {
+        let fields = schema.properties.as_mut();
+        if let Some(status) = fields.and_then(|fields| fields.get_mut("status")) {
             status.default = Some(JSON(before_the_operator(conditions)));
         }
     }
-    definitions
+    definition
 }
 
 /// Removes the rules in values without a type, which the API server does not evaluate. An admission policy has them.

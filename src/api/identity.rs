@@ -58,6 +58,7 @@ pub struct RegisteredResource {
 pub struct FederatedCredential {
     /// Issuer of the token (claim `iss`), an https URL.
     #[schemars(length(min = 1, max = 600))]
+    #[x_kube(validation = rules::https_url())]
     pub issuer: String,
     /// Subject of the token (claim `sub`).
     #[schemars(length(min = 1, max = 600))]
@@ -71,6 +72,7 @@ pub struct FederatedCredential {
     /// The https URL of the issuer's JSON Web Key Set. The operator fetches it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 600))]
+    #[x_kube(validation = rules::https_url())]
     pub jwks_uri: Option<String>,
 }
 

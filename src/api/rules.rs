@@ -59,6 +59,12 @@ pub(super) fn no_default_account() -> Rule {
     )
 }
 
+/// Requires an https URL.
+pub(super) fn https_url() -> Rule {
+    Rule::new("self.matches('^https://[!-~]+$')")
+        .message("is not an https URL; write https://, a host and a path, without spaces")
+}
+
 /// Schema of a list of operations.
 pub(super) fn operations(schema: &mut Schema) {
     if let Some(items) = schema.get_mut("items").and_then(Value::as_object_mut) {

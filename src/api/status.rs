@@ -116,7 +116,8 @@ pub struct TrustedServiceStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityStatus {
-    /// The identity: `serviceAccount NAMESPACE/NAME`, `registeredResource NAME`, or `federatedCredential ISSUER SUBJECT`.
+    /// The identity: `serviceAccount NAMESPACE/NAME`, `registeredResource NAME`, or `federatedCredential ISSUER
+    /// SUBJECT`.
     #[schemars(length(max = 1253))]
     pub identity: String,
     /// Number of existing service accounts that it names; none for a federated credential.

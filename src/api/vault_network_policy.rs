@@ -365,6 +365,18 @@ pub enum Proof {
     PodAndToken,
 }
 
+impl Proof {
+    /// The proof that gives this one and another.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == other {
+            self
+        } else {
+            Self::PodAndToken
+        }
+    }
+}
+
 /// A rule that allows a subnet or pods; exactly one of `subnet` and `pods` is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(validation = rules::exactly_one("subnet", "pods"))]

@@ -8,20 +8,19 @@ use super::{
     EndpointSliceFact, InvalidPolicy, Key, Labels, NamespaceFact, NetworkPolicyFact, ObservedPod,
     ObservedPolicy, Payload, PodFact, ServiceAccountFact, ServiceFact,
 };
-use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork, VaultId};
+use crate::policy::{
+    Accounts, ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork,
+    VaultId,
+};
 
 impl Indexed for NamespaceFact {
     fn apply(self, index: &mut Index) {
         let name = self.name.clone();
-        index
-            .membership
-            .set_namespace(&name, Some(self), &mut index.changed);
+        index.set_namespace(&name, Some(self));
     }
 
     fn delete(key: &Key, index: &mut Index) {
-        index
-            .membership
-            .set_namespace(&key.name.name, None, &mut index.changed);
+        index.set_namespace(&key.name.name, None);
     }
 }
 
@@ -96,8 +95,28 @@ impl Indexed for NetworkPolicyFact {
     }
 }
 
-/// No rule names a service account yet.
-impl Indexed for ServiceAccountFact {}
+impl Indexed for ServiceAccountFact {
+    fn apply(self, index: &mut Index) {
+        index.set_account(&self.object_name(), true);
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index.set_account(&key.name, false);
+    }
+}
+
+impl Indexed for ValidatedTrustedService {
+    /// An invalid service is never applied: its last valid form stays in force.
+    fn apply(self, index: &mut Index) {
+        let name = self.name.to_string();
+        let service = Some(Arc::new(self));
+        index.set_trusted_service(&name, service);
+    }
+
+    fn delete(key: &Key, index: &mut Index) {
+        index.set_trusted_service(&key.name.name, None);
+    }
+}
 
 impl Indexed for ValidatedVirtualNetwork {
     /// An invalid network is never applied: its last valid form stays in force.
@@ -119,7 +138,7 @@ impl Indexed for ObservedPolicy {
     fn apply(self, index: &mut Index) {
         let id = self.object_name();
         match self {
-            Self::Valid(policy) => index.apply_valid_policy(&id, policy),
+            Self::Valid(policy) => index.apply_valid_policy(&id, *policy),
             Self::Invalid(policy) => index.apply_invalid_policy(&id, policy),
         }
     }
@@ -137,10 +156,21 @@ impl Index {
         }
     }
 
-    /// Sets or, with none, removes a counted pod. Its labels also decide which `NetworkPolicies` open a vault.
+    /// Sets or, with none, removes a namespace. Its labels also decide its subscription.
+    fn set_namespace(&mut self, name: &str, fact: Option<NamespaceFact>) {
+        let subscription = self.subscription_of(name).map(str::to_owned);
+        self.membership.set_namespace(name, fact, &mut self.changed);
+        self.update_subscription(name, subscription);
+    }
+
+    /// Sets or, with none, removes a counted pod. Its labels also decide which `NetworkPolicies` open a vault, and its
+    /// service account is an identity.
     fn set_pod(&mut self, id: &ObjectName, fact: Option<PodFact>) {
         let before = self.labels_for_network_policies(id);
+        let account = self.pod(id).map(PodFact::account);
+        let accounts = self.accounts_before(id, fact.as_ref());
         self.membership.set_pod(id, fact, &mut self.changed);
+        self.update_accounts(id, account.as_ref(), accounts);
         if self.labels_for_network_policies(id) != before {
             self.network_policy_changed(&id.namespace);
         }

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use super::{ObservedPolicy, Payload};
-use crate::policy::{ObjectName, ValidatedPolicy, ValidatedVirtualNetwork};
+use crate::policy::{
+    ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork,
+};
 
 /// Expands `$generate!` with every kind: its name in Kubernetes, and the type of its objects in the index, which
 /// implements [`Payload`], [`super::Indexed`] and [`crate::objects::Decode`]. The list is sorted by name, which is the
@@ -18,6 +20,7 @@ macro_rules! for_each_kind {
             Pod($crate::index::ObservedPod),
             Service($crate::index::ServiceFact),
             ServiceAccount($crate::index::ServiceAccountFact),
+            TrustedService($crate::policy::ValidatedTrustedService),
             VaultNetworkPolicy($crate::index::ObservedPolicy),
             VirtualNetwork($crate::policy::ValidatedVirtualNetwork),
         }
@@ -118,6 +121,14 @@ impl Object {
         }
     }
 
+    /// The trusted service, if this is one.
+    pub fn trusted_service(&self) -> Option<&ValidatedTrustedService> {
+        match self {
+            Self::TrustedService(service) => Some(service),
+            _ => None,
+        }
+    }
+
     /// The virtual network, if this is one.
     pub fn virtual_network(&self) -> Option<&ValidatedVirtualNetwork> {
         match self {
@@ -129,7 +140,7 @@ impl Object {
 
 impl From<ValidatedPolicy> for Object {
     fn from(policy: ValidatedPolicy) -> Self {
-        Self::VaultNetworkPolicy(ObservedPolicy::Valid(policy))
+        Self::VaultNetworkPolicy(ObservedPolicy::Valid(Box::new(policy)))
     }
 }
 

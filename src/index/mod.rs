@@ -4,9 +4,11 @@
 //! depends on. The index does no I/O, and depends on no client and no async runtime: [`crate::objects`] decodes the
 //! objects.
 
+mod accounts;
 mod changes;
 mod endpoints;
 mod facts;
+mod identities;
 mod kind;
 mod membership;
 mod network_policy;

@@ -5,7 +5,7 @@ use super::{
     EndpointSliceFact, InvalidPolicy, NamespaceFact, NetworkPolicyFact, ObservedPod,
     ObservedPolicy, ServiceAccountFact, ServiceFact,
 };
-use crate::policy::{ObjectName, ValidatedVirtualNetwork};
+use crate::policy::{ObjectName, ValidatedTrustedService, ValidatedVirtualNetwork};
 
 /// An object of one kind, as the index keeps it.
 pub trait Payload {
@@ -63,6 +63,12 @@ impl Payload for ServiceAccountFact {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         }
+    }
+}
+
+impl Payload for ValidatedTrustedService {
+    fn object_name(&self) -> ObjectName {
+        ObjectName::cluster_scoped(&*self.name)
     }
 }
 

@@ -41,6 +41,8 @@ impl Index {
             unreadable: &unreadable,
             virtual_networks: &self.virtual_networks,
             membership: &self.membership,
+            trusted_services: &self.trusted_services,
+            accounts: self,
             limits: &self.limits,
         };
         let mut resolution = policy::resolve(&inputs);
@@ -149,6 +151,8 @@ impl Index {
                 }
             }
         }
+        let accounts = self.accounts_of(vault);
+        let had_accounts = known.accounts.clone();
         self.membership.depend(vault, &known.groups, &groups);
         self.membership
             .watched
@@ -167,9 +171,12 @@ impl Index {
                 .or_default()
                 .insert(vault.clone());
         }
-        if known.policies.is_empty() {
+        let is_used = !known.policies.is_empty();
+        self.depend_on_accounts(vault, &had_accounts, &accounts);
+        if !is_used {
             self.vaults.remove(vault);
         } else if let Some(known) = self.vaults.get_mut(vault) {
+            known.accounts = accounts;
             known.groups = groups;
             known.networks = networks;
             known.ranges = ranges;

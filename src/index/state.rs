@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
+use super::accounts::AccountIndex;
 use super::endpoints::Endpoints;
 use super::kind::for_each_kind;
 use super::membership::Membership;
@@ -15,7 +17,9 @@ use super::{
     ServiceFact,
 };
 use crate::limits::Limits;
-use crate::policy::{ObjectName, VaultId, VirtualNetworks};
+use crate::policy::{
+    ObjectName, TrustedServices, ValidatedTrustedService, VaultId, VirtualNetworks,
+};
 
 /// Facts, valid policies and virtual networks, and the groups of pods that follow from them.
 #[derive(Debug, Default)]
@@ -26,7 +30,10 @@ pub struct Index {
     pub(super) services: BTreeMap<ObjectName, ServiceFact>,
     pub(super) endpoints: Endpoints,
     pub(super) network_policies: BTreeMap<ObjectName, NetworkPolicyFact>,
+    /// Trusted services by name, each in its last valid form.
+    pub(super) trusted_services: TrustedServices,
     pub(super) virtual_networks: VirtualNetworks,
+    pub(super) accounts: AccountIndex,
     /// Vaults whose policies name a virtual network, which need not exist.
     pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
     pub(super) policies: BTreeMap<ObjectName, Policy>,
@@ -121,6 +128,11 @@ impl Index {
     /// Counted pods that claim an address; more than one only until the older one's end is seen.
     pub fn pods_at(&self, address: Ipv4Addr) -> impl Iterator<Item = &PodFact> {
         self.membership.claimants(address)
+    }
+
+    /// The last valid form of a trusted service.
+    pub fn trusted_service(&self, name: &str) -> Option<&Arc<ValidatedTrustedService>> {
+        self.trusted_services.get(name)
     }
 
     /// Whether a valid form of a virtual network is known.

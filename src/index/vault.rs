@@ -28,6 +28,8 @@ pub(super) struct Vault {
     /// Groups of pods and virtual networks that its resolution depends on.
     pub(super) groups: BTreeSet<GroupSelector>,
     pub(super) networks: BTreeSet<String>,
+    /// Service accounts that its resolution depends on.
+    pub(super) accounts: BTreeSet<ObjectName>,
     /// Ranges whose pods its warnings depend on.
     pub(super) ranges: BTreeSet<Ipv4Net>,
     /// Inputs of the last resolution that had an accepted policy.

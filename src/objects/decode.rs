@@ -22,8 +22,6 @@ pub trait Decode: Indexed + KindOf + 'static {
     /// Whether objects of this kind are read from files, and by the command line from a cluster; otherwise they are
     /// counted as ignored there.
     const IN_FILES: bool = true;
-    /// Whether the operator watches the kind.
-    const WATCHED: bool = true;
     /// Whether an object of this name in another API group has a mistake in its `apiVersion` and must not be ignored.
     const NAME_IS_RESERVED: bool = false;
     /// Pairs of field paths: a value of the first that has the wrong type leads validation to a wrong conclusion about

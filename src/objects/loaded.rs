@@ -12,7 +12,9 @@ use super::reader::load_file;
 use crate::index::ObservedPolicy;
 use crate::index::{Index, Key, Object};
 use crate::limits::Limits;
-use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork, ViolationReason};
+use crate::policy::{
+    ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork, ViolationReason,
+};
 
 /// Everything from a set of files, or from a cluster.
 #[derive(Debug, Default)]
@@ -66,6 +68,12 @@ impl LoadedObjects {
     pub fn virtual_networks(&self) -> impl Iterator<Item = &ValidatedVirtualNetwork> {
         let objects = self.objects.iter();
         objects.filter_map(|located| located.object.virtual_network())
+    }
+
+    /// The trusted services.
+    pub fn trusted_services(&self) -> impl Iterator<Item = &ValidatedTrustedService> {
+        let objects = self.objects.iter();
+        objects.filter_map(|located| located.object.trusted_service())
     }
 
     /// Number of facts of ordinary Kubernetes objects.

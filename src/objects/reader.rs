@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::policy::{Violation, ViolationReason, quoted};
 
 /// Our kinds that this version does not support yet.
-const NOT_SUPPORTED_YET: [&str; 2] = ["ServiceTag", "TrustedService"];
+const NOT_SUPPORTED_YET: [&str; 1] = ["ServiceTag"];
 /// Deepest nesting of Lists: kubectl creates nothing of a List inside a List.
 const MAX_LIST_DEPTH: usize = 1;
 

@@ -14,9 +14,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::api::custom_resource_definitions;
+use crate::api::{OPERATIONS, custom_resource_definitions};
 use crate::policy::{Violation, ViolationReason};
-use crate::policy::{field_of, is_supported_field, is_supported_value, quoted};
+use crate::policy::{field_of, is_supported_field, is_supported_value, quoted, unknown_operation};
 
 /// The compiled schema of one kind.
 pub(crate) struct Schema {
@@ -200,11 +200,16 @@ impl Finding<'_> {
                     .filter_map(Value::as_str)
                     .filter(|value| is_supported_value(&self.field, value))
                     .collect();
-                let message = format!(
-                    "{} is not known; write {}",
-                    shown(self.value),
-                    known.join(" or ")
-                );
+                let message = match self.value.as_str() {
+                    Some(text) if known == OPERATIONS => {
+                        format!("{} {}", shown(self.value), unknown_operation(text))
+                    }
+                    _ => format!(
+                        "{} is not known; write {}",
+                        shown(self.value),
+                        known.join(" or ")
+                    ),
+                };
                 report(&self.field, ViolationReason::Invalid, message, true);
                 repairs.push(neutral());
             }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::client_address::{ipv4, is_unknown};
+use super::grants::{Holders, Identity, Scope, ServiceGrant, is_deployment};
 use super::model::{AddressRules, Firewall};
 use crate::api::{DefaultAction, ManagementAccess};
-use crate::vault_api::{BadRequest, Operations, Plane, Request, Table, classify};
+use crate::vault_api::{BadRequest, Class, Operations, Plane, Request, Table, classify};
 
 /// The listener that received a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,14 +20,37 @@ pub enum Listener {
     Management,
 }
 
-/// Addresses of a request's sender.
+/// Sender of a request: its addresses, and what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Peer of the connection; virtual-network rules apply to it.
     pub peer: IpAddr,
     /// The client (see [`super::client_address`]); IP rules apply to it.
     pub client: IpAddr,
+    /// Whether the request carries the vault's own token, which the bypass requires.
+    pub vault_token: bool,
 }
+
+impl Caller {
+    /// A caller without a token.
+    pub fn new(peer: IpAddr, client: IpAddr) -> Self {
+        Self {
+            peer,
+            client,
+            vault_token: false,
+        }
+    }
+
+    /// Whether a request carries the vault's token, by the values of its headers `X-Vault-Token` and `Authorization`;
+    /// repeated ones are joined by commas. The vault reads the first of them only, so an empty first one is none.
+    pub fn carries_token(vault_token: Option<&str>, authorization: Option<&str>) -> bool {
+        vault_token.is_some_and(|value| !value.is_empty() && !value.starts_with(','))
+            || authorization.is_some_and(|value| value.starts_with(BEARER))
+    }
+}
+
+/// Beginning of an `Authorization` header with the vault's token, exactly as the vault requires it.
+pub const BEARER: &str = "Bearer ";
 
 /// Result of a decision.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +78,24 @@ pub enum Reason {
     VirtualNetworkRule,
     /// Allowed: the client's address is in an IP rule.
     IpRule,
+    /// Allowed: the caller is a trusted service, in one of its scenarios.
+    TrustedService,
     /// Allowed: no rule matched and the default action is `Allow`.
     DefaultAction,
     /// Allowed: a health probe.
     Infrastructure,
     /// Allowed: a management request on the management endpoint.
     ControlPlane,
+    /// Allowed: a critical operation of a listed operator.
+    Operator,
+    /// Allowed: a write of a listed deployer on the management endpoint.
+    Deployer,
     /// Denied: no rule allows the caller.
     ForbiddenByFirewall,
+    /// Denied: no rule allows the caller, and the operation is in no scenario of the trusted service that it is.
+    ForbiddenByScenario,
+    /// Denied: no rule allows the caller, and it is a trusted service without the vault's token.
+    ForbiddenByMissingToken,
     /// Denied: the listener does not serve the plane.
     ForbiddenByPlane,
     /// Denied: a critical operation.
@@ -72,13 +106,18 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, those that allow first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::VirtualNetworkRule,
         Self::IpRule,
+        Self::TrustedService,
         Self::DefaultAction,
         Self::Infrastructure,
         Self::ControlPlane,
+        Self::Operator,
+        Self::Deployer,
         Self::ForbiddenByFirewall,
+        Self::ForbiddenByScenario,
+        Self::ForbiddenByMissingToken,
         Self::ForbiddenByPlane,
         Self::ForbiddenCritical,
         Self::BadRequest,
@@ -89,10 +128,15 @@ impl Reason {
         match self {
             Self::VirtualNetworkRule
             | Self::IpRule
+            | Self::TrustedService
             | Self::DefaultAction
             | Self::Infrastructure
-            | Self::ControlPlane => Verdict::Allow,
+            | Self::ControlPlane
+            | Self::Operator
+            | Self::Deployer => Verdict::Allow,
             Self::ForbiddenByFirewall
+            | Self::ForbiddenByScenario
+            | Self::ForbiddenByMissingToken
             | Self::ForbiddenByPlane
             | Self::ForbiddenCritical
             | Self::BadRequest => Verdict::Deny,
@@ -104,10 +148,15 @@ impl Reason {
         match self {
             Self::VirtualNetworkRule => "VirtualNetworkRule",
             Self::IpRule => "IpRule",
+            Self::TrustedService => "TrustedService",
             Self::DefaultAction => "DefaultAction",
             Self::Infrastructure => "Infrastructure",
             Self::ControlPlane => "ControlPlane",
+            Self::Operator => "Operator",
+            Self::Deployer => "Deployer",
             Self::ForbiddenByFirewall => "ForbiddenByFirewall",
+            Self::ForbiddenByScenario => "ForbiddenByScenario",
+            Self::ForbiddenByMissingToken => "ForbiddenByMissingToken",
             Self::ForbiddenByPlane => "ForbiddenByPlane",
             Self::ForbiddenCritical => "ForbiddenCritical",
             Self::BadRequest => "BadRequest",
@@ -151,27 +200,54 @@ impl Decision {
 /// Rule for a plane on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaneRule {
-    /// The plane alone decides; addresses do not matter.
+    /// The plane alone decides; addresses and identities do not matter.
     Always(Reason),
-    /// Virtual-network rules, then IP rules, then the default action decide.
+    /// Virtual-network rules, then IP rules, then the bypass, then the default action decide.
     NetworkRules,
+    /// Operators only, if network rules allow them; the bypass does not.
+    OperatorsInNetworks,
+    /// Operators only, whatever their network.
+    Operators,
+    /// Writes of deployers only, whatever their network.
+    Deployers,
 }
 
 /// Returns the rule for a plane on a listener. [`decide`] and the Envoy compiler both use it.
-pub fn plane_rule(listener: Listener, management: ManagementAccess, plane: Plane) -> PlaneRule {
-    match (listener, plane) {
-        (_, Plane::Infrastructure) => PlaneRule::Always(Reason::Infrastructure),
-        // Operators are not supported yet, so critical operations are always denied.
-        (_, Plane::Critical) => PlaneRule::Always(Reason::ForbiddenCritical),
-        (_, Plane::Internal) | (Listener::Management, Plane::Data) => {
-            PlaneRule::Always(Reason::ForbiddenByPlane)
+pub fn plane_rule(listener: Listener, firewall: &Firewall, plane: Plane) -> PlaneRule {
+    let operators = |rule| match firewall.grants.operators {
+        None => PlaneRule::Always(Reason::ForbiddenCritical),
+        Some(_) => rule,
+    };
+    let by_plane = PlaneRule::Always(Reason::ForbiddenByPlane);
+    match (listener, firewall.management, plane) {
+        (_, _, Plane::Infrastructure) => PlaneRule::Always(Reason::Infrastructure),
+        (_, _, Plane::Internal)
+        | (
+            Listener::Management,
+            ManagementAccess::Disabled,
+            Plane::Data | Plane::Session | Plane::Control,
+        ) => by_plane,
+        (Listener::Data, _, Plane::Critical)
+        | (Listener::Management, ManagementAccess::NetworkRules, Plane::Critical) => {
+            operators(PlaneRule::OperatorsInNetworks)
         }
-        (Listener::Data, Plane::Data | Plane::Session | Plane::Control) => PlaneRule::NetworkRules,
-        (Listener::Management, Plane::Session | Plane::Control) => match management {
-            ManagementAccess::Unrestricted => PlaneRule::Always(Reason::ControlPlane),
-            ManagementAccess::NetworkRules => PlaneRule::NetworkRules,
-            ManagementAccess::Disabled => PlaneRule::Always(Reason::ForbiddenByPlane),
+        (Listener::Data, _, Plane::Data | Plane::Session | Plane::Control)
+        | (Listener::Management, ManagementAccess::NetworkRules, Plane::Session | Plane::Control) => {
+            PlaneRule::NetworkRules
+        }
+        (Listener::Management, ManagementAccess::Disabled, Plane::Critical) => {
+            PlaneRule::Always(Reason::ForbiddenCritical)
+        }
+        (Listener::Management, ManagementAccess::Unrestricted, Plane::Critical) => {
+            operators(PlaneRule::Operators)
+        }
+        (Listener::Management, _, Plane::Data) => match firewall.grants.deployers {
+            None => by_plane,
+            Some(_) => PlaneRule::Deployers,
         },
+        (Listener::Management, ManagementAccess::Unrestricted, Plane::Session | Plane::Control) => {
+            PlaneRule::Always(Reason::ControlPlane)
+        }
     }
 }
 
@@ -194,33 +270,85 @@ pub fn decide(
         }
         Err(problem) => {
             trace.note("classify", problem.to_string());
-            let none = Operations::default();
             return Decision {
+                reason: Reason::BadRequest,
+                rule: None,
                 problem: Some(problem),
-                ..trace.decided(Reason::BadRequest, None, None, none)
+                plane: None,
+                operations: Operations::default(),
+                trace: trace.0,
             };
         }
     };
-    let (plane, operations) = (class.plane, class.operations.clone());
-    if let PlaneRule::Always(reason) = plane_rule(listener, firewall.management, plane) {
-        trace.note(
-            "plane",
-            format!("{plane} on the {} listener", listener.name()),
-        );
-        return trace.decided(reason, None, Some(plane), operations);
+    let (reason, rule) = by_class(firewall, listener, caller, class, &mut trace);
+    Decision {
+        reason,
+        rule,
+        problem: None,
+        plane: Some(class.plane),
+        operations: class.operations.clone(),
+        trace: trace.0,
     }
+}
+
+/// A reason, and the rule that allowed the request.
+type Found = (Reason, Option<Arc<str>>);
+
+fn by_class(
+    firewall: &Firewall,
+    listener: Listener,
+    caller: Caller,
+    class: &Class,
+    trace: &mut Trace,
+) -> Found {
+    let grants = &firewall.grants;
+    let proven = grants.proven(caller.peer);
+    let rule = plane_rule(listener, firewall, class.plane);
+    if rule != PlaneRule::NetworkRules {
+        let on = format!("{} on the {} listener", class.plane, listener.name());
+        trace.note("plane", on);
+    }
+    match rule {
+        PlaneRule::Always(reason) => (reason, None),
+        PlaneRule::NetworkRules => by_network(firewall, caller, trace).unwrap_or_else(|| {
+            bypass(firewall, caller, &proven, class, trace)
+                .unwrap_or_else(|| default_action(firewall, Reason::ForbiddenByFirewall, trace))
+        }),
+        PlaneRule::Operators | PlaneRule::OperatorsInNetworks => {
+            if !trace.holds("management.operators", grants.operators.as_ref(), &proven) {
+                return (Reason::ForbiddenCritical, None);
+            }
+            if rule == PlaneRule::Operators {
+                return (Reason::Operator, None);
+            }
+            let found = by_network(firewall, caller, trace)
+                .unwrap_or_else(|| default_action(firewall, Reason::ForbiddenByFirewall, trace));
+            match found.0.verdict() {
+                Verdict::Allow => (Reason::Operator, found.1),
+                Verdict::Deny => found,
+            }
+        }
+        PlaneRule::Deployers => {
+            let is_deployer =
+                trace.holds("management.deployers", grants.deployers.as_ref(), &proven);
+            if is_deployer && is_deployment(&class.operations) {
+                (Reason::Deployer, None)
+            } else {
+                (Reason::ForbiddenByPlane, None)
+            }
+        }
+    }
+}
+
+/// Evaluates the network rules. Returns none if no rule allows the caller.
+fn by_network(firewall: &Firewall, caller: Caller, trace: &mut Trace) -> Option<Found> {
     if let Some(rule) = trace.look_up(
         "virtualNetworkRules",
         "peer",
         caller.peer,
         &firewall.virtual_networks,
     ) {
-        return trace.decided(
-            Reason::VirtualNetworkRule,
-            Some(rule),
-            Some(plane),
-            operations,
-        );
+        return Some((Reason::VirtualNetworkRule, Some(rule)));
     }
     if is_unknown(&firewall.client_address, caller.client) {
         let proxy = caller.client;
@@ -228,17 +356,90 @@ pub fn decide(
             "ipRules",
             format!("{proxy} is a trusted proxy, so the client is unknown and matches no rule"),
         );
-    } else if let Some(rule) = trace.look_up("ipRules", "client", caller.client, &firewall.ip_rules)
-    {
-        return trace.decided(Reason::IpRule, Some(rule), Some(plane), operations);
+        return None;
     }
-    trace.note("bypass", "None: no service is trusted".into());
-    trace.note("defaultAction", firewall.default_action.name().into());
-    let reason = match firewall.default_action {
-        DefaultAction::Allow => Reason::DefaultAction,
-        DefaultAction::Deny => Reason::ForbiddenByFirewall,
+    let rule = trace.look_up("ipRules", "client", caller.client, &firewall.ip_rules)?;
+    Some((Reason::IpRule, Some(rule)))
+}
+
+/// Evaluates the bypass for a caller that no network rule allows. Returns none if it is no trusted service.
+fn bypass(
+    firewall: &Firewall,
+    caller: Caller,
+    proven: &[Identity],
+    class: &Class,
+    trace: &mut Trace,
+) -> Option<Found> {
+    const STEP: &str = "bypass";
+    let grants = &firewall.grants;
+    let mut services = proven.iter().flat_map(|one| grants.services_of(one));
+    let Some(service) = services.next().map(ServiceGrant::name) else {
+        let found = match grants.services {
+            None => "None: no service is trusted".to_owned(),
+            Some(_) => format!("{} is no trusted service", described(proven)),
+        };
+        trace.note(STEP, found);
+        return None;
     };
-    trace.decided(reason, None, Some(plane), operations)
+    let denied = match class.plane {
+        Plane::Session => {
+            trace.note(STEP, format!("{service}, which may log in"));
+            return Some((Reason::TrustedService, Some(service)));
+        }
+        Plane::Data => {
+            let scopes = proven
+                .iter()
+                .filter_map(|one| grants.scope(one, &class.operations));
+            let inside = scopes.into_iter().find_map(|scope| match scope {
+                Scope::Inside(scenario) => Some(scenario),
+                Scope::Outside(_) => None,
+            });
+            match inside {
+                Some(scenario) if caller.vault_token => {
+                    trace.note(STEP, format!("{scenario} has {}", class.operations));
+                    return Some((Reason::TrustedService, Some(scenario)));
+                }
+                Some(scenario) => {
+                    trace.note(
+                        STEP,
+                        format!("{scenario}, but without a token of the vault"),
+                    );
+                    Reason::ForbiddenByMissingToken
+                }
+                None => {
+                    let operations = &class.operations;
+                    trace.note(STEP, format!("no scenario of {service} has {operations}"));
+                    Reason::ForbiddenByScenario
+                }
+            }
+        }
+        // The bypass never opens another plane.
+        plane => {
+            trace.note(STEP, format!("{service} may not use the {plane} plane"));
+            Reason::ForbiddenByPlane
+        }
+    };
+    Some(default_action(firewall, denied, trace))
+}
+
+/// Proven identities, for a trace.
+fn described(proven: &[Identity]) -> String {
+    match proven {
+        [] => "a caller without a proven identity".to_owned(),
+        proven => {
+            let proven: Vec<String> = proven.iter().map(ToString::to_string).collect();
+            proven.join(" and ")
+        }
+    }
+}
+
+/// Applies the default action to a caller that is denied for a reason otherwise.
+fn default_action(firewall: &Firewall, denied: Reason, trace: &mut Trace) -> Found {
+    trace.note("defaultAction", firewall.default_action.name().into());
+    match firewall.default_action {
+        DefaultAction::Allow => (Reason::DefaultAction, None),
+        DefaultAction::Deny => (denied, None),
+    }
 }
 
 impl Listener {
@@ -280,20 +481,18 @@ impl Trace {
         found.map(|(_, rule)| rule.clone())
     }
 
-    fn decided(
-        self,
-        reason: Reason,
-        rule: Option<Arc<str>>,
-        plane: Option<Plane>,
-        operations: Operations,
-    ) -> Decision {
-        Decision {
-            reason,
-            rule,
-            problem: None,
-            plane,
-            operations,
-            trace: self.0,
-        }
+    /// Whether a proven identity holds a grant.
+    fn holds(
+        &mut self,
+        step: &'static str,
+        holders: Option<&Holders>,
+        proven: &[Identity],
+    ) -> bool {
+        let holds = proven
+            .iter()
+            .any(|one| holders.is_some_and(|all| all.contains(one)));
+        let is = if holds { "is listed" } else { "is not listed" };
+        self.note(step, format!("{} {is}", described(proven)));
+        holds
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! Pure: no I/O, no clock, no kube client, no async runtime. A test enforces it.
 
+mod accounts;
 pub mod client_address;
 mod decide;
+mod grants;
 mod identity;
 pub mod key_set;
 mod model;
+mod near;
 mod nearest;
 mod pod_group;
 mod proxy_settings;
@@ -26,9 +29,11 @@ pub use crate::api::{
     ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
+pub use accounts::Accounts;
 pub use decide::{
-    Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
+    BEARER, Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
 };
+pub use grants::{DEPLOYMENT, Grants, Holders, Identity, Scope, ServiceGrant, is_deployment};
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
@@ -39,16 +44,17 @@ pub use remedy::{Denied, remedy};
 #[cfg(test)]
 pub(crate) use resolve::fixtures;
 pub use resolve::{
-    Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, VirtualNetworks,
-    referenced_groups, referenced_ranges, resolve,
+    Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, TrustedServices,
+    VirtualNetworks, referenced_accounts, referenced_groups, referenced_identities,
+    referenced_ranges, resolve,
 };
 pub use selector::Selector;
 pub use trusted_service::{
     FederatedIdentity, KeySource, ServiceIdentity, ValidatedScenario, ValidatedTrustedService,
 };
 pub(crate) use unsupported::{is_supported_field, is_supported_value};
-pub(crate) use validate::is_dns_label;
-pub use validate::{validate_policy, validate_virtual_network};
+pub(crate) use validate::{is_dns_label, unknown_operation};
+pub use validate::{validate_policy, validate_trusted_service, validate_virtual_network};
 pub use validated::{
     AddressRule, BypassSettings, ClientAddressSettings, NetworkRule, NetworkRuleSource, PodGroup,
     ProxyEntry, ProxySource, SubnetMembers, ValidatedPolicy, ValidatedSubnet,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::grants::Grants;
 use super::identity::VaultId;
 use super::token::TokenRules;
 use crate::api::{
@@ -148,6 +149,8 @@ pub struct Firewall {
     pub ip_rules: AddressRules,
     /// The sources of both kinds of rules, as selectors and blocks for a `NetworkPolicy`.
     pub peers: Vec<Peer>,
+    /// Identities, and what they are granted.
+    pub grants: Grants,
     /// Tokens that prove an identity; `None` if no rule accepts one.
     pub tokens: Option<TokenRules>,
     /// Source of the client's address.
@@ -163,6 +166,11 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// Table of the vault's API, without its engines.
+    pub fn profile(&self) -> &'static Profile {
+        Profile::open_bao()
+    }
+
     /// Builds the table that classifies this vault's requests.
     pub fn table(&self) -> Table {
         let described = Described {
@@ -171,7 +179,7 @@ impl Firewall {
             namespaces: &self.namespaces,
             token_creation: self.token_creation,
         };
-        Table::new(Profile::open_bao(), &described)
+        Table::new(self.profile(), &described)
     }
 
     /// Builds the firewall of a vault without an accepted policy. It denies everything except health probes.
@@ -188,6 +196,7 @@ impl Firewall {
             virtual_networks: AddressRules::default(),
             ip_rules: AddressRules::default(),
             peers: Vec::new(),
+            grants: Grants::default(),
             tokens: None,
             client_address: ClientAddressSource::Direct,
             management: ManagementAccess::Disabled,

@@ -34,9 +34,16 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
     }
     Some(match (decision.reason, decision.plane) {
         (Reason::BadRequest, _) => one_meaning(decision.problem.as_ref()),
-        (Reason::ForbiddenCritical, _) => "The firewall denies this to every caller: it could destroy or open the \
-             vault, or the firewall does not know the path. Run it in one of the vault's own pods."
+        (Reason::ForbiddenCritical, _) => critical(denied.firewall),
+        (Reason::ForbiddenByScenario, _) => outside_scenario(denied),
+        (Reason::ForbiddenByMissingToken, _) => "Log in to the vault (`auth/MOUNT/login`, which needs no rule), and \
+             send its token in X-Vault-Token, or in Authorization after `Bearer `."
             .into(),
+        (Reason::ForbiddenByPlane, Some(Plane::Control)) if denied.listener == Listener::Data => {
+            "A trusted service has no access to the vault's management through the data endpoint. Send the request to \
+             the management endpoint."
+                .into()
+        }
         (_, Some(Plane::Internal)) => {
             "The firewall never forwards this path. The vault's peers connect to each other's pods directly; for \
              metrics, give the vault a listener that serves nothing else."
@@ -57,6 +64,31 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
         },
         _ => by_firewall(denied),
     })
+}
+
+/// Advice for a critical operation.
+fn critical(firewall: &Firewall) -> String {
+    let list = match owner(firewall) {
+        Some(owner) => format!(", or ask {owner} to list the caller in spec.management.operators"),
+        None => String::new(),
+    };
+    format!(
+        "The firewall denies this to everybody but listed operators: it could destroy or open the vault, or the \
+         firewall does not know the path. Run it in one of the vault's own pods{list}."
+    )
+}
+
+/// Advice for a trusted service that asks for more than its scenarios.
+fn outside_scenario(denied: &Denied<'_>) -> String {
+    let Some(owner) = owner(denied.firewall) else {
+        return no_policy(denied.firewall);
+    };
+    let operations = &denied.decision.operations;
+    format!(
+        "Ask {owner} to {}; or, if the service has to do {operations} everywhere, ask the platform's admin to add it \
+         to a scenario of the TrustedService.",
+        rule_for(denied)
+    )
 }
 
 /// Advice for a request that could have several meanings: the form to send it in.
@@ -120,7 +152,7 @@ fn by_firewall(denied: &Denied<'_>) -> String {
         let management = denied.firewall.management;
         denied.listener == Listener::Data
             && management == ManagementAccess::Unrestricted
-            && plane_rule(Listener::Management, management, plane)
+            && plane_rule(Listener::Management, denied.firewall, plane)
                 == PlaneRule::Always(Reason::ControlPlane)
     });
     if allowed_on_management {
@@ -132,7 +164,7 @@ fn by_firewall(denied: &Denied<'_>) -> String {
 
 /// Request to a policy's owner: the rule that would allow the caller.
 fn rule_for(denied: &Denied<'_>) -> String {
-    let Caller { peer, client } = denied.caller;
+    let Caller { peer, client, .. } = denied.caller;
     if let Some(pod) = denied.pod {
         let and = if pod.namespace_labels.is_some_and(is_opted_in) {
             String::new()

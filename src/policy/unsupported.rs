@@ -2,18 +2,14 @@
 //! them.
 
 /// Fields, with `[]` for every entry of a list.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 4] = [
     "spec.ipRules[].cloud",
     "spec.ipRules[].expiresAt",
     "spec.ipRules[].serviceTag",
-    "spec.management.deployers",
-    "spec.management.operators",
-    "spec.trustedServices",
     "spec.vault.location",
 ];
 /// Values of fields.
-const VALUES: [(&str, &str); 4] = [
-    ("spec.bypass", "TrustedServices"),
+const VALUES: [(&str, &str); 3] = [
     ("spec.clientAddress.source", "ProxyProtocol"),
     ("spec.mode", "Audit"),
     ("spec.vault.api", "AzureKeyVault"),

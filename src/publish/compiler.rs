@@ -129,8 +129,8 @@ impl Listeners {
     }
 }
 
-/// A firewall without its rules, trusted proxies and tokens. The pattern names every field, so that a new field has to
-/// be assigned to one side.
+/// A firewall without its rules, trusted proxies and identities. The pattern names every field, so that a new field has
+/// to be assigned to one side.
 fn shape(firewall: &Firewall) -> Firewall {
     let Firewall {
         vault,
@@ -144,6 +144,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         virtual_networks: _,
         ip_rules: _,
         peers: _,
+        grants,
         tokens,
         client_address,
         management,
@@ -156,6 +157,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         engines: engines.clone(),
         auth_mounts: auth_mounts.clone(),
         namespaces: namespaces.clone(),
+        grants: grants.shape(),
         tokens: tokens.as_ref().map(|_| TokenRules::default()),
         client_address: match client_address {
             ClientAddressSource::Direct => ClientAddressSource::Direct,

@@ -70,7 +70,7 @@ pub(crate) fn start(
     receiver
 }
 
-/// Starts the watch of every kind that the operator watches.
+/// Starts the watch of every kind.
 struct Starter<'a> {
     client: &'a Client,
     limits: Limits,
@@ -80,9 +80,6 @@ struct Starter<'a> {
 
 impl Visitor for Starter<'_> {
     fn visit<D: Decode>(&mut self) {
-        if !D::WATCHED {
-            return;
-        }
         let watch = Watch {
             kind: D::KIND,
             events: self.events.clone(),

@@ -165,6 +165,13 @@ impl Profile {
         });
         &PROFILE
     }
+
+    /// Operations of all lines of the data plane.
+    pub fn operations(&self) -> impl Iterator<Item = &Operations> {
+        let lines = self.system.iter().chain(self.engines.values().flatten());
+        let data = lines.filter(|line| line.plane == Plane::Data);
+        data.map(|line| &line.operations)
+    }
 }
 
 fn parse(yaml: &str) -> Result<Profile, serde_saphyr::Error> {

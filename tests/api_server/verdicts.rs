@@ -10,7 +10,7 @@ use crate::crd_tables::{self, Row, policy};
 async fn check_all(rows: Vec<Row>) {
     let client = server("vault").client().await;
     for row in rows {
-        check(&client, &row.label, &row.object, row.field, row.expected).await;
+        check(&client, &row.label, &row.object, &row.field, row.expected).await;
     }
 }
 
@@ -103,6 +103,7 @@ async fn shapes() {
     check_all(crd_tables::virtual_network_rules()).await;
     check_all(crd_tables::policies()).await;
     check_all(crd_tables::virtual_networks()).await;
+    check_all(crd_tables::identities()).await;
 }
 
 /// Refusals by the schema alone, in the server's own words.

@@ -79,9 +79,9 @@ fn an_uninstalled_release_leaves_the_objects_that_protect() {
     });
     server.apply(&policy.to_string());
     let operators = present(&server, OPERATORS);
-    assert_eq!(operators.len(), 12, "{operators:#?}");
+    assert_eq!(operators.len(), 13, "{operators:#?}");
     let staying = present(&server, STAYING);
-    assert_eq!(staying.len(), 12, "{staying:#?}");
+    assert_eq!(staying.len(), 13, "{staying:#?}");
 
     release(
         &server,

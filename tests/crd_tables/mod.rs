@@ -6,7 +6,7 @@ mod values;
 
 use serde_json::{Value, json};
 
-pub use self::shapes::{policies, virtual_network_rules, virtual_networks};
+pub use self::shapes::{identities, policies, virtual_network_rules, virtual_networks};
 pub use self::values::{ip_rules, subnet_prefixes, trusted_proxies};
 
 /// A row's verdict: `""` is accepted, anything else is a part of the message.
@@ -18,7 +18,7 @@ pub struct Row {
     pub label: String,
     pub object: Value,
     /// The field that is refused.
-    pub field: &'static str,
+    pub field: String,
     pub expected: &'static str,
 }
 
@@ -44,6 +44,19 @@ pub fn network(subnet: &Value) -> Value {
         "kind": "VirtualNetwork",
         "metadata": {"name": "corp"},
         "spec": {"subnets": [subnet]},
+    })
+}
+
+/// A trusted service with this identity.
+pub fn service(identity: &Value) -> Value {
+    json!({
+        "apiVersion": "vaultwall.dev/v1alpha1",
+        "kind": "TrustedService",
+        "metadata": {"name": "backup"},
+        "spec": {
+            "scenarios": [{"name": "backup", "operations": ["keys/backup"]}],
+            "identities": [identity],
+        },
     })
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ACCEPTED, Row, network, policy};
+use super::{ACCEPTED, Row, network, policy, service};
 
 fn rows(
     parts: &[(Value, &'static str, &'static str)],
@@ -13,7 +13,7 @@ fn rows(
         .map(|(part, field, expected)| Row {
             label: part.to_string(),
             object: object(part),
-            field,
+            field: (*field).to_owned(),
             expected,
         })
         .collect()
@@ -193,4 +193,102 @@ pub fn virtual_networks() -> Vec<Row> {
         ),
     ];
     rows(&subnets, network)
+}
+
+pub fn identities() -> Vec<Row> {
+    const CREDENTIAL: &str = "spec.identities[0].federatedCredential";
+    let account = |namespace: &str, name: &str| json!({"serviceAccount": {"namespace": namespace, "name": name}});
+    let credential = |issuer: &str, keys: Value| {
+        let mut credential = json!({"issuer": issuer, "subject": "app", "audiences": ["vault"]});
+        credential
+            .as_object_mut()
+            .unwrap()
+            .extend(keys.as_object().unwrap().clone());
+        json!({"federatedCredential": credential})
+    };
+    let uri = |uri: &str| json!({"jwksUri": uri});
+    let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "1",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]});
+    let issuer = "https://tokens.example.com";
+    let both = json!({
+        "serviceAccount": {"namespace": "a", "name": "b"}, "registeredResource": {"serviceAccountName": "b"},
+    });
+    let identities = [
+        (account("sql", "tde"), "", ACCEPTED),
+        (account("default", "tde.v2"), "", ACCEPTED),
+        (
+            json!({"registeredResource": {"serviceAccountName": "backup-agent"}}),
+            "",
+            ACCEPTED,
+        ),
+        (
+            credential(issuer, uri("https://tokens.example.com/keys?v=1")),
+            "",
+            ACCEPTED,
+        ),
+        (credential(issuer, json!({"jwks": keys})), "", ACCEPTED),
+        (
+            json!({}),
+            "spec.identities[0]",
+            "needs exactly one of serviceAccount",
+        ),
+        (
+            both,
+            "spec.identities[0]",
+            "needs exactly one of serviceAccount",
+        ),
+        (
+            account("sql", "default"),
+            "spec.identities[0].serviceAccount.name",
+            "an account of its own",
+        ),
+        (
+            account("sql", "*"),
+            "spec.identities[0].serviceAccount.name",
+            "DNS name",
+        ),
+        (
+            account("*", "tde"),
+            "spec.identities[0].serviceAccount.namespace",
+            "DNS label",
+        ),
+        (
+            json!({"registeredResource": {"serviceAccountName": "default"}}),
+            "spec.identities[0].registeredResource.serviceAccountName",
+            "an account of its own",
+        ),
+        (
+            credential(issuer, json!({})),
+            CREDENTIAL,
+            "neither jwks nor jwksUri",
+        ),
+        (
+            credential(
+                issuer,
+                json!({"jwks": keys, "jwksUri": "https://a.example.com"}),
+            ),
+            CREDENTIAL,
+            "both jwks and jwksUri",
+        ),
+        (
+            credential("http://tokens.example.com", uri("https://a.example.com")),
+            "spec.identities[0].federatedCredential.issuer",
+            "https URL",
+        ),
+        (
+            credential(issuer, uri("http://a.example.com")),
+            "spec.identities[0].federatedCredential.jwksUri",
+            "https URL",
+        ),
+    ];
+    let mut rows = rows(&identities, service);
+    // The lists of a policy have the same rules.
+    rows.extend(identities.iter().map(|(identity, field, expected)| Row {
+        label: format!("deployer {identity}"),
+        object: policy(&json!({"management": {"deployers": [identity]}})),
+        field: field.replace("spec.identities", "spec.management.deployers"),
+        expected,
+    }));
+    rows
 }

@@ -207,7 +207,7 @@ const TRUSTED_PROXIES: &[(&str, &str)] = &[
 
 fn rows(
     values: &[(&'static str, &'static str)],
-    field: &'static str,
+    field: &str,
     object: fn(&str) -> Value,
 ) -> Vec<Row> {
     values
@@ -215,7 +215,7 @@ fn rows(
         .map(|(value, expected)| Row {
             label: format!("{value:?}"),
             object: object(value),
-            field,
+            field: field.to_owned(),
             expected,
         })
         .collect()
@@ -242,7 +242,7 @@ pub fn trusted_proxies() -> Vec<Row> {
     let texts = TRUSTED_PROXIES.iter().map(|(value, expected)| Row {
         label: format!("{value:?}"),
         object: behind(json!(["192.0.2.1", value])),
-        field: "",
+        field: String::new(),
         expected,
     });
     let selectors = selectors_of_proxies()
@@ -250,7 +250,7 @@ pub fn trusted_proxies() -> Vec<Row> {
         .map(|(entry, expected)| Row {
             label: entry.to_string(),
             object: behind(json!(["192.0.2.1", entry, {"pods": {"podSelector": {}}}])),
-            field: "",
+            field: String::new(),
             expected,
         });
     let lists = [
@@ -274,7 +274,7 @@ pub fn trusted_proxies() -> Vec<Row> {
     let lists = lists.into_iter().map(|(value, expected)| Row {
         label: value.to_string(),
         object: policy(&json!({"clientAddress": value})),
-        field: "",
+        field: String::new(),
         expected,
     });
     texts.chain(selectors).chain(lists).collect()

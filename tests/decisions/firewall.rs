@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use vaultwall::policy::{
-    AddressRules, DefaultAction, Engine, EngineNamespace, EngineType, Firewall, ManagementAccess,
-    VaultId,
+    AddressRules, DefaultAction, Engine, EngineNamespace, EngineType, Firewall, Grants, Holders,
+    Identity, ManagementAccess, ObjectName, ServiceGrant, ValidatedScenario,
+    ValidatedTrustedService, VaultId,
 };
 
 /// Allowed sources by rule. `10.20.5.0/24` is part of `10.20.0.0/16`, `198.51.100.9/32` of `198.51.100.0/24`.
@@ -41,6 +42,8 @@ const NAMESPACES: &[&str] = &["ns1", "ns1/child"];
 /// | `rules` | as `deny`, with `management.access: NetworkRules` |
 /// | `allow+rules` | as `allow`, with `management.access: NetworkRules` |
 /// | `closed` | as `deny`, with `management.access: Disabled` |
+/// | `trusted` | as `deny`, with the identities below |
+/// | `trusted+allow`, `trusted+rules`, `trusted+closed` | the same identities in these firewalls |
 /// | `none` | a vault without a policy |
 pub fn firewall(name: &str) -> Firewall {
     let vault = VaultId {
@@ -51,6 +54,10 @@ pub fn firewall(name: &str) -> Firewall {
     if name == "none" {
         return firewall;
     }
+    let (trusted, name) = match name.strip_prefix("trusted") {
+        Some(rest) => (true, rest.strip_prefix('+').unwrap_or("deny")),
+        None => (false, name),
+    };
     let (action, management) = match name {
         "deny" => (DefaultAction::Deny, ManagementAccess::Unrestricted),
         "allow" => (DefaultAction::Allow, ManagementAccess::Unrestricted),
@@ -79,7 +86,80 @@ pub fn firewall(name: &str) -> Firewall {
             namespace: EngineNamespace::Named("ns1".into()),
         }])
         .collect();
+    if trusted {
+        firewall.grants = grants();
+    }
     firewall
+}
+
+/// Pods and their service accounts.
+const PODS: &[(&str, &str)] = &[
+    ("10.9.0.1", "backup/agent"),
+    ("10.9.0.2", "external-secrets/external-secrets"),
+    ("10.9.0.3", "ops/unsealer"),
+    ("10.9.0.4", "ci/deploy"),
+    ("10.9.0.5", "rotation/rewrap"),
+    ("10.9.0.6", "shared/both"),
+];
+/// Scenarios with their operations.
+type Scenarios = &'static [(&'static str, &'static [&'static str])];
+/// Services: name, accounts, and scenarios with their operations.
+const SERVICES: &[(&str, &[&str], Scenarios)] = &[
+    (
+        "backup",
+        &["backup/agent", "shared/both"],
+        &[
+            (
+                "keys",
+                &["keys/get", "keys/list", "keys/backup", "keys/restore"],
+            ),
+            ("secrets", &["secrets/get", "secrets/list"]),
+        ],
+    ),
+    (
+        "external-secrets",
+        &["external-secrets/external-secrets", "shared/both"],
+        &[("sync", &["secrets/get"])],
+    ),
+    (
+        "rotation",
+        &["rotation/rewrap", "shared/both"],
+        &[("wrap", &["keys/wrapKey"]), ("unwrap", &["keys/unwrapKey"])],
+    ),
+    ("unmapped", &[], &[("sync", &["secrets/get"])]),
+];
+
+fn grants() -> Grants {
+    let account = |text: &str| -> Arc<ObjectName> { Arc::new(text.parse().unwrap()) };
+    let holders = |accounts: &[&str]| -> Holders {
+        let accounts = accounts.iter().map(|text| Identity::Pod(account(text)));
+        accounts.collect()
+    };
+    let services = SERVICES.iter().map(|(name, accounts, scenarios)| {
+        let scenarios = scenarios
+            .iter()
+            .map(|(name, operations)| ValidatedScenario {
+                name: (*name).to_owned(),
+                operations: operations.iter().map(ToString::to_string).collect(),
+            });
+        ServiceGrant {
+            service: Arc::new(ValidatedTrustedService {
+                name: (*name).into(),
+                scenarios: scenarios.collect(),
+                identities: Vec::new(),
+            }),
+            holders: holders(accounts),
+        }
+    });
+    let pods = PODS
+        .iter()
+        .map(|(address, text)| (address.parse().unwrap(), account(text)));
+    Grants {
+        pods: pods.collect(),
+        services: Some(services.collect()),
+        operators: Some(holders(&["ops/unsealer"])),
+        deployers: Some(holders(&["ci/deploy"])),
+    }
 }
 
 fn rules(list: &[(&str, &str)]) -> AddressRules {

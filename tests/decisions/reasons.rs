@@ -36,10 +36,15 @@ fn every_reason_has_a_table_and_every_row_is_decided_so() {
             listeners[usize::from(listener == Listener::Management)] = true;
             let firewall = firewall(name);
             let (method, target) = request(sent);
-            let peer = peer.parse().unwrap();
+            // The peer's address, and `token` if it sends the vault's token.
+            let (address, token) = peer.split_once(' ').unwrap_or((peer, ""));
+            let peer = address.parse().unwrap();
             let caller = Caller {
-                peer,
-                client: optional(client).map_or(peer, |client| client.parse().unwrap()),
+                vault_token: token == "token",
+                ..Caller::new(
+                    peer,
+                    optional(client).map_or(peer, |client| client.parse().unwrap()),
+                )
             };
             let request = Request {
                 has_body: false,
@@ -76,8 +81,14 @@ fn every_reason_has_a_table_and_every_row_is_decided_so() {
             );
             assert_eq!(decision.verdict(), reason.verdict());
         }
-        // Unrestricted management exists on the management listener alone.
-        let expected = [reason != Reason::ControlPlane, true];
+        // Unrestricted management and deployments exist on the management listener alone, the bypass for data on the data
+        // listener alone.
+        let only_management = [Reason::ControlPlane, Reason::Deployer];
+        let only_data = [Reason::ForbiddenByScenario, Reason::ForbiddenByMissingToken];
+        let expected = [
+            !only_management.contains(&reason),
+            !only_data.contains(&reason),
+        ];
         assert_eq!(
             listeners, expected,
             "{reason:?}: data and management listener"
@@ -91,9 +102,12 @@ fn verdicts_of_the_reasons() {
     let allow = [
         "VirtualNetworkRule",
         "IpRule",
+        "TrustedService",
         "DefaultAction",
         "Infrastructure",
         "ControlPlane",
+        "Operator",
+        "Deployer",
     ];
     for reason in Reason::ALL {
         let expected = if allow.contains(&reason.name()) {

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use vaultwall::policy::Firewall;
+use vaultwall::policy::{Firewall, Grants};
 
 /// Network of every peer of a test's connections.
 pub const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
@@ -48,8 +48,19 @@ fn proxies(firewall: &Firewall) -> Vec<Ipv4Net> {
     proxies.ranges.iter().copied().chain(pods).collect()
 }
 
+/// An address of a pod with an identity.
+fn pod(rng: &mut ChaCha8Rng, grants: &Grants) -> Option<Ipv4Addr> {
+    let pods: Vec<&Ipv4Addr> = grants.pods.keys().collect();
+    pods.choose(rng).map(|address| **address)
+}
+
 /// An address that a connection of a test can come from. Listed proxies are likely, as only they are trusted.
 pub fn peer(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Ipv4Addr {
+    if let Some(pod) = pod(rng, &firewall.grants)
+        && rng.random_bool(0.5)
+    {
+        return pod;
+    }
     let mut proxies = proxies(firewall);
     proxies.retain(|proxy| LOOPBACK.contains(proxy));
     if !proxies.is_empty() && rng.random_bool(0.6) {

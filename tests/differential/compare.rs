@@ -67,6 +67,10 @@ impl Observed {
                 field("virtualNetworkHostRule").or_else(|| field("virtualNetworkRule"))
             }
             Some("IpRule") => field("ipRule"),
+            Some("TrustedService") => field("trustedService"),
+            Some("Operator") => field("virtualNetworkHostRule")
+                .or_else(|| field("virtualNetworkRule"))
+                .or_else(|| field("ipRule")),
             _ => None,
         };
         Self {

@@ -13,6 +13,7 @@ use vaultwall::policy::{
 };
 
 use crate::differential::addresses::within;
+use crate::differential::grants::grants;
 
 /// Mounts with beginnings in common, with each other and with the vault's own paths.
 const MOUNTS: &[&str] = &[
@@ -100,6 +101,7 @@ pub fn firewall(rng: &mut ChaCha8Rng) -> Firewall {
             "ipRules",
             &["127.0.0.0/8", "203.0.113.0/24", "198.51.100.0/22"],
         ),
+        grants: grants(rng),
         client_address: client_address(rng),
         management: *[
             ManagementAccess::Unrestricted,

@@ -12,6 +12,7 @@ mod compare;
 mod envoy;
 mod firewalls;
 mod framing;
+mod grants;
 mod headers;
 mod hop;
 mod hostile;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use vaultwall::policy::{Reason, Verdict};
+use vaultwall::policy::{Grants, Reason, Verdict};
 use vaultwall::vault_api::Plane;
 
 use run::{Case, Tally};
@@ -106,6 +107,7 @@ async fn a_flipped_rule_is_noticed() {
     let everyone: Ipv4Net = "127.0.0.0/8".parse().unwrap();
     case.firewall.virtual_networks.0.clear();
     case.firewall.ip_rules.0.clear();
+    case.firewall.grants = Grants::default();
     let mut flipped = case.firewall.clone();
     let rule = Arc::from("other/virtualNetworkRules/everyone");
     flipped.virtual_networks.claim(everyone, &rule);

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{EngineNamespace, Firewall, Listener};
 
 use crate::differential::addresses::peer;
+use crate::differential::grants::tokens;
 use crate::differential::headers::{headers, odd_namespaces};
 use crate::differential::hostile::mutate;
 use crate::differential::profile::{OPEN_BAO, word};
@@ -159,6 +160,7 @@ const ELSEWHERE: &[&str] = &[
 pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
     let (mut method, path, namespace) = ordinary(rng, firewall);
     let mut headers = headers(rng, firewall);
+    headers.extend(tokens(rng));
     let mut target = format!("/v1/{path}");
     match rng.random_range(0..10) {
         0 => target = String::from(*ELSEWHERE.choose(rng).unwrap()),

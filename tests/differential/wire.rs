@@ -81,6 +81,13 @@ impl Sent {
             .collect()
     }
 
+    /// Value of a header. Envoy joins repeated lines that are not empty.
+    fn joined(&self, name: &str) -> Option<String> {
+        let mut values = self.values(name);
+        values.retain(|value| !value.is_empty());
+        (!values.is_empty()).then(|| values.join(","))
+    }
+
     /// The target, without the blanks and bare carriage returns around it: they only part it from its neighbours in the
     /// first line (RFC 9112, section 3), and Envoy does not pass them on, as the hop shows.
     pub fn read_target(&self) -> String {
@@ -105,10 +112,7 @@ impl Sent {
         let forwarded_for: Vec<&str> = forwarded_for.iter().map(String::as_str).collect();
         let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
         let namespaces = self.values(HEADER_NAMESPACE);
-        // Envoy joins repeated lines that are not empty.
-        let mut announced = self.values(HEADER_ANNOUNCED);
-        announced.retain(|value| !value.is_empty());
-        let announced = (!announced.is_empty()).then(|| announced.join(","));
+        let announced = self.joined(HEADER_ANNOUNCED);
         let tokens = self.values(HEADER_TOKEN);
         let request = Request {
             several_tokens: tokens.len() > 1 || tokens.iter().any(|token| token.contains(',')),
@@ -126,7 +130,14 @@ impl Sent {
             firewall,
             table,
             self.listener,
-            Caller { peer, client },
+            Caller {
+                peer,
+                client,
+                vault_token: Caller::carries_token(
+                    self.joined("x-vault-token").as_deref(),
+                    self.joined("authorization").as_deref(),
+                ),
+            },
             &request,
         )
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use vaultwall::policy::{Listener, ManagementAccess, PlaneRule, Verdict, plane_rule};
+use vaultwall::policy::{Firewall, Listener, ManagementAccess, PlaneRule, Verdict, plane_rule};
 use vaultwall::vault_api::{Plane, Row};
 
 use crate::vault_paths::list::Listed;
@@ -127,9 +127,15 @@ fn rows<'t>(listed: &Listed, find: impl Fn(&str) -> &'t Row) -> String {
 }
 
 fn on(listener: Listener, plane: Plane) -> &'static str {
-    match plane_rule(listener, ManagementAccess::Unrestricted, plane) {
+    let vault = "vault/openbao".parse().unwrap();
+    let firewall = Firewall {
+        management: ManagementAccess::Unrestricted,
+        ..Firewall::deny_all(vault, 8200)
+    };
+    match plane_rule(listener, &firewall, plane) {
         PlaneRule::NetworkRules => "rules",
         PlaneRule::Always(reason) if reason.verdict() == Verdict::Allow => "allowed",
         PlaneRule::Always(_) => "denied",
+        rule => panic!("{rule:?} without identities"),
     }
 }

@@ -49,6 +49,7 @@ async fn every_missing_permission_and_crd_is_listed() {
     assert_eq!(
         kinds,
         [
+            "trustedservices.vaultwall.dev in version v1alpha1",
             "vaultnetworkpolicies.vaultwall.dev in version v1alpha1",
             "virtualnetworks.vaultwall.dev in version v1alpha1"
         ]

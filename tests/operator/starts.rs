@@ -92,6 +92,7 @@ fn an_error_at_the_start_is_reported_and_ends_the_operator() {
     says(
         &fails(&valid, address),
         &[
+            "trustedservices.vaultwall.dev",
             "vaultnetworkpolicies.vaultwall.dev",
             "virtualnetworks.vaultwall.dev",
             remedy,

@@ -18,7 +18,7 @@ const PURE: [&str; 5] = [
     "src/vault_api",
 ];
 /// Crates that they may use: plain data, text, curves of public keys, and the wire types of Kubernetes and Envoy.
-const CRATES: [&str; 22] = [
+const CRATES: [&str; 24] = [
     "std",
     "core",
     "alloc",
@@ -40,7 +40,9 @@ const CRATES: [&str; 22] = [
     "serde_json",
     "serde_saphyr",
     "sha2",
+    "strsim",
     "thiserror",
+    "url",
 ];
 /// Modules of this crate that they may use.
 const MODULES: [&str; 7] = [

@@ -83,7 +83,7 @@ fn ours(file: &Path) -> Read {
 /// Returns the objects that the API server stored, by the name of their file.
 fn stored(server: &ApiServer) -> BTreeMap<String, Vec<Value>> {
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for resource in ["vaultnetworkpolicies", "virtualnetworks"] {
+    for resource in ["trustedservices", "vaultnetworkpolicies", "virtualnetworks"] {
         let list = server
             .get(&format!("/apis/vaultwall.dev/v1alpha1/{resource}"))
             .unwrap();

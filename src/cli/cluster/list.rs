@@ -38,6 +38,10 @@ impl Wanted {
         kind: Kind::VirtualNetwork,
         consequence: "which clients the subnets of the rules contain",
     };
+    pub(super) const TRUSTED_SERVICES: Self = Self {
+        kind: Kind::TrustedService,
+        consequence: "which services a bypass lets in",
+    };
     pub(super) const NAMESPACES: Self = Self {
         kind: Kind::Namespace,
         consequence: "whose pods the rules select, and which namespaces have opted in",

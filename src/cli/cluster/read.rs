@@ -71,8 +71,9 @@ pub(crate) struct ToExplain {
     pub(crate) all_pods: bool,
 }
 
-/// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks, which
-/// are cluster-scoped. Also reads the objects that the policies refer to: virtual networks, namespaces and Services.
+/// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks and
+/// trusted services, which are cluster-scoped. Also reads the objects that the policies refer to: virtual networks,
+/// namespaces and Services.
 pub(crate) fn to_validate(
     args: &ClusterArgs,
     namespace: Option<&str>,
@@ -81,7 +82,9 @@ pub(crate) fn to_validate(
     with_cluster(args, limits, async |cluster: &Cluster| {
         let mut found = cluster.list(Wanted::POLICIES, namespace, None).await?;
         if namespace.is_none() {
-            found.extend(cluster.list(Wanted::VIRTUAL_NETWORKS, None, None).await?);
+            for kind in [Wanted::VIRTUAL_NETWORKS, Wanted::TRUSTED_SERVICES] {
+                found.extend(cluster.list(kind, None, None).await?);
+            }
         }
         let referenced = match vaults(&found).len() {
             0 => Ok(Vec::new()),

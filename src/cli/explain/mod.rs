@@ -256,7 +256,7 @@ impl Explain {
         if self.token {
             trace.push(step(
                 "token",
-                "a vault token is sent; the firewall needs none without trusted services, the vault does",
+                "the request carries a token of the vault; the bypass needs one, and the vault checks it",
             ));
         }
         if !self.path.starts_with("/v1/") {
@@ -268,7 +268,11 @@ impl Explain {
             tracing::warn!("--path {}: {found}", self.path);
             trace.push(step("path", found));
         }
-        let caller = Caller { peer, client };
+        let caller = Caller {
+            peer,
+            client,
+            vault_token: self.token,
+        };
         let request = Request {
             has_body: false,
             several_tokens: false,

@@ -20,11 +20,11 @@ use references::{Unresolved, unresolved};
 
 /// Check objects in files or in the cluster and report every violation.
 ///
-/// Without -f it checks the policies and virtual networks of the cluster; with --namespace, the policies of that
-/// namespace. It also lists references to objects that do not exist or do not fit, which are no violations: the exit
-/// code stays 0. With -f it reads files: `VaultNetworkPolicy` and `VirtualNetwork` objects, and Namespaces, Pods,
-/// `ServiceAccounts` and Services as `kubectl get -o yaml` prints them. Files are YAML or JSON, may hold several
-/// documents, and Lists.
+/// Without -f it checks the policies, virtual networks and trusted services of the cluster; with --namespace, the
+/// policies of that namespace. It also lists references to objects that do not exist or do not fit, which are no
+/// violations: the exit code stays 0. With -f it reads files: `VaultNetworkPolicy`, `VirtualNetwork` and
+/// `TrustedService` objects, and Namespaces, Pods, `ServiceAccounts` and Services as `kubectl get -o yaml` prints them.
+/// Files are YAML or JSON, may hold several documents, and Lists.
 #[derive(clap::Args, Debug)]
 pub(super) struct Validate {
     /// File, or folder with .yaml, .yml and .json files at any depth; may be repeated.
@@ -151,9 +151,16 @@ fn text(loaded: &LoadedObjects, from_files: bool) -> String {
         let files = counted(loaded.errors.len(), "file", "files");
         return format!("nothing was checked: {files} could not be read\n");
     }
+    let services = match loaded.trusted_services().count() {
+        0 => String::new(),
+        count => format!(
+            ", {}",
+            counted(count, "trusted service", "trusted services")
+        ),
+    };
     let facts = counted(loaded.facts(), "Kubernetes object", "Kubernetes objects");
     format!(
-        "{}: {}, {}{}\n",
+        "{}: {}, {}{services}{}\n",
         if loaded.errors.is_empty() {
             "valid"
         } else {

@@ -13,13 +13,12 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 };
 use envoy_types::pb::google::protobuf::BoolValue;
 
-use super::names::PLANE;
+use super::names::{OPERATIONS, PLANE};
 use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::when;
-use super::routes;
 use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any};
-use super::{client, token};
+use super::{client, decision, grants, token};
 use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::HEADER_NAMESPACE;
@@ -61,7 +60,7 @@ fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
     let matcher = MetadataMatcher {
         filter: rbac::METADATA.into(),
         path: vec![PathSegment {
-            segment: Some(Segment::Key(rbac::result_key())),
+            segment: Some(Segment::Key(decision::result_key())),
         }],
         value: Some(ValueMatcher {
             match_pattern: Some(result),
@@ -110,19 +109,14 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ("time", "%START_TIME%".to_owned()),
         ("vault", firewall.vault.to_string()),
         ("listener", side.name().to_owned()),
-        ("reason", metadata(&rbac::reason_key())),
+        ("reason", metadata(&decision::reason_key())),
         ("virtualNetworkHostRule", metadata(&Fact::Hosts.rule_key())),
         ("virtualNetworkRule", metadata(&Fact::Networks.rule_key())),
         ("ipRule", metadata(&Fact::IpRules.rule_key())),
+        ("serviceAccount", metadata(&grants::account_key())),
+        ("trustedService", metadata(&grants::service_key())),
         ("plane", format!("%FILTER_STATE({PLANE}:PLAIN)%")),
-        (
-            "operations",
-            format!(
-                "%METADATA(ROUTE:{}:{})%",
-                routes::METADATA,
-                routes::OPERATIONS
-            ),
-        ),
+        ("operations", format!("%FILTER_STATE({OPERATIONS}:PLAIN)%")),
         ("route", "%ROUTE_NAME%".to_owned()),
         (
             "directIpAddress",

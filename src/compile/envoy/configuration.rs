@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
 use super::proxy::Proxy;
-use super::{client, cluster, http, listener, rbac, routes, token};
+use super::{client, cluster, decision, grants, http, listener, rbac, routes, token};
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::Table;
 
@@ -36,17 +36,23 @@ pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Confi
     }
 }
 
-/// The resources that change with a rule or with a trusted proxy.
+/// The resources that change with a rule, with a trusted proxy, or with an identity.
 pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
+    let sides = [Listener::Data, Listener::Management];
     let proxies = firewall.client_address.trusted_proxies();
     let client = proxies.map(|proxies| http::extension(client::RESOURCE, &client::filter(proxies)));
+    let needs_identities = sides
+        .iter()
+        .any(|side| grants::needs_identities(firewall, *side));
+    let pods = needs_identities.then(|| http::extension(grants::PODS, &grants::pods(firewall)));
     let facts =
         rbac::Fact::ALL.map(|fact| http::extension(fact.resource(), &fact.filter(firewall)));
-    let sides = [Listener::Data, Listener::Management];
+    let services = grants::has_bypass(firewall)
+        .then(|| http::extension(grants::SERVICES, &grants::services(firewall)));
     let decisions = sides.map(|side| {
         http::extension(
-            rbac::decision_resource(side),
-            &rbac::decision(firewall, side),
+            decision::decision_resource(side),
+            &decision::decision(firewall, side),
         )
     });
     let tokens = firewall.tokens.as_ref().map(|rules| {
@@ -55,6 +61,8 @@ pub fn extensions(firewall: &Firewall) -> Vec<TypedExtensionConfig> {
             http::extension(token::IDENTITY, &token::identity(rules)),
         ]
     });
-    let before = client.into_iter().chain(tokens.into_iter().flatten());
+    let tokens = tokens.into_iter().flatten();
+    let before = client.into_iter().chain(tokens).chain(pods);
+    let facts = facts.into_iter().chain(services);
     before.chain(facts).chain(decisions).collect()
 }

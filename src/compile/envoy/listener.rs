@@ -37,11 +37,11 @@ use super::config_source::aggregated;
 use super::matching::{action, exactly, first_of, input, is, not};
 use super::names::{PLANE, SET_FILTER_STATE};
 use super::proxy::{Http2, Proxy};
-use super::rbac::{self, Fact};
+use super::rbac::Fact;
 use super::reply::local_replies;
 use super::routes::filter_state;
 use super::wire::{JwtAuthentication, any, seconds, type_url};
-use super::{client, http, routes, token};
+use super::{client, decision, grants, http, routes, token};
 use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
@@ -282,11 +282,11 @@ fn filters(
     body: Option<u32>,
     delivery: &Delivery,
 ) -> Vec<HttpFilter> {
+    let needs_identities = grants::needs_identities(firewall, side);
+    let identities = needs_identities.then(grants::states).into_iter().flatten();
+    let client_address = filter_state(client::STATE, &client::address(&firewall.client_address));
     let state = SetFilterState {
-        on_request_headers: vec![filter_state(
-            client::STATE,
-            &client::address(&firewall.client_address),
-        )],
+        on_request_headers: std::iter::once(client_address).chain(identities).collect(),
         ..SetFilterState::default()
     };
     let client = firewall.client_address.trusted_proxies().map(|proxies| {
@@ -307,17 +307,31 @@ fn filters(
     });
     let tokens = tokens.into_iter().flatten();
     let mut filters: Vec<HttpFilter> = client.into_iter().chain(tokens).collect();
+    if needs_identities {
+        filters.push(delivered(
+            delivery,
+            grants::PODS,
+            &decision::deny_all(),
+            || grants::pods(firewall),
+        ));
+    }
     filters.push(http::filter(SET_FILTER_STATE, &state));
-    if rbac::needs_facts(firewall, side) {
+    if decision::needs_facts(firewall, side) {
         filters.extend(Fact::ALL.map(|fact| {
-            delivered(delivery, fact.resource(), &rbac::deny_all(), || {
+            delivered(delivery, fact.resource(), &decision::deny_all(), || {
                 fact.filter(firewall)
             })
         }));
+        if grants::has_bypass(firewall) {
+            let before = decision::deny_all();
+            filters.push(delivered(delivery, grants::SERVICES, &before, || {
+                grants::services(firewall)
+            }));
+        }
     }
-    let decision = rbac::decision_resource(side);
-    filters.push(delivered(delivery, decision, &rbac::deny_all(), || {
-        rbac::decision(firewall, side)
+    let resource = decision::decision_resource(side);
+    filters.push(delivered(delivery, resource, &decision::deny_all(), || {
+        decision::decision(firewall, side)
     }));
     filters.extend(whole_requests(body));
     filters.push(http::router(&Router {
@@ -365,10 +379,10 @@ fn whole_requests(body: Option<u32>) -> Vec<HttpFilter> {
 }
 
 /// A filter that is a resource of its own. `before` is its configuration until it has received the first one.
-fn delivered<M: Message + Name>(
+fn delivered<B: Message + Name, M: Message + Name>(
     delivery: &Delivery,
     name: &str,
-    before: &M,
+    before: &B,
     filter: impl FnOnce() -> M,
 ) -> HttpFilter {
     if let Delivery::Inline(_) = delivery {

@@ -107,6 +107,16 @@ pub(super) fn exactly(text: &str) -> StringMatcher {
     string(MatchPattern::Exact(text.into()))
 }
 
+/// Matches a text that contains this one.
+pub(super) fn contains(text: &str) -> StringMatcher {
+    string(MatchPattern::Contains(text.into()))
+}
+
+/// Matches a text that begins with this one.
+pub(super) fn begins_with(text: &str) -> StringMatcher {
+    string(MatchPattern::Prefix(text.into()))
+}
+
 /// Matches a text that as a whole fits this regular expression.
 pub(super) fn matches(regex: &str) -> StringMatcher {
     let engine_type = Some(regex_matcher::EngineType::GoogleRe2(

@@ -13,3 +13,5 @@ pub(super) const PLANE: &str = "vaultwall.plane";
 pub(super) const BAD_REQUEST: &str = "bad-request";
 /// The filter that writes the filter state; each route configures it.
 pub(super) const SET_FILTER_STATE: &str = "envoy.filters.http.set_filter_state";
+/// Filter state that holds a request's operations, as the access log shows them; missing outside the data plane.
+pub(super) const OPERATIONS: &str = "vaultwall.operations";

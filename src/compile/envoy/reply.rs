@@ -18,8 +18,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
 use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher, value_matcher};
 use envoy_types::pb::google::protobuf::{BoolValue, ListValue, Struct, UInt32Value, Value, value};
 
-use super::client;
 use super::wire::any;
+use super::{client, grants, rbac};
 use crate::policy::{ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, Verdict};
 use crate::vault_api::path::MAX_TARGET;
 
@@ -131,13 +131,28 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
              data. Use the data endpoint. For a vault namespace, ask the vault's owner to list it in \
              spec.vault.namespaces; for an auth method at a path of several segments, in spec.vault.authMounts"
         }
+        Reason::ForbiddenByScenario => &format!(
+            "{}, and a trusted service may do the operations of its scenarios only, without a network rule. Ask the \
+             vault's owner for a rule, or the platform's admin to add the operation to a scenario",
+            taken_for_service()
+        ),
+        Reason::ForbiddenByMissingToken => &format!(
+            "{}, but the request carries no token of the vault. Log in to the vault, and send its token in \
+             X-Vault-Token",
+            taken_for_service()
+        ),
+        Reason::ForbiddenByPlane if listener == Listener::Data && grants::has_bypass(firewall) => {
+            "this path is never forwarded, or it is management, which a trusted service may send to the management \
+             endpoint only. The vault's peers use their paths directly, and metrics need a listener of the vault that \
+             serves nothing else"
+        }
         Reason::ForbiddenByPlane => {
             "this path is never forwarded. The vault's peers use it directly, and metrics need a listener of the vault \
              that serves nothing else"
         }
         Reason::ForbiddenCritical => {
             "it could destroy or open the vault, or the firewall does not know the path. Run it in one of the vault's \
-             own pods"
+             own pods, or ask the vault's owner to list you in spec.management.operators"
         }
         _ => &ambiguous(),
     };
@@ -160,6 +175,15 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         ))),
         ..ResponseMapper::default()
     }
+}
+
+/// Beginning of the message to a trusted service.
+fn taken_for_service() -> String {
+    format!(
+        "no network rule has your address, you count as %DYNAMIC_METADATA({}:{})%",
+        rbac::METADATA,
+        grants::service_key()
+    )
 }
 
 /// Answer to a bad request that no filter saw. It has no decision id: that would be the client's own text.

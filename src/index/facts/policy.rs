@@ -6,7 +6,7 @@ use crate::policy::{ValidatedPolicy, VaultId};
 #[derive(Clone, Debug, PartialEq)]
 pub enum ObservedPolicy {
     /// Passed validation.
-    Valid(ValidatedPolicy),
+    Valid(Box<ValidatedPolicy>),
     /// Must not be used.
     Invalid(InvalidPolicy),
 }

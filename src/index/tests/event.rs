@@ -5,6 +5,7 @@ use crate::policy::fixtures::{labels, vault};
 use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork};
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a test makes few events")]
 pub(super) enum Event {
     /// Name, labels.
     Namespace(&'static str, &'static str),

@@ -7,6 +7,7 @@ mod network_policy;
 mod pod;
 mod service;
 mod service_account;
+mod trusted_service;
 mod vault_network_policy;
 mod virtual_network;
 
@@ -23,10 +24,6 @@ use crate::limits::Limits;
 use crate::policy::Violation;
 
 /// A kind, as data.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about a kind, not its state"
-)]
 pub struct KindInfo {
     /// Name and identity of the kind.
     pub kind: Kind,
@@ -36,8 +33,6 @@ pub struct KindInfo {
     pub namespaced: bool,
     /// Whether it is read from files; see [`Decode::IN_FILES`].
     pub in_files: bool,
-    /// Whether the operator watches it; see [`Decode::WATCHED`].
-    pub watched: bool,
     /// See [`Decode::NAME_IS_RESERVED`].
     pub(crate) name_is_reserved: bool,
     /// Decodes a document of this kind.
@@ -54,7 +49,6 @@ impl KindInfo {
             resource: ApiResource::erase::<D::Stored>(&()),
             namespaced: D::Stored::NAMESPACED,
             in_files: D::IN_FILES,
-            watched: D::WATCHED,
             name_is_reserved: D::NAME_IS_RESERVED,
             decode: |document, ambiguous, limits| {
                 let (key, object) = D::Source::decode_document::<D>(document, ambiguous, limits);

@@ -1,4 +1,4 @@
-//! `ServiceAccount` as a fact, for questions of the command line alone: no rule names one yet, so it is not watched.
+//! `ServiceAccount` as a fact: identities name one.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 
@@ -11,7 +11,6 @@ use crate::policy::Violation;
 impl Decode for ServiceAccountFact {
     type Stored = ServiceAccount;
     type Source = Ordinary;
-    const WATCHED: bool = false;
 
     fn decode(stored: &ServiceAccount, _: &Limits) -> Result<Self, Vec<Violation>> {
         Self::from_object(stored).map_err(not_a_fact)

@@ -19,7 +19,7 @@ impl Decode for ObservedPolicy {
     )];
 
     fn decode(stored: &VaultNetworkPolicy, limits: &Limits) -> Result<Self, Vec<Violation>> {
-        validate_policy(stored, limits).map(Self::Valid)
+        validate_policy(stored, limits).map(|policy| Self::Valid(Box::new(policy)))
     }
 
     /// Returns the vault that the policy is for, if `spec.targetRef` can be read.

@@ -112,8 +112,8 @@ fn one_wrong_type_does_not_hide_the_other_violations() {
         ("ipRules: [{value: 10.0.0.1}, 7, {value: 5}, {value: \"::1\", nmae: hq}, {value: 203.0.113.7/32}]",
             &["ipRules[1] WrongType", "ipRules[2].value WrongType", "ipRules[3].nmae UnknownField",
               "ipRules[0].value PrivateAddress", "ipRules[3].value OnlyIpv4", "ipRules[4].value PrefixTooLong"]),
-        ("mode: Audti\n  bypass: TrustedServices\n  proxy: {replicas: many}",
-            &["mode Invalid", "proxy.replicas WrongType", "bypass NotSupportedYet"]),
+        ("mode: Audti\n  vault: {api: AzureKeyVault}\n  proxy: {replicas: many}",
+            &["mode Invalid", "proxy.replicas WrongType", "vault.api NotSupportedYet"]),
     ]);
 }
 
@@ -191,7 +191,6 @@ fn status_is_not_read() {
 #[test]
 fn kinds_of_our_group_are_read_or_refused_and_others_are_ignored() {
     let table: &[(&str, &str, &[&str])] = &[
-        ("vaultwall.dev/v1alpha1", "TrustedService", &["TrustedService x kind NotSupportedYet"]),
         ("vaultwall.dev/v1alpha1", "ServiceTag", &["ServiceTag x kind NotSupportedYet"]),
         ("vaultwall.dev/v1alpha1", "VaultBackup", &["VaultBackup x kind UnknownKind"]),
         ("vaultwall.dev/v1alpha1", "vaultnetworkpolicy", &["vaultnetworkpolicy x kind UnknownKind"]),

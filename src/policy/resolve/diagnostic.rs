@@ -14,6 +14,8 @@ pub enum DiagnosticReason {
     ServiceEndpointMissing,
     /// No namespace that an inline rule selects has opted in, or it selects none.
     NotOptedIn,
+    /// A policy names a `TrustedService` that does not exist, or that was never valid.
+    TrustedServiceNotFound,
     /// A setting differs from the oldest policy's, which applies.
     SettingsDiffer,
     /// Several pods have the same address, and a rule or an entry of the trusted proxies selects only some of them.
@@ -22,8 +24,12 @@ pub enum DiagnosticReason {
     DefaultActionOverruled,
     /// A range of trusted proxies contains addresses of pods.
     TrustedRangeHoldsPods,
-    /// The trusted proxies select more pods than a firewall can have, so none of these pods is trusted.
+    /// The trusted proxies, or the identities, have more pods than a firewall can have, so none of these is trusted.
     TooManyTrustedPods,
+    /// A listed trusted service has no identities.
+    NoIdentities,
+    /// A listed trusted service has registered resources, and the vault's namespace has no subscription.
+    NoSubscription,
 }
 
 impl DiagnosticReason {
@@ -34,11 +40,14 @@ impl DiagnosticReason {
             Self::SubnetNotFound => "SubnetNotFound",
             Self::ServiceEndpointMissing => "ServiceEndpointMissing",
             Self::NotOptedIn => "NotOptedIn",
+            Self::TrustedServiceNotFound => "TrustedServiceNotFound",
             Self::SettingsDiffer => "SettingsDiffer",
             Self::AddressContested => "AddressContested",
             Self::DefaultActionOverruled => "DefaultActionOverruled",
             Self::TrustedRangeHoldsPods => "TrustedRangeHoldsPods",
             Self::TooManyTrustedPods => "TooManyTrustedPods",
+            Self::NoIdentities => "NoIdentities",
+            Self::NoSubscription => "NoSubscription",
         }
     }
 }

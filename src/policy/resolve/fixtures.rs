@@ -14,12 +14,12 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Inputs, Resolution, VirtualNetworks, referenced_groups, resolve};
+use super::{Inputs, Resolution, TrustedServices, VirtualNetworks, referenced_groups, resolve};
 use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
-    AccessLogLevel, AddressRule, AddressRules, ClientAddressSettings, DefaultAction, Denial,
-    GroupMembers, GroupSelector, ManagementAccess, NamespaceMembership, NetworkRule,
+    AccessLogLevel, Accounts, AddressRule, AddressRules, ClientAddressSettings, DefaultAction,
+    Denial, GroupMembers, GroupSelector, ManagementAccess, NamespaceMembership, NetworkRule,
     NetworkRuleSource, ObjectName, PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource,
     SubnetMembers, TokenCreation, ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork,
     VaultApi, VaultId,
@@ -256,8 +256,27 @@ impl PlainMembership {
             unreadable,
             virtual_networks: &virtual_networks,
             membership: &Known(self, known),
+            trusted_services: &TrustedServices::new(),
+            accounts: &NoAccounts,
             limits: &limits,
         })
+    }
+}
+
+/// A cluster without service accounts and subscriptions.
+struct NoAccounts;
+
+impl Accounts for NoAccounts {
+    fn addresses_of(&self, _: &ObjectName) -> Vec<Ipv4Addr> {
+        Vec::new()
+    }
+
+    fn subscription_of(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn namespaces_of(&self, _: &str) -> Vec<&str> {
+        Vec::new()
     }
 }
 

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::limits::Limits;
+use crate::policy::accounts::Accounts;
 use crate::policy::identity::VaultId;
+use crate::policy::trusted_service::ValidatedTrustedService;
 use crate::policy::validated::{ValidatedPolicy, ValidatedVirtualNetwork};
 
 /// Valid `VirtualNetwork`s by name.
 pub type VirtualNetworks = BTreeMap<String, Arc<ValidatedVirtualNetwork>>;
 
+/// Valid `TrustedService`s by name.
+pub type TrustedServices = BTreeMap<String, Arc<ValidatedTrustedService>>;
+
 /// Everything that [`super::resolve`] reads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Inputs<'a, M> {
     /// The vault to resolve.
     pub vault: &'a VaultId,
@@ -26,6 +31,10 @@ pub struct Inputs<'a, M> {
     pub virtual_networks: &'a VirtualNetworks,
     /// Members of groups of pods (see [`PodMembership`](crate::policy::PodMembership)).
     pub membership: &'a M,
+    /// Valid `TrustedService`s of the cluster.
+    pub trusted_services: &'a TrustedServices,
+    /// Service accounts and their pods.
+    pub accounts: &'a dyn Accounts,
     /// Largest numbers of rules, for the sum of all policies of the vault.
     pub limits: &'a Limits,
 }

@@ -8,6 +8,7 @@
 mod admission;
 mod diagnostic;
 mod found;
+mod grants;
 mod inputs;
 mod proxies;
 mod settings;
@@ -23,7 +24,8 @@ use crate::policy::validated::ValidatedPolicy;
 pub use admission::RefusedPolicy;
 pub use diagnostic::{Diagnostic, DiagnosticReason};
 use found::Found;
-pub use inputs::{Inputs, VirtualNetworks};
+pub use grants::{referenced_accounts, referenced_identities};
+pub use inputs::{Inputs, TrustedServices, VirtualNetworks};
 pub use proxies::referenced_ranges;
 use sources::PolicySources;
 pub use sources::referenced_groups;
@@ -103,6 +105,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     if let Some(oldest) = policies.first() {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
+        firewall.grants = grants::grants(&policies, inputs, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);

@@ -55,6 +55,14 @@ pub(super) fn conflicts(oldest_first: &[&ValidatedPolicy]) -> Vec<Diagnostic> {
                 policy.token_creation != oldest.token_creation,
             ),
             (
+                "spec.management.operators",
+                !policy.operators.is_empty() && policy.operators != oldest.operators,
+            ),
+            (
+                "spec.management.deployers",
+                !policy.deployers.is_empty() && policy.deployers != oldest.deployers,
+            ),
+            (
                 "spec.accessLog.level",
                 policy.access_log != oldest.access_log,
             ),

@@ -2,6 +2,7 @@
 //! violations, and refuses fields that this version does not implement. Rules that need other objects are in `resolve`.
 
 mod client_address;
+mod identity;
 mod names;
 mod network_rules;
 mod proxy;
@@ -9,17 +10,20 @@ mod selector;
 #[cfg(test)]
 #[rustfmt::skip] // tables are read by eye
 mod tests;
+mod trusted_service;
 mod vault_paths;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub(crate) use names::is_dns_label;
 pub use network_rules::validate_virtual_network;
+pub(crate) use trusted_service::unknown_operation;
+pub use trusted_service::validate_trusted_service;
 
 use super::identity::VaultId;
 use super::validated::ValidatedPolicy;
 use super::violation::{Findings, Violation, ViolationReason};
-use crate::api::{Bypass, Management, Mode, VaultApi, VaultNetworkPolicy, VaultNetworkPolicySpec};
+use crate::api::{Mode, VaultApi, VaultNetworkPolicy, VaultNetworkPolicySpec};
 use crate::limits::Limits;
 
 /// Validates a policy.
@@ -52,7 +56,9 @@ pub fn validate_policy(
     );
     let ip_rules = network_rules::ip_rules(&name, &spec.ip_rules, limits.ip_rules, &mut findings);
     let client_address = client_address::check(&spec.client_address, &mut findings);
-    refuse_identities(&spec.management, &mut findings);
+    let bypass = trusted_service::bypass(spec, &mut findings);
+    let [operators, deployers] =
+        trusted_service::management_identities(&spec.management, &mut findings);
     let proxy = proxy::check(spec.proxy.as_ref(), &mut findings);
     findings.or_else(ValidatedPolicy {
         name,
@@ -69,9 +75,9 @@ pub fn validate_policy(
         default_action: spec.default_action,
         virtual_network_rules,
         ip_rules,
-        bypass: None,
-        operators: Vec::new(),
-        deployers: Vec::new(),
+        bypass,
+        operators,
+        deployers,
         proof: spec.trusted_services.clone().unwrap_or_default().proof,
         denial: spec.denial,
         client_address,
@@ -123,24 +129,5 @@ fn refuse_unsupported_fields(spec: &VaultNetworkPolicySpec, findings: &mut Findi
             ViolationReason::NotSupportedYet,
             "Audit is not supported yet; write Enforced, or leave mode out",
         );
-    }
-    if spec.bypass == Bypass::TrustedServices {
-        findings.add(
-            "spec.bypass",
-            ViolationReason::NotSupportedYet,
-            "TrustedServices is not supported yet; write None, or leave bypass out",
-        );
-    }
-    if spec.trusted_services.is_some() {
-        findings.not_supported_yet("spec.trustedServices", "narrowing the bypass");
-    }
-}
-
-fn refuse_identities(management: &Management, findings: &mut Findings) {
-    if !management.operators.is_empty() {
-        findings.not_supported_yet("spec.management.operators", "a list of operators");
-    }
-    if !management.deployers.is_empty() {
-        findings.not_supported_yet("spec.management.deployers", "a list of deployers");
     }
 }

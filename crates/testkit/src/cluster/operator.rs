@@ -11,7 +11,10 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: vaultwall-of-today}
 rules:
-- {apiGroups: [vaultwall.dev], resources: [vaultnetworkpolicies/status, virtualnetworks/status], verbs: [update]}
+- {apiGroups: [vaultwall.dev], resources: [trustedservices], verbs: [list, watch]}
+- apiGroups: [vaultwall.dev]
+  resources: [trustedservices/status, vaultnetworkpolicies/status, virtualnetworks/status]
+  verbs: [update]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

@@ -29,7 +29,8 @@ use crate::wait::{PAUSE, TIMEOUT};
 
 /// Resources whose objects are searched, as API group, if any, version and plural: Vaultwall's kinds, those of the
 /// objects that it creates except Secrets, and Events.
-const RESOURCES: [&str; 12] = [
+const RESOURCES: [&str; 13] = [
+    "vaultwall.dev/v1alpha1/trustedservices",
     "vaultwall.dev/v1alpha1/vaultnetworkpolicies",
     "vaultwall.dev/v1alpha1/virtualnetworks",
     "events.k8s.io/v1/events",

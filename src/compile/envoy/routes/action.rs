@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
-use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, Metadata, SubstitutionFormatString, data_source,
-};
+use envoy_types::pb::envoy::config::core::v3::{DataSource, SubstitutionFormatString, data_source};
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteMatch,
@@ -18,17 +16,13 @@ use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Con
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
-use envoy_types::pb::google::protobuf::{Any, Struct, Value, value};
+use envoy_types::pb::google::protobuf::Any;
 
 use crate::compile::envoy::budget;
-use crate::compile::envoy::names::{BAD_REQUEST, PLANE, SET_FILTER_STATE};
+use crate::compile::envoy::names::{BAD_REQUEST, OPERATIONS, PLANE, SET_FILTER_STATE};
 use crate::compile::envoy::wire::{any, seconds};
-use crate::vault_api::{Operations, Plane, Row};
+use crate::vault_api::{Class, Plane, Row};
 
-/// Metadata namespace of a route's operations.
-pub(in crate::compile::envoy) const METADATA: &str = "vaultwall";
-/// Key of a route's operations in it.
-pub(in crate::compile::envoy) const OPERATIONS: &str = "operations";
 /// Timeout in seconds of the vault's answer to a probe.
 const PROBE_SECONDS: i64 = 10;
 
@@ -82,7 +76,7 @@ pub(super) fn bad_request_route() -> Route {
             path_specifier: Some(PathSpecifier::Prefix("/".into())),
             ..RouteMatch::default()
         }),
-        typed_per_filter_config: plane_state(BAD_REQUEST),
+        typed_per_filter_config: states(BAD_REQUEST, None),
         action: Some(route::Action::DirectResponse(DirectResponseAction {
             status: 400,
             body: Some(DataSource {
@@ -95,10 +89,17 @@ pub(super) fn bad_request_route() -> Route {
     }
 }
 
-/// Writes the plane of a route's requests into the filter state.
-pub(super) fn plane_state(plane: &str) -> HashMap<String, Any> {
+/// Writes the class of a route's requests into the filter state.
+pub(super) fn class_state(class: &Class) -> HashMap<String, Any> {
+    let operations = class.operations.to_string();
+    let operations = (!operations.is_empty()).then(|| filter_state(OPERATIONS, &operations));
+    states(class.plane.name(), operations)
+}
+
+fn states(plane: &str, operations: Option<FilterStateValue>) -> HashMap<String, Any> {
+    let plane = filter_state(PLANE, plane);
     let config = SetFilterState {
-        on_request_headers: vec![filter_state(PLANE, plane)],
+        on_request_headers: std::iter::once(plane).chain(operations).collect(),
         ..SetFilterState::default()
     };
     HashMap::from([(SET_FILTER_STATE.to_owned(), any(&config))])
@@ -120,20 +121,6 @@ pub(in crate::compile::envoy) fn filter_state(key: &str, text: &str) -> FilterSt
         value: Some(filter_state_value::Value::FormatString(format)),
         ..FilterStateValue::default()
     }
-}
-
-pub(super) fn operations(operations: &Operations) -> Option<Metadata> {
-    if operations.names.is_empty() {
-        return None;
-    }
-    let text = Value {
-        kind: Some(value::Kind::StringValue(operations.to_string())),
-    };
-    let fields = HashMap::from([(OPERATIONS.to_owned(), text)]);
-    Some(Metadata {
-        filter_metadata: HashMap::from([(METADATA.to_owned(), Struct { fields })]),
-        ..Metadata::default()
-    })
 }
 
 pub(super) fn header_is(name: &str, pattern: &str, missing_is_empty: bool) -> HeaderMatcher {

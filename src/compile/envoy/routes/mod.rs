@@ -1,5 +1,5 @@
-//! The table that classifies requests, as Envoy routes. Each route writes the plane of its requests into the filter
-//! state that the deciding filter reads, and has their operations in its metadata, for the access log.
+//! The table that classifies requests, as Envoy routes. Each route writes the plane and the operations of its requests
+//! into the filter state, which the deciding filter and the access log read.
 //!
 //! Rows keep their order, but are grouped by the first segments of their paths, so that a request for one engine is not
 //! compared with the rows of all the others.
@@ -18,9 +18,9 @@ use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
-pub(super) use self::action::{METADATA, OPERATIONS, filter_state};
+pub(super) use self::action::filter_state;
 use self::action::{
-    bad_request_route, forward, header_is, is_probe, operations, plane_state, regex, with_body,
+    bad_request_route, class_state, forward, header_is, is_probe, regex, with_body,
 };
 use super::matching::{action, any_of, both, first_of, input, is, matches, nested, not};
 use super::{budget, client, http};
@@ -433,8 +433,7 @@ fn row_route(row: &Row, flagged: bool) -> Route {
             headers,
             ..RouteMatch::default()
         }),
-        metadata: operations(&row.class.operations),
-        typed_per_filter_config: plane_state(row.class.plane.name()),
+        typed_per_filter_config: class_state(&row.class),
         action: Some(route::Action::Route(forward(row.class.plane))),
         ..Route::default()
     }

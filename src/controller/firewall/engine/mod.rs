@@ -79,10 +79,7 @@ impl Engine {
             }),
             state,
             metrics,
-            not_listed: infos()
-                .filter(|info| info.watched)
-                .map(|info| info.kind)
-                .collect(),
+            not_listed: infos().map(|info| info.kind).collect(),
             accepted: HashSet::new(),
             services: HashMap::new(),
             networks,
@@ -169,6 +166,16 @@ impl Engine {
                     self.state.set_terminating(&fact.name, fact.terminating);
                 }
                 self.index.apply(object);
+            }
+            (Kind::TrustedService, Err(refused)) => {
+                for violation in &refused.violations {
+                    tracing::error!(
+                        "{}: {}: {}; its last valid form stays in force",
+                        observed.key,
+                        violation.field,
+                        violation.message
+                    );
+                }
             }
             // The API server sends no such object, or one that no firewall needs.
             (_, Err(_)) => self.delete(&observed.key),

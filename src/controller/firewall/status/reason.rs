@@ -59,6 +59,7 @@ pub enum Reason {
     SettingsDiffer,
     SubnetNotFound,
     TargetNotFound,
+    TrustedServiceNotFound,
     VirtualNetworkNotFound,
 }
 
@@ -111,6 +112,11 @@ pub const MEANINGS: &[(ConditionType, Verdict, Reason)] = &[
         ConditionType::ResolvedRefs,
         Verdict::False,
         Reason::NotOptedIn,
+    ),
+    (
+        ConditionType::ResolvedRefs,
+        Verdict::False,
+        Reason::TrustedServiceNotFound,
     ),
     (
         ConditionType::ResolvedRefs,
@@ -206,6 +212,11 @@ pub const MEANINGS: &[(ConditionType, Verdict, Reason)] = &[
         Reason::ServiceEndpointMissing,
     ),
     (ConditionType::Ready, Verdict::False, Reason::NotOptedIn),
+    (
+        ConditionType::Ready,
+        Verdict::False,
+        Reason::TrustedServiceNotFound,
+    ),
     (ConditionType::Ready, Verdict::False, Reason::Rejected),
     (ConditionType::Ready, Verdict::False, Reason::ApplyFailed),
     (
@@ -284,6 +295,7 @@ impl Reason {
             Self::SettingsDiffer => "SettingsDiffer",
             Self::SubnetNotFound => "SubnetNotFound",
             Self::TargetNotFound => "TargetNotFound",
+            Self::TrustedServiceNotFound => "TrustedServiceNotFound",
             Self::VirtualNetworkNotFound => "VirtualNetworkNotFound",
         }
     }
@@ -295,11 +307,14 @@ impl Reason {
             DiagnosticReason::SubnetNotFound => Some(Self::SubnetNotFound),
             DiagnosticReason::ServiceEndpointMissing => Some(Self::ServiceEndpointMissing),
             DiagnosticReason::NotOptedIn => Some(Self::NotOptedIn),
+            DiagnosticReason::TrustedServiceNotFound => Some(Self::TrustedServiceNotFound),
             DiagnosticReason::SettingsDiffer
             | DiagnosticReason::AddressContested
             | DiagnosticReason::DefaultActionOverruled
             | DiagnosticReason::TrustedRangeHoldsPods
-            | DiagnosticReason::TooManyTrustedPods => None,
+            | DiagnosticReason::TooManyTrustedPods
+            | DiagnosticReason::NoIdentities
+            | DiagnosticReason::NoSubscription => None,
         }
     }
 }

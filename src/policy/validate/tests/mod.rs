@@ -1,7 +1,9 @@
 //! Tables of violations: a change to a valid object, then every expected `field ViolationReason`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod identities;
 mod proxy;
+mod trusted_services;
 mod vault_paths;
 
 use serde_json::{Value, json};
@@ -89,11 +91,8 @@ fn invalid_names_are_refused() {
 
 #[test]
 fn unsupported_fields_are_refused() {
-    let account = json!([{"serviceAccount": {"namespace": "a", "name": "b"}}]);
     check_policy(&[
         ("spec.mode", json!("Audit"), &["spec.mode NotSupportedYet"]),
-        ("spec.bypass", json!("TrustedServices"), &["spec.bypass NotSupportedYet"]),
-        ("spec.trustedServices", json!({}), &["spec.trustedServices NotSupportedYet"]),
         ("spec.vault", json!({"api": "AzureKeyVault"}), &["spec.vault.api NotSupportedYet"]),
         ("spec.vault", json!({"location": {"region": "westindia"}}), &["spec.vault.location NotSupportedYet"]),
         ("spec.ipRules", json!([{"serviceTag": "AzureDevOps"}]), &["spec.ipRules[0].serviceTag NotSupportedYet"]),
@@ -108,8 +107,6 @@ fn unsupported_fields_are_refused() {
             &["spec.ipRules[0].expiresAt NotSupportedYet"],
         ),
         ("spec.clientAddress", json!({"source": "ProxyProtocol"}), &["spec.clientAddress.source NotSupportedYet"]),
-        ("spec.management", json!({"operators": account}), &["spec.management.operators NotSupportedYet"]),
-        ("spec.management", json!({"deployers": account}), &["spec.management.deployers NotSupportedYet"]),
         (
             "spec.proxy",
             json!({"replicas": 0, "upstreamTls": {"caSecretName": "A"}}),

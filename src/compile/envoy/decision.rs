@@ -1,0 +1,258 @@
+//! The filter that decides, from the facts that the filters before it found out.
+
+use envoy_types::pb::envoy::config::rbac::v3::Rbac as Rules;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::DynamicMetadataInput;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dynamic_metadata_input::{
+    PathSegment, path_segment::Segment,
+};
+use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::Metadata as MetadataMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    HttpRequestHeaderMatchInput, StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
+};
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
+
+use super::grants;
+use super::matching::{
+    action, any_of, begins_with, both, exactly, first_of, fits, input, is, matches, nested,
+};
+use super::names::{BAD_REQUEST, PLANE};
+use super::rbac::{self, Fact, METADATA, rbac_action};
+use crate::policy::{BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, plane_rule};
+use crate::vault_api::Plane;
+/// Prefix of the deciding filter's keys in the metadata.
+const DECISION: &str = "decision_";
+
+/// Metadata key that holds the reason of the decision.
+pub(super) fn reason_key() -> String {
+    format!("{DECISION}enforced_effective_policy_id")
+}
+
+/// Metadata key of the deciding filter's result, which every request has that reached it.
+pub(super) fn result_key() -> String {
+    format!("{DECISION}enforced_engine_result")
+}
+
+/// Name of the ECDS resource of a listener's deciding filter.
+pub(super) fn decision_resource(listener: Listener) -> &'static str {
+    match listener {
+        Listener::Data => "vaultwall.decision.data",
+        Listener::Management => "vaultwall.decision.management",
+    }
+}
+
+/// Whether network rules decide any plane of a listener, so that it needs the facts.
+pub(super) fn needs_facts(firewall: &Firewall, listener: Listener) -> bool {
+    Plane::ALL.iter().any(|plane| {
+        matches!(
+            plane_rule(listener, firewall, *plane),
+            PlaneRule::NetworkRules | PlaneRule::OperatorsInNetworks
+        )
+    })
+}
+
+/// The deciding filter. It denies an unknown plane.
+pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
+    let is_bad_request = is(rbac::given_state(PLANE), exactly(BAD_REQUEST));
+    let bad_request = (is_bad_request, reason_action(Reason::BadRequest));
+    let planes = Plane::ALL.iter().map(|plane| {
+        let decided = by_plane(plane_rule(listener, firewall, *plane), firewall, *plane);
+        (is(rbac::state(PLANE), exactly(plane.name())), decided)
+    });
+    Rbac {
+        rules_stat_prefix: DECISION.into(),
+        matcher: Some(first_of(
+            planes.chain(std::iter::once(bad_request)).collect(),
+            None,
+        )),
+        ..Rbac::default()
+    }
+}
+
+fn by_plane(rule: PlaneRule, firewall: &Firewall, plane: Plane) -> OnMatch {
+    let grants = &firewall.grants;
+    let only = |holders, allowed: OnMatch, otherwise: Reason| {
+        let listed = grants::holds(holders).map(|listed| (listed, allowed));
+        nested(first_of(
+            listed.into_iter().collect(),
+            Some(reason_action(otherwise)),
+        ))
+    };
+    match rule {
+        PlaneRule::Always(reason) => reason_action(reason),
+        PlaneRule::NetworkRules => {
+            let bypass = if grants::has_bypass(firewall) {
+                bypass(firewall, plane)
+            } else {
+                Vec::new()
+            };
+            let facts = facts(Fact::reason);
+            nested(first_of(
+                facts.chain(bypass).collect(),
+                Some(default_action(firewall, Reason::ForbiddenByFirewall)),
+            ))
+        }
+        PlaneRule::Operators => only(
+            grants.operators.as_ref(),
+            reason_action(Reason::Operator),
+            Reason::ForbiddenCritical,
+        ),
+        PlaneRule::OperatorsInNetworks => {
+            let default = match firewall.default_action {
+                DefaultAction::Allow => Reason::Operator,
+                DefaultAction::Deny => Reason::ForbiddenByFirewall,
+            };
+            let in_networks = first_of(
+                facts(|_| Reason::Operator).collect(),
+                Some(reason_action(default)),
+            );
+            only(
+                grants.operators.as_ref(),
+                nested(in_networks),
+                Reason::ForbiddenCritical,
+            )
+        }
+        PlaneRule::Deployers => {
+            let deploys = first_of(
+                vec![(grants::deploys(firewall), reason_action(Reason::Deployer))],
+                Some(reason_action(Reason::ForbiddenByPlane)),
+            );
+            only(
+                grants.deployers.as_ref(),
+                nested(deploys),
+                Reason::ForbiddenByPlane,
+            )
+        }
+    }
+}
+
+/// Network rules, each with the reason for a request that it allows.
+fn facts(reason: fn(Fact) -> Reason) -> impl Iterator<Item = (Predicate, OnMatch)> {
+    Fact::ALL.into_iter().map(move |fact| {
+        let key = format!("{}shadow_engine_result", fact.prefix());
+        (result_is(&key, ALLOWED), reason_action(reason(fact)))
+    })
+}
+
+/// The bypass, for a request that no network rule allows.
+fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
+    let key = grants::service_result_key();
+    let is_inside = || result_is(&key, ALLOWED);
+    let is_service = || any_of(vec![is_inside(), result_is(&key, DENIED)]);
+    let denied = |reason| default_action(firewall, reason);
+    match plane {
+        Plane::Session => vec![(is_service(), reason_action(Reason::TrustedService))],
+        Plane::Data => vec![
+            (
+                both(is_inside(), carries_token()),
+                reason_action(Reason::TrustedService),
+            ),
+            (is_inside(), denied(Reason::ForbiddenByMissingToken)),
+            (is_service(), denied(Reason::ForbiddenByScenario)),
+        ],
+        _ => vec![(is_service(), denied(Reason::ForbiddenByPlane))],
+    }
+}
+
+/// Holds if the request carries the vault's token (see [`Caller::carries_token`]).
+fn carries_token() -> Predicate {
+    let header = |name: &str| {
+        input(
+            name,
+            &HttpRequestHeaderMatchInput {
+                header_name: name.into(),
+            },
+        )
+    };
+    any_of(vec![
+        is(header("x-vault-token"), matches(r"[^,]\C*")),
+        is(header("authorization"), begins_with(BEARER)),
+    ])
+}
+
+/// Texts of a filter's result in the metadata.
+const ALLOWED: &str = "allowed";
+const DENIED: &str = "denied";
+
+/// Holds if a filter's result in the metadata is this text.
+fn result_is(key: &str, text: &str) -> Predicate {
+    let result = DynamicMetadataInput {
+        filter: METADATA.into(),
+        path: vec![PathSegment {
+            segment: Some(Segment::Key(key.into())),
+        }],
+    };
+    let expected = MetadataMatcher {
+        value: Some(ValueMatcher {
+            match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
+                match_pattern: Some(MatchPattern::Exact(text.into())),
+                ..StringMatcher::default()
+            })),
+        }),
+        invert: false,
+    };
+    fits(input("fact", &result), input(text, &expected))
+}
+
+/// The default action, for a request that is denied for a reason otherwise.
+fn default_action(firewall: &Firewall, denied: Reason) -> OnMatch {
+    reason_action(match firewall.default_action {
+        DefaultAction::Allow => Reason::DefaultAction,
+        DefaultAction::Deny => denied,
+    })
+}
+
+fn reason_action(reason: Reason) -> OnMatch {
+    action(rbac_action(reason.name(), reason.verdict()))
+}
+
+/// Denies everything, until Envoy has received the first configuration of a filter.
+pub(super) fn deny_all() -> Rbac {
+    Rbac {
+        rules: Some(Rules::default()),
+        rules_stat_prefix: DECISION.into(),
+        ..Rbac::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::compile::envoy::names::ATTEMPT;
+    use prost::Message;
+
+    use crate::policy::VaultId;
+
+    #[test]
+    fn every_filter_that_envoy_could_refuse_differs_in_each_attempt() {
+        let mut firewall = Firewall::deny_all(
+            VaultId {
+                namespace: "team-a".into(),
+                service: "openbao".into(),
+            },
+            8200,
+        );
+        let rule: Arc<str> = "rule".into();
+        for (rules, prefixes) in [
+            (
+                &mut firewall.virtual_networks,
+                &["10.0.0.1/32", "10.1.0.0/16"][..],
+            ),
+            (&mut firewall.ip_rules, &["203.0.113.7/32"]),
+        ] {
+            let prefixes = prefixes.iter().filter_map(|prefix| prefix.parse().ok());
+            rules
+                .0
+                .extend(prefixes.map(|prefix| (prefix, Arc::clone(&rule))));
+        }
+        let facts = Fact::ALL.map(|fact| fact.filter(&firewall));
+        let decisions = [Listener::Data, Listener::Management].map(|on| decision(&firewall, on));
+        for filter in facts.iter().chain(&decisions) {
+            let bytes = filter.encode_to_vec();
+            assert!(String::from_utf8_lossy(&bytes).contains(ATTEMPT));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Identities in the index: which pods prove a service account, and which vaults a change of an account, a subscription
+//! or a trusted service affects. An event looks only at the accounts that it names.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::accounts::AccountAt;
+use super::state::Index;
+use super::{ObjectName, PodFact};
+use crate::api::SUBSCRIPTION_LABEL;
+use crate::policy::{
+    Accounts, ServiceIdentity, ValidatedPolicy, ValidatedTrustedService, VaultId,
+    referenced_accounts, referenced_identities,
+};
+
+impl PodFact {
+    /// The service account that the pod runs under.
+    pub fn account(&self) -> ObjectName {
+        ObjectName {
+            namespace: self.namespace.clone(),
+            name: self.service_account.clone(),
+        }
+    }
+}
+
+impl Accounts for Index {
+    fn addresses_of(&self, account: &ObjectName) -> Vec<Ipv4Addr> {
+        let pods = self.pods_of_account(account);
+        let addresses = pods.flat_map(|pod| pod.addresses.iter().copied());
+        let is_own = |address: &Ipv4Addr| self.account_at(*address).as_ref() == Some(account);
+        addresses.filter(is_own).collect()
+    }
+
+    fn subscription_of(&self, namespace: &str) -> Option<&str> {
+        let labels = self.namespace(namespace)?;
+        let subscription = labels.get(SUBSCRIPTION_LABEL).map(String::as_str);
+        subscription.filter(|name| !name.is_empty())
+    }
+
+    fn namespaces_of(&self, subscription: &str) -> Vec<&str> {
+        let namespaces = self.accounts.subscriptions.get(&subscription.to_owned());
+        namespaces.map(String::as_str).collect()
+    }
+}
+
+impl Index {
+    /// Whether a service account exists.
+    pub fn has_account(&self, account: &ObjectName) -> bool {
+        self.accounts.existing.contains(account)
+    }
+
+    /// Counted pods that run under a service account, sorted by name.
+    pub fn pods_of_account(&self, account: &ObjectName) -> impl Iterator<Item = &PodFact> {
+        let pods = self.accounts.pods.get(account);
+        pods.filter_map(|pod| self.pod(pod))
+    }
+
+    /// Account of all pods that have an address; `None` if there is no pod, or they have several accounts.
+    fn account_at(&self, address: Ipv4Addr) -> Option<ObjectName> {
+        let mut accounts = self.pods_at(address).map(PodFact::account);
+        let first = accounts.next()?;
+        accounts.all(|other| other == first).then_some(first)
+    }
+
+    /// Sets whether a service account exists.
+    pub(super) fn set_account(&mut self, account: &ObjectName, exists: bool) {
+        let is_changed = if exists {
+            self.accounts.existing.insert(account.clone())
+        } else {
+            self.accounts.existing.remove(account)
+        };
+        if is_changed {
+            self.account_changed(account);
+        }
+    }
+
+    /// Accounts at the addresses of a pod, before it changes.
+    pub(super) fn accounts_before(&self, id: &ObjectName, fact: Option<&PodFact>) -> AccountAt {
+        let pods = self.pod(id).into_iter().chain(fact);
+        let addresses = pods.flat_map(|pod| pod.addresses.iter().copied());
+        addresses
+            .map(|address| (address, self.account_at(address)))
+            .collect()
+    }
+
+    /// Records the account of a pod that changed, and reports the vaults of accounts that gained or lost an address.
+    pub(super) fn update_accounts(
+        &mut self,
+        id: &ObjectName,
+        was: Option<&ObjectName>,
+        before: AccountAt,
+    ) {
+        let is = self.pod(id).map(PodFact::account);
+        if was != is.as_ref() {
+            if let Some(was) = was {
+                self.accounts.pods.remove(was, id);
+            }
+            if let Some(is) = is {
+                self.accounts.pods.insert(is, id.clone());
+            }
+        }
+        for (address, before) in before {
+            let after = self.account_at(address);
+            if before != after {
+                for account in before.iter().chain(&after) {
+                    self.account_changed(account);
+                }
+            }
+        }
+    }
+
+    fn account_changed(&mut self, account: &ObjectName) {
+        let vaults = self.accounts.vaults.get(account);
+        self.changed.extend(vaults.cloned());
+    }
+
+    /// Moves a namespace to its subscription, and reports the vaults that have registered resources.
+    pub(super) fn update_subscription(&mut self, namespace: &str, was: Option<String>) {
+        let is = self.subscription_of(namespace).map(str::to_owned);
+        if was == is {
+            return;
+        }
+        let namespace = namespace.to_owned();
+        if let Some(was) = was {
+            self.accounts.subscriptions.remove(&was, &namespace);
+        }
+        if let Some(is) = is {
+            self.accounts.subscriptions.insert(is, namespace);
+        }
+        self.identities_changed(|index, policy| {
+            let services = &index.trusted_services;
+            let mut identities = referenced_identities(policy, services);
+            identities.any(|identity| matches!(identity, ServiceIdentity::RegisteredResource(_)))
+        });
+    }
+
+    /// Sets or, with none, removes a trusted service, and reports the vaults whose policies let it in.
+    pub(super) fn set_trusted_service(
+        &mut self,
+        name: &str,
+        service: Option<Arc<ValidatedTrustedService>>,
+    ) {
+        if self.trusted_services.get(name) == service.as_ref() {
+            return;
+        }
+        match service {
+            Some(service) => self.trusted_services.insert(name.to_owned(), service),
+            None => self.trusted_services.remove(name),
+        };
+        self.identities_changed(|_, policy| match policy.bypass.as_ref() {
+            None => false,
+            Some(bypass) => {
+                let names = bypass.names.as_ref();
+                names.is_none_or(|names| names.contains(name))
+            }
+        });
+    }
+
+    fn identities_changed(&mut self, depends: impl Fn(&Self, &ValidatedPolicy) -> bool) {
+        let touched = self.vaults.keys().filter(|vault| {
+            let mut policies = self.dependent_policies(vault);
+            policies.any(|policy| depends(self, policy))
+        });
+        let touched: Vec<VaultId> = touched.cloned().collect();
+        for vault in touched {
+            self.update_dependencies(&vault);
+            self.changed.insert(vault);
+        }
+    }
+
+    /// Service accounts that a vault's resolution depends on; none without a policy.
+    pub(super) fn accounts_of(&self, vault: &VaultId) -> BTreeSet<ObjectName> {
+        let known = self.vaults.get(vault);
+        let is_used = known.is_some_and(|known| !known.policies.is_empty());
+        let policies = is_used.then(|| self.dependent_policies(vault));
+        let policies = policies.into_iter().flatten();
+        policies
+            .flat_map(|policy| referenced_accounts(policy, &self.trusted_services, self))
+            .collect()
+    }
+
+    /// Makes a vault depend on exactly the accounts in `wanted`, in place of `had`.
+    pub(super) fn depend_on_accounts(
+        &mut self,
+        vault: &VaultId,
+        had: &BTreeSet<ObjectName>,
+        wanted: &BTreeSet<ObjectName>,
+    ) {
+        for account in had.difference(wanted) {
+            self.accounts.vaults.remove(account, vault);
+        }
+        for account in wanted.difference(had) {
+            self.accounts.vaults.insert(account.clone(), vault.clone());
+        }
+    }
+}

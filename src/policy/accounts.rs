@@ -1,0 +1,18 @@
+//! Service accounts and their pods, as the index reports them to resolution. Pure.
+
+use std::net::Ipv4Addr;
+
+use super::identity::ObjectName;
+
+/// Source of service accounts, of the pods that run under them, and of subscriptions.
+pub trait Accounts {
+    /// Returns the addresses of the pods that run under an account. An address that a pod under another account has too
+    /// is not among them: the pod that sends from it is not known.
+    fn addresses_of(&self, account: &ObjectName) -> Vec<Ipv4Addr>;
+
+    /// Returns the subscription of a namespace; `None` without the label, and for a namespace that is not known.
+    fn subscription_of(&self, namespace: &str) -> Option<&str>;
+
+    /// Returns the namespaces of a subscription, sorted.
+    fn namespaces_of(&self, subscription: &str) -> Vec<&str>;
+}

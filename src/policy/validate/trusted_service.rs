@@ -1,0 +1,214 @@
+//! Validation of a `TrustedService`, and of the fields with which a policy lets such services in.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+
+use super::identity::{Issuers, identities};
+use super::names;
+use crate::api::{
+    Bypass, Denial, Management, OPERATIONS, Scenario, TrustedService, VaultNetworkPolicySpec,
+};
+use crate::policy::near::nearest_names;
+use crate::policy::trusted_service::{ServiceIdentity, ValidatedScenario, ValidatedTrustedService};
+use crate::policy::validated::BypassSettings;
+use crate::policy::violation::{Findings, Violation, ViolationReason, quoted};
+
+/// Validates a `TrustedService`.
+///
+/// # Errors
+/// All violations, in the order of the fields.
+pub fn validate_trusted_service(
+    service: &TrustedService,
+) -> Result<ValidatedTrustedService, Vec<Violation>> {
+    let mut findings = Findings::default();
+    let name = names::object_name(&service.metadata, &mut findings);
+    if service.metadata.namespace.is_some() {
+        findings.add(
+            "metadata.namespace",
+            ViolationReason::Invalid,
+            "a TrustedService is cluster-scoped and has no namespace; remove it",
+        );
+    }
+    let display_name = service.spec.display_name.as_deref().unwrap_or_default();
+    if display_name.chars().any(char::is_control) {
+        findings.add(
+            "spec.displayName",
+            ViolationReason::Invalid,
+            format!(
+                "{} has control characters; remove them",
+                quoted(display_name)
+            ),
+        );
+    }
+    let scenarios = scenarios(&service.spec.scenarios, &mut findings);
+    let identities = identities(
+        "spec.identities",
+        &service.spec.identities,
+        &mut Issuers::default(),
+        &mut findings,
+    );
+    findings.or_else(ValidatedTrustedService {
+        name: name.into(),
+        scenarios,
+        identities,
+    })
+}
+
+fn scenarios(wire: &[Scenario], findings: &mut Findings) -> Vec<ValidatedScenario> {
+    const LIST: &str = "spec.scenarios";
+    if wire.is_empty() {
+        findings.add(
+            LIST,
+            ViolationReason::Required,
+            "is empty; list the scenarios that the service is trusted for, each with its operations",
+        );
+    }
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut valid = Vec::new();
+    for (index, scenario) in wire.iter().enumerate() {
+        let field = format!("{LIST}[{index}]");
+        names::label(&format!("{field}.name"), &scenario.name, findings);
+        match seen.entry(&scenario.name) {
+            Entry::Vacant(entry) => {
+                entry.insert(index);
+            }
+            Entry::Occupied(first) => findings.add(
+                format!("{field}.name"),
+                ViolationReason::Duplicate,
+                format!(
+                    "{} is already the name of {LIST}[{}]; choose another name",
+                    quoted(&scenario.name),
+                    first.get()
+                ),
+            ),
+        }
+        valid.push(ValidatedScenario {
+            name: scenario.name.clone(),
+            operations: operations(
+                &format!("{field}.operations"),
+                &scenario.operations,
+                findings,
+            ),
+        });
+    }
+    valid
+}
+
+fn operations(field: &str, wire: &[String], findings: &mut Findings) -> BTreeSet<String> {
+    if wire.is_empty() {
+        findings.add(
+            field,
+            ViolationReason::Required,
+            "is empty; list at least one operation, for example secrets/get",
+        );
+    }
+    let mut operations = BTreeSet::new();
+    for (index, operation) in wire.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        if !OPERATIONS.contains(&operation.as_str()) {
+            let message = format!("{} {}", quoted(operation), unknown_operation(operation));
+            findings.add(field, ViolationReason::Invalid, message);
+        } else if !operations.insert(operation.clone()) {
+            let message = format!(
+                "{} is already in the list; remove one of the two",
+                quoted(operation)
+            );
+            findings.add(field, ViolationReason::Duplicate, message);
+        }
+    }
+    operations
+}
+
+/// Rest of the message about a text that is no operation: the operations that it is like.
+pub(crate) fn unknown_operation(text: &str) -> String {
+    let near = nearest_names(text, &OPERATIONS);
+    if near.is_empty() {
+        "is not an operation; write one of Azure Key Vault, for example secrets/get: docs/reference/trustedservice.md \
+         lists them"
+            .to_owned()
+    } else {
+        format!("is not an operation; did you mean {}?", near.join(" or "))
+    }
+}
+
+/// Checks `spec.bypass` and `spec.trustedServices`.
+pub(super) fn bypass(
+    spec: &VaultNetworkPolicySpec,
+    findings: &mut Findings,
+) -> Option<BypassSettings> {
+    const FIELD: &str = "spec.trustedServices";
+    let settings = spec.trusted_services.as_ref();
+    let names = settings
+        .and_then(|settings| settings.names.as_ref())
+        .map(|names| service_names(&format!("{FIELD}.names"), names, findings));
+    if spec.bypass == Bypass::TrustedServices {
+        refuse_drop(spec, names.as_ref(), findings);
+        return Some(BypassSettings { names });
+    }
+    let Management {
+        operators,
+        deployers,
+        ..
+    } = &spec.management;
+    if names.is_some() {
+        findings.add(
+            format!("{FIELD}.names"),
+            ViolationReason::Invalid,
+            "has no effect without a bypass; set spec.bypass to TrustedServices, or remove it",
+        );
+    } else if settings.is_some() && operators.is_empty() && deployers.is_empty() {
+        findings.add(
+            FIELD,
+            ViolationReason::Invalid,
+            "has no effect without a bypass, operators or deployers; set spec.bypass to TrustedServices, or remove it",
+        );
+    }
+    None
+}
+
+fn service_names(field: &str, wire: &[String], findings: &mut Findings) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (index, name) in wire.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        names::subdomain(&field, name, findings);
+        if !names.insert(name.clone()) {
+            let message = format!(
+                "{} is already in the list; remove one of the two",
+                quoted(name)
+            );
+            findings.add(field, ViolationReason::Duplicate, message);
+        }
+    }
+    names
+}
+
+/// Refuses `Drop` with a bypass that can admit a service: a `NetworkPolicy` cannot select its pods yet, so that their
+/// packets would be dropped.
+fn refuse_drop(
+    spec: &VaultNetworkPolicySpec,
+    names: Option<&BTreeSet<String>>,
+    findings: &mut Findings,
+) {
+    if spec.denial == Denial::Drop && names.is_none_or(|names| !names.is_empty()) {
+        findings.add(
+            "spec.denial",
+            ViolationReason::NotSupportedYet,
+            "Drop is not supported yet together with a bypass: a NetworkPolicy selects no service account, so it would \
+             drop the packets of trusted services; write Reject, or set spec.bypass to None",
+        );
+    }
+}
+
+/// Checks the identities of `spec.management`: operators and deployers.
+pub(super) fn management_identities(
+    management: &Management,
+    findings: &mut Findings,
+) -> [Vec<ServiceIdentity>; 2] {
+    let mut issuers = Issuers::default();
+    [
+        ("spec.management.operators", &management.operators),
+        ("spec.management.deployers", &management.deployers),
+    ]
+    .map(|(field, wire)| identities(field, wire, &mut issuers, findings))
+}
