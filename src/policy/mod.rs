@@ -7,6 +7,7 @@ pub mod client_address;
 mod decide;
 mod grants;
 mod identity;
+pub mod issuer_keys;
 pub mod key_set;
 mod model;
 mod near;
