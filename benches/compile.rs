@@ -287,6 +287,7 @@ fn pod(number: usize) -> PodFact {
         namespace: "build".into(),
         name: format!("runner-{number}"),
         labels: [("app".to_owned(), "runner-0".to_owned())].into(),
+        uid: None,
         service_account: "default".into(),
         addresses: vec![pod_address(number)],
     }

@@ -181,6 +181,7 @@ fn firewall(addresses: usize) -> Firewall {
             namespace: "build".into(),
             name: format!("runner-{number}"),
             labels: [("app".to_owned(), "runner".to_owned())].into(),
+            uid: None,
             service_account: "default".into(),
             addresses: vec![pod_address(number)],
         }));

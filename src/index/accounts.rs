@@ -50,5 +50,5 @@ impl<K: Eq + Hash, V: Ord> Sets<K, V> {
     }
 }
 
-/// Accounts by address: of all pods that have it, `None` if they have several accounts or there is no pod.
-pub(super) type AccountAt = BTreeMap<Ipv4Addr, Option<ObjectName>>;
+/// Accounts and ids of the pods that have an address.
+pub(super) type PodsAt = BTreeMap<Ipv4Addr, Vec<(ObjectName, Option<String>)>>;

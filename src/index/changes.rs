@@ -168,7 +168,7 @@ impl Index {
     fn set_pod(&mut self, id: &ObjectName, fact: Option<PodFact>) {
         let before = self.labels_for_network_policies(id);
         let account = self.pod(id).map(PodFact::account);
-        let accounts = self.accounts_before(id, fact.as_ref());
+        let accounts = self.pods_before(id, fact.as_ref());
         self.membership.set_pod(id, fact, &mut self.changed);
         self.update_accounts(id, account.as_ref(), accounts);
         if self.labels_for_network_policies(id) != before {

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::accounts::AccountAt;
+use super::accounts::PodsAt;
 use super::state::Index;
 use super::{ObjectName, PodFact};
-use crate::api::SUBSCRIPTION_LABEL;
+use crate::api::{Proof, SUBSCRIPTION_LABEL};
 use crate::policy::{
-    Accounts, ServiceIdentity, ValidatedPolicy, ValidatedTrustedService, VaultId,
-    referenced_accounts, referenced_identities,
+    AccountPod, Accounts, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity,
+    ValidatedPolicy, ValidatedTrustedService, VaultId, referenced_accounts, referenced_identities,
 };
 
 impl PodFact {
@@ -25,11 +25,25 @@ impl PodFact {
 }
 
 impl Accounts for Index {
-    fn addresses_of(&self, account: &ObjectName) -> Vec<Ipv4Addr> {
+    fn exists(&self, account: &ObjectName) -> bool {
+        self.accounts.existing.contains(account)
+    }
+
+    fn pods_of(&self, account: &ObjectName) -> Vec<AccountPod> {
         let pods = self.pods_of_account(account);
         let addresses = pods.flat_map(|pod| pod.addresses.iter().copied());
         let is_own = |address: &Ipv4Addr| self.account_at(*address).as_ref() == Some(account);
-        addresses.filter(is_own).collect()
+        addresses
+            .filter(is_own)
+            .map(|address| {
+                let mut pods = self.pods_at(address);
+                let uid = pods.next().and_then(|pod| pod.uid.clone());
+                AccountPod {
+                    address,
+                    uid: uid.filter(|_| pods.next().is_none()),
+                }
+            })
+            .collect()
     }
 
     fn subscription_of(&self, namespace: &str) -> Option<&str> {
@@ -45,9 +59,47 @@ impl Accounts for Index {
 }
 
 impl Index {
-    /// Whether a service account exists.
-    pub fn has_account(&self, account: &ObjectName) -> bool {
-        self.accounts.existing.contains(account)
+    /// Replaces the keys of token issuers, and reports the vaults whose identities can depend on them.
+    pub fn set_keys(&mut self, keys: IssuerKeys) {
+        if self.keys != keys {
+            self.keys = keys;
+            self.identities_changed(|index, policy| {
+                let federated =
+                    |identity| matches!(identity, &ServiceIdentity::FederatedCredential(_));
+                let services = &index.trusted_services;
+                policy.proof != Proof::Pod || referenced_identities(policy, services).any(federated)
+            });
+        }
+    }
+
+    /// Issuers of federated credentials that any vault's identities depend on.
+    pub fn issuers(&self) -> BTreeSet<String> {
+        let credentials = self.credentials();
+        credentials
+            .map(|credential| credential.issuer.clone())
+            .collect()
+    }
+
+    /// URLs of the key sets that any vault's identities depend on.
+    pub fn key_urls(&self) -> BTreeSet<String> {
+        let urls = self
+            .credentials()
+            .filter_map(|credential| match &credential.keys {
+                KeySource::Url(url) => Some(url.clone()),
+                KeySource::Inline(_) => None,
+            });
+        urls.collect()
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &FederatedIdentity> {
+        let vaults = self.vaults.keys();
+        let policies = vaults.flat_map(|vault| self.dependent_policies(vault));
+        let identities =
+            policies.flat_map(|policy| referenced_identities(policy, &self.trusted_services));
+        identities.filter_map(|identity| match identity {
+            ServiceIdentity::FederatedCredential(credential) => Some(credential),
+            _ => None,
+        })
     }
 
     /// Counted pods that run under a service account, sorted by name.
@@ -75,21 +127,28 @@ impl Index {
         }
     }
 
-    /// Accounts at the addresses of a pod, before it changes.
-    pub(super) fn accounts_before(&self, id: &ObjectName, fact: Option<&PodFact>) -> AccountAt {
+    /// Pods at the addresses of a pod, before it changes.
+    pub(super) fn pods_before(&self, id: &ObjectName, fact: Option<&PodFact>) -> PodsAt {
         let pods = self.pod(id).into_iter().chain(fact);
         let addresses = pods.flat_map(|pod| pod.addresses.iter().copied());
         addresses
-            .map(|address| (address, self.account_at(address)))
+            .map(|address| (address, self.accounts_at(address)))
             .collect()
     }
 
-    /// Records the account of a pod that changed, and reports the vaults of accounts that gained or lost an address.
+    /// Accounts of the pods that have an address, and the ids of these pods.
+    fn accounts_at(&self, address: Ipv4Addr) -> Vec<(ObjectName, Option<String>)> {
+        let pods = self.pods_at(address);
+        pods.map(|pod| (pod.account(), pod.uid.clone())).collect()
+    }
+
+    /// Records the account of a pod that changed, and reports the vaults of accounts with an address that has
+    /// other pods now.
     pub(super) fn update_accounts(
         &mut self,
         id: &ObjectName,
         was: Option<&ObjectName>,
-        before: AccountAt,
+        before: PodsAt,
     ) {
         let is = self.pod(id).map(PodFact::account);
         if was != is.as_ref() {
@@ -101,9 +160,9 @@ impl Index {
             }
         }
         for (address, before) in before {
-            let after = self.account_at(address);
+            let after = self.accounts_at(address);
             if before != after {
-                for account in before.iter().chain(&after) {
+                for (account, _) in before.iter().chain(&after) {
                     self.account_changed(account);
                 }
             }

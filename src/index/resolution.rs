@@ -43,6 +43,7 @@ impl Index {
             membership: &self.membership,
             trusted_services: &self.trusted_services,
             accounts: self,
+            keys: &self.keys,
             limits: &self.limits,
         };
         let mut resolution = policy::resolve(&inputs);

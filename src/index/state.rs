@@ -18,7 +18,7 @@ use super::{
 };
 use crate::limits::Limits;
 use crate::policy::{
-    ObjectName, TrustedServices, ValidatedTrustedService, VaultId, VirtualNetworks,
+    IssuerKeys, ObjectName, TrustedServices, ValidatedTrustedService, VaultId, VirtualNetworks,
 };
 
 /// Facts, valid policies and virtual networks, and the groups of pods that follow from them.
@@ -34,6 +34,8 @@ pub struct Index {
     pub(super) trusted_services: TrustedServices,
     pub(super) virtual_networks: VirtualNetworks,
     pub(super) accounts: AccountIndex,
+    /// Keys of token issuers.
+    pub(super) keys: IssuerKeys,
     /// Vaults whose policies name a virtual network, which need not exist.
     pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
     pub(super) policies: BTreeMap<ObjectName, Policy>,

@@ -4,11 +4,23 @@ use std::net::Ipv4Addr;
 
 use super::identity::ObjectName;
 
+/// An address of a service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPod {
+    /// Address of the pod.
+    pub address: Ipv4Addr,
+    /// Unique id of the pod; `None` if it is not known, or if several pods have the address.
+    pub uid: Option<String>,
+}
+
 /// Source of service accounts, of the pods that run under them, and of subscriptions.
 pub trait Accounts {
+    /// Whether an account exists, so that its tokens count.
+    fn exists(&self, account: &ObjectName) -> bool;
+
     /// Returns the addresses of the pods that run under an account. An address that a pod under another account has too
     /// is not among them: the pod that sends from it is not known.
-    fn addresses_of(&self, account: &ObjectName) -> Vec<Ipv4Addr>;
+    fn pods_of(&self, account: &ObjectName) -> Vec<AccountPod>;
 
     /// Returns the subscription of a namespace; `None` without the label, and for a namespace that is not known.
     fn subscription_of(&self, namespace: &str) -> Option<&str>;

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::client_address::{ipv4, is_unknown};
 use super::grants::{Holders, Identity, Scope, ServiceGrant, is_deployment};
 use super::model::{AddressRules, Firewall};
+use super::reason::{Reason, Verdict};
+use super::token::TokenProof;
 use crate::api::{DefaultAction, ManagementAccess};
 use crate::vault_api::{BadRequest, Class, Operations, Plane, Request, Table, classify};
 
@@ -22,22 +24,25 @@ pub enum Listener {
 
 /// Sender of a request: its addresses, and what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct Caller<'a> {
     /// Peer of the connection; virtual-network rules apply to it.
     pub peer: IpAddr,
     /// The client (see [`super::client_address`]); IP rules apply to it.
     pub client: IpAddr,
     /// Whether the request carries the vault's own token, which the bypass requires.
     pub vault_token: bool,
+    /// Token that proves an identity.
+    pub proof: &'a TokenProof,
 }
 
-impl Caller {
+impl Caller<'_> {
     /// A caller without a token.
     pub fn new(peer: IpAddr, client: IpAddr) -> Self {
         Self {
             peer,
             client,
             vault_token: false,
+            proof: &TokenProof::None,
         }
     }
 
@@ -51,118 +56,6 @@ impl Caller {
 
 /// Beginning of an `Authorization` header with the vault's token, exactly as the vault requires it.
 pub const BEARER: &str = "Bearer ";
-
-/// Result of a decision.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The request is forwarded to the vault.
-    Allow,
-    /// The request is refused.
-    Deny,
-}
-
-impl Verdict {
-    /// Text of the verdict in answers, equal to its serialised form.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "Allow",
-            Self::Deny => "Deny",
-        }
-    }
-}
-
-/// Reason of a decision. The verdict follows from it.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// Allowed: the peer is in an enabled subnet.
-    VirtualNetworkRule,
-    /// Allowed: the client's address is in an IP rule.
-    IpRule,
-    /// Allowed: the caller is a trusted service, in one of its scenarios.
-    TrustedService,
-    /// Allowed: no rule matched and the default action is `Allow`.
-    DefaultAction,
-    /// Allowed: a health probe.
-    Infrastructure,
-    /// Allowed: a management request on the management endpoint.
-    ControlPlane,
-    /// Allowed: a critical operation of a listed operator.
-    Operator,
-    /// Allowed: a write of a listed deployer on the management endpoint.
-    Deployer,
-    /// Denied: no rule allows the caller.
-    ForbiddenByFirewall,
-    /// Denied: no rule allows the caller, and the operation is in no scenario of the trusted service that it is.
-    ForbiddenByScenario,
-    /// Denied: no rule allows the caller, and it is a trusted service without the vault's token.
-    ForbiddenByMissingToken,
-    /// Denied: the listener does not serve the plane.
-    ForbiddenByPlane,
-    /// Denied: a critical operation.
-    ForbiddenCritical,
-    /// Denied: the request is ambiguous.
-    BadRequest,
-}
-
-impl Reason {
-    /// All reasons, those that allow first.
-    pub const ALL: [Self; 14] = [
-        Self::VirtualNetworkRule,
-        Self::IpRule,
-        Self::TrustedService,
-        Self::DefaultAction,
-        Self::Infrastructure,
-        Self::ControlPlane,
-        Self::Operator,
-        Self::Deployer,
-        Self::ForbiddenByFirewall,
-        Self::ForbiddenByScenario,
-        Self::ForbiddenByMissingToken,
-        Self::ForbiddenByPlane,
-        Self::ForbiddenCritical,
-        Self::BadRequest,
-    ];
-
-    /// Returns the verdict that follows from the reason.
-    pub fn verdict(self) -> Verdict {
-        match self {
-            Self::VirtualNetworkRule
-            | Self::IpRule
-            | Self::TrustedService
-            | Self::DefaultAction
-            | Self::Infrastructure
-            | Self::ControlPlane
-            | Self::Operator
-            | Self::Deployer => Verdict::Allow,
-            Self::ForbiddenByFirewall
-            | Self::ForbiddenByScenario
-            | Self::ForbiddenByMissingToken
-            | Self::ForbiddenByPlane
-            | Self::ForbiddenCritical
-            | Self::BadRequest => Verdict::Deny,
-        }
-    }
-
-    /// Text of the reason in answers and logs, equal to its serialised form.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::VirtualNetworkRule => "VirtualNetworkRule",
-            Self::IpRule => "IpRule",
-            Self::TrustedService => "TrustedService",
-            Self::DefaultAction => "DefaultAction",
-            Self::Infrastructure => "Infrastructure",
-            Self::ControlPlane => "ControlPlane",
-            Self::Operator => "Operator",
-            Self::Deployer => "Deployer",
-            Self::ForbiddenByFirewall => "ForbiddenByFirewall",
-            Self::ForbiddenByScenario => "ForbiddenByScenario",
-            Self::ForbiddenByMissingToken => "ForbiddenByMissingToken",
-            Self::ForbiddenByPlane => "ForbiddenByPlane",
-            Self::ForbiddenCritical => "ForbiddenCritical",
-            Self::BadRequest => "BadRequest",
-        }
-    }
-}
 
 /// An evaluated step of a decision.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
@@ -256,7 +149,7 @@ pub fn decide(
     firewall: &Firewall,
     table: &Table,
     listener: Listener,
-    caller: Caller,
+    caller: Caller<'_>,
     request: &Request<'_>,
 ) -> Decision {
     let mut trace = Trace(Vec::new());
@@ -297,12 +190,12 @@ type Found = (Reason, Option<Arc<str>>);
 fn by_class(
     firewall: &Firewall,
     listener: Listener,
-    caller: Caller,
+    caller: Caller<'_>,
     class: &Class,
     trace: &mut Trace,
 ) -> Found {
     let grants = &firewall.grants;
-    let proven = grants.proven(caller.peer);
+    let proven = firewall.proven(caller.peer, caller.proof);
     let rule = plane_rule(listener, firewall, class.plane);
     if rule != PlaneRule::NetworkRules {
         let on = format!("{} on the {} listener", class.plane, listener.name());
@@ -341,7 +234,7 @@ fn by_class(
 }
 
 /// Evaluates the network rules. Returns none if no rule allows the caller.
-fn by_network(firewall: &Firewall, caller: Caller, trace: &mut Trace) -> Option<Found> {
+fn by_network(firewall: &Firewall, caller: Caller<'_>, trace: &mut Trace) -> Option<Found> {
     if let Some(rule) = trace.look_up(
         "virtualNetworkRules",
         "peer",
@@ -365,7 +258,7 @@ fn by_network(firewall: &Firewall, caller: Caller, trace: &mut Trace) -> Option<
 /// Evaluates the bypass for a caller that no network rule allows. Returns none if it is no trusted service.
 fn bypass(
     firewall: &Firewall,
-    caller: Caller,
+    caller: Caller<'_>,
     proven: &[Identity],
     class: &Class,
     trace: &mut Trace,
@@ -427,7 +320,7 @@ fn described(proven: &[Identity]) -> String {
     match proven {
         [] => "a caller without a proven identity".to_owned(),
         proven => {
-            let proven: Vec<String> = proven.iter().map(ToString::to_string).collect();
+            let proven: Vec<String> = proven.iter().map(Identity::described).collect();
             proven.join(" and ")
         }
     }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::identity::ObjectName;
+use super::token::TokenIdentity;
 use super::trusted_service::{ValidatedScenario, ValidatedTrustedService};
 use crate::vault_api::Operations;
 
@@ -19,6 +20,9 @@ pub const DEPLOYMENT: [&str; 5] = [
     "keys/import",
     "secrets/set",
 ];
+
+/// Beginning of the names of services and scenarios in answers and logs.
+pub const SERVICE: &str = "TrustedService/";
 
 /// Callers that may do something because of their identity.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +52,10 @@ pub struct ServiceGrant {
 pub enum Identity {
     /// A service account, proven by the pod that has the peer's address.
     Pod(Arc<ObjectName>),
+    /// A service account or a federated identity, proven by a token.
+    Token(TokenIdentity),
+    /// A service account, proven by both.
+    PodAndToken(ObjectName),
 }
 
 /// Identities that hold a grant.
@@ -67,18 +75,35 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pod(account) => account.fmt(f),
+            Self::Token(identity) => identity.fmt(f),
+            Self::PodAndToken(account) => account.fmt(f),
+        }
+    }
+}
+
+impl Identity {
+    /// The identity and its proof, for people.
+    pub fn described(&self) -> String {
+        match self {
+            Self::Pod(account) => format!("service account {account} (proven by its pod)"),
+            Self::Token(identity) => format!(
+                "subject {} of issuer {} (proven by a token)",
+                identity.subject, identity.issuer
+            ),
+            Self::PodAndToken(account) => {
+                format!("service account {account} (proven by its pod and a token)")
+            }
         }
     }
 }
 
 impl Grants {
-    /// Identities that a request proves, in the order in which they count.
-    pub fn proven(&self, peer: IpAddr) -> Vec<Identity> {
-        let pod = match peer {
+    /// Service account of the pod that has a peer's address.
+    pub fn account_at(&self, peer: IpAddr) -> Option<&Arc<ObjectName>> {
+        match peer {
             IpAddr::V4(address) => self.pods.get(&address),
             IpAddr::V6(_) => None,
-        };
-        pod.cloned().map(Identity::Pod).into_iter().collect()
+        }
     }
 
     /// All holders of a grant.
@@ -125,7 +150,7 @@ impl Grants {
 impl ServiceGrant {
     /// Name of the service in answers and logs.
     pub fn name(&self) -> Arc<str> {
-        format!("TrustedService/{}", self.service.name).into()
+        format!("{SERVICE}{}", self.service.name).into()
     }
 
     /// Full name of the scenario that has one of the operations. If all of them are needed, and all are in scenarios of

@@ -7,7 +7,7 @@ pub mod client_address;
 mod decide;
 mod grants;
 mod identity;
-pub mod issuer_keys;
+mod issuer_keys;
 pub mod key_set;
 mod model;
 mod near;
@@ -15,6 +15,7 @@ mod nearest;
 mod pod_group;
 mod proxy_settings;
 mod quantity;
+mod reason;
 mod remedy;
 mod resolve;
 mod selector;
@@ -30,17 +31,19 @@ pub use crate::api::{
     ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
-pub use accounts::Accounts;
-pub use decide::{
-    BEARER, Caller, Decision, Listener, PlaneRule, Reason, Step, Verdict, decide, plane_rule,
+pub use accounts::{AccountPod, Accounts};
+pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
+pub use grants::{
+    DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,
 };
-pub use grants::{DEPLOYMENT, Grants, Holders, Identity, Scope, ServiceGrant, is_deployment};
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
+pub use issuer_keys::{ClusterKeys, IssuerKeys};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
 pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, PodsInRange};
 pub use proxy_settings::{Http2, ProxyResources, ProxyService, ProxySettings, UpstreamTls};
 pub use quantity::Quantity;
+pub use reason::{Reason, Verdict};
 pub use remedy::{Denied, remedy};
 #[cfg(test)]
 pub(crate) use resolve::fixtures;

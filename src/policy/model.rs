@@ -1,15 +1,15 @@
 //! The resolved model of one protected Service, which `decide`, `compile` and `explain` use. Everything in it is valid.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::grants::Grants;
+use super::grants::{Grants, Identity};
 use super::identity::VaultId;
-use super::token::TokenRules;
+use super::token::{TokenProof, TokenRules};
 use crate::api::{
     AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
 };
@@ -166,9 +166,22 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// Identities that a request proves, in the order in which they count.
+    pub fn proven(&self, peer: IpAddr, token: &TokenProof) -> Vec<Identity> {
+        let pod = self.grants.account_at(peer).cloned().map(Identity::Pod);
+        let identified = self
+            .tokens
+            .as_ref()
+            .map(|rules| rules.identify(peer, token));
+        let identified = identified.unwrap_or_default();
+        let token = identified.token.map(Identity::Token);
+        let both = identified.pod_and_token.map(Identity::PodAndToken);
+        [pod, token, both].into_iter().flatten().collect()
+    }
+
     /// Table of the vault's API, without its engines.
     pub fn profile(&self) -> &'static Profile {
-        Profile::open_bao()
+        Profile::of(self.api)
     }
 
     /// Builds the table that classifies this vault's requests.

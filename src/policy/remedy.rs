@@ -1,13 +1,14 @@
 //! Advice after a denial: a sentence that names the owner who can change it. Pure; it makes no decision.
 
 use super::client_address::{ipv4, is_unknown};
-use super::decide::{Caller, Decision, Listener, PlaneRule, Reason, Verdict, plane_rule};
+use super::decide::{Caller, Decision, Listener, PlaneRule, plane_rule};
 use super::model::Firewall;
 use super::nearest::{Mismatch, Nearest, PodLabels};
 use super::pod_group::{is_opted_in, opt_in_label};
+use super::reason::{Reason, Verdict};
 use crate::address::public_prefix;
 use crate::api::ManagementAccess;
-use crate::vault_api::{BadRequest, Plane, Verb, path};
+use crate::vault_api::{BadRequest, Dialect, Plane, Profile, path};
 
 /// A denied request, with everything that the advice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,7 @@ pub struct Denied<'a> {
     /// Listener that received the request.
     pub listener: Listener,
     /// Addresses of the sender.
-    pub caller: Caller,
+    pub caller: Caller<'a>,
     /// Pod that has the peer's address, if one is known and is no trusted proxy.
     pub pod: Option<PodLabels<'a>>,
     /// Rule that almost allowed the request.
@@ -29,11 +30,12 @@ pub struct Denied<'a> {
 /// Returns the advice, or `None` if the request was allowed.
 pub fn remedy(denied: &Denied<'_>) -> Option<String> {
     let decision = denied.decision;
+    let dialect = &*Profile::of(denied.firewall.api).dialect;
     if decision.verdict() == Verdict::Allow {
         return None;
     }
     Some(match (decision.reason, decision.plane) {
-        (Reason::BadRequest, _) => one_meaning(decision.problem.as_ref()),
+        (Reason::BadRequest, _) => one_meaning(dialect, decision.problem.as_ref()),
         (Reason::ForbiddenCritical, _) => critical(denied.firewall),
         (Reason::ForbiddenByScenario, _) => outside_scenario(denied),
         (Reason::ForbiddenByMissingToken, _) => "Log in to the vault (`auth/MOUNT/login`, which needs no rule), and \
@@ -50,11 +52,17 @@ pub fn remedy(denied: &Denied<'_>) -> Option<String> {
                 .into()
         }
         (Reason::ForbiddenByPlane, Some(Plane::Data)) => {
-            "The management endpoint does not serve secrets, keys or certificates, nor requests that could return \
-             them: send the request to the data endpoint. In a vault namespace, the management endpoint serves \
-             requests only if spec.vault.namespaces lists the namespace, and an auth method at a path of several \
-             segments only if spec.vault.authMounts lists the path."
-                .into()
+            let elsewhere = "The management endpoint does not serve secrets, keys or certificates, nor requests that \
+                             could return them: send the request to the data endpoint.";
+            if dialect.namespaces {
+                format!(
+                    "{elsewhere} In a vault namespace, the management endpoint serves requests only if \
+                     spec.vault.namespaces lists the namespace, and an auth method at a path of several segments only \
+                     if spec.vault.authMounts lists the path."
+                )
+            } else {
+                elsewhere.into()
+            }
         }
         (Reason::ForbiddenByPlane, _) => match owner(denied.firewall) {
             Some(owner) => format!(
@@ -92,15 +100,11 @@ fn outside_scenario(denied: &Denied<'_>) -> String {
 }
 
 /// Advice for a request that could have several meanings: the form to send it in.
-fn one_meaning(problem: Option<&BadRequest>) -> String {
+fn one_meaning(dialect: &Dialect, problem: Option<&BadRequest>) -> String {
     match problem {
         Some(BadRequest::Method(_)) => {
-            let methods = Verb::METHODS.iter().flat_map(|(_, methods)| *methods);
-            let methods: Vec<&str> = methods.copied().collect();
-            format!(
-                "Use one of {}, in capital letters.",
-                methods.join(", ")
-            )
+            let methods = dialect.all_methods().join(", ");
+            format!("Use one of {methods}, in capital letters.")
         }
         Some(BadRequest::Namespace) => "Write the namespace in X-Vault-Namespace as segments of letters, digits, `.`, \
              `_`, `~` and `-`, separated by slashes, for example team/dev. No segment begins with a dot."
@@ -115,6 +119,10 @@ fn one_meaning(problem: Option<&BadRequest>) -> String {
             format!("Shorten path and query to {} bytes together.", path::MAX_TARGET)
         }
         Some(BadRequest::ProbeWithBody) => "Send the probe without a body.".into(),
+        Some(BadRequest::Target(_)) | None if !dialect.has_flags() => {
+            "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters."
+                .into()
+        }
         Some(BadRequest::Target(_)) | None => {
             "Send the request in a form with only one meaning: no `;`, no encoded slashes or control characters, query \
              keys without encoding, and the flags `list` and `scan` only as true or false."

@@ -30,6 +30,15 @@ pub fn subject(account: &ObjectName) -> String {
     format!("{SERVICE_ACCOUNT}{}:{}", account.namespace, account.name)
 }
 
+/// The identity that a service account's token proves to a vault's firewall.
+pub fn of_account(account: &ObjectName, issuer: &str, vault: &VaultId) -> TokenIdentity {
+    TokenIdentity {
+        issuer: issuer.to_owned(),
+        subject: subject(account),
+        audience: audience(vault),
+    }
+}
+
 /// Tokens that prove an identity to one vault's firewall.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenRules {

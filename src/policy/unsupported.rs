@@ -9,10 +9,9 @@ const FIELDS: [&str; 4] = [
     "spec.vault.location",
 ];
 /// Values of fields.
-const VALUES: [(&str, &str); 3] = [
+const VALUES: [(&str, &str); 2] = [
     ("spec.clientAddress.source", "ProxyProtocol"),
     ("spec.mode", "Audit"),
-    ("spec.vault.api", "AzureKeyVault"),
 ];
 
 /// Whether a field of the schema is implemented, by its path such as `spec.ipRules[3].value`.

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::dialect::{Dialect, Verb};
 use super::path::{self, Target};
-use super::profile::{Plane, Verb};
+use super::profile::Plane;
 use super::table::{HeaderMatch, PathMatch, Prefix, Row, Table};
 
 /// Header with the vault namespace of a request.
@@ -30,7 +31,7 @@ pub const FLAGS_FALSE: [&str; 7] = ["", "0", "f", "F", "FALSE", "false", "False"
 pub struct Request<'a> {
     /// HTTP method, as received.
     pub method: &'a str,
-    /// Request target, as received: path with `/v1`, and query.
+    /// Request target, as received: the whole path, and the query.
     pub target: &'a str,
     /// Value of `Access-Control-Request-Method`; repeated ones are joined by commas.
     pub announced: Option<&'a str>,
@@ -85,16 +86,16 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
         })?;
     }
     let query = query.unwrap_or_default();
-    refuse_unless(PATTERNS.query.as_ref(), &query, || {
-        target("the query contains `;`, `#`, an invalid encoding, or an encoded key")
-    })?;
+    let dialect = &*table.dialect;
+    check_query(dialect, &query)?;
     // A browser asks before it sends: the question is judged like the request itself.
     let method = match request.announced {
         Some(announced) if request.method == "OPTIONS" && !announced.is_empty() => announced,
         _ => request.method,
     };
-    let verb = verb(method, &query)?;
-    if let Some(namespace) = request.namespace {
+    let verb = verb(dialect, method, &query)?;
+    let namespace = request.namespace.filter(|_| dialect.namespaces);
+    if let Some(namespace) = namespace {
         refuse_unless(PATTERNS.namespace.as_ref(), namespace, || {
             BadRequest::Namespace
         })?;
@@ -102,17 +103,21 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
     if request.several_tokens {
         return Err(BadRequest::SeveralTokens);
     }
-    let namespace = request
-        .namespace
+    let namespace = namespace
         .map(|name| name.trim_matches('/'))
         .filter(|name| !name.is_empty() && *name != "root");
+    let path = if dialect.ignores_case {
+        path.to_ascii_lowercase()
+    } else {
+        path
+    };
     if namespace.is_some() && begins_with_namespace(table, &path) {
         return Err(BadRequest::TwoNamespaces);
     }
     let row = table.rows.iter().find(|row| {
         (row.verbs.contains(&verb) || row.verbs.is_empty() && verb != Verb::Help)
             && header_matches(&row.header, namespace)
-            && path_matches(&row.path, &path)
+            && path_matches(&dialect.prefix, &row.path, &path)
     });
     // The last row of every table matches all other requests, so only a table without rows gets here.
     let row = row.ok_or_else(|| target("no row of the table matches"))?;
@@ -122,9 +127,22 @@ pub fn classify<'t>(table: &'t Table, request: &Request<'_>) -> Result<&'t Row, 
     Ok(row)
 }
 
+/// Refuses a query with more than one meaning. Encoded keys matter only where a key can be a flag.
+fn check_query(dialect: &Dialect, query: &str) -> Result<(), BadRequest> {
+    let (pattern, problem) = if dialect.has_flags() {
+        let problem = "the query contains `;`, `#`, an invalid encoding, or an encoded key";
+        (&PATTERNS.query, problem)
+    } else {
+        let problem = "the query contains `;`, `#` or an invalid encoding";
+        (&PATTERNS.query_without_flags, problem)
+    };
+    refuse_unless(pattern.as_ref(), query, || target(problem))
+}
+
 struct Patterns {
     path: Option<Regex>,
     query: Option<Regex>,
+    query_without_flags: Option<Regex>,
     namespace: Option<Regex>,
 }
 
@@ -133,6 +151,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     Patterns {
         path: whole(path::PATH),
         query: whole(path::QUERY),
+        query_without_flags: whole(path::QUERY_WITHOUT_FLAGS),
         namespace: whole(NAMESPACE_VALUE),
     }
 });
@@ -154,23 +173,23 @@ fn target(problem: &str) -> BadRequest {
     BadRequest::Target(problem.to_owned())
 }
 
-fn verb(method: &str, query: &str) -> Result<Verb, BadRequest> {
-    let flag = |name: &str| match first_value(query, name) {
+/// Returns the verb of a method and the flags that the dialect has.
+fn verb(dialect: &Dialect, method: &str, query: &str) -> Result<Verb, BadRequest> {
+    let flag = |verb: Verb, name: &str| match first_value(query, name) {
         None => Ok(false),
+        Some(_) if !dialect.has(verb) => Ok(false),
         Some(value) if FLAGS_TRUE.contains(&value) => Ok(true),
         Some(value) if FLAGS_FALSE.contains(&value) => Ok(false),
         Some(value) => Err(target(&format!(
             "the query's {name}={value} is neither true nor false"
         ))),
     };
-    let (list, scan) = (flag("list")?, flag("scan")?);
-    let verb = Verb::METHODS
-        .iter()
-        .find(|(_, methods)| methods.contains(&method))
-        .map(|(verb, _)| *verb);
+    let (list, scan) = (flag(Verb::List, "list")?, flag(Verb::Scan, "scan")?);
+    let verb = dialect.verb(method);
     let verb = verb.ok_or_else(|| BadRequest::Method(method.to_owned()))?;
+    let help = first_value(query, "help").is_some_and(|value| !value.is_empty());
     Ok(match verb {
-        _ if first_value(query, "help").is_some_and(|value| !value.is_empty()) => Verb::Help,
+        _ if help && dialect.has(Verb::Help) => Verb::Help,
         Verb::Get if list => Verb::List,
         Verb::Get if scan => Verb::Scan,
         verb => verb,
@@ -200,13 +219,13 @@ fn header_matches(wanted: &HeaderMatch, namespace: Option<&str>) -> bool {
     }
 }
 
-fn path_matches(wanted: &PathMatch, path: &str) -> bool {
+fn path_matches(start: &str, wanted: &PathMatch, path: &str) -> bool {
     let (prefix, templates) = match wanted {
         PathMatch::Any => return true,
-        PathMatch::V1(prefix, templates) => (prefix, templates),
+        PathMatch::Api(prefix, templates) => (prefix, templates),
     };
     let fits = |path: &str| templates.iter().any(|template| template.matches(path));
-    let Some(path) = path.strip_prefix("/v1/") else {
+    let Some(path) = path.strip_prefix(start) else {
         return false;
     };
     let within = |names: &[String]| {
@@ -226,7 +245,7 @@ fn path_matches(wanted: &PathMatch, path: &str) -> bool {
 
 /// Whether the path begins with one of the listed vault namespaces.
 fn begins_with_namespace(table: &Table, path: &str) -> bool {
-    let Some(path) = path.strip_prefix("/v1/") else {
+    let Some(path) = path.strip_prefix(table.dialect.prefix.as_str()) else {
         return false;
     };
     let mut names = table.namespaces.iter();

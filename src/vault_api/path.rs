@@ -33,6 +33,10 @@ pub const QUERY: &str = concat!(
     "(?:&(?:[!\"$'-*,-:<>-~]*(?:=(?:[!\"$'-:<-~]|%[0-9A-Fa-f]{2})*)?))*"
 );
 
+/// Regular expression for queries of a vault without flags: keys and values in which every percent sign begins an
+/// encoded byte, and no `;` or `#`.
+pub const QUERY_WITHOUT_FLAGS: &str = "(?:[!\"$&-:<-~]|%[0-9A-Fa-f]{2})*";
+
 /// Regular expression for an OCSP request in a path (RFC 6960, A.1): base64, of which a client encodes `/`, `+` and
 /// `=`. The vault reads an encoded slash as a slash, and both belong to the request.
 pub const OCSP: &str = "(?:[A-Za-z0-9+/=]|%2[BFbf]|%3[Dd])+";
@@ -323,6 +327,15 @@ mod tests {
             "version=2",
         ] {
             assert!(query.is_match(good), "{good}");
+        }
+        let without_flags = Regex::new(&format!("^(?:{QUERY_WITHOUT_FLAGS})$")).unwrap();
+        for good in ["", "api-version=7.6&%24skiptoken=a%2Bb", "a+b=c", "a=/?\\x"] {
+            assert!(without_flags.is_match(good), "{good}");
+        }
+        for bad in [
+            "a;b", "a=b;c", "a=%zz", "a=%", "%2", "a#b", "a=b c", "a=\u{7f}",
+        ] {
+            assert!(!without_flags.is_match(bad), "{bad}");
         }
         for bad in [
             "l%69st=true",

@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::dialect::{Dialect, Verb};
 use super::template::Template;
-use crate::api::{EngineType, TokenCreation};
+use crate::api::{EngineType, TokenCreation, VaultApi};
 
 /// Class of a request by the data that it accesses. It determines the rules for the request.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,53 +58,6 @@ impl fmt::Display for Plane {
     }
 }
 
-/// Verb of a request: the vault derives it from the method and the flags.
-#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Verb {
-    /// `GET` without a flag.
-    Get,
-    /// `HEAD`.
-    Head,
-    /// `LIST`, or `GET` with `?list=true`.
-    List,
-    /// `SCAN`, or `GET` with `?scan=true`.
-    Scan,
-    /// `POST` or `PUT`.
-    Post,
-    /// `PATCH`.
-    Patch,
-    /// `DELETE`.
-    Delete,
-    /// `OPTIONS`.
-    Options,
-    /// `HELP`, or any method with `?help=…`; the vault answers it without a token.
-    Help,
-}
-
-impl Verb {
-    /// All verbs with their methods. A request with any other method is a bad request.
-    pub const METHODS: [(Self, &'static [&'static str]); 9] = [
-        (Self::Get, &["GET"]),
-        (Self::Head, &["HEAD"]),
-        (Self::List, &["LIST"]),
-        (Self::Scan, &["SCAN"]),
-        (Self::Post, &["POST", "PUT"]),
-        (Self::Patch, &["PATCH"]),
-        (Self::Delete, &["DELETE"]),
-        (Self::Options, &["OPTIONS"]),
-        (Self::Help, &["HELP"]),
-    ];
-
-    /// Returns the methods of the verb.
-    pub fn methods(self) -> &'static [&'static str] {
-        Self::METHODS
-            .iter()
-            .find(|(verb, _)| *verb == self)
-            .map_or(&[], |(_, methods)| methods)
-    }
-}
-
 /// Operations of a request, by the names of Azure Key Vault.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
@@ -148,6 +102,8 @@ pub struct Line {
 /// Classification of the requests of an API dialect.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
+    /// Rules for every request.
+    pub dialect: Arc<Dialect>,
     /// Lines for the vault's own paths, in order; the first match applies. All paths of a line begin with the same
     /// segment.
     pub system: Vec<Line>,
@@ -156,14 +112,12 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Returns the profile of `OpenBao` and `HashiCorp` Vault.
-    pub fn open_bao() -> &'static Self {
-        static PROFILE: LazyLock<Profile> = LazyLock::new(|| {
-            // A test shows that it parses. With an empty profile, every path below sys/ would be critical and every
-            // other request data access with an unknown operation.
-            parse(include_str!("openbao.yaml")).unwrap_or_default()
-        });
-        &PROFILE
+    /// Returns the profile of a dialect.
+    pub fn of(api: VaultApi) -> &'static Self {
+        match api {
+            VaultApi::OpenBao => &OPEN_BAO,
+            VaultApi::AzureKeyVault => &AZURE_KEY_VAULT,
+        }
     }
 
     /// Operations of all lines of the data plane.
@@ -174,9 +128,18 @@ impl Profile {
     }
 }
 
+static OPEN_BAO: LazyLock<Profile> = LazyLock::new(|| embedded(include_str!("openbao.yaml")));
+static AZURE_KEY_VAULT: LazyLock<Profile> = LazyLock::new(|| embedded(include_str!("azure.yaml")));
+
+/// A profile of this program. A test shows that each parses; an empty one would make every request a bad request.
+fn embedded(yaml: &str) -> Profile {
+    parse(yaml).unwrap_or_default()
+}
+
 fn parse(yaml: &str) -> Result<Profile, serde_saphyr::Error> {
     let file: ProfileFile = serde_saphyr::from_str(yaml)?;
     Ok(Profile {
+        dialect: Arc::new(file.dialect),
         system: file
             .system
             .into_iter()
@@ -193,7 +156,9 @@ fn parse(yaml: &str) -> Result<Profile, serde_saphyr::Error> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFile {
+    dialect: Dialect,
     system: Vec<LineFile>,
+    #[serde(default)]
     engines: BTreeMap<EngineType, Vec<LineFile>>,
 }
 
@@ -264,12 +229,58 @@ fn by_first_segment(file: &LineFile) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::api::OPERATIONS;
 
     #[test]
-    fn the_profile_parses_and_has_every_engine() {
-        let profile = parse(include_str!("openbao.yaml")).unwrap();
-        assert!(profile.system.len() > 10);
-        assert_eq!(profile.engines.len(), 7);
+    fn the_profiles_parse_and_are_whole() {
+        let open_bao = parse(include_str!("openbao.yaml")).unwrap();
+        assert!(open_bao.system.len() > 10);
+        assert_eq!(open_bao.engines.len(), 7);
+        let azure = parse(include_str!("azure.yaml")).unwrap();
+        assert!(azure.system.len() > 10);
+        assert!(azure.engines.is_empty());
+    }
+
+    /// The operations that a trusted service may name are the ones that the profiles give.
+    #[test]
+    fn operations_are_known_and_azures_are_complete() {
+        let known: BTreeSet<&str> = OPERATIONS.into_iter().collect();
+        let named = |api| -> BTreeSet<String> {
+            let profile = Profile::of(api);
+            let lines = profile
+                .system
+                .iter()
+                .chain(profile.engines.values().flatten());
+            lines
+                .flat_map(|line| line.operations.names.iter().cloned())
+                .filter(|name| name != "unknown")
+                .collect()
+        };
+        let azure = named(VaultApi::AzureKeyVault);
+        for name in named(VaultApi::OpenBao).iter().chain(&azure) {
+            assert!(known.contains(name.as_str()), "{name}");
+        }
+        // Azure Key Vault exports no key.
+        let missing: Vec<&&str> = known
+            .iter()
+            .filter(|name| !azure.contains(**name))
+            .collect();
+        assert_eq!(missing, [&"keys/export"]);
+    }
+
+    /// Paths are compared in small letters.
+    #[test]
+    fn paths_of_a_dialect_that_ignores_case_are_written_in_small_letters() {
+        let text = include_str!("azure.yaml");
+        let paths = text.lines().filter(|line| line.contains("paths: ["));
+        assert!(paths.clone().count() > 10);
+        for line in paths {
+            let (_, paths) = line.split_once("paths: [").unwrap();
+            let (paths, _) = paths.split_once(']').unwrap();
+            assert_eq!(paths, paths.to_lowercase());
+        }
     }
 }

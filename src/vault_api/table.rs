@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use super::dialect::{Dialect, Verb};
 use super::engine::{Engine, EngineNamespace};
 use super::path;
-use super::profile::{Line, Operations, Plane, Profile, Verb};
+use super::profile::{Line, Operations, Plane, Profile};
 use super::template::Template;
 use crate::api::{EngineType, TokenCreation};
 
@@ -44,8 +45,8 @@ pub struct Row {
 pub enum PathMatch {
     /// Every path.
     Any,
-    /// `/v1/`, then a namespace if `Prefix` requires or allows one, then any one of the templates.
-    V1(Prefix, Arc<[Template]>),
+    /// The dialect's prefix, then a namespace if `Prefix` requires or allows one, then any one of the templates.
+    Api(Prefix, Arc<[Template]>),
 }
 
 /// Vault namespace at the start of a path.
@@ -88,6 +89,8 @@ pub struct Described<'a> {
 /// The table of one vault.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// Rules of the API for every request.
+    pub dialect: Arc<Dialect>,
     /// Rows in order: the first match applies, and the last row matches everything.
     pub rows: Vec<Row>,
     /// Listed namespaces, longest first, so that the first matching prefix is the longest.
@@ -108,24 +111,23 @@ impl Table {
         let mut sorted = namespaces.to_vec();
         sorted.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         let namespaces: Arc<[String]> = sorted.into();
+        let dialect = profile.dialect.clone();
         let anywhere = Prefix::Optional(namespaces.clone());
-        let known = HeaderMatch::RootOr(namespaces.clone());
+        let known = if dialect.namespaces {
+            HeaderMatch::RootOr(namespaces.clone())
+        } else {
+            HeaderMatch::Any
+        };
         let lines = || profile.system.iter();
         let critical = || lines().filter(|line| line.plane == Plane::Critical);
         let others = || lines().filter(|line| line.plane != Plane::Critical);
-        let unlisted = Row {
-            name: Arc::from("unlisted-sys"),
-            verbs: Vec::new(),
-            path: PathMatch::V1(anywhere.clone(), Arc::new([Template::parse("sys/**")])),
-            mount: None,
-            header: HeaderMatch::Any,
-            class: Class {
-                plane: Plane::Critical,
-                operations: Operations::default(),
-            },
-        };
+        let unlisted = dialect.guarded.as_deref();
+        let unlisted = unlisted.map(|start| unlisted_row(start, &anywhere));
 
-        let mut rows = help(profile, &anywhere, &unlisted);
+        let mut rows = Vec::new();
+        if dialect.has(Verb::Help) {
+            rows.extend(help(profile, &anywhere, unlisted.as_ref()));
+        }
         rows.extend(critical().map(|line| row(line, &anywhere, HeaderMatch::Any)));
         rows.extend(others().map(|line| {
             // Probes are open to every caller. If the path has a namespace that does not exist, the vault looks for an
@@ -139,12 +141,16 @@ impl Table {
         }));
         // In a namespace that is not listed, management requests are data access. So are probes with a namespace in the
         // path.
-        rows.extend(others().filter(|line| is_system(line)).map(|line| Row {
-            name: Arc::from("unproven-namespace"),
-            class: unknown(),
-            ..row(line, &anywhere, HeaderMatch::Any)
-        }));
-        rows.push(unlisted);
+        rows.extend(
+            others()
+                .filter(|line| is_guarded(line, &dialect))
+                .map(|line| Row {
+                    name: Arc::from("unproven-namespace"),
+                    class: unknown(),
+                    ..row(line, &anywhere, HeaderMatch::Any)
+                }),
+        );
+        rows.extend(unlisted);
         for engine in engines {
             let lines = profile
                 .engines
@@ -157,8 +163,9 @@ impl Table {
             );
         }
         rows.push(any("unknown", Vec::new()));
-        let ocsp = ocsp(engines, &namespaces);
+        let ocsp = ocsp(&dialect.prefix, engines, &namespaces);
         Self {
+            dialect,
             rows,
             namespaces,
             ocsp,
@@ -188,7 +195,7 @@ impl Described<'_> {
 }
 
 /// Pattern of the paths of OCSP requests. Every reading of such a path is below the engine, and so of the data plane.
-fn ocsp(engines: &[Engine], listed: &[String]) -> Option<Regex> {
+fn ocsp(prefix: &str, engines: &[Engine], listed: &[String]) -> Option<Regex> {
     let escaped = |names: &[String]| {
         let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
         names.join("|")
@@ -210,45 +217,65 @@ fn ocsp(engines: &[Engine], listed: &[String]) -> Option<Regex> {
     }
     // Without a pattern that compiles, such a path is a bad request.
     Regex::new(&format!(
-        "^(?:/v1/(?:{})/ocsp/{})$",
+        "^(?:{prefix}(?:{})/ocsp/{})$",
         starts.join("|"),
         path::OCSP
     ))
     .ok()
 }
 
+/// Row of the paths below the guarded segment that no line has.
+fn unlisted_row(start: &str, anywhere: &Prefix) -> Row {
+    Row {
+        name: Arc::from("unlisted-sys"),
+        verbs: Vec::new(),
+        path: PathMatch::Api(
+            anywhere.clone(),
+            Arc::new([Template::parse(&format!("{start}/**"))]),
+        ),
+        mount: None,
+        header: HeaderMatch::Any,
+        class: critical(),
+    }
+}
+
 /// Rows of requests for help: critical if the path is, for any method; otherwise data access, because the vault's
 /// answer shows which engine is mounted there.
-fn help(profile: &Profile, anywhere: &Prefix, unlisted: &Row) -> Vec<Row> {
-    let about = |name: &str, class: &Class, wanted: fn(&Line) -> bool| {
+fn help(profile: &Profile, anywhere: &Prefix, unlisted: Option<&Row>) -> Vec<Row> {
+    let about = |name: &str, class: Class, wanted: &dyn Fn(&Line) -> bool| {
         let lines = profile.system.iter().filter(|line| wanted(line));
         let templates = lines.flat_map(|line| line.templates.iter().cloned());
         Row {
-            name: Arc::from(name),
-            verbs: vec![Verb::Help],
-            path: PathMatch::V1(anywhere.clone(), templates.collect()),
-            class: class.clone(),
-            ..unlisted.clone()
+            path: PathMatch::Api(anywhere.clone(), templates.collect()),
+            class,
+            ..any(name, vec![Verb::Help])
         }
     };
-    vec![
-        about("critical", &unlisted.class, |line| {
+    let unlisted = unlisted.map(|row| Row {
+        verbs: vec![Verb::Help],
+        ..row.clone()
+    });
+    [
+        about("critical", critical(), &|line| {
             line.plane == Plane::Critical
         }),
-        about("help", &unknown(), is_system),
-        Row {
-            verbs: vec![Verb::Help],
-            ..unlisted.clone()
-        },
-        any("help", vec![Verb::Help]),
+        about("help", unknown(), &|line| {
+            is_guarded(line, &profile.dialect)
+        }),
     ]
+    .into_iter()
+    .chain(unlisted)
+    .chain([any("help", vec![Verb::Help])])
+    .collect()
 }
 
-/// Whether a line is about paths below `sys/`; all paths of a line begin with the same segment.
-fn is_system(line: &Line) -> bool {
-    line.templates
-        .iter()
-        .any(|path| path.first_segment() == "sys")
+/// Whether a line is about paths below the guarded segment; all paths of a line begin with the same segment.
+fn is_guarded(line: &Line, dialect: &Dialect) -> bool {
+    dialect.guarded.as_deref().is_some_and(|guarded| {
+        line.templates
+            .iter()
+            .any(|path| path.first_segment() == guarded)
+    })
 }
 
 fn any(name: &str, verbs: Vec<Verb>) -> Row {
@@ -269,11 +296,18 @@ fn unknown() -> Class {
     }
 }
 
+fn critical() -> Class {
+    Class {
+        plane: Plane::Critical,
+        operations: Operations::default(),
+    }
+}
+
 fn row(line: &Line, prefix: &Prefix, header: HeaderMatch) -> Row {
     Row {
         name: Arc::from(line.plane.name()),
         verbs: line.verbs.clone(),
-        path: PathMatch::V1(prefix.clone(), line.templates.clone()),
+        path: PathMatch::Api(prefix.clone(), line.templates.clone()),
         mount: None,
         header,
         class: Class {
@@ -286,7 +320,7 @@ fn row(line: &Line, prefix: &Prefix, header: HeaderMatch) -> Row {
 fn engine_rows(engine: &Engine, line: &Line, listed: &Arc<[String]>) -> Vec<Row> {
     let row = |prefix, header| Row {
         name: Arc::from(format!("{} {}", engine.path, line.operations)),
-        path: PathMatch::V1(
+        path: PathMatch::Api(
             prefix,
             line.templates
                 .iter()

@@ -13,13 +13,12 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Map, Value};
 use testkit::ApiServer;
 use vaultwall::clock::Clock;
-use vaultwall::policy::issuer_keys::{ClusterKeys, IssuerKeys};
 use vaultwall::policy::token::{Claims, audience, subject};
-use vaultwall::policy::{ObjectName, VaultId};
-use vaultwall::runtime::issuer_keys::{Authorities, IssuerKeyFetcher, Options};
+use vaultwall::policy::{ClusterKeys, ObjectName, VaultId};
+use vaultwall::runtime::issuer_keys::{Authorities, IssuerKeyFetcher, KeyStates, Options};
 use vaultwall::runtime::operations::Metrics;
 
-async fn fetched(client: Client) -> Arc<IssuerKeys> {
+async fn fetched(client: Client) -> Arc<KeyStates> {
     let options = Options {
         poll: Options::POLL,
         timeout: Options::TIMEOUT,
@@ -29,7 +28,7 @@ async fn fetched(client: Client) -> Arc<IssuerKeys> {
     let metrics = Arc::new(Metrics::new().0);
     let mut fetcher = IssuerKeyFetcher::start(&options, Some(client), &Clock::system(), &metrics);
     fetcher.changed().await;
-    fetcher.keys()
+    fetcher.states()
 }
 
 /// A token of a service account for this audience.
@@ -134,17 +133,17 @@ async fn keys_stay_while_the_api_server_is_away() {
     let metrics = Arc::new(Metrics::new().0);
     let mut fetcher = IssuerKeyFetcher::start(&options, Some(client), &Clock::system(), &metrics);
     fetcher.changed().await;
-    let keys = fetcher.keys();
+    let keys = fetcher.states();
     assert!(
         keys.cluster.is_some() && keys.cluster_error.is_none(),
         "{keys:?}"
     );
     server.stop();
     fetcher.changed().await;
-    let away = fetcher.keys();
+    let away = fetcher.states();
     assert_eq!(away.cluster, keys.cluster);
     assert!(away.cluster_error.is_some());
     server.restart();
     fetcher.changed().await;
-    assert_eq!(fetcher.keys(), keys);
+    assert_eq!(fetcher.states(), keys);
 }

@@ -20,7 +20,7 @@ fn applying_again_changes_nothing() {
     };
     server.install_crds();
     let installed = versions();
-    assert_eq!(installed.lines().count(), 12, "{installed}");
+    assert_eq!(installed.lines().count(), 13, "{installed}");
     server.install_crds();
     assert_eq!(versions(), installed);
 }

@@ -62,6 +62,7 @@ fn only_network_admins_and_cluster_admins_opt_namespaces_in() {
             (NETWORK, REMOVE, "", WRITTEN),
             (NETWORK, CREATE, &new_open, WRITTEN),
             (NETWORK, CREATE, &new_sold, WRITTEN),
+            (ADMIN, CREATE, &new_sold, WRITTEN),
             (
                 NETWORK,
                 "label namespace sold vaultwall.dev/subscription-",
@@ -108,27 +109,31 @@ fn only_network_admins_and_cluster_admins_opt_namespaces_in() {
 #[test]
 fn by_way_of_subresources() {
     let server = prepared();
-    let finalized = json!({
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": "team", "labels": {
-            "kubernetes.io/metadata.name": "team", "vaultwall.dev/service-endpoint": "enabled",
-        }},
-        "spec": {"finalizers": ["kubernetes"]},
-    })
-    .to_string();
-    let finalize = "replace --raw /api/v1/namespaces/team/finalize?dryRun=All -f -";
-    let status = "patch namespace team --subresource=status -p \
-                  {\"metadata\":{\"labels\":{\"vaultwall.dev/service-endpoint\":\"enabled\"}}}";
-    check(
-        server,
-        [
-            (WRITER, status, "", ENDPOINT),
-            (NETWORK, status, "", WRITTEN),
-            (WRITER, finalize, &finalized, ENDPOINT),
-            (NETWORK, finalize, &finalized, WRITTEN),
-        ],
-    );
+    for (label, refused) in [
+        ("vaultwall.dev/service-endpoint", ENDPOINT),
+        ("vaultwall.dev/subscription", SUBSCRIPTION),
+    ] {
+        let finalized = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "team", "labels": {"kubernetes.io/metadata.name": "team", label: "enabled"}},
+            "spec": {"finalizers": ["kubernetes"]},
+        })
+        .to_string();
+        let finalize = "replace --raw /api/v1/namespaces/team/finalize?dryRun=All -f -";
+        let status = format!(
+            "patch namespace team --subresource=status -p {{\"metadata\":{{\"labels\":{{\"{label}\":\"enabled\"}}}}}}"
+        );
+        check(
+            server,
+            [
+                (WRITER, status.as_str(), "", refused),
+                (NETWORK, &status, "", WRITTEN),
+                (WRITER, finalize, &finalized, refused),
+                (NETWORK, finalize, &finalized, WRITTEN),
+            ],
+        );
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn helm_takes_over_objects_that_kubectl_applied() {
         // From now on it needs no force.
         release(&server, &install);
     }
-    assert_eq!(present(&server, STAYING).len(), 12);
+    assert_eq!(present(&server, STAYING).len(), 13);
 }
 
 /// Without the kind, there can be no monitor; Helm reports that and leaves no release.

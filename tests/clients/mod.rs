@@ -7,6 +7,7 @@
 
 mod agent;
 mod application;
+mod azure;
 mod idle;
 pub(crate) mod scene;
 mod slow;

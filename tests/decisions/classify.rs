@@ -10,30 +10,34 @@ use crate::decisions::table::{optional, request, rows};
 /// `400` is a bad request; its last column is a part of the message.
 const COLUMNS: usize = 4;
 
-/// All files of `classify/`. The test fails if one is not listed.
-const FILES: [&str; 11] = [
-    "auth-mounts",
-    "cors",
-    "planes",
-    "kv",
-    "transit",
-    "pki-and-others",
-    "namespaces",
-    "flags",
-    "methods",
-    "encodings",
-    "management-secrets",
+/// All files of `classify/`, with the name of the firewall. The test fails if one is not listed.
+const FILES: [(&str, &str); 14] = [
+    ("auth-mounts", "deny"),
+    ("azure-certificates", "azure"),
+    ("azure-keys", "azure"),
+    ("azure-secrets-and-others", "azure"),
+    ("cors", "deny"),
+    ("encodings", "deny"),
+    ("flags", "deny"),
+    ("kv", "deny"),
+    ("management-secrets", "deny"),
+    ("methods", "deny"),
+    ("namespaces", "deny"),
+    ("pki-and-others", "deny"),
+    ("planes", "deny"),
+    ("transit", "deny"),
 ];
 
 #[test]
 fn requests_are_classified_as_in_the_tables() {
-    let firewall = firewall("deny");
-    let table = firewall.table();
+    let tables = ["deny", "azure"].map(|name| (name, firewall(name).table()));
     let mut wrong = Vec::new();
-    for row in FILES
-        .iter()
-        .flat_map(|file| rows(&format!("classify/{file}.txt"), COLUMNS))
-    {
+    for (name, row) in FILES.iter().flat_map(|(file, name)| {
+        rows(&format!("classify/{file}.txt"), COLUMNS)
+            .into_iter()
+            .map(move |row| (name, row))
+    }) {
+        let (_, table) = tables.iter().find(|(known, _)| known == name).unwrap();
         let [sent, namespace, plane, operations] = row.cells.as_slice() else {
             panic!("{}: columns", row.place)
         };
@@ -50,7 +54,7 @@ fn requests_are_classified_as_in_the_tables() {
             target: &target,
             namespace: optional(namespace).map(|value| value.trim_matches('"')),
         };
-        let got = match classify(&table, &request) {
+        let got = match classify(table, &request) {
             Ok(found) => {
                 let class = &found.class;
                 let separator = if class.operations.all { "+" } else { "," };
@@ -85,7 +89,7 @@ fn every_file_is_used() {
         })
         .collect();
     found.sort();
-    let mut listed = FILES.map(str::to_owned).to_vec();
+    let mut listed = FILES.map(|(file, _)| file.to_owned()).to_vec();
     listed.sort();
     assert_eq!(found, listed);
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vaultwall::policy::{
     AddressRules, DefaultAction, Engine, EngineNamespace, EngineType, Firewall, Grants, Holders,
-    Identity, ManagementAccess, ObjectName, ServiceGrant, ValidatedScenario,
-    ValidatedTrustedService, VaultId,
+    Identity, ManagementAccess, ObjectName, ServiceGrant, TokenCreation, ValidatedScenario,
+    ValidatedTrustedService, VaultApi, VaultId,
 };
 
 /// Allowed sources by rule. `10.20.5.0/24` is part of `10.20.0.0/16`, `198.51.100.9/32` of `198.51.100.0/24`.
@@ -44,6 +44,7 @@ const NAMESPACES: &[&str] = &["ns1", "ns1/child"];
 /// | `closed` | as `deny`, with `management.access: Disabled` |
 /// | `trusted` | as `deny`, with the identities below |
 /// | `trusted+allow`, `trusted+rules`, `trusted+closed` | the same identities in these firewalls |
+/// | `azure`, `azure+allow` | as `deny` and `allow`, for the API of Azure Key Vault |
 /// | `none` | a vault without a policy |
 pub fn firewall(name: &str) -> Firewall {
     let vault = VaultId {
@@ -59,8 +60,8 @@ pub fn firewall(name: &str) -> Firewall {
         None => (false, name),
     };
     let (action, management) = match name {
-        "deny" => (DefaultAction::Deny, ManagementAccess::Unrestricted),
-        "allow" => (DefaultAction::Allow, ManagementAccess::Unrestricted),
+        "deny" | "azure" => (DefaultAction::Deny, ManagementAccess::Unrestricted),
+        "allow" | "azure+allow" => (DefaultAction::Allow, ManagementAccess::Unrestricted),
         "rules" => (DefaultAction::Deny, ManagementAccess::NetworkRules),
         "allow+rules" => (DefaultAction::Allow, ManagementAccess::NetworkRules),
         "closed" => (DefaultAction::Deny, ManagementAccess::Disabled),
@@ -71,6 +72,11 @@ pub fn firewall(name: &str) -> Firewall {
     firewall.management = management;
     firewall.virtual_networks = rules(VIRTUAL_NETWORKS);
     firewall.ip_rules = rules(IP_RULES);
+    if name.starts_with("azure") {
+        firewall.api = VaultApi::AzureKeyVault;
+        firewall.token_creation = TokenCreation::default();
+        return firewall;
+    }
     firewall.namespaces = NAMESPACES.iter().map(ToString::to_string).collect();
     firewall.auth_mounts = vec!["eu/k8s".into(), "eu/c1/oidc".into()];
     firewall.engines = ENGINES

@@ -81,8 +81,8 @@ fn every_reason_has_a_table_and_every_row_is_decided_so() {
             );
             assert_eq!(decision.verdict(), reason.verdict());
         }
-        // Unrestricted management and deployments exist on the management listener alone, the bypass for data on the data
-        // listener alone.
+        // Unrestricted management and deployments exist on the management listener alone, the bypass for data on the
+        // data listener alone.
         let only_management = [Reason::ControlPlane, Reason::Deployer];
         let only_data = [Reason::ForbiddenByScenario, Reason::ForbiddenByMissingToken];
         let expected = [

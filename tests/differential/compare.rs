@@ -44,6 +44,9 @@ const STRIPPED: &[&str] = &[
     "x-arr-clientcert",
     "cf-client-cert",
     "x-request-id",
+    "x-http-request",
+    "x-http-method",
+    "x-method-override",
 ];
 /// Largest number of bytes of a path in the access log.
 const PATH_BYTES: usize = 1024;

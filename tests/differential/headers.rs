@@ -31,6 +31,7 @@ const NAMES: &[&str] = &[
     "X-Vault-Token",
     "X-Vault-Request",
     "X-Vault-Wrap-TTL",
+    "X-HTTP-Request",
     "X-HTTP-Method-Override",
     "X-HTTP-Method",
     "X-Method-Override",

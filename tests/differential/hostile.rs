@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use vaultwall::policy::token::TokenProof;
 use vaultwall::policy::{
     DefaultAction, Engine, EngineNamespace, EngineType, Firewall, Listener, ManagementAccess,
 };
@@ -280,6 +281,7 @@ pub fn sent(listener: Listener, method: &str, target: &[u8], namespaces: &[&str]
         target: target.to_vec(),
         host: "vault",
         version: "1.1",
+        proof: TokenProof::None,
         headers: namespaces
             .iter()
             .map(|value| ("X-Vault-Namespace".to_owned(), value.as_bytes().to_vec()))

@@ -6,6 +6,7 @@
 //! fresh ones and prints them.
 
 mod addresses;
+mod azure;
 mod chains;
 mod clients;
 mod compare;
@@ -16,6 +17,7 @@ mod grants;
 mod headers;
 mod hop;
 mod hostile;
+mod identities;
 mod profile;
 mod requests;
 mod run;
@@ -39,6 +41,8 @@ use run::{Case, Tally};
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=16;
 /// Requests sent to each generated firewall.
 const REQUESTS: usize = 220;
+/// Number of seeds that also make a firewall for the API of Azure Key Vault.
+const AZURE: usize = 6;
 
 fn seeds() -> Vec<u64> {
     match std::env::var("VAULTWALL_SEED").as_deref() {
@@ -76,8 +80,11 @@ async fn envoy_decides_as_decide_does() {
     for case in seeds
         .iter()
         .map(|seed| generated(*seed))
+        .chain(seeds.iter().take(AZURE).map(|seed| azure::generated(*seed)))
+        .chain(azure::cases())
         .chain(hostile::cases())
         .chain([shapes::case(), chains::case()])
+        .chain(identities::cases())
     {
         tally.add(run::run(&case).await);
     }

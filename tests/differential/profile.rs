@@ -7,14 +7,18 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
-use vaultwall::policy::EngineType;
+use vaultwall::policy::{EngineType, VaultApi};
+use vaultwall::vault_api::{Dialect, Verb};
 
 /// The profile as it is written.
 #[derive(Deserialize)]
 pub struct Written {
+    /// Rules for every request.
+    pub dialect: Dialect,
     /// The vault's own paths.
     pub system: Vec<Line>,
     /// Paths of engines.
+    #[serde(default)]
     pub engines: BTreeMap<EngineType, Vec<Line>>,
 }
 
@@ -22,14 +26,28 @@ pub struct Written {
 #[derive(Deserialize)]
 pub struct Line {
     #[serde(default)]
-    verbs: Vec<String>,
+    verbs: Vec<Verb>,
     paths: Vec<String>,
 }
 
-/// The profile of `OpenBao`.
-pub static OPEN_BAO: LazyLock<Written> = LazyLock::new(|| {
-    serde_saphyr::from_str(include_str!("../../src/vault_api/openbao.yaml")).unwrap()
-});
+static OPEN_BAO: LazyLock<Written> =
+    LazyLock::new(|| written(include_str!("../../src/vault_api/openbao.yaml")));
+static AZURE_KEY_VAULT: LazyLock<Written> =
+    LazyLock::new(|| written(include_str!("../../src/vault_api/azure.yaml")));
+
+fn written(yaml: &str) -> Written {
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+impl Written {
+    /// The profile of a dialect.
+    pub fn of(api: VaultApi) -> &'static Self {
+        match api {
+            VaultApi::OpenBao => &OPEN_BAO,
+            VaultApi::AzureKeyVault => &AZURE_KEY_VAULT,
+        }
+    }
+}
 
 const WORDS: &[&str] = &[
     "a",
@@ -62,20 +80,20 @@ const WORDS: &[&str] = &[
 
 impl Line {
     /// A method and a path that the line is for.
-    pub fn example(&self, rng: &mut ChaCha8Rng) -> (String, String) {
+    pub fn example(&self, rng: &mut ChaCha8Rng, dialect: &Dialect) -> (String, String) {
         let template = self.paths.choose(rng).unwrap();
         let path = fill(rng, template);
-        (self.method(rng), path)
+        (self.method(rng, dialect), path)
     }
 
-    fn method(&self, rng: &mut ChaCha8Rng) -> String {
-        let verb = self.verbs.choose(rng).map_or("", String::as_str);
-        let methods: &[&str] = match verb {
-            "" => &["GET", "POST", "PUT", "LIST", "DELETE", "PATCH", "HEAD"],
-            "POST" => &["POST", "PUT"],
-            verb => return verb.to_owned(),
+    fn method(&self, rng: &mut ChaCha8Rng, dialect: &Dialect) -> String {
+        let methods = match self.verbs.choose(rng) {
+            None => {
+                &["GET", "POST", "PUT", "LIST", "DELETE", "PATCH", "HEAD"].map(String::from)[..]
+            }
+            Some(verb) => dialect.methods_of(*verb),
         };
-        (*methods.choose(rng).unwrap()).to_owned()
+        methods.choose(rng).unwrap().clone()
     }
 }
 

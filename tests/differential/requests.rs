@@ -3,13 +3,14 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use vaultwall::policy::token::TokenProof;
 use vaultwall::policy::{EngineNamespace, Firewall, Listener};
 
 use crate::differential::addresses::peer;
 use crate::differential::grants::tokens;
 use crate::differential::headers::{headers, odd_namespaces};
 use crate::differential::hostile::mutate;
-use crate::differential::profile::{OPEN_BAO, word};
+use crate::differential::profile::{Written, word};
 use crate::differential::wire::Sent;
 
 const METHODS: &[&str] = &[
@@ -72,6 +73,9 @@ const FLAGS: &[&str] = &[
     "x=%00",
     "x=%2f%5c..",
     "after=a&limit=10",
+    "api-version=7.6",
+    "api-version=7.6&$skiptoken=ey1&maxresults=2",
+    "%24skiptoken=ey1&api-version=7.6",
 ];
 /// Methods that requests announce, right and wrong ones.
 const ANNOUNCED: &[&[u8]] = &[
@@ -161,13 +165,14 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
     let (mut method, path, namespace) = ordinary(rng, firewall);
     let mut headers = headers(rng, firewall);
     headers.extend(tokens(rng));
-    let mut target = format!("/v1/{path}");
+    let prefix = &Written::of(firewall.api).dialect.prefix;
+    let mut target = format!("{prefix}{path}");
     match rng.random_range(0..10) {
         0 => target = String::from(*ELSEWHERE.choose(rng).unwrap()),
         1 => headers.extend(odd_namespaces(rng, firewall)),
         2 => {
             headers.extend(odd_namespaces(rng, firewall));
-            target = format!("/v1/{}/{path}", namespace.as_deref().unwrap_or("ns1"));
+            target = format!("{prefix}{}/{path}", namespace.as_deref().unwrap_or("ns1"));
         }
         3..=6 => {
             if let Some(namespace) = &namespace {
@@ -180,7 +185,7 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
         }
         _ => {
             if let Some(namespace) = &namespace {
-                target = format!("/v1/{namespace}/{path}");
+                target = format!("{prefix}{namespace}/{path}");
             }
         }
     }
@@ -224,16 +229,18 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
         target,
         host: HOSTS.choose(rng).unwrap(),
         version: if rng.random_bool(0.1) { "1.0" } else { "1.1" },
+        proof: TokenProof::None,
         headers,
     }
 }
 
 /// Method, path and namespace of a good request.
-fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Option<String>) {
+pub fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Option<String>) {
+    let profile = Written::of(firewall.api);
     let engine = firewall.engines.choose(rng);
     if let (Some(engine), true) = (engine, rng.random_bool(0.5)) {
-        let (method, path) = match OPEN_BAO.engines[&engine.engine_type].choose(rng) {
-            Some(line) => line.example(rng),
+        let (method, path) = match profile.engines[&engine.engine_type].choose(rng) {
+            Some(line) => line.example(rng, &profile.dialect),
             None => ("GET".into(), format!("creds/{}", word(rng))),
         };
         let namespace = match &engine.namespace {
@@ -245,7 +252,8 @@ fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Optio
         let slash = if path.is_empty() { "" } else { "/" };
         return (method, format!("{}{slash}{path}", engine.path), namespace);
     }
-    let (method, mut path) = OPEN_BAO.system.choose(rng).unwrap().example(rng);
+    let line = profile.system.choose(rng).unwrap();
+    let (method, mut path) = line.example(rng, &profile.dialect);
     if let (Some(mount), true) = (firewall.auth_mounts.choose(rng), rng.random_bool(0.7)) {
         let rest = path
             .strip_prefix("auth/")

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
-use vaultwall::policy::token::{PodIdentity, TokenIdentity, TokenRules};
+use vaultwall::policy::token::{PodIdentity, TokenIdentity, TokenProof, TokenRules};
 use vaultwall::policy::{DefaultAction, Firewall, Listener, Verdict};
 use vaultwall::vault_api::HEADER_TOKEN;
 
@@ -24,6 +24,7 @@ fn request(from: Ipv4Addr, lines: &[&str]) -> Sent {
         host: "vault",
         headers: lines.collect(),
         version: "1.1",
+        proof: TokenProof::None,
     }
 }
 

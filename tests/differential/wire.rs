@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use vaultwall::policy::token::TokenProof;
 use vaultwall::policy::{Caller, Decision, Firewall, Listener, client_address, decide};
 use vaultwall::vault_api::{HEADER_ANNOUNCED, HEADER_NAMESPACE, HEADER_TOKEN, Request, Table};
 
@@ -26,6 +27,8 @@ pub struct Sent {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Version of HTTP/1.
     pub version: &'static str,
+    /// The token among the headers, as Envoy must find it.
+    pub proof: TokenProof,
 }
 
 /// Name of the header that identifies a request, in Envoy's log and at the hop.
@@ -113,6 +116,11 @@ impl Sent {
         let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
         let namespaces = self.values(HEADER_NAMESPACE);
         let announced = self.joined(HEADER_ANNOUNCED);
+        // For a matcher, Envoy joins also empty ones.
+        let all = |name: &str| {
+            let values = self.values(name);
+            (!values.is_empty()).then(|| values.join(","))
+        };
         let tokens = self.values(HEADER_TOKEN);
         let request = Request {
             several_tokens: tokens.len() > 1 || tokens.iter().any(|token| token.contains(',')),
@@ -131,11 +139,12 @@ impl Sent {
             table,
             self.listener,
             Caller {
+                proof: &self.proof,
                 peer,
                 client,
                 vault_token: Caller::carries_token(
-                    self.joined("x-vault-token").as_deref(),
-                    self.joined("authorization").as_deref(),
+                    all("x-vault-token").as_deref(),
+                    all("authorization").as_deref(),
                 ),
             },
             &request,

@@ -265,6 +265,13 @@ fn json(spec: &str) -> String {
     )
 }
 
+/// A trusted service with these identities.
+fn service(identities: &str) -> String {
+    let kind = "apiVersion: vaultwall.dev/v1alpha1\nkind: TrustedService\nmetadata: {name: ID}";
+    let scenarios = "[{name: backup, operations: [keys/backup, keys/get]}]";
+    format!("{kind}\nspec:\n  scenarios: {scenarios}\n  identities: {identities}\n")
+}
+
 /// Documents, lines and objects.
 #[rustfmt::skip] // read by eye
 fn documents() -> Vec<(Verdict, String)> {
@@ -273,6 +280,11 @@ fn documents() -> Vec<(Verdict, String)> {
     vec![
         // Documents and lines.
         (Same, plain("ID")),
+        (Same, service("[{serviceAccount: {namespace: a, name: &a b}}, \
+         {registeredResource: {serviceAccountName: *a }}]")),
+        (Same, service("~")),
+        (Refused, service("[{serviceAccount: {namespace: a, name: no}}]")),
+        (Refused, service("[{serviceAccount: {namespace: a, name: b}, registeredResource: ~, federated: ~}]")),
         (Same, format!("{one}---\n{two}")),
         (Same, format!("---\n---\n{one}--- # note\n# nothing\n---   \n{two}---\n")),
         (Same, format!("{one}...\n---\n{two}...\n")),

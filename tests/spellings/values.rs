@@ -5,7 +5,7 @@ use super::{Spelling, Verdict};
 
 /// Lines of a policy's spec with `@` for the value: texts, labels, numbers, booleans, words, quantities, and whole
 /// objects and lists.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 25] = [
     "  ipRules:\n  - value: 203.0.113.7\n    name: @\n",
     "  vault:\n    namespaces:\n    - @\n    - last\n",
     "  virtualNetworkRules:\n  - pods:\n      podSelector:\n        matchLabels:\n          team: @\n",
@@ -41,6 +41,33 @@ const FIELDS: [&str; 20] = [
     "  defaultAction: @\n",
     "  proxy: @\n",
     "  ipRules: @\n",
+    "  bypass: TrustedServices\n  trustedServices: {names: [@, other]}\n",
+    "  management:\n    deployers:\n    - serviceAccount: {namespace: a, name: @}\n    - @\n",
+    "  management:
+    operators:
+    - federatedCredential:
+        issuer: https://tokens.example.com
+        jwksUri: https://tokens.example.com/keys
+        subject: @
+        audiences:
+        - @
+        - vault
+",
+    "  management:
+    operators:
+    - federatedCredential:
+        issuer: https://tokens.example.com
+        subject: a
+        audiences: [b]
+        jwks:
+          keys:
+          - kty: EC
+            crv: P-256
+            x: f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU
+            y: x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0
+            kid: @
+",
+    "  management: {operators: [{federatedCredential: {issuer: 'https://a', subject: b, audiences: [c], jwks: @}}]}\n",
 ];
 
 const VALUES: &[&str] = &[

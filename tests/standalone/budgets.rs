@@ -7,6 +7,7 @@ use hyper::Request;
 use testkit::OpenBao;
 use testkit::client::{Client, SECRET, TOKEN, Verdict, connect};
 use testkit::wait::{TIMEOUT, in_time, wait_until};
+use vaultwall::policy::VaultApi;
 use vaultwall::vault_api::path::MAX_TARGET;
 use vaultwall::vault_api::{Described, Profile, Table, classify};
 
@@ -250,7 +251,7 @@ fn a_path_that_is_too_long_is_refused_as_decide_does() {
             several_tokens: false,
             announced: None,
         };
-        let table = Table::new(Profile::open_bao(), &Described::default());
+        let table = Table::new(Profile::of(VaultApi::OpenBao), &Described::default());
         assert_eq!(classify(&table, &request).is_err(), expected != 403);
     }
 }

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::index::PodFact;
+use crate::policy::token::TokenProof;
 use crate::policy::{
-    Decision, DiagnosticReason, Listener, ManagementAccess, Nearest, Reason, RefusedPolicy,
-    Resolution, Step, VaultId, Verdict, Violation,
+    Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Nearest, Reason,
+    RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation,
 };
 use crate::vault_api::Plane;
 
@@ -170,6 +171,27 @@ pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
         }
     };
     step("caller", found)
+}
+
+/// The identity that a token proves, or the check that it failed. None without a token, or where the firewall reads
+/// none.
+pub(super) fn proof_step(firewall: &Firewall, peer: IpAddr, proof: &TokenProof) -> Option<Step> {
+    if *proof == TokenProof::None {
+        return None;
+    }
+    let Some(rules) = &firewall.tokens else {
+        return Some(step(
+            "claims",
+            "the firewall reads no token: every identity of its policies is proven by a pod",
+        ));
+    };
+    let identified = rules.identify(peer, proof);
+    let found = match (identified.token, identified.problem) {
+        (_, Some(problem)) => format!("the token proves nothing more: {problem}"),
+        (Some(identity), None) => Identity::Token(identity).described(),
+        (None, None) => return None,
+    };
+    Some(step("claims", found))
 }
 
 /// A step of the trace.

@@ -4,6 +4,7 @@
 //! advises.
 
 mod answer;
+mod claims;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -17,11 +18,12 @@ use super::validate::{self, CannotRead};
 use crate::index::{Index, NotCounted, ObjectName, PodFact, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::LoadedObjects;
+use crate::policy::token::TokenProof;
 use crate::policy::{
     Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step,
     ValidatedPolicy, VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
 };
-use crate::vault_api::Request;
+use crate::vault_api::{Profile, Request};
 use answer::{Explanation, step};
 
 /// Explain the firewall's decision on a request: the verdict, the reason and the rule.
@@ -50,7 +52,7 @@ pub(super) struct Explain {
     /// Address of the client behind a trusted proxy: an entry of X-Forwarded-For, also with a port.
     #[arg(long, value_name = "IP", value_parser = client_ip)]
     client_ip: Option<IpAddr>,
-    /// File with the claims of a verified workload token, in JSON.
+    /// JSON file with the claims of the token in X-Vaultwall-Token, which is taken as verified.
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
     /// The request carries a vault token.
@@ -65,7 +67,7 @@ pub(super) struct Explain {
     /// Method that an OPTIONS request announces in Access-Control-Request-Method.
     #[arg(long, value_name = "METHOD")]
     announced_method: Option<String>,
-    /// Path of the request, with /v1/ and the query.
+    /// Path of the request, with /v1/ (not for the API of Azure Key Vault) and the query.
     #[arg(long, value_name = "PATH", value_parser = request_path)]
     path: String,
     /// Value of the X-Vault-Namespace header.
@@ -113,7 +115,7 @@ fn request_path(text: &str) -> Result<String, String> {
         ));
     }
     Err(format!(
-        "paths begin with /v1/; write --path {}",
+        "paths begin with /v1/, those of Azure Key Vault's API with /; write --path {}",
         api_path(text)
     ))
 }
@@ -134,8 +136,8 @@ enum ListenerName {
 /// Reasons why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum ExplainError {
-    #[error("--claims is not supported yet: federated identities come with trusted services")]
-    Claims,
+    #[error(transparent)]
+    Claims(#[from] claims::ClaimsError),
     #[error("the caller is missing: give --pod or --source-ip")]
     NoCaller,
     #[error(
@@ -168,9 +170,6 @@ enum ExplainError {
 
 impl Explain {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        if self.claims.is_some() {
-            return Err(Box::new(ExplainError::Claims));
-        }
         let explanation = self.explain(&self.vault()?)?;
         match output.format {
             Format::Json => output.json(&explanation.json())?,
@@ -218,11 +217,15 @@ impl Explain {
         }
         let rules = Rules::of(&loaded, vault);
         let mut index = loaded.into_index(limits);
+        let claims = self.claims.as_deref().map(claims::read).transpose();
+        let claims = claims.map_err(ExplainError::from)?;
+        claims::assume(&mut index, claims.as_ref());
+        let proof = claims.map_or(TokenProof::None, TokenProof::Verified);
         let Some(resolution) = index.resolve(vault) else {
             let unknown = UnknownVault::new(vault, &index, self.reads_files());
             return Err(Box::new(unknown));
         };
-        Ok(self.judge(&index, &resolution, &rules, all_pods)?)
+        Ok(self.judge(&index, &resolution, &rules, &proof, all_pods)?)
     }
 
     fn reads_files(&self) -> bool {
@@ -240,6 +243,7 @@ impl Explain {
         index: &Index,
         resolution: &VaultResolution,
         rules: &Rules,
+        proof: &TokenProof,
         all_pods: bool,
     ) -> Result<Explanation, ExplainError> {
         let resolution = &resolution.resolution;
@@ -259,9 +263,11 @@ impl Explain {
                 "the request carries a token of the vault; the bypass needs one, and the vault checks it",
             ));
         }
-        if !self.path.starts_with("/v1/") {
+        trace.extend(answer::proof_step(firewall, peer, proof));
+        let prefix = &Profile::of(firewall.api).dialect.prefix;
+        if !self.path.starts_with(prefix) {
             let found = format!(
-                "the answer is for this path, which does not begin with /v1/ and so is no path of the vault's API; \
+                "the answer is for this path, which does not begin with {prefix} and so is no path of the vault's API; \
                  for the API, write --path {}",
                 api_path(&self.path)
             );
@@ -272,6 +278,7 @@ impl Explain {
             peer,
             client,
             vault_token: self.token,
+            proof,
         };
         let request = Request {
             has_body: false,

@@ -17,7 +17,7 @@ use super::names::{OPERATIONS, PLANE};
 use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::when;
-use super::wire::{Fields, FileAccessLog, JsonFormat, Text, any};
+use super::wire::{Fields, FileAccessLog, Json, JsonFormat, any};
 use super::{client, decision, grants, token};
 use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
@@ -142,12 +142,10 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ("durationMs", "%DURATION%".to_owned()),
     ];
     let of_decided = of_decided.into_iter().filter(|_| decided);
-    let fields = others.into_iter().chain(of_decided).map(|(name, value)| {
-        let value = Text {
-            string_value: Some(value),
-        };
-        (name.to_owned(), value)
-    });
+    let fields = others
+        .into_iter()
+        .chain(of_decided)
+        .map(|(name, value)| (name.to_owned(), Json::text(value)));
     Fields {
         fields: fields.collect(),
     }

@@ -18,9 +18,10 @@ use super::names::OPERATIONS;
 use super::rbac;
 use super::routes::filter_state;
 use super::text_map::{OnMatch, ShadowRbac, first_of, look_up};
+use super::token;
 use crate::policy::{
-    Firewall, Grants, Holders, Identity, Listener, PlaneRule, Scope, ServiceGrant, Verdict,
-    is_deployment, plane_rule,
+    Firewall, Grants, Holders, Identity, Listener, PlaneRule, Scope, Verdict, is_deployment,
+    plane_rule,
 };
 use crate::vault_api::{Operations, Plane};
 
@@ -37,14 +38,18 @@ const SERVICES_PREFIX: &str = "services_";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     Pod,
+    Token,
+    PodAndToken,
 }
 
 impl Proof {
-    const ALL: [Self; 1] = [Self::Pod];
+    const ALL: [Self; 3] = [Self::Pod, Self::Token, Self::PodAndToken];
 
     fn of(identity: &Identity) -> Self {
         match identity {
             Identity::Pod(_) => Self::Pod,
+            Identity::Token(_) => Self::Token,
+            Identity::PodAndToken(_) => Self::PodAndToken,
         }
     }
 
@@ -52,6 +57,8 @@ impl Proof {
     fn state(self) -> &'static str {
         match self {
             Self::Pod => "vaultwall.pod",
+            Self::Token => "vaultwall.token",
+            Self::PodAndToken => "vaultwall.pod-and-token",
         }
     }
 
@@ -59,14 +66,18 @@ impl Proof {
     fn format(self) -> String {
         match self {
             Self::Pod => format!("%DYNAMIC_METADATA({}:{})%", rbac::METADATA, account_key()),
+            Self::Token => token::metadata(token::IDENTIFIED),
+            Self::PodAndToken => token::metadata(token::POD),
         }
     }
 
     /// Holds if there is any identity: all of them contain the text, and a missing one's `-` does not.
     fn is_given(self) -> Predicate {
-        match self {
-            Self::Pod => is(rbac::given_state(self.state()), contains("/")),
-        }
+        let mark = match self {
+            Self::Pod | Self::PodAndToken => "/",
+            Self::Token => "\t",
+        };
+        is(rbac::given_state(self.state()), contains(mark))
     }
 }
 
@@ -80,7 +91,7 @@ pub(super) fn service_key() -> String {
     format!("{SERVICES_PREFIX}shadow_effective_policy_id")
 }
 
-/// Metadata key of the result: `allowed` in a scenario, `denied` outside, missing if the caller is no trusted service.
+/// Metadata key of the result: `allowed` in a scenario, `denied` otherwise.
 pub(super) fn service_result_key() -> String {
     format!("{SERVICES_PREFIX}shadow_engine_result")
 }
@@ -112,8 +123,11 @@ pub(super) fn pods(firewall: &Firewall) -> Rbac {
 }
 
 /// Filter states with the proven identities.
-pub(super) fn states() -> impl Iterator<Item = FilterStateValue> {
-    Proof::ALL.into_iter().map(|proof| FilterStateValue {
+pub(super) fn states(firewall: &Firewall) -> impl Iterator<Item = FilterStateValue> {
+    let has_tokens = firewall.tokens.is_some();
+    let proofs = Proof::ALL.into_iter();
+    let proofs = proofs.filter(move |proof| *proof == Proof::Pod || has_tokens);
+    proofs.map(|proof| FilterStateValue {
         skip_if_empty: true,
         ..filter_state(proof.state(), &proof.format())
     })
@@ -124,30 +138,29 @@ pub(super) fn services(firewall: &Firewall) -> ShadowRbac {
     let grants = &firewall.grants;
     let operations = operations(firewall);
     let holders: BTreeSet<&Identity> = grants.services().flat_map(|grant| &grant.holders).collect();
-    let of = |proof: Proof, on_match: &dyn Fn(&Identity) -> OnMatch| {
+    // Envoy refuses an empty map.
+    let of = |proof: Proof, on_match: &dyn Fn(&Identity) -> Option<OnMatch>| {
         let of_proof = holders.iter().filter(|one| Proof::of(one) == proof);
-        let map = of_proof.map(|one| (one.to_string(), on_match(one)));
+        let map = of_proof.filter_map(|one| Some((one.to_string(), on_match(one)?)));
         let map: BTreeMap<String, OnMatch> = map.collect();
-        let matcher = look_up(rbac::state(proof.state()), map);
-        (proof.is_given(), OnMatch::nested(matcher))
+        let matcher = (!map.is_empty()).then(|| look_up(rbac::state(proof.state()), map));
+        matcher.map(|matcher| (proof.is_given(), OnMatch::nested(matcher)))
     };
     let inside = |identity: &Identity| {
         let scenarios = scenarios(grants, identity, &operations);
-        OnMatch::nested(look_up(rbac::state(OPERATIONS), scenarios))
+        let matcher = (!scenarios.is_empty()).then(|| look_up(rbac::state(OPERATIONS), scenarios));
+        matcher.map(OnMatch::nested)
     };
     let outside = |identity: &Identity| {
-        let service = grants.services_of(identity).next().map(ServiceGrant::name);
-        OnMatch::action(rbac::rbac_action(
-            &service.unwrap_or_default(),
-            Verdict::Deny,
-        ))
+        let service = grants.services_of(identity).next()?.name();
+        let action = rbac::rbac_action(&service, Verdict::Deny);
+        Some(OnMatch::action(action))
     };
-    let used = Proof::ALL
-        .into_iter()
-        .filter(|proof| holders.iter().any(|one| Proof::of(one) == *proof));
-    let rows = used.clone().map(|proof| of(proof, &inside));
-    let rows: Vec<(Predicate, OnMatch)> =
-        rows.chain(used.map(|proof| of(proof, &outside))).collect();
+    let proofs = Proof::ALL.into_iter();
+    let rows = proofs.clone().filter_map(|proof| of(proof, &inside));
+    let rows: Vec<(Predicate, OnMatch)> = rows
+        .chain(proofs.filter_map(|proof| of(proof, &outside)))
+        .collect();
     ShadowRbac {
         shadow_rules_stat_prefix: SERVICES_PREFIX.into(),
         shadow_matcher: (!rows.is_empty()).then(|| first_of(rows)),

@@ -18,12 +18,12 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     HttpConnectionManager, HttpFilter, http_connection_manager::CodecType, http_filter,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
+use envoy_types::pb::google::protobuf::{Any, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::addresses::socket;
 use super::budget::BUFFER_BYTES;
-use super::wire::{any, seconds};
+use super::wire::{LocalReplies, LocalReplyConfig, any, any_joined, seconds};
 
 /// A listener with these filter chains.
 pub(super) fn listener(name: &str, at: SocketAddrV4, chains: Vec<FilterChain>) -> Listener {
@@ -41,7 +41,21 @@ pub(super) fn listener(name: &str, at: SocketAddrV4, chains: Vec<FilterChain>) -
 /// A filter chain that ends in this connection manager.
 pub(super) fn chain(manager: &HttpConnectionManager) -> FilterChain {
     FilterChain {
-        filters: vec![network_filter("http", manager)],
+        filters: vec![network_filter("http", any(manager))],
+        ..FilterChain::default()
+    }
+}
+
+/// The same with bodies for the answers that Envoy generates itself.
+pub(super) fn chain_with_replies(
+    manager: &HttpConnectionManager,
+    replies: LocalReplyConfig,
+) -> FilterChain {
+    let replies = LocalReplies {
+        local_reply_config: Some(replies),
+    };
+    FilterChain {
+        filters: vec![network_filter("http", any_joined(manager, &replies))],
         ..FilterChain::default()
     }
 }
@@ -56,15 +70,15 @@ pub(super) fn limited(name: &str, connections: u32, mut chain: FilterChain) -> F
         }),
         ..ConnectionLimit::default()
     };
-    let limit = network_filter("envoy.filters.network.connection_limit", &limit);
+    let limit = network_filter("envoy.filters.network.connection_limit", any(&limit));
     chain.filters.insert(0, limit);
     chain
 }
 
-fn network_filter<M: Message + Name>(name: &str, configuration: &M) -> Filter {
+fn network_filter(name: &str, configuration: Any) -> Filter {
     Filter {
         name: name.into(),
-        config_type: Some(filter::ConfigType::TypedConfig(any(configuration))),
+        config_type: Some(filter::ConfigType::TypedConfig(configuration)),
     }
 }
 

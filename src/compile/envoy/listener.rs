@@ -51,7 +51,7 @@ const VAULTWALL: &str = "x-vaultwall-";
 const TOKEN: &str = "token";
 
 /// Beginnings of the names of headers that are removed before anything reads them.
-const STRIPPED: [&str; 20] = [
+const STRIPPED: [&str; 23] = [
     // Envoy's own switches, and Vaultwall's own headers.
     "x-envoy-",
     VAULTWALL,
@@ -59,6 +59,10 @@ const STRIPPED: [&str; 20] = [
     "x-vault-inline-auth-",
     // Envoy would use the client's text as the decision id.
     "x-request-id",
+    // Another method than the one that was judged; the first one is Azure Key Vault's.
+    "x-http-request",
+    "x-http-method",
+    "x-method-override",
     // Client certificates as other proxies forward them; the vault can be configured to accept one of these headers
     // instead of a certificate (`x_forwarded_for_client_cert_header`).
     "client-cert",                 // RFC 9440
@@ -124,7 +128,8 @@ fn chain(
         ..connection_manager(firewall, proxy, side, &limits, delivery)
     };
     let statistics = format!("{}.{}", side.name(), callers.chain());
-    let chain = http::limited(&statistics, limits.connections, http::chain(&manager));
+    let chain = http::chain_with_replies(&manager, local_replies(firewall, side));
+    let chain = http::limited(&statistics, limits.connections, chain);
     let tls = proxy.tls.of_listener(proxy.http2.is_some());
     FilterChain {
         name: callers.chain().into(),
@@ -173,7 +178,6 @@ fn connection_manager(
         },
         http2_protocol_options: proxy.http2.map(http2),
         access_log: access_logs(firewall, proxy, side),
-        local_reply_config: Some(local_replies(firewall, side)),
         http_filters: filters(firewall, side, limits.body, delivery),
         route_specifier: Some(match delivery {
             Delivery::Ads => RouteSpecifier::Rds(Rds {
@@ -283,7 +287,8 @@ fn filters(
     delivery: &Delivery,
 ) -> Vec<HttpFilter> {
     let needs_identities = grants::needs_identities(firewall, side);
-    let identities = needs_identities.then(grants::states).into_iter().flatten();
+    let identities = needs_identities.then(|| grants::states(firewall));
+    let identities = identities.into_iter().flatten();
     let client_address = filter_state(client::STATE, &client::address(&firewall.client_address));
     let state = SetFilterState {
         on_request_headers: std::iter::once(client_address).chain(identities).collect(),

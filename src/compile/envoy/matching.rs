@@ -1,5 +1,6 @@
 //! Short constructors for Envoy's unified matching API (`xds.type.matcher.v3`).
 
+use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
     MatchType, PredicateList, SinglePredicate, single_predicate,
@@ -53,6 +54,14 @@ pub(super) fn nested(matcher: Matcher) -> OnMatch {
         keep_matching: false,
         on_match: Some(on_match::OnMatch::Matcher(Box::new(matcher))),
     }
+}
+
+/// The value of a request header.
+pub(super) fn header(name: &str) -> TypedExtensionConfig {
+    let header = HttpRequestHeaderMatchInput {
+        header_name: name.into(),
+    };
+    input("header", &header)
 }
 
 /// Holds if an input's text matches a pattern.

@@ -1,26 +1,21 @@
-//! Answers to denied callers, in the vault's own error shape, so that `bao` and `vault` print them.
-
-use std::collections::HashMap;
+//! Answers to denied callers, in the vault's own error shape, so that its clients print them.
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
     AccessLogFilter, AndFilter, ExtensionFilter, MetadataFilter, access_log_filter,
     access_log_filter::FilterSpecifier, extension_filter,
 };
-use envoy_types::pb::envoy::config::core::v3::SubstitutionFormatString;
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    LocalReplyConfig, ResponseMapper,
-};
 use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
     PathSegment, path_segment::Segment,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher, value_matcher};
-use envoy_types::pb::google::protobuf::{BoolValue, ListValue, Struct, UInt32Value, Value, value};
+use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
-use super::wire::any;
+use super::wire::{Fields, Json, JsonFormat, LocalReplyConfig, ResponseMapper, any};
 use super::{client, grants, rbac};
-use crate::policy::{ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, Verdict};
+use crate::policy::{
+    ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, VaultApi, Verdict,
+};
 use crate::vault_api::path::MAX_TARGET;
 
 /// Response code details of bad requests that Envoy refuses before any filter: a target that is no path, and a path
@@ -28,11 +23,14 @@ use crate::vault_api::path::MAX_TARGET;
 const REFUSED_EARLY: [&str; 2] = ["absolute_path_rejected", "path_normalization_failed"];
 
 /// Text for a request that has more than one meaning, or that is too long.
-fn ambiguous() -> String {
+fn ambiguous(api: VaultApi) -> String {
+    let namespace = match api {
+        VaultApi::OpenBao => ", and name a namespace either by header or in the path",
+        VaultApi::AzureKeyVault => "",
+    };
     format!(
         "the proxy and the vault could read this request differently, its path and query are longer than {MAX_TARGET} \
-         bytes, or it is a probe with a body. Send a plain, short path and query, probes without a body, and name a \
-         namespace either by header or in the path"
+         bytes, or it is a probe with a body. Send a plain, short path and query, probes without a body{namespace}"
     )
 }
 
@@ -55,19 +53,33 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
         filter: Some(when(
             "response.code_details.startsWith('rbac_access_denied')",
         )),
-        body_format_override: Some(errors(&format!(
-            "Vaultwall has no configuration for {} yet and denies everything until it has (decision %STREAM_ID%)",
-            firewall.vault
-        ))),
-        ..ResponseMapper::default()
+        status_code: None,
+        body_format_override: Some(body(
+            firewall.api,
+            &Error::denied(
+                Reason::ForbiddenByFirewall,
+                format!(
+                    "Vaultwall has no configuration for {} yet and denies everything until it has (decision \
+                     %STREAM_ID%)",
+                    firewall.vault
+                ),
+            ),
+        )),
     });
     LocalReplyConfig {
         mappers,
-        body_format: Some(errors(&format!(
-            "Vaultwall could not pass the request on to {}: %LOCAL_REPLY_BODY% \
-             (%RESPONSE_CODE_DETAILS%, decision %STREAM_ID%)",
-            firewall.vault
-        ))),
+        body_format: Some(body(
+            firewall.api,
+            &Error {
+                code: "NotForwarded",
+                inner: "%RESPONSE_CODE_DETAILS%",
+                text: format!(
+                    "Vaultwall could not pass the request on to {}: %LOCAL_REPLY_BODY% \
+                     (%RESPONSE_CODE_DETAILS%, decision %STREAM_ID%)",
+                    firewall.vault
+                ),
+            },
+        )),
     }
 }
 
@@ -96,17 +108,18 @@ fn with_warning(firewall: &Firewall, denial: ResponseMapper) -> ResponseMapper {
         filter: Some(AccessLogFilter {
             filter_specifier: Some(FilterSpecifier::AndFilter(both)),
         }),
-        body_format_override: Some(errors(&format!(
-            "Vaultwall denied this request to {} ({}): no virtual-network rule has your address {}, which is a \
-             trusted proxy, and the client behind it is unknown, so no IP rule applies: \
-             %DYNAMIC_METADATA({}:{})%. Ask the owner of the proxy to write addresses into X-Forwarded-For (decision \
-             %STREAM_ID%)",
-            firewall.vault,
-            Reason::ForbiddenByFirewall.name(),
-            client::PEER,
-            client::METADATA,
-            client::WARNING
-        ))),
+        body_format_override: Some(denied(
+            firewall,
+            Reason::ForbiddenByFirewall,
+            &format!(
+                "no virtual-network rule has your address {}, which is a trusted proxy, and the client behind it is \
+                 unknown, so no IP rule applies: %DYNAMIC_METADATA({}:{})%. Ask the owner of the proxy to write \
+                 addresses into X-Forwarded-For",
+                client::PEER,
+                client::METADATA,
+                client::WARNING
+            ),
+        )),
         ..denial
     }
 }
@@ -125,6 +138,12 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
                 && firewall.management == ManagementAccess::Disabled =>
         {
             "the management endpoint is switched off; its owner may set spec.management.access of the policy"
+        }
+        Reason::ForbiddenByPlane
+            if listener == Listener::Management && firewall.api == VaultApi::AzureKeyVault =>
+        {
+            "the API of Azure Key Vault has data requests only, and the management endpoint serves none. Use the data \
+             endpoint"
         }
         Reason::ForbiddenByPlane if listener == Listener::Management => {
             "the management endpoint serves the vault's management, not its data, nor anything that could return \
@@ -154,7 +173,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             "it could destroy or open the vault, or the firewall does not know the path. Run it in one of the vault's \
              own pods, or ask the vault's owner to list you in spec.management.operators"
         }
-        _ => &ambiguous(),
+        _ => &ambiguous(firewall.api),
     };
     let expression = format!(
         "response.code_details == 'rbac_access_denied_matched_policy[{}]'",
@@ -168,12 +187,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
     ResponseMapper {
         filter: Some(when(&expression)),
         status_code: Some(UInt32Value { value: status }),
-        body_format_override: Some(errors(&format!(
-            "Vaultwall denied this request to {} ({}): {why} (decision %STREAM_ID%)",
-            firewall.vault,
-            reason.name()
-        ))),
-        ..ResponseMapper::default()
+        body_format_override: Some(denied(firewall, reason, why)),
     }
 }
 
@@ -192,13 +206,18 @@ fn refused_early(firewall: &Firewall) -> ResponseMapper {
     ResponseMapper {
         filter: Some(when(&refused.join(" || "))),
         status_code: Some(UInt32Value { value: 400 }),
-        body_format_override: Some(errors(&format!(
-            "Vaultwall denied this request to {} ({}): {}",
-            firewall.vault,
-            Reason::BadRequest.name(),
-            ambiguous()
-        ))),
-        ..ResponseMapper::default()
+        body_format_override: Some(body(
+            firewall.api,
+            &Error::denied(
+                Reason::BadRequest,
+                format!(
+                    "Vaultwall denied this request to {} ({}): {}",
+                    firewall.vault,
+                    Reason::BadRequest.name(),
+                    ambiguous(firewall.api)
+                ),
+            ),
+        )),
     }
 }
 
@@ -218,17 +237,56 @@ pub(super) fn when(expression: &str) -> AccessLogFilter {
     }
 }
 
-/// A body `{"errors": ["…"]}`.
-fn errors(text: &str) -> SubstitutionFormatString {
-    let text = Value {
-        kind: Some(value::Kind::StringValue(text.into())),
+/// The body of a denial: the vault, the reason, its explanation, and the decision id.
+fn denied(firewall: &Firewall, reason: Reason, why: &str) -> JsonFormat {
+    let text = format!(
+        "Vaultwall denied this request to {} ({}): {why} (decision %STREAM_ID%)",
+        firewall.vault,
+        reason.name()
+    );
+    body(firewall.api, &Error::denied(reason, text))
+}
+
+/// An error of a request.
+struct Error<'a> {
+    /// Azure Key Vault's code of such errors.
+    code: &'static str,
+    /// The cause, for programs.
+    inner: &'a str,
+    /// The explanation, for people.
+    text: String,
+}
+
+impl Error<'static> {
+    fn denied(reason: Reason, text: String) -> Self {
+        Self {
+            code: match reason {
+                Reason::BadRequest => "BadParameter",
+                _ => "Forbidden",
+            },
+            inner: reason.name(),
+            text,
+        }
+    }
+}
+
+/// The body of an error in the shape of the vault's API. Clients of `OpenBao` read `errors`, so other APIs have it.
+fn body(api: VaultApi, error: &Error<'_>) -> JsonFormat {
+    let text = || Json::text(&*error.text);
+    let errors = ("errors", Json::list(vec![text()]));
+    let fields = match api {
+        VaultApi::OpenBao => Fields::from([errors]),
+        VaultApi::AzureKeyVault => {
+            let inner = Json::object([("code", Json::text(error.inner))]);
+            let error = Json::object([
+                ("code", Json::text(error.code)),
+                ("message", text()),
+                ("innererror", inner),
+            ]);
+            Fields::from([("error", error), errors])
+        }
     };
-    let list = Value {
-        kind: Some(value::Kind::ListValue(ListValue { values: vec![text] })),
-    };
-    let fields = HashMap::from([("errors".to_owned(), list)]);
-    SubstitutionFormatString {
-        format: Some(Format::JsonFormat(Struct { fields })),
-        ..SubstitutionFormatString::default()
+    JsonFormat {
+        json_format: Some(fields),
     }
 }

@@ -1,10 +1,11 @@
-//! Messages that are missing in `envoy-types`, and one whose map it would encode in random order.
+//! Messages that are missing in `envoy-types`, and those whose maps it would encode in random order.
 //!
 //! A resource's version is a hash of its bytes, so equal content must give equal bytes: maps with more than one entry
 //! are written here, sorted.
 
 use std::collections::BTreeMap;
 
+use envoy_types::pb::envoy::config::accesslog::v3::AccessLogFilter;
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
     JwtProvider, JwtRequirement, RequirementRule,
@@ -12,7 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
 use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use ipnet::Ipv4Net;
-use prost::{Message, Name};
+use prost::{Message, Name, Oneof};
 
 /// `xds.type.matcher.v3.IPMatcher`: one trie lookup, longest prefix first.
 #[derive(Clone, PartialEq, Message)]
@@ -79,14 +80,88 @@ pub(super) struct JsonFormat {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Fields {
     #[prost(btree_map = "string, message", tag = "1")]
-    pub fields: BTreeMap<String, Text>,
+    pub fields: BTreeMap<String, Json>,
 }
 
-/// A `google.protobuf.Value` that is a string.
+impl<const N: usize> From<[(&str, Json); N]> for Fields {
+    fn from(fields: [(&str, Json); N]) -> Self {
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        Self {
+            fields: fields.into(),
+        }
+    }
+}
+
+/// `google.protobuf.Value`, with the kinds used here.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Text {
-    #[prost(string, optional, tag = "3")]
-    pub string_value: Option<String>,
+pub(super) struct Json {
+    #[prost(oneof = "Kind", tags = "3, 5, 6")]
+    pub kind: Option<Kind>,
+}
+
+/// Kind of a [`Json`].
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum Kind {
+    #[prost(string, tag = "3")]
+    Text(String),
+    #[prost(message, tag = "5")]
+    Object(Fields),
+    #[prost(message, tag = "6")]
+    List(List),
+}
+
+/// `google.protobuf.ListValue`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct List {
+    #[prost(message, repeated, tag = "1")]
+    pub values: Vec<Json>,
+}
+
+impl Json {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self {
+            kind: Some(Kind::Text(text.into())),
+        }
+    }
+
+    pub(super) fn object(fields: impl Into<Fields>) -> Self {
+        Self {
+            kind: Some(Kind::Object(fields.into())),
+        }
+    }
+
+    pub(super) fn list(values: Vec<Self>) -> Self {
+        Self {
+            kind: Some(Kind::List(List { values })),
+        }
+    }
+}
+
+/// The field `local_reply_config` of an `HttpConnectionManager`, whose bodies are JSON with several keys.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LocalReplies {
+    #[prost(message, optional, tag = "38")]
+    pub local_reply_config: Option<LocalReplyConfig>,
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LocalReplyConfig {
+    #[prost(message, repeated, tag = "1")]
+    pub mappers: Vec<ResponseMapper>,
+    #[prost(message, optional, tag = "2")]
+    pub body_format: Option<JsonFormat>,
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper`, with the fields used here.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ResponseMapper {
+    #[prost(message, optional, tag = "1")]
+    pub filter: Option<AccessLogFilter>,
+    #[prost(message, optional, tag = "2")]
+    pub status_code: Option<UInt32Value>,
+    #[prost(message, optional, tag = "4")]
+    pub body_format_override: Option<JsonFormat>,
 }
 
 /// `envoy.extensions.filters.http.health_check.v3.HealthCheck`, with the fields used here.
@@ -133,6 +208,14 @@ pub(super) fn any<M: Message + Name>(message: &M) -> Any {
     Any {
         type_url: type_url::<M>(),
         value: message.encode_to_vec(),
+    }
+}
+
+/// Packs a message in two parts: the receiver merges them, because that is the meaning of joined protobuf messages.
+pub(super) fn any_joined<M: Message + Name>(message: &M, more: &impl Message) -> Any {
+    Any {
+        type_url: type_url::<M>(),
+        value: [message.encode_to_vec(), more.encode_to_vec()].concat(),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct PodFact {
     pub namespace: String,
     /// Name of the pod, unique in its namespace.
     pub name: String,
+    /// Unique id of the pod, which no later pod has; `None` in a file without one.
+    pub uid: Option<String>,
     /// Labels of the pod, which selectors of rules match.
     pub labels: Labels,
     /// Name of the pod's service account, in its namespace; `default` when the pod does not name one.
@@ -257,6 +259,7 @@ impl ObservedPod {
         Ok(Self::Counted(PodFact {
             namespace: id.namespace,
             name: id.name,
+            uid: object.metadata.uid.clone(),
             labels: object.metadata.labels.clone().unwrap_or_default(),
             service_account,
             addresses,

@@ -49,6 +49,7 @@ impl Event {
                 index.apply(ObservedPod::Counted(PodFact {
                     namespace: namespace.into(),
                     name: name.into(),
+                    uid: None,
                     labels: labels(text),
                     service_account: "default".into(),
                     addresses: addresses

@@ -15,6 +15,7 @@ use event::*;
 
 use super::*;
 use crate::limits::Limits;
+use crate::policy::Accounts as _;
 use crate::policy::fixtures::*;
 use crate::policy::{
     DefaultAction, Firewall, NetworkRuleSource, SubnetMembers, ValidatedPolicy, VaultId,
@@ -443,10 +444,9 @@ fn facts_can_be_looked_up() {
         service: "vault".into(),
     };
     assert_eq!(index.service(&red).unwrap().ports[0].port, 8200);
-    let account = Key::new(Kind::ServiceAccount, id("shopper"));
-    assert!(index.contains(&account));
-    index.delete(&account);
-    assert!(!index.contains(&account));
+    assert!(index.exists(&id("shopper")));
+    index.delete(&Key::new(Kind::ServiceAccount, id("shopper")));
+    assert!(!index.exists(&id("shopper")));
     index.delete(&Key::new(Kind::Pod, id("job")));
     assert_eq!(index.not_counted(&id("job")), None);
 }

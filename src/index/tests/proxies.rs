@@ -96,6 +96,7 @@ fn in_a_range_of_many_pods_only_the_first_ones_matter() {
         let pod = PodFact {
             namespace: "shop".into(),
             name: format!("web-{number}"),
+            uid: None,
             labels: labels(""),
             service_account: "default".into(),
             addresses: vec![address.parse().unwrap()],

@@ -112,8 +112,8 @@ fn one_wrong_type_does_not_hide_the_other_violations() {
         ("ipRules: [{value: 10.0.0.1}, 7, {value: 5}, {value: \"::1\", nmae: hq}, {value: 203.0.113.7/32}]",
             &["ipRules[1] WrongType", "ipRules[2].value WrongType", "ipRules[3].nmae UnknownField",
               "ipRules[0].value PrivateAddress", "ipRules[3].value OnlyIpv4", "ipRules[4].value PrefixTooLong"]),
-        ("mode: Audti\n  vault: {api: AzureKeyVault}\n  proxy: {replicas: many}",
-            &["mode Invalid", "proxy.replicas WrongType", "vault.api NotSupportedYet"]),
+        ("mode: Audti\n  vault: {location: {region: westindia}}\n  proxy: {replicas: many}",
+            &["mode Invalid", "proxy.replicas WrongType", "vault.location NotSupportedYet"]),
     ]);
 }
 

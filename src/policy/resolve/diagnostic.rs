@@ -30,6 +30,10 @@ pub enum DiagnosticReason {
     NoIdentities,
     /// A listed trusted service has registered resources, and the vault's namespace has no subscription.
     NoSubscription,
+    /// The keys of a token issuer are not known, or were not confirmed for too long.
+    KeysUnknown,
+    /// Identities name several sources of the keys of a token issuer.
+    KeysDiffer,
 }
 
 impl DiagnosticReason {
@@ -48,6 +52,8 @@ impl DiagnosticReason {
             Self::TooManyTrustedPods => "TooManyTrustedPods",
             Self::NoIdentities => "NoIdentities",
             Self::NoSubscription => "NoSubscription",
+            Self::KeysUnknown => "KeysUnknown",
+            Self::KeysDiffer => "KeysDiffer",
         }
     }
 }

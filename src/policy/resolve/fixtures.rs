@@ -18,11 +18,11 @@ use super::{Inputs, Resolution, TrustedServices, VirtualNetworks, referenced_gro
 use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
-    AccessLogLevel, Accounts, AddressRule, AddressRules, ClientAddressSettings, DefaultAction,
-    Denial, GroupMembers, GroupSelector, ManagementAccess, NamespaceMembership, NetworkRule,
-    NetworkRuleSource, ObjectName, PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource,
-    SubnetMembers, TokenCreation, ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork,
-    VaultApi, VaultId,
+    AccessLogLevel, AccountPod, Accounts, AddressRule, AddressRules, ClientAddressSettings,
+    DefaultAction, Denial, GroupMembers, GroupSelector, IssuerKeys, ManagementAccess,
+    NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup, PodMembership,
+    PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation, ValidatedPolicy,
+    ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
 /// Parses labels: `a=b,c=d`.
@@ -258,6 +258,7 @@ impl PlainMembership {
             membership: &Known(self, known),
             trusted_services: &TrustedServices::new(),
             accounts: &NoAccounts,
+            keys: &IssuerKeys::default(),
             limits: &limits,
         })
     }
@@ -267,7 +268,11 @@ impl PlainMembership {
 struct NoAccounts;
 
 impl Accounts for NoAccounts {
-    fn addresses_of(&self, _: &ObjectName) -> Vec<Ipv4Addr> {
+    fn exists(&self, _: &ObjectName) -> bool {
+        false
+    }
+
+    fn pods_of(&self, _: &ObjectName) -> Vec<AccountPod> {
         Vec::new()
     }
 

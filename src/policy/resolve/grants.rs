@@ -15,7 +15,8 @@ use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::accounts::Accounts;
 use crate::policy::grants::{Grants, Holders, Identity, ServiceGrant};
 use crate::policy::identity::ObjectName;
-use crate::policy::trusted_service::{ServiceIdentity, ValidatedTrustedService};
+use crate::policy::token::{self, TokenIdentity};
+use crate::policy::trusted_service::{FederatedIdentity, ServiceIdentity, ValidatedTrustedService};
 use crate::policy::validated::ValidatedPolicy;
 
 /// Resolves the identities of the accepted policies, oldest first.
@@ -34,13 +35,16 @@ pub(super) fn grants<M>(
         operators: oldest.and_then(|policy| listed(&policy.operators, policy.proof)),
         deployers: oldest.and_then(|policy| listed(&policy.deployers, policy.proof)),
     };
-    let holders = grants.holders().map(|identity| match identity {
-        Identity::Pod(account) => account,
-    });
-    let accounts: BTreeSet<&Arc<ObjectName>> = holders.collect();
+    let accounts: BTreeSet<&Arc<ObjectName>> = grants
+        .holders()
+        .filter_map(|identity| match identity {
+            Identity::Pod(account) => Some(account),
+            Identity::Token(_) | Identity::PodAndToken(_) => None,
+        })
+        .collect();
     let pods = accounts.into_iter().flat_map(|account| {
-        let addresses = inputs.accounts.addresses_of(account).into_iter();
-        addresses.map(move |address| (address, Arc::clone(account)))
+        let pods = inputs.accounts.pods_of(account).into_iter();
+        pods.map(move |pod| (pod.address, Arc::clone(account)))
     });
     let pods: BTreeMap<Ipv4Addr, Arc<ObjectName>> = pods.collect();
     if pods.len() > MAX_TRUSTED_PODS {
@@ -95,14 +99,42 @@ pub(super) fn named_services<'a>(
 
 fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, M>) -> Holders {
     let namespace = &inputs.vault.namespace;
-    let identities = identities.iter();
-    identities
-        .flat_map(|identity| accounts(identity, namespace, inputs.accounts))
-        .filter_map(|account| match proof {
-            Proof::Pod => Some(Identity::Pod(Arc::new(account))),
-            Proof::Token | Proof::PodAndToken => None,
+    let accounts = identities
+        .iter()
+        .flat_map(|identity| accounts(identity, namespace, inputs.accounts));
+    let by_token = |account: &ObjectName| {
+        // The tokens of a deleted account are valid until they expire.
+        let cluster = inputs.keys.cluster.as_ref();
+        let cluster = cluster.filter(|_| inputs.accounts.exists(account));
+        cluster.map(|keys| token::of_account(account, &keys.issuer, inputs.vault))
+    };
+    let accounts = accounts.filter_map(|account| match proof {
+        Proof::Pod => Some(Identity::Pod(Arc::new(account))),
+        Proof::Token => by_token(&account).map(Identity::Token),
+        Proof::PodAndToken => by_token(&account).map(|_| Identity::PodAndToken(account)),
+    });
+    let federated = federated(identities.iter());
+    let federated = federated.flat_map(|credential| {
+        let audiences = credential.audiences.iter();
+        audiences.map(|audience| {
+            Identity::Token(TokenIdentity {
+                issuer: credential.issuer.clone(),
+                subject: credential.subject.clone(),
+                audience: audience.clone(),
+            })
         })
-        .collect()
+    });
+    accounts.chain(federated).collect()
+}
+
+/// Federated credentials among identities.
+pub(super) fn federated<'a>(
+    identities: impl Iterator<Item = &'a ServiceIdentity>,
+) -> impl Iterator<Item = &'a FederatedIdentity> {
+    identities.filter_map(|identity| match identity {
+        ServiceIdentity::FederatedCredential(credential) => Some(credential),
+        _ => None,
+    })
 }
 
 /// Service accounts of this cluster that an identity names for a vault in a namespace.

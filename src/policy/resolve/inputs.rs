@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::accounts::Accounts;
 use crate::policy::identity::VaultId;
+use crate::policy::issuer_keys::IssuerKeys;
 use crate::policy::trusted_service::ValidatedTrustedService;
 use crate::policy::validated::{ValidatedPolicy, ValidatedVirtualNetwork};
 
@@ -35,6 +36,8 @@ pub struct Inputs<'a, M> {
     pub trusted_services: &'a TrustedServices,
     /// Service accounts and their pods.
     pub accounts: &'a dyn Accounts,
+    /// Keys of token issuers.
+    pub keys: &'a IssuerKeys,
     /// Largest numbers of rules, for the sum of all policies of the vault.
     pub limits: &'a Limits,
 }

@@ -13,6 +13,7 @@ mod inputs;
 mod proxies;
 mod settings;
 mod sources;
+mod tokens;
 
 use crate::api::DefaultAction;
 use crate::policy::identity::VaultId;
@@ -106,6 +107,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
         firewall.grants = grants::grants(&policies, inputs, &mut found);
+        firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use serde_json::Value;
 use url::Url;
 
 use super::names;
-use crate::api::{FederatedCredential, Identity, KeySet};
+use crate::api::{FederatedCredential, Identity};
 use crate::policy::identity::ObjectName;
+use crate::policy::key_set;
 use crate::policy::trusted_service::{FederatedIdentity, KeySource, ServiceIdentity};
 use crate::policy::violation::{Findings, ViolationReason, quoted};
 
@@ -199,7 +198,7 @@ fn is_audience_of_an_api_server(audience: &str, issuer: &str) -> bool {
 
 fn keys(field: &str, wire: &FederatedCredential, findings: &mut Findings) -> Option<KeySource> {
     match (&wire.jwks, &wire.jwks_uri) {
-        (Some(set), None) => match canonical(set) {
+        (Some(set), None) => match key_set::check(set) {
             Ok(keys) => Some(KeySource::Inline(keys)),
             Err(message) => {
                 findings.add(format!("{field}.jwks"), ViolationReason::Invalid, message);
@@ -221,18 +220,6 @@ fn keys(field: &str, wire: &FederatedCredential, findings: &mut Findings) -> Opt
             None
         }
     }
-}
-
-/// Returns a key set as JSON with sorted members.
-fn canonical(set: &KeySet) -> Result<Arc<str>, String> {
-    if set.keys.is_empty() {
-        return Err("has no keys; write the public keys of the issuer".into());
-    }
-    let keys: Vec<BTreeMap<&String, &Value>> =
-        set.keys.iter().map(|key| key.iter().collect()).collect();
-    serde_json::to_string(&BTreeMap::from([("keys", keys)]))
-        .map(Arc::from)
-        .map_err(|error| error.to_string())
 }
 
 /// Checks a text that is compared with a claim of a token: exactly, byte by byte.

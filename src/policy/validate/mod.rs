@@ -2,6 +2,7 @@
 //! violations, and refuses fields that this version does not implement. Rules that need other objects are in `resolve`.
 
 mod client_address;
+mod dialect;
 mod identity;
 mod names;
 mod network_rules;
@@ -23,7 +24,7 @@ pub use trusted_service::validate_trusted_service;
 use super::identity::VaultId;
 use super::validated::ValidatedPolicy;
 use super::violation::{Findings, Violation, ViolationReason};
-use crate::api::{Mode, VaultApi, VaultNetworkPolicy, VaultNetworkPolicySpec};
+use crate::api::{Mode, VaultNetworkPolicy, VaultNetworkPolicySpec};
 use crate::limits::Limits;
 
 /// Validates a policy.
@@ -47,6 +48,7 @@ pub fn validate_policy(
         );
     }
     let (namespaces, engines, auth_mounts) = vault_paths::check(&spec.vault, &mut findings);
+    dialect::check(spec, &mut findings);
     refuse_unsupported_fields(spec, &mut findings);
     let virtual_network_rules = network_rules::virtual_network_rules(
         (&namespace, &name),
@@ -113,13 +115,6 @@ fn created(metadata: &ObjectMeta) -> Option<String> {
 }
 
 fn refuse_unsupported_fields(spec: &VaultNetworkPolicySpec, findings: &mut Findings) {
-    if spec.vault.api == VaultApi::AzureKeyVault {
-        findings.add(
-            "spec.vault.api",
-            ViolationReason::NotSupportedYet,
-            "AzureKeyVault is not supported yet; write OpenBao (also for HashiCorp Vault)",
-        );
-    }
     if spec.vault.location.is_some() {
         findings.not_supported_yet("spec.vault.location", "the vault's location");
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::fetched::{FetchError, Fetched};
 use super::source::Source;
+use super::state::{KeySetState, KeyStates};
 use crate::clock::{Clock, Uptime};
-use crate::policy::issuer_keys::{ClusterKeys, IssuerKeys, KeySetState};
+use crate::policy::ClusterKeys;
 use crate::policy::key_set::{self, PublicKey};
 use crate::runtime::operations::Metrics;
 
@@ -111,9 +112,9 @@ impl Known {
         }
     }
 
-    /// The keys that are in use.
-    pub(super) fn keys(&self) -> IssuerKeys {
-        let mut all = IssuerKeys::default();
+    /// State of all sources.
+    pub(super) fn states(&self) -> KeyStates {
+        let mut all = KeyStates::default();
         for (source, set) in &self.sources {
             let jwks = (!set.keys.is_empty()).then(|| key_set::to_jwks(set.keys.keys()));
             match source {

@@ -10,6 +10,7 @@ mod fetched;
 mod https;
 mod known;
 mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -21,12 +22,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::policy::issuer_keys::IssuerKeys;
 use crate::runtime::operations::Metrics;
 
 pub use https::{Authorities, AuthoritiesError};
 use known::Known;
 use source::{Fetchers, Source, Update};
+pub use state::{KeySetState, KeyStates};
 
 /// Updates that wait to be recorded.
 const WAITING: usize = 16;
@@ -57,7 +58,7 @@ impl Options {
 #[derive(Debug)]
 pub struct IssuerKeyFetcher {
     urls: watch::Sender<BTreeSet<String>>,
-    keys: watch::Receiver<Arc<IssuerKeys>>,
+    keys: watch::Receiver<Arc<KeyStates>>,
 }
 
 impl IssuerKeyFetcher {
@@ -91,12 +92,12 @@ impl IssuerKeyFetcher {
         });
     }
 
-    /// The keys that are in use.
-    pub fn keys(&self) -> Arc<IssuerKeys> {
+    /// State of all sources.
+    pub fn states(&self) -> Arc<KeyStates> {
         Arc::clone(&self.keys.borrow())
     }
 
-    /// Waits until the keys change.
+    /// Waits until the state changes.
     pub async fn changed(&mut self) {
         if self.keys.changed().await.is_err() {
             // The task ended, which it does only with this value.
@@ -120,7 +121,7 @@ struct Follower {
     /// Tasks of the sources.
     running: BTreeMap<Source, tokio::task::AbortHandle>,
     tasks: JoinSet<()>,
-    publisher: watch::Sender<Arc<IssuerKeys>>,
+    publisher: watch::Sender<Arc<KeyStates>>,
 }
 
 impl Follower {
@@ -146,7 +147,7 @@ impl Follower {
                 },
                 () = self.known.wait_for_expiry() => self.known.expire(),
             }
-            let keys = self.known.keys();
+            let keys = self.known.states();
             self.publisher.send_if_modified(|known| {
                 let is_new = **known != keys;
                 if is_new {

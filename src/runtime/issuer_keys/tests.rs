@@ -11,9 +11,8 @@ use jiff::Timestamp;
 use testkit::key_server::Behaviour;
 use testkit::{Issuer, KeyServer};
 
-use super::{Authorities, IssuerKeyFetcher, Options};
+use super::{Authorities, IssuerKeyFetcher, KeySetState, KeyStates, Options};
 use crate::clock::{Clock, ClockControl};
-use crate::policy::issuer_keys::{IssuerKeys, KeySetState};
 use crate::policy::key_set;
 use crate::runtime::operations::Metrics;
 
@@ -51,7 +50,7 @@ impl Scene {
         let url = self.server.url();
         let found = async {
             loop {
-                let keys: Arc<IssuerKeys> = self.fetcher.keys();
+                let keys: Arc<KeyStates> = self.fetcher.states();
                 match keys.urls.get(&url) {
                     Some(state) if wanted(state) => return state.clone(),
                     _ => self.fetcher.changed().await,
@@ -109,7 +108,7 @@ async fn a_url_that_nobody_needs_is_not_fetched_any_more() {
     scene.until(has_keys).await;
     scene.fetcher.set_urls(BTreeSet::new());
     scene.fetcher.changed().await;
-    assert_eq!(*scene.fetcher.keys(), IssuerKeys::default());
+    assert_eq!(*scene.fetcher.states(), KeyStates::default());
 }
 
 /// Each of these answers leaves the last keys in use, until the server recovers.
@@ -196,7 +195,7 @@ async fn servers_are_independent() {
     let urls = BTreeSet::from([scene.server.url(), other.url()]);
     scene.fetcher.set_urls(urls.clone());
     scene.fetcher.wait_for_first(testkit::wait::TIMEOUT).await;
-    let keys = scene.fetcher.keys();
+    let keys = scene.fetcher.states();
     assert!(keys.have_tried(&urls));
     assert!(keys.urls.values().all(has_failed), "{keys:?}");
 }

@@ -233,8 +233,11 @@ impl ApiServer {
 
     fn install(&self, definitions: &str) {
         self.apply(definitions);
-        let served = "/apis/vaultwall.dev/v1alpha1/virtualnetworks";
-        wait_for_ok("the CRDs in force", || self.expect("GET", served, "", 200));
+        // The storage of a kind is prepared by its first request, which is refused.
+        for kind in ["trustedservices", "vaultnetworkpolicies", "virtualnetworks"] {
+            let served = format!("/apis/vaultwall.dev/v1alpha1/{kind}");
+            wait_for_ok("the CRDs in force", || self.expect("GET", &served, "", 200));
+        }
     }
 
     fn wait_for_limits(&self, virtual_network_rules: usize, ip_rules: usize) {

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format
 use envoy_types::pb::envoy::config::core::v3::{DataSource, SubstitutionFormatString, data_source};
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteMatch,
+    DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteList, RouteMatch,
     header_matcher::HeaderMatchSpecifier, route, route_action::ClusterSpecifier,
 };
 use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
@@ -17,8 +17,10 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
 use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 
 use crate::compile::envoy::budget;
+use crate::compile::envoy::matching::{action, input};
 use crate::compile::envoy::names::{BAD_REQUEST, OPERATIONS, PLANE, SET_FILTER_STATE};
 use crate::compile::envoy::wire::{any, seconds};
 use crate::vault_api::{Class, Plane, Row};
@@ -141,4 +143,14 @@ pub(super) fn regex(regex: &str) -> RegexMatcher {
         regex: regex.into(),
         ..RegexMatcher::default()
     }
+}
+
+/// Ends the matching with one route.
+pub(super) fn one_route(route: &Route) -> OnMatch {
+    action(input("route", route))
+}
+
+/// Ends the matching with the first of these routes that matches.
+pub(super) fn routes(routes: Vec<Route>) -> OnMatch {
+    action(input("routes", &RouteList { routes }))
 }

@@ -5,62 +5,40 @@
 //! compared with the rows of all the others.
 
 mod action;
+mod checks;
+mod patterns;
 
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
-    RetryPolicy, Route, RouteConfiguration, RouteList, RouteMatch, VirtualHost, route,
+    RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost, route,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use envoy_types::pb::google::protobuf::UInt32Value;
-use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
 pub(super) use self::action::filter_state;
 use self::action::{
-    bad_request_route, class_state, forward, header_is, is_probe, regex, with_body,
+    class_state, forward, header_is, is_probe, one_route, regex, routes, with_body,
 };
-use super::matching::{action, any_of, both, first_of, input, is, matches, nested, not};
+use self::checks::bad_requests;
+pub(super) use self::patterns::{HEADER_METHOD, method};
+use self::patterns::{alternatives, first_value, judged_by, target};
+use super::matching::{any_of, both, first_of, header, is, matches, nested};
 use super::{budget, client, http};
 use crate::vault_api::{
-    FLAGS_FALSE, FLAGS_TRUE, HEADER_ANNOUNCED, HEADER_NAMESPACE, HEADER_TOKEN, HeaderMatch,
-    NAMESPACE_ROOT, NAMESPACE_VALUE, PathMatch, Prefix, Row, Table, Template, Verb, path,
+    FLAGS_TRUE, HEADER_NAMESPACE, HEADER_TOKEN, HeaderMatch, NAMESPACE_ROOT, PathMatch, Prefix,
+    Row, Table, Template, Verb,
 };
 
 /// Name of the route configuration, which both listeners use.
 pub(super) const NAME: &str = "vault";
 
-/// Request header with the method, a space, and the method that an `OPTIONS` request announces, until the request is
-/// forwarded.
-pub(super) const HEADER_METHOD: &str = "x-vaultwall-method";
-
-/// Format of [`HEADER_METHOD`].
-pub(super) fn method() -> String {
-    format!("%REQ(:METHOD)% %REQ({HEADER_ANNOUNCED})%")
-}
-
-/// Pattern of [`HEADER_METHOD`] for requests that are judged by one of these methods, which are separated by `|`. An
-/// announcement in a request by another method means nothing; it may hold any byte.
-fn judged_by(methods: &str) -> String {
-    let options = if methods.split('|').any(|method| method == "OPTIONS") {
-        "|"
-    } else {
-        ""
-    };
-    let others: Vec<&str> = methods
-        .split('|')
-        .filter(|method| *method != "OPTIONS")
-        .collect();
-    let others = others.join("|");
-    format!("(?:{others}) \\C*|OPTIONS (?:{methods}{options})")
-}
-
 /// The routes of both listeners.
 pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
     let mut checks = bad_requests(table);
-    checks.push(help(table));
+    checks.extend(help(table));
     let unknown = unknown(table);
     let groups = groups(table)
         .into_iter()
@@ -73,7 +51,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
             domains: vec!["*".into()],
             matcher: Some(first_of(
                 checks,
-                unknown.map(|row| one_route(&row_route(row, false))),
+                unknown.map(|row| one_route(&row_route(table, row, false))),
             )),
             response_headers_to_add: vec![network_info(), address_warning()],
             request_headers_to_add: vec![peer()],
@@ -134,75 +112,15 @@ fn retries() -> RetryPolicy {
     }
 }
 
-/// Routes of requests that can be read in more than one way, in the order in which `classify` refuses them.
-fn bad_requests(table: &Table) -> Vec<(Predicate, OnMatch)> {
-    let ocsp = table.ocsp.as_ref().map(|ocsp| {
-        let pattern = ocsp.as_str().trim_start_matches('^').trim_end_matches('$');
-        format!("|{pattern}")
-    });
-    let target = format!(
-        "(?:{}{})(?:\\?{})?",
-        path::PATH,
-        ocsp.unwrap_or_default(),
-        path::QUERY
-    );
-    let methods: Vec<&str> = Verb::METHODS
-        .iter()
-        .flat_map(|(_, methods)| methods.iter().copied())
-        .collect();
-    let named = || header(HEADER_NAMESPACE);
-    let mut bad = vec![
-        is(header(":path"), matches(&too_long())),
-        not(is(header(":path"), matches(&target))),
-        not(is(
-            header(HEADER_METHOD),
-            matches(&judged_by(&methods.join("|"))),
-        )),
-        both(
-            is(named(), matches(".*")),
-            not(is(named(), matches(NAMESPACE_VALUE))),
-        ),
-        is(header(HEADER_TOKEN), matches("\\C*,\\C*")),
-    ];
-    let readable = format!(
-        "(?:=(?:{}))?",
-        [&FLAGS_TRUE[..], &FLAGS_FALSE[..]].concat().join("|")
-    );
-    bad.extend(["list", "scan"].map(|flag| {
-        let flag_is = |value: &str| is(header(":path"), matches(&first_value(flag, value)));
-        both(flag_is("(?:=[^&]*)?"), not(flag_is(&readable)))
-    }));
-    if !table.namespaces.is_empty() {
-        let prefixed = format!("/v1/(?:{})/.*", alternatives(table.namespaces.iter()));
-        bad.push(both(
-            both(
-                is(named(), matches(".*")),
-                not(is(named(), matches(NAMESPACE_ROOT))),
-            ),
-            is(header(":path"), matches(&prefixed)),
-        ));
-    }
-    bad.into_iter()
-        .map(|predicate| (predicate, one_route(&bad_request_route())))
-        .collect()
-}
-
-/// Pattern of targets that are too long. Regular expressions count to 1,000 only, hence the repetition.
-fn too_long() -> String {
-    let thousands = ".{1000}".repeat(path::MAX_TARGET / 1000);
-    format!("{thousands}.{{{},}}", path::MAX_TARGET % 1000 + 1)
-}
-
-fn help(table: &Table) -> (Predicate, OnMatch) {
+/// The routes for help, in front of all groups, if the dialect has it.
+fn help(table: &Table) -> Option<(Predicate, OnMatch)> {
     let asks = any_of(vec![
         is(header(HEADER_METHOD), matches(&judged_by("HELP"))),
         is(header(":path"), matches(&first_value("help", "=[^&]+"))),
     ]);
     let rows = table.rows.iter().filter(|row| is_help(row));
-    (
-        asks,
-        routes(rows.map(|row| row_route(row, false)).collect()),
-    )
+    let help = rows.map(|row| row_route(table, row, false)).collect();
+    table.dialect.has(Verb::Help).then(|| (asks, routes(help)))
 }
 
 /// Whether a row is one of those for help, which are matched before all groups.
@@ -218,7 +136,7 @@ fn unknown(table: &Table) -> Option<&Row> {
 struct Group<'t> {
     start: &'t str,
     rows: Vec<&'t Row>,
-    unknown: Option<&'t Row>,
+    table: &'t Table,
 }
 
 /// Groups the rows. No group's start is below another's, so a path is in one group at most: a mount below another
@@ -238,7 +156,7 @@ fn groups(table: &Table) -> Vec<Group<'_>> {
             None => groups.push(Group {
                 start,
                 rows: vec![row],
-                unknown: unknown(table),
+                table,
             }),
         }
     }
@@ -250,7 +168,7 @@ fn groups(table: &Table) -> Vec<Group<'_>> {
 fn start(row: &Row) -> Option<&str> {
     match (&row.mount, &row.path) {
         (Some(mount), _) => Some(mount),
-        (None, PathMatch::V1(_, templates)) => templates.first().map(Template::first_segment),
+        (None, PathMatch::Api(_, templates)) => templates.first().map(Template::first_segment),
         (None, PathMatch::Any) => None,
     }
 }
@@ -280,6 +198,9 @@ impl Group<'_> {
         };
         let (list, scan) = (with_verb(Verb::List), with_verb(Verb::Scan));
         let otherwise = self.routes(|_| true, false);
+        if !self.table.dialect.has_flags() {
+            return routes(otherwise);
+        }
         let flags = if list != scan {
             vec![
                 (flagged("list"), routes(list)),
@@ -300,11 +221,11 @@ impl Group<'_> {
             .iter()
             .copied()
             .filter(|row| wanted(row))
-            .chain(self.unknown);
+            .chain(unknown(self.table));
         joined(rows, flagged)
             .iter()
             .flat_map(|row| {
-                let route = row_route(row, flagged);
+                let route = row_route(self.table, row, flagged);
                 let bad = is_probe(row).then(|| with_body(&route));
                 bad.into_iter().flatten().chain([route])
             })
@@ -323,7 +244,7 @@ fn joined<'t>(rows: impl Iterator<Item = &'t Row>, flagged: bool) -> Vec<Row> {
             .take_while(|known| same_meaning(known, row));
         let same = neighbours.find(|known| flagged || known.verbs == row.verbs);
         match (same.map(|known| &mut known.path), &row.path) {
-            (Some(PathMatch::V1(_, known)), PathMatch::V1(_, more)) => {
+            (Some(PathMatch::Api(_, known)), PathMatch::Api(_, more)) => {
                 *known = known.iter().chain(more.iter()).cloned().collect();
             }
             _ => joined.push(row.clone()),
@@ -335,7 +256,7 @@ fn joined<'t>(rows: impl Iterator<Item = &'t Row>, flagged: bool) -> Vec<Row> {
 /// Whether two rows differ in nothing but their verbs and templates.
 fn same_meaning(one: &Row, other: &Row) -> bool {
     let prefixes = match (&one.path, &other.path) {
-        (PathMatch::V1(one, _), PathMatch::V1(other, _)) => one == other,
+        (PathMatch::Api(one, _), PathMatch::Api(other, _)) => one == other,
         _ => false,
     };
     prefixes && (&one.name, &one.class, &one.header) == (&other.name, &other.class, &other.header)
@@ -349,7 +270,7 @@ fn belongs_to(group: &Group<'_>) -> Predicate {
     for row in &group.rows {
         let (without, within) = match &row.path {
             PathMatch::Any => (true, &[][..]),
-            PathMatch::V1(prefix, _) => namespaces_of(prefix),
+            PathMatch::Api(prefix, _) => namespaces_of(prefix),
         };
         bare |= without;
         namespaces.extend(within);
@@ -358,8 +279,11 @@ fn belongs_to(group: &Group<'_>) -> Predicate {
     namespaces.dedup();
     let start = regex::escape(group.start);
     let prefix = namespace_prefix(namespaces, bare);
-    let target = format!("/v1/{prefix}{start}(?:[/?].*)?");
-    is(header(":path"), matches(&target))
+    let rest = format!("{prefix}{start}(?:[/?].*)?");
+    is(
+        header(":path"),
+        matches(&target(&group.table.dialect, &rest)),
+    )
 }
 
 /// Whether a path may have no namespace in front, and the namespaces that it may have.
@@ -381,17 +305,15 @@ fn namespace_prefix<'n>(namespaces: impl IntoIterator<Item = &'n String>, bare: 
 }
 
 /// A row as a route. `flagged`: the method and the flag that make the verb were matched before.
-fn row_route(row: &Row, flagged: bool) -> Route {
+fn row_route(table: &Table, row: &Row, flagged: bool) -> Route {
     let path_specifier = match &row.path {
         PathMatch::Any => PathSpecifier::Prefix("/".into()),
-        PathMatch::V1(prefix, templates) => {
+        PathMatch::Api(prefix, templates) => {
             let (bare, namespaces) = namespaces_of(prefix);
             let namespace = namespace_prefix(namespaces, bare);
             let templates: Vec<String> = templates.iter().map(Template::regex).collect();
-            PathSpecifier::SafeRegex(regex(&format!(
-                "/v1/{namespace}(?:{})",
-                templates.join("|")
-            )))
+            let rest = format!("{namespace}(?:{})", templates.join("|"));
+            PathSpecifier::SafeRegex(regex(&target(&table.dialect, &rest)))
         }
     };
     let mut headers = Vec::new();
@@ -399,8 +321,8 @@ fn row_route(row: &Row, flagged: bool) -> Route {
     let methods: Vec<&str> = row
         .verbs
         .iter()
-        .flat_map(|verb| verb.methods())
-        .copied()
+        .flat_map(|verb| table.dialect.methods_of(*verb))
+        .map(String::as_str)
         .collect();
     if !flagged && !methods.is_empty() && methods != ["HELP"] {
         headers.push(header_is(
@@ -437,43 +359,6 @@ fn row_route(row: &Row, flagged: bool) -> Route {
         action: Some(route::Action::Route(forward(row.class.plane))),
         ..Route::default()
     }
-}
-
-fn one_route(route: &Route) -> OnMatch {
-    action(input("route", route))
-}
-
-fn routes(routes: Vec<Route>) -> OnMatch {
-    action(input("routes", &RouteList { routes }))
-}
-
-fn header(name: &str) -> TypedExtensionConfig {
-    input(
-        "header",
-        &HttpRequestHeaderMatchInput {
-            header_name: name.into(),
-        },
-    )
-}
-
-/// Pattern of a target whose first query pair with this key continues with the pattern `value`, which begins with `=`
-/// for a pair with a value. Routes are chosen by headers alone, so the query is matched in `:path`.
-fn first_value(key: &str, value: &str) -> String {
-    let shorter_or_different = key.char_indices().map(|(index, letter)| {
-        let (start, _) = key.split_at(index);
-        format!("{start}(?:[^{letter}&=][^&]*|=[^&]*)?")
-    });
-    let longer = format!("{key}[^&=][^&]*");
-    let others: Vec<String> = shorter_or_different.chain([longer]).collect();
-    format!("[^?]*\\?(?:(?:{})&)*{key}{value}(?:&.*)?", others.join("|"))
-}
-
-fn alternatives<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
-    names
-        .into_iter()
-        .map(|name| regex::escape(name))
-        .collect::<Vec<_>>()
-        .join("|")
 }
 
 #[cfg(test)]

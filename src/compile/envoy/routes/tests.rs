@@ -7,7 +7,7 @@
 //! Routes that are joined or left out without changing the class of any request.
 
 use super::*;
-use crate::policy::{Engine, EngineNamespace, EngineType};
+use crate::policy::{Engine, EngineNamespace, EngineType, VaultApi};
 use crate::vault_api::{Described, Plane, Profile, Request, classify};
 
 fn table() -> Table {
@@ -30,7 +30,7 @@ fn table() -> Table {
         namespaces: &["team-a".into(), "team-b".into()],
         ..Described::default()
     };
-    Table::new(Profile::open_bao(), &described)
+    Table::new(Profile::of(VaultApi::OpenBao), &described)
 }
 
 /// Paths for rows of every kind, ordered so that neighbours are in different runs of equal rows.

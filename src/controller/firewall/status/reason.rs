@@ -314,7 +314,9 @@ impl Reason {
             | DiagnosticReason::TrustedRangeHoldsPods
             | DiagnosticReason::TooManyTrustedPods
             | DiagnosticReason::NoIdentities
-            | DiagnosticReason::NoSubscription => None,
+            | DiagnosticReason::NoSubscription
+            | DiagnosticReason::KeysUnknown
+            | DiagnosticReason::KeysDiffer => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 9] = [
+pub const WARNINGS: [&str; 13] = [
     OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
@@ -17,6 +17,10 @@ pub const WARNINGS: [&str; 9] = [
     ADDRESS_CONTESTED,
     TRUSTED_RANGE_HOLDS_PODS,
     TOO_MANY_TRUSTED_PODS,
+    NO_IDENTITIES,
+    NO_SUBSCRIPTION,
+    KEYS_UNKNOWN,
+    KEYS_DIFFER,
     MORE_WARNINGS,
 ];
 /// Another `NetworkPolicy` admits clients to the vault's pods.
@@ -33,7 +37,15 @@ pub(super) const PLAIN_HTTP: &str = "PlainHttp";
 pub(super) const ADDRESS_CONTESTED: &str = "AddressContested";
 /// Another policy has `defaultAction: Deny`.
 pub(super) const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
-/// The trusted proxies select more pods than a firewall can have.
+/// A listed trusted service lets nobody in.
+const NO_IDENTITIES: &str = "NoIdentities";
+/// Registered resources of a listed trusted service, and no subscription.
+const NO_SUBSCRIPTION: &str = "NoSubscription";
+/// No keys of a token issuer.
+const KEYS_UNKNOWN: &str = "KeysUnknown";
+/// Several sources of the keys of a token issuer.
+const KEYS_DIFFER: &str = "KeysDiffer";
+/// The trusted proxies, or the identities, have more pods than a firewall can have.
 pub(super) const TOO_MANY_TRUSTED_PODS: &str = "TooManyTrustedPods";
 /// A range of trusted proxies contains addresses of pods of the policy's namespace.
 pub(super) const TRUSTED_RANGE_HOLDS_PODS: &str = "TrustedRangeHoldsPods";

@@ -158,6 +158,7 @@ impl Fixture {
         self.index.apply(ObservedPod::Counted(PodFact {
             namespace: namespace.into(),
             name: name.into(),
+            uid: None,
             labels: BTreeMap::from([("app".into(), app.into())]),
             service_account: "default".into(),
             addresses: [address.parse().unwrap()].into(),

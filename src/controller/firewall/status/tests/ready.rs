@@ -6,11 +6,14 @@ use super::fixture::{fixture, limited};
 use super::rows::{Row, beyond_drop, no_proxies, other_port};
 use super::{corp, ip, subnet};
 
-/// Returns the rows of the condition `Ready`, which has the reason of the first condition that is not true.
+/// Returns the rows of the condition `Ready`, which has the reason of the first condition that is not true, and one of
+/// trusted services.
 pub(super) fn rows() -> Vec<Row> {
     let bad = || ip(&["10.0.0.1"]);
     let inline = json!({"virtualNetworkRules": [{"pods": {"podSelector": {}}}]});
     let subnet_of = |name: &str| fixture().corp(&corp()).own(&subnet("corp", name));
+    let unknown_service =
+        json!({"bypass": "TrustedServices", "trustedServices": {"names": ["tde"]}});
     let row = |what, fixture, expected, parts| (what, fixture, "Ready", expected, parts);
     vec![
         row(
@@ -73,6 +76,19 @@ pub(super) fn rows() -> Vec<Row> {
             "not opted in",
             fixture().namespace("vault").own(&inline),
             "False NotOptedIn",
+            &[],
+        ),
+        (
+            "no trusted service",
+            fixture().own(&unknown_service),
+            "ResolvedRefs",
+            "False TrustedServiceNotFound",
+            &["spec.trustedServices.names: there is no valid TrustedService `tde`"],
+        ),
+        row(
+            "no trusted service",
+            fixture().own(&unknown_service),
+            "False TrustedServiceNotFound",
             &[],
         ),
         row(
