@@ -21,6 +21,7 @@ const QUICKSTART: &str = "examples/quickstart";
 const DIRECT: &str = "tests/explain/direct.yaml";
 const REFUSED: &str = "tests/explain/only-refused.yaml";
 const ALLOW: &str = "tests/explain/allow.yaml";
+const AZURE: &str = "tests/explain/azure.yaml";
 const PROXIES: &str = "tests/explain/proxies.yaml";
 const READ: &str = "data: GET /v1/secret/data/app";
 
@@ -70,6 +71,11 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod build/runner-1 --vault-namespace a//b", READ, 1, "BadRequest", "-", "Write the namespace in X-Vault-Namespace as segments"),
     (QUICKSTART, "--pod build/runner-1 --vault-namespace nowhere", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "only if spec.vault.namespaces lists the namespace"),
     (QUICKSTART, "--pod build/runner-1", "data: GET /secret/data/a", 0, "VirtualNetworkRule", "quickstart/virtualNetworkRules/build", "the answer is for this path, which does not begin with /v1/ and so is no path of the vault's API; for the API, write --path /v1/secret/data/a"),
+    (AZURE, "--source-ip 203.0.113.7", "data: GET /secrets/db?api-version=7.6", 0, "IpRule", "main/ipRules/hq", "data plane"),
+    (AZURE, "--source-ip 192.0.2.1", "data: GET /healthstatus", 0, "Infrastructure", "-", "infrastructure plane"),
+    (AZURE, "--source-ip 203.0.113.7", "management: GET /secrets/db", 1, "ForbiddenByPlane", "-", "send the request to the data endpoint."),
+    (AZURE, "--source-ip 203.0.113.7", "data: LIST /secrets", 1, "BadRequest", "-", "Use one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, in"),
+    (AZURE, "--source-ip 203.0.113.7", "data: GET /secrets/a;b", 1, "BadRequest", "-", "no encoded slashes or control characters."),
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
@@ -204,7 +210,10 @@ fn without_a_verdict_it_exits_2_with_the_reason() {
 
 #[test]
 fn a_path_that_is_not_absolute_is_answered_by_the_path_to_write() {
-    let (relative, url) = ("paths begin with /v1/", "a path has no scheme and no host");
+    let (relative, url) = (
+        "paths begin with /v1/, those of Azure Key Vault's API with /",
+        "a path has no scheme and no host",
+    );
     for (path, problem, wanted) in [
         ("secret/data/app", relative, "/v1/secret/data/app"),
         ("v1/sys/mounts?x=1", relative, "/v1/sys/mounts?x=1"),

@@ -44,6 +44,10 @@ fn generated() -> BTreeMap<PathBuf, String> {
         catalog::file(),
     );
     files.insert("docs/reference/vault-paths.md".into(), vault_paths::page());
+    files.insert(
+        "docs/reference/azure-paths.md".into(),
+        vault_paths::azure_page(),
+    );
     for policy in api::admission_policies(&Limits::default()) {
         let name = policy.metadata.name.clone().unwrap();
         let name = name.strip_suffix(".vaultwall.dev").unwrap();

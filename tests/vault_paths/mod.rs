@@ -6,13 +6,14 @@
 //! | `openbao.txt` | those that `OpenBao` describes; `live.rs` compares it with a real one |
 //! | `by-hand.txt` | further ones of `OpenBao`, which its description does not have |
 //! | `hashicorp.txt` | those of `HashiCorp` Vault, from its documentation; not tested |
+//! | `azure.txt` | those of Azure Key Vault, from its reference |
 //! | `critical-by-default.txt` | requests of all these that no row of the profile matches, each with a reason |
 
 pub mod list;
 pub mod place;
 
 use list::{differences, lines};
-use place::{paths, placed, table};
+use place::{azure_table, paths, placed, table};
 
 /// The lists of paths.
 pub const LISTS: [&str; 3] = ["openbao.txt", "by-hand.txt", "hashicorp.txt"];
@@ -92,6 +93,76 @@ fn paths_without_a_token_are_not_management() {
         [
             "GET /sys/internal/specs/openapi",
             "POST /sys/internal/specs/openapi"
+        ]
+    );
+}
+
+/// A list has one operation in all its forms, and PUT is POST.
+#[test]
+fn forms_of_one_request_have_one_place() {
+    let table = table();
+    let (mut lists, mut writes) = (0, 0);
+    for listed in LISTS.iter().flat_map(|list| paths(list)) {
+        let target = listed.target("x");
+        let class = |method: &str, query: &str| {
+            placed(&table, method, &format!("{target}{query}"))
+                .class
+                .clone()
+        };
+        let has = |method: &str| listed.methods.iter().any(|known| known == method);
+        for (method, flag) in [("LIST", "list"), ("SCAN", "scan")] {
+            for value in ["true", "1", "t", "TRUE"] {
+                let query = format!("?{flag}={value}");
+                assert_eq!(class("GET", &query), class(method, ""), "{target}{query}");
+            }
+        }
+        if has("LIST") && has("SCAN") {
+            assert_eq!(class("LIST", ""), class("SCAN", ""), "{target}");
+            lists += 1;
+        }
+        assert_eq!(class("PUT", ""), class("POST", ""), "{target}");
+        writes += usize::from(has("POST"));
+    }
+    assert!(lists > 2 && writes > 300, "{lists} lists, {writes} writes");
+}
+
+/// An identity that may read secrets may do nothing else: every listed request with the operation `secrets/get`.
+#[test]
+fn secrets_get_is_reading_a_secret() {
+    let table = table();
+    let azure = azure_table();
+    let mut reading = Vec::new();
+    for listed in LISTS.iter().flat_map(|list| paths(list)) {
+        for method in listed.methods.iter().map(String::as_str).chain(OTHERS) {
+            let operations = &placed(&table, method, &listed.target("x")).class.operations;
+            if operations.names.iter().any(|name| name == "secrets/get") {
+                reading.push(format!("{method} {} {operations}", listed.path));
+            }
+        }
+    }
+    for listed in paths("azure.txt") {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let operations = &placed(&azure, method, &listed.filled("x")).class.operations;
+            if operations.names.iter().any(|name| name == "secrets/get") {
+                reading.push(format!("{method} {} {operations}", listed.path));
+            }
+        }
+    }
+    assert_eq!(
+        reading,
+        [
+            "GET /cubbyhole/{path} secrets/get",
+            "GET /kv1/{path} secrets/get",
+            "GET /secret/data/{path} secrets/get",
+            "GET /secret/metadata/{path} secrets/get",
+            "GET /secret/subkeys/{path} secrets/get",
+            "GET /cubbyhole/response secrets/get",
+            "GET /secrets/{secret-name} secrets/get",
+            "GET /secrets/{secret-name}/{secret-version} secrets/get",
+            // Secrets named `restore`, and versions named `backup`.
+            "GET /secrets/{secret-name}/backup secrets/get",
+            "GET /secrets/restore secrets/get",
+            "GET /deletedsecrets/{secret-name} secrets/get",
         ]
     );
 }

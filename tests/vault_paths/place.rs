@@ -35,18 +35,23 @@ impl Listed {
 
     /// Returns the target of a request, with `value` for each parameter.
     pub fn target(&self, value: &str) -> String {
+        String::from("/v1") + &self.filled(value)
+    }
+
+    /// Returns the path, with `value` for each parameter.
+    pub fn filled(&self, value: &str) -> String {
         let chosen = CHOICES
             .iter()
             .fold(self.path.clone(), |path, (name, value)| {
                 path.replace(name, value)
             });
-        let mut target = String::from("/v1");
+        let mut filled = String::new();
         let mut rest = chosen.as_str();
         while let Some((before, after)) = rest.split_once('{') {
-            target = target + before + value;
+            filled = filled + before + value;
             rest = after.split_once('}').unwrap().1;
         }
-        target + rest
+        filled + rest
     }
 }
 
@@ -70,6 +75,11 @@ pub fn table() -> Table {
         ..Described::default()
     };
     Table::new(Profile::of(VaultApi::OpenBao), &described)
+}
+
+/// The table of a vault with the API of Azure Key Vault.
+pub fn azure_table() -> Table {
+    Table::new(Profile::of(VaultApi::AzureKeyVault), &Described::default())
 }
 
 /// The row of the table for a request.

@@ -23,7 +23,7 @@ use crate::policy::{
     Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step,
     ValidatedPolicy, VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
 };
-use crate::vault_api::Request;
+use crate::vault_api::{Profile, Request};
 use answer::{Explanation, step};
 
 /// Explain the firewall's decision on a request: the verdict, the reason and the rule.
@@ -67,7 +67,7 @@ pub(super) struct Explain {
     /// Method that an OPTIONS request announces in Access-Control-Request-Method.
     #[arg(long, value_name = "METHOD")]
     announced_method: Option<String>,
-    /// Path of the request, with /v1/ and the query.
+    /// Path of the request, with /v1/ (not for the API of Azure Key Vault) and the query.
     #[arg(long, value_name = "PATH", value_parser = request_path)]
     path: String,
     /// Value of the X-Vault-Namespace header.
@@ -115,7 +115,7 @@ fn request_path(text: &str) -> Result<String, String> {
         ));
     }
     Err(format!(
-        "paths begin with /v1/; write --path {}",
+        "paths begin with /v1/, those of Azure Key Vault's API with /; write --path {}",
         api_path(text)
     ))
 }
@@ -264,9 +264,10 @@ impl Explain {
             ));
         }
         trace.extend(answer::proof_step(firewall, peer, proof));
-        if !self.path.starts_with("/v1/") {
+        let prefix = &Profile::of(firewall.api).dialect.prefix;
+        if !self.path.starts_with(prefix) {
             let found = format!(
-                "the answer is for this path, which does not begin with /v1/ and so is no path of the vault's API; \
+                "the answer is for this path, which does not begin with {prefix} and so is no path of the vault's API; \
                  for the API, write --path {}",
                 api_path(&self.path)
             );
