@@ -11,6 +11,8 @@ mod event;
 mod identities;
 mod incremental;
 mod proxies;
+#[rustfmt::skip] // tables are read by eye
+mod services;
 
 use event::*;
 
