@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod catalog;
 mod compact_json;
 mod crd_rules;
 mod crd_tables;

@@ -8,6 +8,10 @@
 )]
 
 mod api_server;
+mod catalog {
+    #[allow(dead_code, reason = "tests/pure.rs uses more of it")]
+    pub(crate) mod manifests;
+}
 mod charts;
 mod clients {
     #[allow(dead_code, reason = "tests/with_tools.rs uses more of it")]

@@ -21,6 +21,9 @@ pub const DEPLOYMENT: [&str; 5] = [
     "secrets/set",
 ];
 
+/// Beginning of the names of services and scenarios in answers and logs.
+pub const SERVICE: &str = "TrustedService/";
+
 /// Callers that may do something because of their identity.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grants {
@@ -147,7 +150,7 @@ impl Grants {
 impl ServiceGrant {
     /// Name of the service in answers and logs.
     pub fn name(&self) -> Arc<str> {
-        format!("TrustedService/{}", self.service.name).into()
+        format!("{SERVICE}{}", self.service.name).into()
     }
 
     /// Full name of the scenario that has one of the operations. If all of them are needed, and all are in scenarios of

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::violation::quoted;
 use crate::api::KeySet;
@@ -55,6 +56,13 @@ pub struct ServedKeys {
 pub fn to_jwks<'k>(keys: impl IntoIterator<Item = &'k PublicKey>) -> Arc<str> {
     let keys: Vec<&str> = keys.into_iter().map(|key| key.json.as_str()).collect();
     format!("{{\"keys\":[{}]}}", keys.join(",")).into()
+}
+
+/// Checksum of a key set that [`to_jwks`] wrote: `sha256:` and 64 hexadecimal digits.
+pub fn checksum(jwks: &str) -> String {
+    let digest = Sha256::digest(jwks.as_bytes());
+    let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{}", digits.concat())
 }
 
 /// Checks the keys that a user wrote, and returns them as a JSON Web Key Set.

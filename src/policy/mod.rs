@@ -33,7 +33,9 @@ pub use crate::api::{
 pub use crate::vault_api::{Engine, EngineNamespace};
 pub use accounts::{AccountPod, Accounts};
 pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
-pub use grants::{DEPLOYMENT, Grants, Holders, Identity, Scope, ServiceGrant, is_deployment};
+pub use grants::{
+    DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,
+};
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
 pub use issuer_keys::{ClusterKeys, IssuerKeys};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};

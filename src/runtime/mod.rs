@@ -5,6 +5,7 @@
 //! | [`apply`] | server-side apply, pruning and cache of generated objects |
 //! | [`authority`] | the operator's certificate authority, in its Secret |
 //! | [`events`] | events about objects |
+//! | [`issuer_keys`] | public keys of token issuers, fetched again and again |
 //! | [`leader`] | leader election, and the term that every write checks |
 //! | [`operations`] | health, readiness and metrics over HTTP |
 //! | [`permissions`] | permissions of the operator, and their check at start |
@@ -19,6 +20,7 @@
 pub(crate) mod apply;
 pub(crate) mod authority;
 pub mod events;
+pub mod issuer_keys;
 pub mod leader;
 pub mod operations;
 pub mod permissions;

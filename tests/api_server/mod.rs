@@ -8,6 +8,7 @@ mod dry_run;
 mod empty_labels;
 mod fleet;
 mod harness;
+mod issuer_keys;
 mod limits;
 mod removal;
 mod shown;

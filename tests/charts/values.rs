@@ -137,7 +137,7 @@ fn good_values_are_accepted() {
             "{value}"
         );
     }
-    assert_eq!(objects(DEFINITIONS, &["--set-json", "global={}"]).len(), 2);
+    assert_eq!(objects(DEFINITIONS, &["--set-json", "global={}"]).len(), 3);
 }
 
 /// Each switch takes its objects away, and no others.

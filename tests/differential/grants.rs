@@ -13,7 +13,7 @@ use vaultwall::policy::{
 use crate::differential::addresses::within;
 
 /// Namespaces and names that are the beginnings of others.
-const ACCOUNTS: &[&str] = &[
+pub const ACCOUNTS: &[&str] = &[
     "sql/tde",
     "sql/tde2",
     "sq/tde",

@@ -17,6 +17,7 @@ mod grants;
 mod headers;
 mod hop;
 mod hostile;
+mod identities;
 mod profile;
 mod requests;
 mod run;
@@ -83,6 +84,7 @@ async fn envoy_decides_as_decide_does() {
         .chain(azure::cases())
         .chain(hostile::cases())
         .chain([shapes::case(), chains::case()])
+        .chain(identities::cases())
     {
         tally.add(run::run(&case).await);
     }

@@ -235,7 +235,7 @@ pub fn request(rng: &mut ChaCha8Rng, firewall: &Firewall) -> Sent {
 }
 
 /// Method, path and namespace of a good request.
-fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Option<String>) {
+pub fn ordinary(rng: &mut ChaCha8Rng, firewall: &Firewall) -> (String, String, Option<String>) {
     let profile = Written::of(firewall.api);
     let engine = firewall.engines.choose(rng);
     if let (Some(engine), true) = (engine, rng.random_bool(0.5)) {

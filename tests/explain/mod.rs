@@ -211,7 +211,7 @@ fn without_a_verdict_it_exits_2_with_the_reason() {
 #[test]
 fn a_path_that_is_not_absolute_is_answered_by_the_path_to_write() {
     let (relative, url) = (
-        "paths begin with /v1/, or for the API of Azure Key Vault with /",
+        "paths begin with /v1/, those of Azure Key Vault's API with /",
         "a path has no scheme and no host",
     );
     for (path, problem, wanted) in [

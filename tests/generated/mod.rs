@@ -1,7 +1,8 @@
 //! Generated files match the types: CRDs and admission policies in `crds/`, the generated parts of the charts, the
-//! references of the API, the command line, the chart and the vault's paths in `docs/reference/`. `UPDATE_GENERATED=1`
-//! writes the files again; a file that nothing generates fails, too.
+//! references of the API, the catalog, the command line, the chart and the vault's paths in `docs/reference/`.
+//! `UPDATE_GENERATED=1` writes the files again; a file that nothing generates fails, too.
 
+mod catalog;
 mod charts;
 mod command_line;
 mod reference;
@@ -37,6 +38,11 @@ fn generated() -> BTreeMap<PathBuf, String> {
         );
     }
     files.insert("docs/reference/cli.md".into(), command_line::page());
+    files.insert("docs/reference/trusted-services.md".into(), catalog::page());
+    files.insert(
+        "charts/vaultwall/generated/catalog.yaml".into(),
+        catalog::file(),
+    );
     files.insert("docs/reference/vault-paths.md".into(), vault_paths::page());
     files.insert(
         "docs/reference/azure-paths.md".into(),

@@ -267,10 +267,9 @@ fn json(spec: &str) -> String {
 
 /// A trusted service with these identities.
 fn service(identities: &str) -> String {
-    format!(
-        "apiVersion: vaultwall.dev/v1alpha1\nkind: TrustedService\nmetadata: {{name: ID}}\nspec:\n  displayName: 'Backup'\n  \
-         scenarios: [{{name: backup, operations: [keys/backup, keys/get]}}]\n  identities: {identities}\n"
-    )
+    let kind = "apiVersion: vaultwall.dev/v1alpha1\nkind: TrustedService\nmetadata: {name: ID}";
+    let scenarios = "[{name: backup, operations: [keys/backup, keys/get]}]";
+    format!("{kind}\nspec:\n  scenarios: {scenarios}\n  identities: {identities}\n")
 }
 
 /// Documents, lines and objects.

@@ -115,7 +115,7 @@ fn request_path(text: &str) -> Result<String, String> {
         ));
     }
     Err(format!(
-        "paths begin with /v1/, or for the API of Azure Key Vault with /; write --path {}",
+        "paths begin with /v1/, those of Azure Key Vault's API with /; write --path {}",
         api_path(text)
     ))
 }

@@ -21,7 +21,8 @@ use crate::policy::{DefaultAction, Firewall, TrustedProxies};
 /// A group of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callers {
-    /// The direct peer is in a rule, or is a trusted proxy. With `defaultAction: Allow`, everybody.
+    /// The direct peer is in a rule, is a trusted proxy, or is a pod of an identity. With `defaultAction: Allow`,
+    /// everybody.
     Listed,
     /// Everybody else.
     Unlisted,
@@ -74,13 +75,16 @@ pub fn filter_chain_matcher(firewall: &Firewall) -> Matcher {
     }
 }
 
-/// Addresses of all rules and of trusted proxies, in as few ranges as hold exactly them.
+/// Addresses of all rules, of trusted proxies and of pods with an identity, in as few ranges as hold exactly them.
 fn listed(firewall: &Firewall) -> Vec<Ipv4Net> {
     let rules = [&firewall.virtual_networks, &firewall.ip_rules];
     let rules = rules.into_iter().flat_map(|rules| rules.0.keys().copied());
     let proxies = firewall.client_address.trusted_proxies().into_iter();
     let proxies = proxies.flat_map(TrustedProxies::addresses);
-    let all: BTreeSet<Ipv4Net> = rules.chain(proxies).collect();
+    let pods_of_tokens = firewall.tokens.iter().flat_map(|tokens| tokens.pods.keys());
+    let pods = firewall.grants.pods.keys().chain(pods_of_tokens);
+    let pods = pods.copied().map(Ipv4Net::from);
+    let all: BTreeSet<Ipv4Net> = rules.chain(proxies).chain(pods).collect();
     Ipv4Net::aggregate(&all.into_iter().collect())
 }
 
@@ -89,7 +93,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::{ClientAddressSource, VaultId};
+    use crate::policy::{ClientAddressSource, ObjectName, VaultId};
 
     fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
         texts.iter().filter_map(|text| text.parse().ok()).collect()
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_rules_and_trusted_proxies_are_listed_and_no_others() {
+    fn addresses_of_rules_proxies_and_identities_are_listed_and_no_others() {
         let mut firewall = firewall(
             &["10.0.0.2/32", "10.0.0.3/32", "10.1.0.0/16", "10.1.2.3/32"],
             &["203.0.113.7/32"],
@@ -126,9 +130,15 @@ mod tests {
                 ..TrustedProxies::default()
             },
         };
+        let account = ObjectName {
+            namespace: "sql".into(),
+            name: "tde".into(),
+        };
+        let pod = "10.0.0.5".parse().map(|address| (address, account.into()));
+        firewall.grants.pods.extend(pod);
         let all = [
             "10.0.0.2/31",
-            "10.0.0.4/32",
+            "10.0.0.4/31",
             rules[1],
             "192.0.2.0/24",
             rules[2],

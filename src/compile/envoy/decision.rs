@@ -19,7 +19,9 @@ use super::matching::{
 };
 use super::names::{BAD_REQUEST, PLANE};
 use super::rbac::{self, Fact, METADATA, rbac_action};
-use crate::policy::{BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, plane_rule};
+use crate::policy::{
+    BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, SERVICE, plane_rule,
+};
 use crate::vault_api::Plane;
 /// Prefix of the deciding filter's keys in the metadata.
 const DECISION: &str = "decision_";
@@ -131,15 +133,15 @@ fn by_plane(rule: PlaneRule, firewall: &Firewall, plane: Plane) -> OnMatch {
 fn facts(reason: fn(Fact) -> Reason) -> impl Iterator<Item = (Predicate, OnMatch)> {
     Fact::ALL.into_iter().map(move |fact| {
         let key = format!("{}shadow_engine_result", fact.prefix());
-        (result_is(&key, ALLOWED), reason_action(reason(fact)))
+        (is_allowed(&key), reason_action(reason(fact)))
     })
 }
 
 /// The bypass, for a request that no network rule allows.
 fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
-    let key = grants::service_result_key();
-    let is_inside = || result_is(&key, ALLOWED);
-    let is_service = || any_of(vec![is_inside(), result_is(&key, DENIED)]);
+    let is_inside = || is_allowed(&grants::service_result_key());
+    // The result alone is no answer: it is `denied` also for a caller that is no service.
+    let is_service = || metadata_is(&grants::service_key(), MatchPattern::Prefix(SERVICE.into()));
     let denied = |reason| default_action(firewall, reason);
     match plane {
         Plane::Session => vec![(is_service(), reason_action(Reason::TrustedService))],
@@ -171,12 +173,13 @@ fn carries_token() -> Predicate {
     ])
 }
 
-/// Texts of a filter's result in the metadata.
-const ALLOWED: &str = "allowed";
-const DENIED: &str = "denied";
+/// Holds if the result of a filter is that it allows the request.
+fn is_allowed(key: &str) -> Predicate {
+    metadata_is(key, MatchPattern::Exact("allowed".into()))
+}
 
-/// Holds if a filter's result in the metadata is this text.
-fn result_is(key: &str, text: &str) -> Predicate {
+/// Holds if a text that a filter wrote into the metadata fits a pattern.
+fn metadata_is(key: &str, pattern: MatchPattern) -> Predicate {
     let result = DynamicMetadataInput {
         filter: METADATA.into(),
         path: vec![PathSegment {
@@ -186,13 +189,13 @@ fn result_is(key: &str, text: &str) -> Predicate {
     let expected = MetadataMatcher {
         value: Some(ValueMatcher {
             match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
-                match_pattern: Some(MatchPattern::Exact(text.into())),
+                match_pattern: Some(pattern),
                 ..StringMatcher::default()
             })),
         }),
         invert: false,
     };
-    fits(input("fact", &result), input(text, &expected))
+    fits(input("fact", &result), input("text", &expected))
 }
 
 /// The default action, for a request that is denied for a reason otherwise.

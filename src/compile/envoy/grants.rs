@@ -91,7 +91,7 @@ pub(super) fn service_key() -> String {
     format!("{SERVICES_PREFIX}shadow_effective_policy_id")
 }
 
-/// Metadata key of the result: `allowed` in a scenario, `denied` outside, missing if the caller is no trusted service.
+/// Metadata key of the result: `allowed` in a scenario, `denied` otherwise.
 pub(super) fn service_result_key() -> String {
     format!("{SERVICES_PREFIX}shadow_engine_result")
 }

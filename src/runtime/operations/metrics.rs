@@ -48,6 +48,9 @@ pub struct Metrics {
     leader: Gauge,
     watch_restarts: Family<Kind, Counter>,
     certificate_expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
+    key_sets: Family<KeySets, Gauge>,
+    keys_confirmed: Family<KeySource, Gauge<f64, AtomicU64>>,
+    key_fetches: Family<KeyFetch, Counter>,
     /// Expiry of each vault's proxy certificate; only the earliest is shown.
     proxy_certificates: Arc<Mutex<BTreeMap<VaultId, Timestamp>>>,
 }
@@ -121,6 +124,23 @@ struct Certificate {
     certificate: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeySource {
+    source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeySets {
+    source: &'static str,
+    usable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyFetch {
+    source: &'static str,
+    succeeded: bool,
+}
+
 impl Metrics {
     /// Creates the metrics of a process, and the registry that exposes them.
     pub fn new() -> (Self, Registry) {
@@ -138,6 +158,9 @@ impl Metrics {
             leader: Gauge::default(),
             watch_restarts: Family::default(),
             certificate_expiry: Family::default(),
+            key_sets: Family::default(),
+            keys_confirmed: Family::default(),
+            key_fetches: Family::default(),
             proxy_certificates: Arc::default(),
         };
         metrics.set_policies(0, 0);
@@ -215,6 +238,22 @@ impl Metrics {
             "Unix time at which the certificate expires: authority is the CA's, proxy the earliest of the proxies'",
             Unit::Seconds,
             self.certificate_expiry.clone(),
+        );
+        all.register(
+            "issuer_key_sets",
+            "Key sets of token issuers, by their source and by whether they have usable keys",
+            self.key_sets.clone(),
+        );
+        all.register_with_unit(
+            "issuer_keys_confirmed_timestamp",
+            "Unix time at which the oldest keys of token issuers that are in use were last confirmed by a fetch",
+            Unit::Seconds,
+            self.keys_confirmed.clone(),
+        );
+        all.register(
+            "issuer_key_fetches",
+            "Fetches of keys of token issuers, by their source and by whether they succeeded",
+            self.key_fetches.clone(),
         );
         all.register(
             "build",
@@ -300,6 +339,37 @@ impl Metrics {
         } else {
             let certificate = "proxy";
             self.certificate_expiry.remove(&Certificate { certificate });
+        }
+    }
+
+    /// Counts a fetch of keys of token issuers.
+    pub fn keys_fetched(&self, source: &'static str, succeeded: bool) {
+        let fetch = KeyFetch { source, succeeded };
+        self.key_fetches.get_or_create(&fetch).inc();
+    }
+
+    /// Sets the number of key sets of a source with and without usable keys, and the time at which the oldest of the
+    /// keys were last confirmed.
+    pub fn set_key_sets(
+        &self,
+        source: &'static str,
+        usable: usize,
+        unusable: usize,
+        confirmed: Option<Timestamp>,
+    ) {
+        for (usable, count) in [(true, usable), (false, unusable)] {
+            let sets = KeySets { source, usable };
+            self.key_sets.get_or_create(&sets).set(number(count));
+        }
+        let source = KeySource { source };
+        match confirmed {
+            Some(moment) => {
+                let gauge = self.keys_confirmed.get_or_create(&source);
+                gauge.set(moment.as_duration().as_secs_f64());
+            }
+            None => {
+                self.keys_confirmed.remove(&source);
+            }
         }
     }
 
