@@ -116,11 +116,9 @@ impl Sent {
         let client = client_address::resolve(&firewall.client_address, peer, &forwarded_for);
         let namespaces = self.values(HEADER_NAMESPACE);
         let announced = self.joined(HEADER_ANNOUNCED);
-        // For a matcher, Envoy joins also empty ones.
-        let all = |name: &str| {
-            let values = self.values(name);
-            (!values.is_empty()).then(|| values.join(","))
-        };
+        // Envoy keeps the lines of a header that it does not know itself, and a matcher joins also empty ones.
+        let vault_tokens = self.values("x-vault-token");
+        let vault_token = (!vault_tokens.is_empty()).then(|| vault_tokens.join(","));
         let tokens = self.values(HEADER_TOKEN);
         let request = Request {
             several_tokens: tokens.len() > 1 || tokens.iter().any(|token| token.contains(',')),
@@ -143,8 +141,8 @@ impl Sent {
                 peer,
                 client,
                 vault_token: Caller::carries_token(
-                    all("x-vault-token").as_deref(),
-                    all("authorization").as_deref(),
+                    vault_token.as_deref(),
+                    self.joined("authorization").as_deref(),
                 ),
             },
             &request,

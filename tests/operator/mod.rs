@@ -18,5 +18,6 @@ mod sandbox;
 mod selector;
 mod shown;
 mod starts;
+mod trusted_services;
 mod typos;
 mod watches;

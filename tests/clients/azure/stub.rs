@@ -1,6 +1,6 @@
-//! A stub of Azure Key Vault: no server for tests can be had. It has the challenge, the paths and the shapes of the
-//! API's public reference, and every answer says that it is a stub. It stores nothing: each object exists, and each list
-//! has two pages.
+//! A stub of Azure Key Vault, because there is no server that a test can start. It has the challenge, the paths and the
+//! shapes of the API's public reference, and every answer names itself one of a stub. It stores nothing: each object
+//! exists, and each list has two pages.
 
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -138,12 +138,9 @@ fn body(path: &str, query: &str) -> Value {
 
 fn object(kind: &str, name: &str) -> Value {
     let id = format!("{VAULT}/{kind}/{name}/{VERSION}");
-    let attributes = json!({
-        "enabled": true,
-        "created": 1_493_938_410,
-        "updated": 1_493_938_410,
-        "recoveryLevel": "Recoverable",
-    });
+    let (created, level) = (1_493_938_410, "Recoverable");
+    let attributes =
+        json!({"enabled": true, "created": created, "updated": created, "recoveryLevel": level});
     json!({
         "stub": "This is a stub of Azure Key Vault.",
         "id": id,
