@@ -26,6 +26,7 @@ use crate::api::LEASE;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
+use crate::runtime::issuer_keys::IssuerKeyFetcher;
 use crate::runtime::leader::{self, Leadership, LeaseOptions};
 use crate::runtime::operations::{self, Health, Metrics};
 use crate::runtime::permissions;
@@ -277,7 +278,9 @@ fn engine(
     );
     let synced = engine.synced();
     let events = crate::runtime::watch::start(&options.client, options.limits, metrics);
-    let engine = tokio::spawn(engine.run(events, health.pulse("engine"), listed));
+    let client = options.client.clone();
+    let keys = IssuerKeyFetcher::start(&options.keys, Some(client), &options.clock, metrics);
+    let engine = tokio::spawn(engine.run(events, keys, health.pulse("engine"), listed));
     let running = engine.abort_handle();
     health.task("engine", move || !running.is_finished());
     (engine, synced)

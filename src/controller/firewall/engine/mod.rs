@@ -4,6 +4,7 @@
 //! before every kind was listed once: an incomplete list would deny clients that the missing objects allow. This module
 //! contains no rule and writes no object.
 
+mod keys;
 mod status_only;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::limits::Limits;
 use crate::objects::infos;
 use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
+use crate::runtime::issuer_keys::IssuerKeyFetcher;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
 use crate::runtime::watch::{Event, Observed, Seen};
@@ -37,7 +39,6 @@ use crate::xds::SnapshotStore;
 /// Most events of one batch. Events that arrive while a batch is compiled form the next one; a single change is
 /// published at once.
 const BATCH: usize = 512;
-
 /// Keeps every vault's snapshot and state up to date with the watches.
 pub(crate) struct Engine {
     index: Index,
@@ -98,6 +99,7 @@ impl Engine {
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
+        mut keys: IssuerKeyFetcher,
         mut pulse: Pulse,
         listed: Condition,
     ) {
@@ -105,6 +107,13 @@ impl Engine {
         loop {
             let received = tokio::select! {
                 received = events.recv_many(&mut batch, BATCH) => received,
+                () = keys.changed() => {
+                    self.use_keys(&mut keys).await;
+                    if *self.synced.borrow() {
+                        self.publish_batch(Instant::now());
+                    }
+                    continue;
+                }
                 () = pulse.beat() => continue,
                 () = self.publisher.wait_due() => {
                     self.publish_due();
@@ -116,15 +125,16 @@ impl Engine {
                 return;
             }
             let first = batch.first().map_or_else(Instant::now, |event| event.at);
+            let needs_keys = keys::are_concerned(&batch);
             for event in batch.drain(..) {
                 self.handle(event.seen);
             }
+            if needs_keys {
+                keys.set_urls(self.index.key_urls());
+            }
             if self.not_listed.is_empty() {
-                self.publish_changed(first);
-                self.status_only.commit(&mut self.index);
-                self.state.commit(std::mem::take(&mut self.delta));
-                let (accepted, refused) = self.state.count_policies();
-                self.metrics.set_policies(accepted, refused);
+                self.use_keys(&mut keys).await;
+                self.publish_batch(first);
                 self.synced.send_replace(true);
                 listed.met();
             } else {
@@ -133,6 +143,15 @@ impl Engine {
                 listed.unmet(&format!("not listed by the API server yet: {missing}"));
             }
         }
+    }
+
+    /// Publishes the firewalls that changed, and commits the changes to the state.
+    fn publish_batch(&mut self, seen: Instant) {
+        self.publish_changed(seen);
+        self.status_only.commit(&mut self.index);
+        self.state.commit(std::mem::take(&mut self.delta));
+        let (accepted, refused) = self.state.count_policies();
+        self.metrics.set_policies(accepted, refused);
     }
 
     fn handle(&mut self, seen: Seen) {
