@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::program::Run;
 use testkit::ApiServer;
 
-/// Policies in addition to those of `examples/quickstart`: one without pods in its rules, and one that the API server
-/// accepts and validation refuses, because only validation compares the names of rules.
+/// Policies in addition to those of `examples/quickstart`: one without pods in its rules, one that the API server
+/// accepts and validation refuses, because only validation compares the names of rules, and one with a bypass.
 const POLICIES: &str = "
 apiVersion: vaultwall.dev/v1alpha1
 kind: VaultNetworkPolicy
@@ -26,14 +26,31 @@ metadata: {name: twins, namespace: broken}
 spec:
   targetRef: {name: openbao, port: 8200}
   ipRules: [{name: hq, value: 203.0.113.7}, {name: hq, value: 203.0.113.8}]
+---
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: services, namespace: trusted}
+spec:
+  targetRef: {name: openbao, port: 8200}
+  vault: {engines: [{path: secret, type: KvV2}]}
+  bypass: TrustedServices
+  trustedServices: {names: [reports]}
+---
+apiVersion: vaultwall.dev/v1alpha1
+kind: TrustedService
+metadata: {name: reports}
+spec:
+  scenarios: [{name: read, operations: [secrets/get]}]
+  identities: [{serviceAccount: {namespace: web, name: reporter}}]
 ";
 
 /// Namespace, name, label `app`, address; without one it has no status yet.
-const PODS: [(&str, &str, &str, &str); 6] = [
+const PODS: [(&str, &str, &str, &str); 7] = [
     ("build", "runner-1", "runner", "127.0.30.1"),
     ("build", "debug", "debug", "127.0.30.3"),
     ("build", "starting", "runner", ""),
     ("web", "shop-1", "shop", "127.0.31.1"),
+    ("web", "reporter-1", "reporter", "127.0.31.2"),
     ("web-staging", "shop-1", "shop", "127.0.32.1"),
     ("vault", "openbao-0", "openbao", "127.0.40.1"),
 ];
@@ -58,7 +75,7 @@ pub fn cluster() -> &'static ApiServer {
 
 fn facts() -> String {
     let mut objects = Vec::new();
-    let labels: [(&str, Value); 6] = [
+    let labels: [(&str, Value); 7] = [
         ("vault", json!({})),
         ("build", json!({"team": "build"})),
         (
@@ -68,6 +85,7 @@ fn facts() -> String {
         ("web-staging", json!({"team": "web"})),
         ("plain", json!({})),
         ("broken", json!({})),
+        ("trusted", json!({})),
     ];
     for (name, labels) in labels {
         objects.push(json!({
@@ -78,11 +96,15 @@ fn facts() -> String {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "openbao", "namespace": "vault"},
         "spec": {"selector": {"app": "openbao"}, "ports": [{"name": "api", "port": 8200}]},
     }));
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reporter", "namespace": "web"},
+    }));
     for (namespace, name, app, _) in PODS {
+        let account = if app == "reporter" { app } else { "default" };
         objects.push(json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}},
-            "spec": {"containers": [{"name": "main", "image": "none"}]},
+            "spec": {"serviceAccountName": account, "containers": [{"name": "main", "image": "none"}]},
         }));
     }
     let mut text = String::new();

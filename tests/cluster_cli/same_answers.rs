@@ -23,7 +23,9 @@ fn files(namespace: Option<&str>) -> (TempDir, PathBuf) {
         None => get(&[POLICIES, "--all-namespaces"]),
     };
     let networks = get(&["virtualnetworks.vaultwall.dev"]);
+    let services = get(&["trustedservices.vaultwall.dev"]);
     for (name, text) in [
+        ("services", services),
         ("facts", facts),
         ("policies", policies),
         ("networks", networks),
@@ -61,6 +63,10 @@ const QUESTIONS: &[Question] = &[
     ("plain/openbao", ["--source-ip", "127.0.31.1"], 1, "the address of pod web/shop-1"),
     ("plain/openbao", ["--pod", "web/shop-1"], 1, "add an entry to spec.virtualNetworkRules that selects pod web/shop-1."),
     ("plain/openbao", ["--pod", "build/debug"], 1, "and a cluster admin to label its namespace"),
+    // A trusted service, which needs a token of the vault.
+    ("trusted/openbao", ["--pod", "web/reporter-1"], 1, "TrustedService/reports/read, but without a token of the vault"),
+    ("trusted/openbao", ["--source-ip", "127.0.31.2"], 1, "TrustedService/reports/read, but without a token of the vault"),
+    ("trusted/openbao", ["--pod", "web/shop-1"], 1, "ForbiddenByFirewall"),
     // Its policy is invalid.
     ("broken/openbao", ["--source-ip", "203.0.113.7"], 1, "no accepted policy"),
 ];
@@ -240,5 +246,16 @@ fn all_pages_are_read() {
         said.stdout
             .starts_with("valid: 501 policies, 0 virtual networks\n"),
         "{said:?}"
+    );
+}
+
+/// A policy with a bypass is checked with the trusted services, also for one namespace.
+#[test]
+fn a_trusted_service_that_exists_is_no_finding() {
+    let run = vaultwall(&cluster().kubeconfig(), &["validate", "-n", "trusted"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(
+        run.stdout.contains("TargetNotFound") && !run.stdout.contains("TrustedServiceNotFound"),
+        "{run:?}"
     );
 }

@@ -42,6 +42,10 @@ impl Wanted {
         kind: Kind::TrustedService,
         consequence: "which services a bypass lets in",
     };
+    pub(super) const SERVICE_ACCOUNTS: Self = Self {
+        kind: Kind::ServiceAccount,
+        consequence: "which tokens are of an existing account",
+    };
     pub(super) const NAMESPACES: Self = Self {
         kind: Kind::Namespace,
         consequence: "whose pods the rules select, and which namespaces have opted in",

@@ -10,12 +10,14 @@ use super::connect::connect_and_name;
 use super::freshness;
 use super::kubeconfig::{ClusterArgs, Environment, config};
 use super::list::{Cluster, ReadError, Wanted};
+use crate::api::Proof;
 use crate::cli::output;
 use crate::index::{Object, ObjectName, ObservedPod};
 use crate::limits::Limits;
 use crate::objects::{FileContents, LoadedObjects};
 use crate::policy::{
-    NetworkRuleSource, ValidatedPolicy, VaultId, VirtualNetworks, referenced_groups,
+    NetworkRuleSource, ServiceIdentity, TrustedServices, ValidatedPolicy, VaultId, VirtualNetworks,
+    referenced_groups, referenced_identities,
 };
 
 /// The caller of a request that is explained.
@@ -73,7 +75,7 @@ pub(crate) struct ToExplain {
 
 /// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks and
 /// trusted services, which are cluster-scoped. Also reads the objects that the policies refer to: virtual networks,
-/// namespaces and Services.
+/// trusted services, namespaces and Services.
 pub(crate) fn to_validate(
     args: &ClusterArgs,
     namespace: Option<&str>,
@@ -88,7 +90,7 @@ pub(crate) fn to_validate(
         }
         let referenced = match vaults(&found).len() {
             0 => Ok(Vec::new()),
-            _ => cluster.referenced(namespace).await,
+            _ => cluster.referenced(namespace, &found).await,
         };
         Ok(Checked {
             objects: LoadedObjects::of(found),
@@ -201,10 +203,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, ReadError> {
         .map_err(ReadError::Runtime)
 }
 
-/// Policies and the virtual networks that they refer to.
+/// Policies, and the virtual networks, trusted services and service accounts that they refer to.
 struct Rules {
     contents: Vec<FileContents>,
-    /// Whether a rule or the list of trusted proxies selects pods, so that the answer depends on all pods.
+    /// Whether a rule or the list of trusted proxies selects pods, or an identity is a service account, so that the
+    /// answer depends on all pods.
     select_pods: bool,
     /// Warnings about policies that were edited after the operator evaluated them.
     edited: Vec<String>,
@@ -238,9 +241,23 @@ impl Cluster {
         if names_subnets {
             contents.extend(self.list(Wanted::VIRTUAL_NETWORKS, None, None).await?);
         }
-        let networks = virtual_networks(&contents);
-        let select_pods = policies(&contents, scope)
-            .any(|policy| !referenced_groups(policy, &networks).is_empty());
+        if policies(&contents, scope).any(|policy| policy.bypass.is_some()) {
+            contents.extend(self.list(Wanted::TRUSTED_SERVICES, None, None).await?);
+        }
+        let (networks, services) = (virtual_networks(&contents), trusted_services(&contents));
+        let names_accounts = |policy: &ValidatedPolicy| {
+            let mut identities = referenced_identities(policy, &services);
+            identities.any(|identity| !matches!(identity, ServiceIdentity::FederatedCredential(_)))
+        };
+        // A token of an account counts only while the account exists.
+        let accounts = policies(&contents, scope)
+            .any(|policy| policy.proof != Proof::Pod && names_accounts(policy));
+        let select_pods = policies(&contents, scope).any(|policy| {
+            names_accounts(policy) || !referenced_groups(policy, &networks).is_empty()
+        });
+        if accounts {
+            contents.extend(self.list(Wanted::SERVICE_ACCOUNTS, None, None).await?);
+        }
         Ok(Rules {
             contents,
             select_pods,
@@ -249,8 +266,16 @@ impl Cluster {
     }
 
     /// The objects that policies refer to.
-    async fn referenced(&self, namespace: Option<&str>) -> Result<Vec<FileContents>, ReadError> {
+    async fn referenced(
+        &self,
+        namespace: Option<&str>,
+        checked: &[FileContents],
+    ) -> Result<Vec<FileContents>, ReadError> {
         let mut found = self.list(Wanted::SERVICES, namespace, None).await?;
+        let has_bypass = |policy: &ValidatedPolicy| policy.bypass.is_some();
+        if objects(checked).filter_map(Object::policy).any(has_bypass) {
+            found.extend(self.list(Wanted::TRUSTED_SERVICES, None, None).await?);
+        }
         for kind in [Wanted::NAMESPACES, Wanted::VIRTUAL_NETWORKS] {
             found.extend(self.list(kind, None, None).await?);
         }
@@ -306,6 +331,13 @@ fn virtual_networks(contents: &[FileContents]) -> VirtualNetworks {
     objects(contents)
         .filter_map(Object::virtual_network)
         .map(|network| (network.name.clone(), network.clone().into()))
+        .collect()
+}
+
+fn trusted_services(contents: &[FileContents]) -> TrustedServices {
+    objects(contents)
+        .filter_map(Object::trusted_service)
+        .map(|service| (service.name.to_string(), service.clone().into()))
         .collect()
 }
 
