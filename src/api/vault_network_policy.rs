@@ -222,7 +222,7 @@ pub enum TargetKind {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultDescription {
-    /// Dialect of the vault's API.
+    /// Dialect of the vault's API. `AzureKeyVault` has no engines, auth mounts, namespaces and token creation.
     #[serde(default)]
     pub api: VaultApi,
     /// Secret engines with their mount paths. A request to any other path is data access with an unknown operation.

@@ -2,12 +2,17 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
 
 use super::cluster::{self, ClusterArgs};
 use super::outcome::Failure;
 use crate::limits::Limits;
 use crate::policy::VaultId;
+use crate::runtime::issuer_keys::{Authorities, AuthoritiesError, KeyOptions};
 
 /// Limits of the installation, as in the operator's chart values; never above the ceilings of the CRD's schema.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -34,6 +39,46 @@ impl From<LimitArgs> for Limits {
             ignore_missing_service_endpoint: args.allow_ignore_missing_service_endpoint,
         }
     }
+}
+
+/// How keys of token issuers are fetched.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct KeyArgs {
+    /// File with certificates of authorities, in PEM, that the https servers of token issuers' keys may have, besides
+    /// those of Mozilla's list.
+    #[arg(long, value_name = "PATH")]
+    issuer_ca_file: Option<PathBuf>,
+    /// Time between two fetches of the same keys.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    keys_poll_interval: Duration,
+    /// Time after which keys that no fetch confirmed are no longer used. Then no token of their issuer proves an
+    /// identity.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    keys_expire_after: Duration,
+}
+
+impl TryFrom<KeyArgs> for KeyOptions {
+    type Error = AuthoritiesError;
+
+    fn try_from(args: KeyArgs) -> Result<Self, AuthoritiesError> {
+        let authorities = Authorities::new(args.issuer_ca_file.as_deref())?;
+        Ok(Self {
+            poll: args.keys_poll_interval,
+            expire_after: args.keys_expire_after,
+            ..Self::new(authorities)
+        })
+    }
+}
+
+/// Parses a duration such as `90s`, `5m` or `24h`, at least one second.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Option<Duration> = text
+        .parse::<SignedDuration>()
+        .ok()
+        .and_then(|parsed| parsed.try_into().ok());
+    parsed
+        .filter(|parsed| *parsed >= Duration::from_secs(1))
+        .ok_or_else(|| "write a duration of at least one second, for example 90s, 5m or 24h".into())
 }
 
 /// The vault on the command line: `NAMESPACE/SERVICE`, or `SERVICE` with the namespace in another argument, as for

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::addresses::upstream;
-use super::arguments::LimitArgs;
+use super::arguments::{KeyArgs, LimitArgs};
 use super::cluster::{ClusterArgs, connect};
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::Output;
@@ -66,6 +66,8 @@ pub(super) struct Controller {
     #[arg(long, value_name = "NAMESPACE/SERVICE=IP[,HOST:PORT]", value_parser = local_proxy)]
     local_proxy: Vec<(VaultId, LocalProxy)>,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -115,6 +117,7 @@ impl Controller {
             limits: self.limits.into(),
             local: self.local_proxy.into_iter().collect::<BTreeMap<_, _>>(),
             lease: Timing::default(),
+            keys: self.keys.try_into()?,
             clock: Clock::system(),
         })
     }

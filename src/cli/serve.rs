@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use super::addresses::{listen, plain_http};
-use super::arguments::LimitArgs;
+use super::arguments::{KeyArgs, LimitArgs};
 use super::outcome::{Answer, Outcome};
 use super::output::Output;
 use super::process;
@@ -47,6 +47,8 @@ pub(super) struct Serve {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -64,6 +66,7 @@ impl Serve {
             access_log: std::path::absolute(self.access_log)?.display().to_string(),
             envoy: self.envoy,
             state: std::path::absolute(state)?,
+            keys: self.keys.try_into()?,
             limits: self.limits.into(),
         };
         process::runtime()?.block_on(async {

@@ -8,15 +8,17 @@
 //! |---|---|
 //! | `run` | start and end of all parts |
 //! | [`firewall`] | the reconcile of a vault's firewall, by the leader |
-//! | `networks` | status of virtual networks, by the leader |
+//! | `statuses` | status of virtual networks and of trusted services, by the leader |
+//! | `debounce` | how long a status that is not urgent waits |
 //! | `options` | options of the operator, and the errors of its start |
 //! | `role` | role of this replica: leader or follower |
 
+mod debounce;
 pub mod firewall;
-mod networks;
 mod options;
 mod role;
 mod run;
+mod statuses;
 
 pub use self::options::{ControllerError, LocalProxy, Options};
 pub use self::run::run;

@@ -10,6 +10,7 @@ use crate::compile::envoy::Upstream;
 use crate::limits::Limits;
 use crate::policy::VaultId;
 use crate::runtime::authority::AuthorityError;
+use crate::runtime::issuer_keys::KeyOptions;
 use crate::runtime::leader::{Lost, Timing};
 use crate::runtime::operations::ListenError;
 use crate::runtime::permissions::PermissionsError;
@@ -40,6 +41,8 @@ pub struct Options {
     pub local: BTreeMap<VaultId, LocalProxy>,
     /// Durations of the leader election.
     pub lease: Timing,
+    /// How keys of token issuers are fetched.
+    pub keys: KeyOptions,
     /// Clock of all parts.
     pub clock: Clock,
 }

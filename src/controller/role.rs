@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::controller::{firewall, networks};
+use crate::controller::firewall;
+use crate::controller::statuses::Reconciler;
+use crate::controller::statuses::networks::Networks;
+use crate::controller::statuses::services::Services;
 use crate::runtime::leader::{Lost, State};
 use crate::runtime::operations::Metrics;
 
@@ -22,7 +25,8 @@ impl Role {
     pub(super) async fn run(
         mut self,
         firewalls: &firewall::Reconciler,
-        networks: &networks::Reconciler,
+        networks: &Reconciler<Networks>,
+        services: &Reconciler<Services>,
     ) -> Lost {
         loop {
             let state = self.state.borrow_and_update().clone();
@@ -41,6 +45,7 @@ impl Role {
                     tokio::select! {
                         lost = firewalls.run(&term) => return lost,
                         lost = networks.run(&term) => return lost,
+                        lost = services.run(&term) => return lost,
                         lost = lost(&mut state) => return lost,
                     }
                 }

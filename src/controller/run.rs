@@ -5,7 +5,6 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -14,16 +13,20 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tonic::service::Routes;
 
 use super::firewall::desired::DesiredObjects;
-use super::firewall::engine::Engine;
+use super::firewall::engine::{Engine, StatusOnlyKinds};
 use super::firewall::state::FirewallState;
 use super::firewall::{self, changes};
-use super::networks::{self, state::NetworkState};
 use super::options::{ControllerError, Options};
 use super::role::Role;
+use super::statuses::networks::Networks;
+use super::statuses::services::Services;
+use super::statuses::state::States;
+use super::statuses::{self, StatusOnly};
 use crate::api::LEASE;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
+use crate::runtime::issuer_keys::IssuerKeyFetcher;
 use crate::runtime::leader::{self, Leadership, LeaseOptions};
 use crate::runtime::operations::{self, Health, Metrics};
 use crate::runtime::permissions;
@@ -46,7 +49,8 @@ const WAITING_REPLICAS: usize = 16;
 #[derive(Default)]
 struct State {
     firewalls: Arc<FirewallState>,
-    networks: Arc<NetworkState>,
+    networks: Arc<States<Networks>>,
+    services: Arc<States<Services>>,
 }
 
 /// Runs the operator until `stop` completes.
@@ -126,7 +130,8 @@ pub async fn run(
         certificates.credentials.clone(),
     );
     tasks.add(&tokio::spawn(reporting));
-    let networks = networks(&options, state.networks, &metrics);
+    let networks = statuses(&options, state.networks, &metrics);
+    let services = statuses(&options, state.services, &metrics);
     let firewalls = firewalls(
         &options,
         certificates,
@@ -141,7 +146,7 @@ pub async fn run(
         metrics,
     };
     let result = tokio::select! {
-        lost = role.run(&firewalls, &networks) => Err(ControllerError::Lost(lost)),
+        lost = role.run(&firewalls, &networks, &services) => Err(ControllerError::Lost(lost)),
         ended = &mut proxies => match ended {
             Ok(ended) => ended.map_err(ControllerError::from),
             Err(_) => Err(ControllerError::Panicked("the server for proxies")),
@@ -267,13 +272,15 @@ fn engine(
         options.local.clone(),
         Arc::clone(store),
         Arc::clone(&state.firewalls),
-        Arc::clone(&state.networks),
+        StatusOnlyKinds::new(Arc::clone(&state.networks), Arc::clone(&state.services)),
         Arc::clone(metrics),
         options.clock.clone(),
     );
     let synced = engine.synced();
     let events = crate::runtime::watch::start(&options.client, options.limits, metrics);
-    let engine = tokio::spawn(engine.run(events, health.pulse("engine"), listed));
+    let client = options.client.clone();
+    let keys = IssuerKeyFetcher::start(&options.keys, Some(client), &options.clock, metrics);
+    let engine = tokio::spawn(engine.run(events, keys, health.pulse("engine"), listed));
     let running = engine.abort_handle();
     health.task("engine", move || !running.is_finished());
     (engine, synced)
@@ -325,22 +332,19 @@ fn campaign(options: &Options, identity: &str, stopped: &watch::Receiver<bool>) 
     )
 }
 
-fn networks(
+/// Reconciler of the statuses of a kind.
+fn statuses<K: StatusOnly>(
     options: &Options,
-    state: Arc<NetworkState>,
+    states: Arc<States<K>>,
     metrics: &Arc<Metrics>,
-) -> networks::Reconciler {
-    networks::Reconciler {
-        state,
-        statuses: StatusWriter::new(
-            options.client.clone(),
-            firewall::STATUS_MANAGER,
-            networks::STATUS_METRIC,
-            Arc::clone(metrics),
-        ),
-        clock: options.clock.clone(),
-        reported: AtomicBool::new(false),
-    }
+) -> statuses::Reconciler<K> {
+    let writer = StatusWriter::new(
+        options.client.clone(),
+        firewall::STATUS_MANAGER,
+        K::METRIC,
+        Arc::clone(metrics),
+    );
+    statuses::Reconciler::new(states, writer, options.clock.clone())
 }
 
 fn firewalls(

@@ -16,6 +16,10 @@ pub(super) struct AccountIndex {
     pub(super) pods: Sets<ObjectName, ObjectName>,
     /// Vaults whose resolution depends on an account.
     pub(super) vaults: Sets<ObjectName, VaultId>,
+    /// Trusted services by the names, without namespaces, of the accounts of their identities.
+    pub(super) services: Sets<String, String>,
+    /// Namespaces that are being deleted.
+    pub(super) terminating: BTreeSet<String>,
     /// Namespaces by their subscription.
     pub(super) subscriptions: Sets<String, String>,
 }

@@ -158,9 +158,14 @@ impl Index {
 
     /// Sets or, with none, removes a namespace. Its labels also decide its subscription.
     fn set_namespace(&mut self, name: &str, fact: Option<NamespaceFact>) {
+        let before = self.namespace_state(name);
         let subscription = self.subscription_of(name).map(str::to_owned);
+        self.set_terminating(name, fact.as_ref());
         self.membership.set_namespace(name, fact, &mut self.changed);
         self.update_subscription(name, subscription);
+        if self.namespace_state(name) != before {
+            self.every_service_changed();
+        }
     }
 
     /// Sets or, with none, removes a counted pod. Its labels also decide which `NetworkPolicies` open a vault, and its
@@ -246,6 +251,8 @@ impl Index {
     }
 
     fn set_policy(&mut self, id: &ObjectName, policy: Option<Policy>) {
+        let bypass_of = |policy: Option<&Policy>| policy?.valid.as_ref()?.bypass.clone();
+        let bypass = bypass_of(policy.as_ref());
         let new_vault = policy.as_ref().map(|policy| policy.vault.clone());
         if let Some(vault) = &new_vault {
             self.vaults
@@ -258,6 +265,7 @@ impl Index {
             Some(policy) => self.policies.insert(id.clone(), policy),
             None => self.policies.remove(id),
         };
+        self.bypass_changed(bypass_of(old.as_ref()).as_ref(), bypass.as_ref());
         let old_vault = old
             .map(|old| old.vault)
             .filter(|vault| Some(vault) != new_vault.as_ref());

@@ -63,6 +63,7 @@ impl Index {
     pub fn set_keys(&mut self, keys: IssuerKeys) {
         if self.keys != keys {
             self.keys = keys;
+            self.every_service_changed();
             self.identities_changed(|index, policy| {
                 let federated =
                     |identity| matches!(identity, &ServiceIdentity::FederatedCredential(_));
@@ -124,6 +125,7 @@ impl Index {
         };
         if is_changed {
             self.account_changed(account);
+            self.services_of_account_changed(account);
         }
     }
 
@@ -154,8 +156,10 @@ impl Index {
         if was != is.as_ref() {
             if let Some(was) = was {
                 self.accounts.pods.remove(was, id);
+                self.services_of_account_changed(was);
             }
             if let Some(is) = is {
+                self.services_of_account_changed(&is);
                 self.accounts.pods.insert(is, id.clone());
             }
         }
@@ -203,10 +207,12 @@ impl Index {
         if self.trusted_services.get(name) == service.as_ref() {
             return;
         }
-        match service {
+        let is = service.clone();
+        let was = match service {
             Some(service) => self.trusted_services.insert(name.to_owned(), service),
             None => self.trusted_services.remove(name),
         };
+        self.update_services_of_accounts(was.as_deref(), is.as_deref());
         self.identities_changed(|_, policy| match policy.bypass.as_ref() {
             None => false,
             Some(bypass) => {

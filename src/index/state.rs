@@ -44,6 +44,7 @@ pub struct Index {
     pub(super) others: BTreeMap<Key, Object>,
     pub(super) changed: BTreeSet<VaultId>,
     pub(super) changed_endpoints: BTreeSet<ObjectName>,
+    pub(super) changed_services: BTreeSet<String>,
 }
 
 /// Effect of a kind's objects on the index. The default methods are for a kind that no firewall depends on: its objects

@@ -47,6 +47,17 @@ pub(crate) enum Seen {
     Listed(Kind),
 }
 
+impl Seen {
+    /// Kind of the object.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Applied(observed) => observed.key.kind,
+            Self::Deleted(key) => key.kind,
+            Self::Listed(kind) => *kind,
+        }
+    }
+}
+
 /// Change, and the time at which it was seen.
 #[derive(Debug)]
 pub(crate) struct Event {

@@ -28,14 +28,17 @@ mod vault;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{Stream, StreamExt};
 use tokio::sync::{Notify, watch as signal};
 
+use crate::clock::Clock;
 use crate::compile::envoy::{Bootstrap, Proxy, Tls, XdsServer};
 use crate::policy::VaultId;
 use crate::publish::report_rejections;
+use crate::runtime::issuer_keys::IssuerKeyFetcher;
+use crate::runtime::operations::Metrics;
 use crate::transport::{bind_unix, serve_unix};
 use crate::xds::SnapshotStore;
 
@@ -48,6 +51,9 @@ use proxy::Envoy;
 use rotation::Rotation;
 use state::ProcessId;
 use watch::{WatchError, Watcher, wait_until};
+
+/// Longest wait for the first keys of token issuers, so that a start removes no identity whose keys can be fetched.
+const FIRST_KEYS: Duration = Duration::from_secs(5);
 
 /// Runs until `controls` has [`Control::Stop`] or ends, or an error, then stops Envoy. If this process is killed, Envoy
 /// keeps its configuration, and the next run finds it.
@@ -92,6 +98,11 @@ pub async fn run(
     if found.is_some() {
         enforcer.keep_running_envoy(&files);
     }
+    let metrics = Arc::new(Metrics::new().0);
+    let mut keys = IssuerKeyFetcher::start(&options.keys, None, &Clock::system(), &metrics);
+    keys.set_urls(files.index().key_urls());
+    keys.wait_for_first(FIRST_KEYS).await;
+    files.index_mut().set_keys(keys.states().keys());
     enforcer.enforce(&mut files, Instant::now());
 
     let (stop, stopped) = signal::channel(false);
@@ -118,6 +129,7 @@ pub async fn run(
     let follower = Follower {
         files,
         watcher,
+        keys,
         enforcer,
         rotation: Rotation::new(options.access_log.clone(), node, store.clone(), reopen),
     };
@@ -138,6 +150,7 @@ pub async fn run(
 struct Follower {
     files: Files,
     watcher: Watcher,
+    keys: IssuerKeyFetcher,
     enforcer: Enforcer,
     rotation: Rotation,
 }
@@ -173,6 +186,11 @@ impl Follower {
                     self.enforcer.restarted();
                     Instant::now()
                 }
+                () = self.keys.changed() => {
+                    let keys = self.keys.states().keys();
+                    self.files.index_mut().set_keys(keys);
+                    Instant::now()
+                }
                 seen = self.watcher.changed() => seen?,
                 () = wait_until(deadline) => Instant::now(),
                 () = self.enforcer.wait_due() => {
@@ -184,6 +202,7 @@ impl Follower {
             if let Err(error) = self.files.update(&mut self.watcher, changes) {
                 tracing::error!("{error}; what was in force stays in force");
             }
+            self.keys.set_urls(self.files.index().key_urls());
             self.enforcer.enforce(&mut self.files, seen);
         }
     }

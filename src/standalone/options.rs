@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::compile::envoy::Upstream;
 use crate::limits::Limits;
 use crate::policy::VaultId;
+use crate::runtime::issuer_keys::KeyOptions;
 
 /// Options of standalone mode.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Options {
     pub envoy: PathBuf,
     /// Folder for sockets, the bootstrap and Envoy's process id. With it, an Envoy of an earlier run is found.
     pub state: PathBuf,
+    /// How keys of token issuers are fetched.
+    pub keys: KeyOptions,
     /// Most rules of a vault.
     pub limits: Limits,
 }

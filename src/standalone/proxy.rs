@@ -320,6 +320,7 @@ mod tests {
     use super::*;
     use crate::compile::envoy::Upstream;
     use crate::limits::Limits;
+    use crate::runtime::issuer_keys::{Authorities, KeyOptions};
 
     /// A shell takes the path of the bootstrap as its command, and has no handler of the signal either.
     #[tokio::test]
@@ -339,6 +340,7 @@ mod tests {
             access_log: "/dev/null".into(),
             envoy: "/bin/sh".into(),
             state: folder.path().to_owned(),
+            keys: KeyOptions::new(Authorities::new(None).unwrap()),
             limits: Limits::default(),
         };
         let mut ended = Command::new("/bin/false").spawn().unwrap();

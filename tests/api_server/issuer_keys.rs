@@ -15,16 +15,11 @@ use testkit::ApiServer;
 use vaultwall::clock::Clock;
 use vaultwall::policy::token::{Claims, audience, subject};
 use vaultwall::policy::{ClusterKeys, ObjectName, VaultId};
-use vaultwall::runtime::issuer_keys::{Authorities, IssuerKeyFetcher, KeyStates, Options};
+use vaultwall::runtime::issuer_keys::{Authorities, IssuerKeyFetcher, KeyOptions, KeyStates};
 use vaultwall::runtime::operations::Metrics;
 
 async fn fetched(client: Client) -> Arc<KeyStates> {
-    let options = Options {
-        poll: Options::POLL,
-        timeout: Options::TIMEOUT,
-        expire_after: Options::EXPIRE_AFTER,
-        authorities: Authorities::new(None).unwrap(),
-    };
+    let options = KeyOptions::new(Authorities::new(None).unwrap());
     let metrics = Arc::new(Metrics::new().0);
     let mut fetcher = IssuerKeyFetcher::start(&options, Some(client), &Clock::system(), &metrics);
     fetcher.changed().await;
@@ -124,11 +119,9 @@ async fn service_accounts_may_read_the_keys_and_others_may_not() {
 async fn keys_stay_while_the_api_server_is_away() {
     let server = ApiServer::start();
     let client = server.client().await;
-    let options = Options {
+    let options = KeyOptions {
         poll: Duration::from_millis(50),
-        timeout: Options::TIMEOUT,
-        expire_after: Options::EXPIRE_AFTER,
-        authorities: Authorities::new(None).unwrap(),
+        ..KeyOptions::new(Authorities::new(None).unwrap())
     };
     let metrics = Arc::new(Metrics::new().0);
     let mut fetcher = IssuerKeyFetcher::start(&options, Some(client), &Clock::system(), &metrics);

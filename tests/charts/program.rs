@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use vaultwall::api;
 use vaultwall::compile::kubernetes::proxies::{ENVOY_IMAGE, OPERATOR_ADDRESS};
 use vaultwall::limits::Limits;
+use vaultwall::runtime::issuer_keys::KeyOptions;
 
 use crate::charts::helm::{
     DEFINITIONS, NAMESPACE, OPERATOR, chart, documents, find, helm, objects,
@@ -94,6 +95,11 @@ fn arguments_are_the_defaults_of_the_program() {
         format!("--proxy-image={ENVOY_IMAGE}"),
         format!("--max-virtual-network-rules={}", Limits::DEFAULT),
         format!("--max-ip-rules={}", Limits::DEFAULT),
+        format!("--keys-poll-interval={}m", KeyOptions::POLL.as_secs() / 60),
+        format!(
+            "--keys-expire-after={}h",
+            KeyOptions::EXPIRE_AFTER.as_secs() / 3600
+        ),
     ];
     assert_eq!(container(&rendered)["args"], json!(expected));
     let service = find(&rendered, "Service", "vaultwall");

@@ -9,6 +9,7 @@ use vaultwall::clock::Clock;
 use vaultwall::controller::{self, LocalProxy, Options};
 use vaultwall::limits::Limits;
 use vaultwall::policy::VaultId;
+use vaultwall::runtime::issuer_keys::{Authorities, KeyOptions};
 use vaultwall::runtime::leader::Timing;
 
 use crate::operator::enforcement::policy;
@@ -51,6 +52,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
         operations_listen: (sandbox.operators, 8080).into(),
         proxy_image: "envoy".into(),
         limits: Limits::default(),
+        keys: KeyOptions::new(Authorities::new(None).unwrap()),
         local: BTreeMap::from([(vault, local)]),
         lease: timing,
         clock,

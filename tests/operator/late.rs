@@ -16,6 +16,7 @@ use vaultwall::clock::Clock;
 use vaultwall::controller::{self, LocalProxy, Options};
 use vaultwall::limits::Limits;
 use vaultwall::policy::VaultId;
+use vaultwall::runtime::issuer_keys::{Authorities, KeyOptions};
 use vaultwall::runtime::leader::Timing;
 
 use crate::operator::enforcement::policy;
@@ -162,6 +163,7 @@ fn a_late_status_reaches_neither_a_namesake_nor_a_changed_policy() {
         operations_listen: (sandbox.operators, 8080).into(),
         proxy_image: "envoy".into(),
         limits: Limits::default(),
+        keys: KeyOptions::new(Authorities::new(None).unwrap()),
         local: BTreeMap::from([(vault, local)]),
         // A write of status may wait as long as the test needs.
         lease: Timing::of_duration(Duration::from_mins(10)),

@@ -19,5 +19,6 @@ mod sandbox;
 mod selector;
 mod shown;
 mod starts;
+mod trusted_services;
 mod typos;
 mod watches;

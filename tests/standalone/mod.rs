@@ -19,3 +19,4 @@ pub(crate) mod serve;
 mod service;
 mod signals;
 mod sockets;
+mod tokens;

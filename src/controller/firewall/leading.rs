@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::RESYNC;
-use super::debounce::{Debounce, RECONNECTING};
 use super::state::{Stage, StoredPolicy};
 use super::status::{Difference, difference};
 use crate::api::{GROUP, VaultNetworkPolicyStatus};
+use crate::controller::debounce::{Debounce, RECONNECTING};
 use crate::index::ObjectName;
 use crate::policy::VaultId;
 use crate::runtime::events::{EventKind, EventNote};

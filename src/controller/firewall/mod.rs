@@ -11,11 +11,9 @@
 //! | [`desired`] | desired objects of a vault |
 //! | [`earlier`] | pods that the vault's Service selected earlier |
 //! | [`status`] | desired status of a policy, and its events |
-//! | [`debounce`] | how long a status that is not urgent waits |
 //! | [`leading`] | results of one term as leader that later stages need |
 
 pub(crate) mod changes;
-mod debounce;
 pub(crate) mod desired;
 mod earlier;
 pub(crate) mod engine;
@@ -31,7 +29,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use self::debounce::Debounce;
 use self::desired::{Desired, DesiredObjects};
 use self::earlier::EarlierPods;
 use self::leading::Leading;
@@ -40,6 +37,7 @@ use self::status::{Difference, PlainHttp, PolicySeen, RuleCounts, VaultSeen};
 use crate::api::{GROUP, VERSION, VaultNetworkPolicy, VaultNetworkPolicyStatus};
 use crate::clock::Clock;
 use crate::compile::firewall_name;
+use crate::controller::debounce::Debounce;
 use crate::index::ObjectName;
 use crate::policy::VaultId;
 use crate::runtime::apply::{ApplyError, GeneratedKind, GeneratedObjects, Owner, name_of};

@@ -8,8 +8,11 @@
 //! Events one after another, and the vaults that the index reports as changed.
 
 mod event;
+mod identities;
 mod incremental;
 mod proxies;
+#[rustfmt::skip] // tables are read by eye
+mod services;
 
 use event::*;
 

@@ -1,9 +1,10 @@
 //! Keys of token issuers: fetches those of this cluster's service accounts, and the key sets that identities name by
 //! URL, again and again.
 //!
-//! The last good keys stay in use while a fetch fails. Keys that no fetch confirmed for [`Options::expire_after`] are
-//! removed, which closes the identities of that issuer alone. Each source has a task and a retry schedule of its own,
-//! so that a server that does not answer delays no other. This module checks no token and contains no rule.
+//! The last good keys stay in use while a fetch fails. Keys that no fetch confirmed for
+//! [`KeyOptions::expire_after`] are removed, which closes the identities of that issuer alone. Each source has a task
+//! and a retry schedule of its own, so that a server that does not answer delays no other. This module checks no token
+//! and contains no rule.
 
 mod api_server;
 mod fetched;
@@ -34,7 +35,7 @@ const WAITING: usize = 16;
 
 /// Options of the fetches.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct KeyOptions {
     /// Time between two fetches of the same keys, on average.
     pub poll: Duration,
     /// Timeout of a fetch, from the connection to the last byte.
@@ -45,13 +46,23 @@ pub struct Options {
     pub authorities: Authorities,
 }
 
-impl Options {
+impl KeyOptions {
     /// Default time between two fetches of the same keys. Keys of an API server can change with each restart of it.
     pub const POLL: Duration = Duration::from_mins(5);
     /// Default timeout of a fetch.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
     /// Default time after which keys that no fetch confirmed are removed.
     pub const EXPIRE_AFTER: Duration = Duration::from_hours(24);
+
+    /// The defaults, with these authorities.
+    pub fn new(authorities: Authorities) -> Self {
+        Self {
+            poll: Self::POLL,
+            timeout: Self::TIMEOUT,
+            expire_after: Self::EXPIRE_AFTER,
+            authorities,
+        }
+    }
 }
 
 /// The running fetches. They end with this value.
@@ -59,12 +70,13 @@ impl Options {
 pub struct IssuerKeyFetcher {
     urls: watch::Sender<BTreeSet<String>>,
     keys: watch::Receiver<Arc<KeyStates>>,
+    has_api_server: bool,
 }
 
 impl IssuerKeyFetcher {
     /// Starts the fetches. With the client of an API server, its keys are fetched, too.
     pub fn start(
-        options: &Options,
+        options: &KeyOptions,
         api_server: Option<kube::Client>,
         clock: &Clock,
         metrics: &Arc<Metrics>,
@@ -80,7 +92,11 @@ impl IssuerKeyFetcher {
             publisher,
         };
         tokio::spawn(fetcher.run(wanted, has_api_server));
-        Self { urls, keys }
+        Self {
+            urls,
+            keys,
+            has_api_server,
+        }
     }
 
     /// Sets the URLs to fetch. Keys of others are removed.
@@ -108,7 +124,10 @@ impl IssuerKeyFetcher {
     /// Waits until all keys were fetched once, with or without success, for at most `limit`.
     pub async fn wait_for_first(&mut self, limit: Duration) {
         let urls = self.urls.borrow().clone();
-        let first = self.keys.wait_for(|keys| keys.have_tried(&urls));
+        let has_api_server = self.has_api_server;
+        let first = self.keys.wait_for(|keys| {
+            keys.have_tried(&urls) && (!has_api_server || keys.have_tried_cluster())
+        });
         // Later keys are used when they are there.
         let _ = tokio::time::timeout(limit, first).await;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Options;
+use super::KeyOptions;
 use super::api_server;
 use super::fetched::{FetchError, Fetched};
 use super::https::HttpsClient;
@@ -68,7 +68,11 @@ pub(super) struct Fetchers {
 }
 
 impl Fetchers {
-    pub(super) fn new(options: &Options, api_server: Option<kube::Client>, clock: Clock) -> Self {
+    pub(super) fn new(
+        options: &KeyOptions,
+        api_server: Option<kube::Client>,
+        clock: Clock,
+    ) -> Self {
         Self {
             https: HttpsClient::new(&options.authorities),
             api_server,

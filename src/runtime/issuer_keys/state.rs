@@ -41,6 +41,11 @@ impl KeyStates {
         }
     }
 
+    /// Whether the cluster's keys were fetched at least once, with or without success.
+    pub fn have_tried_cluster(&self) -> bool {
+        self.cluster.is_some() || self.cluster_error.is_some()
+    }
+
     /// Whether each of these URLs was fetched at least once, with or without success.
     pub fn have_tried<'u>(&self, urls: impl IntoIterator<Item = &'u String>) -> bool {
         urls.into_iter().all(|url| self.urls.contains_key(url))

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use testkit::key_server::Behaviour;
 use testkit::{Issuer, KeyServer};
 
-use super::{Authorities, IssuerKeyFetcher, KeySetState, KeyStates, Options};
+use super::{Authorities, IssuerKeyFetcher, KeyOptions, KeySetState, KeyStates};
 use crate::clock::{Clock, ClockControl};
 use crate::policy::key_set;
 use crate::runtime::operations::Metrics;
@@ -28,11 +28,9 @@ impl Scene {
         let server = KeyServer::start(behaviour);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(server.authority.as_bytes()).unwrap();
-        let options = Options {
-            poll: Options::POLL,
+        let options = KeyOptions {
             timeout: Duration::from_secs(1),
-            expire_after: Options::EXPIRE_AFTER,
-            authorities: Authorities::new(Some(file.path())).unwrap(),
+            ..KeyOptions::new(Authorities::new(Some(file.path())).unwrap())
         };
         let (clock, control) = Clock::settable(Timestamp::UNIX_EPOCH);
         let metrics = Arc::new(Metrics::new().0);
@@ -175,10 +173,14 @@ async fn keys_that_are_not_confirmed_for_too_long_are_removed() {
     let mut scene = Scene::start(Behaviour::Document(keys.clone()));
     scene.until(has_keys).await;
     scene.server.set(Behaviour::Close);
-    scene.control.advance(Options::EXPIRE_AFTER.mul_f64(0.99));
+    scene
+        .control
+        .advance(KeyOptions::EXPIRE_AFTER.mul_f64(0.99));
     let state = scene.until(has_failed).await;
     assert!(state.jwks.is_some(), "{state:?}");
-    scene.control.advance(Options::EXPIRE_AFTER.mul_f64(0.01));
+    scene
+        .control
+        .advance(KeyOptions::EXPIRE_AFTER.mul_f64(0.01));
     let state = scene.until(|state| state.jwks.is_none()).await;
     assert_eq!(state.checksum, None);
     assert!(state.error.is_some());

@@ -4,6 +4,8 @@
 //! before every kind was listed once: an incomplete list would deny clients that the missing objects allow. This module
 //! contains no rule and writes no object.
 
+mod keys;
+mod status_only;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::status_only::StatusOnlyKinds;
 use super::state::{Delta, FirewallState, Stage, StoredPolicy, Target, VaultEntry};
 use super::status::{TargetProblem, target_of};
 use crate::api::proxy_labels;
@@ -21,13 +24,13 @@ use crate::compile::envoy::{Proxy, Tls};
 use crate::compile::firewall_name;
 use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies;
-use crate::controller::networks::state::{NetworkState, StoredNetwork, SubnetCounts};
 use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, Protected, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::infos;
 use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
+use crate::runtime::issuer_keys::IssuerKeyFetcher;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
 use crate::runtime::watch::{Event, Observed, Seen};
@@ -36,7 +39,6 @@ use crate::xds::SnapshotStore;
 /// Most events of one batch. Events that arrive while a batch is compiled form the next one; a single change is
 /// published at once.
 const BATCH: usize = 512;
-
 /// Keeps every vault's snapshot and state up to date with the watches.
 pub(crate) struct Engine {
     index: Index,
@@ -51,7 +53,7 @@ pub(crate) struct Engine {
     accepted: HashSet<VaultId>,
     /// Vaults by the Service of their firewall; without those whose proxies run next to the operator.
     services: HashMap<ObjectName, VaultId>,
-    networks: Arc<NetworkState>,
+    status_only: StatusOnlyKinds,
     /// Changes that are not committed yet.
     delta: Delta,
     synced: watch::Sender<bool>,
@@ -63,7 +65,7 @@ impl Engine {
         local: BTreeMap<VaultId, LocalProxy>,
         store: Arc<SnapshotStore>,
         state: Arc<FirewallState>,
-        networks: Arc<NetworkState>,
+        status_only: StatusOnlyKinds,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Self {
@@ -82,7 +84,7 @@ impl Engine {
             not_listed: infos().map(|info| info.kind).collect(),
             accepted: HashSet::new(),
             services: HashMap::new(),
-            networks,
+            status_only,
             delta: Delta::default(),
             synced: watch::Sender::new(false),
         }
@@ -97,6 +99,7 @@ impl Engine {
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
+        mut keys: IssuerKeyFetcher,
         mut pulse: Pulse,
         listed: Condition,
     ) {
@@ -104,6 +107,13 @@ impl Engine {
         loop {
             let received = tokio::select! {
                 received = events.recv_many(&mut batch, BATCH) => received,
+                () = keys.changed() => {
+                    self.use_keys(&mut keys).await;
+                    if *self.synced.borrow() {
+                        self.publish_batch(Instant::now());
+                    }
+                    continue;
+                }
                 () = pulse.beat() => continue,
                 () = self.publisher.wait_due() => {
                     self.publish_due();
@@ -115,14 +125,16 @@ impl Engine {
                 return;
             }
             let first = batch.first().map_or_else(Instant::now, |event| event.at);
+            let needs_keys = keys::are_concerned(&batch);
             for event in batch.drain(..) {
                 self.handle(event.seen);
             }
+            if needs_keys {
+                keys.set_urls(self.index.key_urls());
+            }
             if self.not_listed.is_empty() {
-                self.publish_changed(first);
-                self.state.commit(std::mem::take(&mut self.delta));
-                let (accepted, refused) = self.state.count_policies();
-                self.metrics.set_policies(accepted, refused);
+                self.use_keys(&mut keys).await;
+                self.publish_batch(first);
                 self.synced.send_replace(true);
                 listed.met();
             } else {
@@ -131,6 +143,15 @@ impl Engine {
                 listed.unmet(&format!("not listed by the API server yet: {missing}"));
             }
         }
+    }
+
+    /// Publishes the firewalls that changed, and commits the changes to the state.
+    fn publish_batch(&mut self, seen: Instant) {
+        self.publish_changed(seen);
+        self.status_only.commit(&mut self.index);
+        self.state.commit(std::mem::take(&mut self.delta));
+        let (accepted, refused) = self.state.count_policies();
+        self.metrics.set_policies(accepted, refused);
     }
 
     fn handle(&mut self, seen: Seen) {
@@ -144,12 +165,10 @@ impl Engine {
     }
 
     fn apply(&mut self, observed: Observed) {
-        let kind = observed.key.kind;
-        if kind == Kind::VirtualNetwork {
-            self.apply_virtual_network(observed);
+        let Some(observed) = self.status_only.apply(observed, &mut self.index) else {
             return;
-        }
-        match (kind, observed.read) {
+        };
+        match (observed.key.kind, observed.read) {
             (Kind::VaultNetworkPolicy, read) => {
                 let status = observed.status;
                 self.apply_policy(StoredPolicy {
@@ -167,16 +186,6 @@ impl Engine {
                 }
                 self.index.apply(object);
             }
-            (Kind::TrustedService, Err(refused)) => {
-                for violation in &refused.violations {
-                    tracing::error!(
-                        "{}: {}: {}; its last valid form stays in force",
-                        observed.key,
-                        violation.field,
-                        violation.message
-                    );
-                }
-            }
             // The API server sends no such object, or one that no firewall needs.
             (_, Err(_)) => self.delete(&observed.key),
         }
@@ -187,57 +196,11 @@ impl Engine {
             Kind::VaultNetworkPolicy => {
                 self.delta.policies.insert(key.name.clone(), None);
             }
-            Kind::VirtualNetwork => {
-                self.networks.remove(&key.name);
-            }
             Kind::Namespace => self.state.set_terminating(&key.name.name, false),
             _ => {}
         }
+        self.status_only.remove(key);
         self.index.delete(key);
-    }
-
-    fn apply_virtual_network(&mut self, observed: Observed) {
-        let Observed {
-            key,
-            uid,
-            version,
-            generation,
-            status,
-            read,
-        } = observed;
-        let known = self.networks.get(&key.name);
-        if known.is_some_and(|known| known.uid != uid) {
-            // Deleted and created again between two events: nothing of the former one stays.
-            self.index.delete(&key);
-        }
-        let read = match read {
-            Ok(object) => {
-                let counts = object.virtual_network().map(SubnetCounts::of);
-                self.index.apply(object);
-                Ok(counts.unwrap_or_default())
-            }
-            Err(refused) => {
-                for violation in &refused.violations {
-                    tracing::error!(
-                        "{key}: {}: {}; its last valid form stays in force",
-                        violation.field,
-                        violation.message
-                    );
-                }
-                Err(refused.violations)
-            }
-        };
-        self.networks.set(
-            &key.name,
-            StoredNetwork {
-                uid,
-                version,
-                generation,
-                status: status.and_then(|status| serde_json::from_value(status).ok()),
-                has_earlier: self.index.has_virtual_network(&key.name.name),
-                read,
-            },
-        );
     }
 
     /// The newest form of a policy, committed or not.

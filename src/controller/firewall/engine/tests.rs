@@ -18,7 +18,7 @@ fn engine_with(local: BTreeMap<VaultId, LocalProxy>) -> (Engine, Arc<SnapshotSto
         local,
         Arc::clone(&store),
         Arc::new(FirewallState::default()),
-        Arc::new(NetworkState::default()),
+        StatusOnlyKinds::default(),
         Arc::new(metrics),
         Clock::system(),
     );

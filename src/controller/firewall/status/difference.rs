@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::reason::{ConditionType, Reason, is_own};
 use super::warnings::{ADDRESS_CONTESTED, MORE_WARNINGS};
 use crate::api::{PolicyWarning, VaultNetworkPolicyStatus};
-use crate::controller::firewall::debounce::Urgency;
+use crate::controller::debounce::Urgency;
 use crate::runtime::status::conditions::normalize;
 
 /// Kind of difference between two statuses.

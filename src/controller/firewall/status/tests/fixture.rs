@@ -9,7 +9,7 @@ use super::super::*;
 use crate::api::{
     SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL, VaultNetworkPolicy, VirtualNetwork,
 };
-use crate::controller::firewall::debounce::Urgency;
+use crate::controller::debounce::Urgency;
 use crate::index::{
     Index, InvalidPolicy, NamespaceFact, ObservedPod, ObservedPolicy, PodFact, ServiceFact,
     ServicePortFact, TargetPort,
