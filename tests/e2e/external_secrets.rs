@@ -104,8 +104,16 @@ fn objects(clients: &Clients, vault: &Vault) -> [Value; 4] {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
             "metadata": {"name": role, "ownerReferences": owner},
             "rules": [
-                {"apiGroups": ["external-secrets.io", "generators.external-secrets.io"], "resources": ["*"], "verbs": ["*"]},
-                {"apiGroups": [""], "resources": ["secrets", "configmaps", "serviceaccounts", "namespaces"], "verbs": ["*"]},
+                {
+                    "apiGroups": ["external-secrets.io", "generators.external-secrets.io"],
+                    "resources": ["*"],
+                    "verbs": ["*"],
+                },
+                {
+                    "apiGroups": [""],
+                    "resources": ["secrets", "configmaps", "serviceaccounts", "namespaces"],
+                    "verbs": ["*"],
+                },
                 {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
                 {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
             ],

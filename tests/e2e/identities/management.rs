@@ -11,9 +11,9 @@ pub(super) fn listed(stage: &Stage) -> Value {
     json!({"operators": account("agent"), "deployers": account("resource")})
 }
 
-/// The operator may use a critical operation and the deployer may write a secret; each other caller may not, and the
-/// deployer reads nothing.
-pub(super) fn check(stage: &Stage) {
+/// Sends their requests. The operator may use a critical operation and the deployer may write a secret; each other
+/// caller may not, and the deployer reads nothing.
+pub(super) fn ask(stage: &Stage, asked: &mut Asked) {
     let url = |path| stage.vault.url("openbao-firewall", 8300, path);
     let (critical, secret) = (
         url("/v1/sys/rotate/root/init"),
@@ -37,7 +37,6 @@ pub(super) fn check(stage: &Stage) {
     let read = ["--token", &token, &secret];
     // The root token permits it in the vault.
     let critical = ["--token", &stage.vault.token, &critical];
-    let mut asked = Asked::default();
     asked.send(
         &agent,
         "operator: critical operation",
@@ -59,5 +58,4 @@ pub(super) fn check(stage: &Stage) {
     asked.send(&deployer, "deployer: write", &write, "200 Deployer");
     asked.send(&deployer, "deployer: read", &read, "403 ForbiddenByPlane");
     asked.send(&other, "no deployer: write", &write, "403 ForbiddenByPlane");
-    asked.check(stage);
 }

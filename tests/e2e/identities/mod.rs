@@ -34,7 +34,7 @@ enum Who {
 
 /// Answer and reason by the caller's identity and the operation. The trusted services have one scenario, which has
 /// `secrets/get` (`Read`). The columns are the token of the vault: none, one without a policy, and one whose policy
-/// allows both operations. `by the vault`: the firewall allowed the request (`TrustedService`), and the vault denied it.
+/// allows both operations. `by the vault`: the firewall allowed the request (`TrustedService`), but not the vault.
 #[rustfmt::skip]
 const EXPECTED: [(Who, Operation, [&str; 3]); 6] = [
     //              no token                       without a policy            with a policy
@@ -57,16 +57,19 @@ fn an_identity_passes_the_firewall_for_its_scenario_and_with_permission_of_the_v
     let stage = Stage::start("e2e-identities");
     let _operator = shared();
 
+    let mut asked = Asked::default();
     stage.protect("Pod", &management::listed(&stage));
     // A pod of the service account, of another one, and of the one that every pod has by default.
     matrix(
         &stage,
+        &mut asked,
         "serviceAccount by Pod",
         [stage.app("agent"), stage.app("other"), stage.app("plain")],
     );
     // The same account name in the vault's subscription and in another one.
     matrix(
         &stage,
+        &mut asked,
         "registeredResource",
         [
             stage.app("resource"),
@@ -78,6 +81,7 @@ fn an_identity_passes_the_firewall_for_its_scenario_and_with_permission_of_the_v
     let federated = |subject| stage.app("plain").with_identity(&stage.federated(subject));
     matrix(
         &stage,
+        &mut asked,
         "federatedCredential",
         [
             federated("deployment"),
@@ -85,13 +89,14 @@ fn an_identity_passes_the_firewall_for_its_scenario_and_with_permission_of_the_v
             stage.app("plain"),
         ],
     );
-    management::check(&stage);
-    listed_pods_are_unaffected(&stage, "Pod");
+    management::ask(&stage, &mut asked);
+    ask_in_a_rule(&stage, &mut asked, "Pod");
 
     stage.protect("Token", &json!({}));
     // The pod alone is no identity.
     matrix(
         &stage,
+        &mut asked,
         "serviceAccount by Token",
         [
             stage.app("agent").with_projected(),
@@ -104,6 +109,7 @@ fn an_identity_passes_the_firewall_for_its_scenario_and_with_permission_of_the_v
     );
     matrix(
         &stage,
+        &mut asked,
         "registeredResource by Token",
         [
             stage.app("resource").with_projected(),
@@ -114,12 +120,13 @@ fn an_identity_passes_the_firewall_for_its_scenario_and_with_permission_of_the_v
             stage.app("resource"),
         ],
     );
-    listed_pods_are_unaffected(&stage, "Token");
+    ask_in_a_rule(&stage, &mut asked, "Token");
 
     stage.protect("PodAndToken", &json!({}));
     // A token that was taken to another pod, and the pod alone.
     matrix(
         &stage,
+        &mut asked,
         "serviceAccount by PodAndToken",
         [
             stage.app("agent").with_projected(),
@@ -130,12 +137,13 @@ fn an_identity_passes_the_firewall_for_its_scenario_and_with_permission_of_the_v
             stage.app("agent"),
         ],
     );
-    listed_pods_are_unaffected(&stage, "PodAndToken");
+    ask_in_a_rule(&stage, &mut asked, "PodAndToken");
+    asked.check(&stage);
 }
 
-/// Checks every cell of [`EXPECTED`] for the callers with the right, a wrong and no identity. The caller with the right
-/// one logs in through the firewall; the others cannot, and then have the same tokens of the vault.
-fn matrix(stage: &Stage, kind: &str, callers: [Caller<'_>; 3]) {
+/// Sends the requests of every cell of [`EXPECTED`] for the callers with the right, a wrong and no identity. The caller
+/// with the right one logs in through the firewall; the others cannot, and then have the same tokens of the vault.
+fn matrix(stage: &Stage, asked: &mut Asked, kind: &str, callers: [Caller<'_>; 3]) {
     let [right, wrong, nobody] = &callers;
     let tokens = ["nothing", "reader"].map(|role| stage.log_in(right, role));
     let tokens = [
@@ -143,7 +151,6 @@ fn matrix(stage: &Stage, kind: &str, callers: [Caller<'_>; 3]) {
         VaultToken::WithoutPolicy(&tokens[0]),
         VaultToken::WithPolicy(&tokens[1]),
     ];
-    let mut asked = Asked::default();
     for (who, operation, expected) in EXPECTED {
         let caller = match who {
             Right => right,
@@ -161,16 +168,14 @@ fn matrix(stage: &Stage, kind: &str, callers: [Caller<'_>; 3]) {
     }
     let what = format!("{kind}: Right, login");
     asked.log_in(stage, right, &what, "200 TrustedService");
-    asked.check(stage);
 }
 
-/// A pod of the trusted service that a network rule lists may do what the vault permits, without a proof and outside
-/// the scenario. The bypass is only for pods that no rule lists.
-fn listed_pods_are_unaffected(stage: &Stage, proof: &str) {
+/// Sends requests of a pod of the trusted service that a network rule lists. It may do what the vault permits, without
+/// a proof and outside the scenario. The bypass is only for pods that no rule lists.
+fn ask_in_a_rule(stage: &Stage, asked: &mut Asked, proof: &str) {
     let listed = stage.app("listed");
     let token = stage.log_in(&listed, "reader");
     let token = VaultToken::WithPolicy(&token);
-    let mut asked = Asked::default();
     for operation in [Read, List] {
         let what = format!("{proof}: pod in a rule, {operation:?}");
         asked.ask(
@@ -182,5 +187,4 @@ fn listed_pods_are_unaffected(stage: &Stage, proof: &str) {
             "200 VirtualNetworkRule",
         );
     }
-    asked.check(stage);
 }

@@ -67,7 +67,7 @@ impl Clients {
 
     /// Starts a client with the label `app: APP`, and waits until it is ready.
     pub fn start(&self, name: &str, app: &str) {
-        self.start_pod(name, self.pod(name, app));
+        self.start_pod(name, &self.pod(name, app));
     }
 
     /// Starts a client under a service account, and waits until it is ready. The file `/tokens/AUDIENCE` has its token
@@ -87,7 +87,7 @@ impl Clients {
         let mounts = spec["containers"][0]["volumeMounts"].as_array_mut();
         let mount = json!({"name": "tokens", "mountPath": "/tokens"});
         mounts.expect("mounts").push(mount);
-        self.start_pod(name, pod);
+        self.start_pod(name, &pod);
     }
 
     fn pod(&self, name: &str, app: &str) -> Value {
@@ -110,7 +110,7 @@ impl Clients {
         })
     }
 
-    fn start_pod(&self, name: &str, pod: Value) {
+    fn start_pod(&self, name: &str, pod: &Value) {
         let namespace = &self.namespace.name;
         apply(&pod.to_string());
         let pod = format!("pod/{name}");
