@@ -32,7 +32,7 @@ test: ## Run every test, including those on a cluster
 
 e2e: ## Run the tests on a kind cluster; KEEP=1 keeps the cluster
 	cargo build --locked --workspace --test e2e --test packets --example token_search
-	dev/with-cluster --cyclonus $(AFTER) target/debug/examples/token_search cluster dev/cluster-tests
+	dev/with-cluster --cyclonus --external-secrets $(AFTER) target/debug/examples/token_search cluster dev/cluster-tests
 
 lint: ## Check format, lints, and the dependencies' licences and sources
 	cargo fmt --all --check

@@ -4,7 +4,8 @@
 //! verdict of a client that no change concerns fails the run.
 //!
 //! `cargo bench --bench operator`; docs/performance.md says how each figure is taken. With `-- fairness`: only how long
-//! a deleted `NetworkPolicy` is away while another tenant edits its policies.
+//! a deleted `NetworkPolicy` is away while another tenant edits its policies. With `-- identities`: only pods of a
+//! trusted service.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +14,7 @@
 )]
 
 mod fairness;
+mod identities;
 mod objects;
 mod pollers;
 mod process;
@@ -89,13 +91,19 @@ fn main() {
     report::heading(
         "From the API server's answer to a write until Envoy enforces it; then the operator's CPU",
     );
+    let only_identities = std::env::args().any(|argument| argument == "identities");
     for policies in &scale.policies {
         sandbox.grow_policies(*policies, &mut untouched);
-        rules(&mut sandbox, &scale);
+        if !only_identities {
+            rules(&mut sandbox, &scale);
+        }
     }
     sandbox.grow_pods(scale.pods);
-    pods(&mut sandbox, &scale);
-    needs(&sandbox, &scale);
+    if !only_identities {
+        pods(&mut sandbox, &scale);
+        needs(&sandbox, &scale);
+    }
+    identities::measure(&sandbox, scale.samples / 2);
     let (asked, wrong) = untouched.stop();
     println!(
         "\nclients whom no change concerned: asked {asked} times, {} wrong verdicts (target 0)",

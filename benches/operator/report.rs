@@ -70,7 +70,8 @@ pub(crate) fn cpu(change: &str, policies: usize, time: Duration, target: f64) {
     );
 }
 
-fn percentile(times: &[f64], percent: usize) -> f64 {
+/// The value that so many percent of the times do not exceed.
+pub(crate) fn percentile(times: &[f64], percent: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]

@@ -212,7 +212,13 @@ impl Sandbox {
         }
     }
 
-    fn create_pods(&self, pods: Vec<(Value, String, Ipv4Addr)>) {
+    /// Where the proxy of a vault serves data.
+    pub(crate) fn data_endpoint(&self, vault: usize) -> SocketAddrV4 {
+        SocketAddrV4::new(self.listen[vault], 8200)
+    }
+
+    /// Creates pods, and reports them as running.
+    pub(crate) fn create_pods(&self, pods: Vec<(Value, String, Ipv4Addr)>) {
         let api = Api::<Pod>::namespaced(self.kube.clone(), objects::PODS);
         let made = stream::iter(pods).for_each_concurrent(AT_ONCE, |(pod, name, address)| {
             let api = api.clone();

@@ -213,7 +213,8 @@ fn labelled(app: &str) -> Value {
     json!({"metadata": {"labels": {"app": app}}})
 }
 
-fn milliseconds(from: Instant, to: Instant) -> f64 {
+/// Time from one moment to another; negative if the second was first.
+pub(crate) fn milliseconds(from: Instant, to: Instant) -> f64 {
     let after = to.saturating_duration_since(from).as_secs_f64();
     let before = from.saturating_duration_since(to).as_secs_f64();
     (after - before) * 1e3

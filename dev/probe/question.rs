@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -26,6 +26,18 @@ pub(crate) struct Question {
     /// Token for the header `X-Vault-Token`
     #[arg(long)]
     token: Option<String>,
+    /// Token for the header `X-Vaultwall-Token`; `@FILE` reads it from a file
+    #[arg(long, value_parser = text_or_file)]
+    identity: Option<String>,
+    /// Text for the header `User-Agent`, which the access log of the firewall contains
+    #[arg(long, default_value = "probe")]
+    agent: String,
+    /// Body of the request
+    #[arg(long, default_value = "")]
+    body: String,
+    /// Text that replaces `JWT` in the body; `@FILE` reads it from a file
+    #[arg(long, value_parser = text_or_file)]
+    jwt: Option<String>,
     /// File with the trusted authorities, in PEM
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -35,7 +47,7 @@ pub(crate) struct Question {
 }
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
-type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 impl Question {
     /// A client that keeps connections, or opens one for each request.
@@ -64,11 +76,22 @@ impl Question {
 
     /// Sends the request. Returns the status code and the body.
     pub(crate) async fn send(&self, client: &HttpClient) -> Result<(u16, Bytes), Error> {
+        let headers = [
+            ("User-Agent", Some(&self.agent)),
+            ("X-Vault-Token", self.token.as_ref()),
+            ("X-Vaultwall-Token", self.identity.as_ref()),
+        ];
         let mut request = Request::builder().method(&self.method).uri(&self.url);
-        if let Some(token) = &self.token {
-            request = request.header("X-Vault-Token", token);
+        for (name, value) in headers {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
         }
-        let request = request.body(Empty::new())?;
+        let body = match &self.jwt {
+            Some(jwt) => self.body.replace("JWT", jwt),
+            None => self.body.clone(),
+        };
+        let request = request.body(Full::from(body))?;
         let answer = async {
             let answer = client.request(request).await?;
             let status = answer.status().as_u16();
@@ -78,6 +101,12 @@ impl Question {
             .await
             .map_err(|_| format!("no answer in {} ms", self.timeout))?
     }
+}
+
+/// A text as it is written, or, after `@`, the content of a file: projected tokens are files.
+fn text_or_file(text: &str) -> Result<String, std::io::Error> {
+    text.strip_prefix('@')
+        .map_or_else(|| Ok(text.to_owned()), std::fs::read_to_string)
 }
 
 /// An error with its causes: the outermost alone is "client error".

@@ -1,12 +1,18 @@
 //! Access to the management endpoint of a vault.
+#![expect(
+    unreachable_pub,
+    reason = "the derived schema repeats a struct's visibility inside a function"
+)]
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
+use super::rules;
 
 /// Access to the management endpoint.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Management {
     /// Which network rules apply to the management endpoint.
@@ -18,10 +24,12 @@ pub struct Management {
     /// Identities that may use critical operations (init, unseal, …).
     #[serde(default)]
     #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::no_key_urls())]
     pub operators: Vec<Identity>,
     /// Identities that may write secrets and keys through the management endpoint.
     #[serde(default)]
     #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::no_key_urls())]
     pub deployers: Vec<Identity>,
 }
 

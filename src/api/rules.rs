@@ -3,8 +3,8 @@
 //! need other objects, are only in validation and in the operator. The ranges come from [`crate::address`].
 //!
 //! The API server limits the cost of rules: every list and string that a rule reads has a bound in the schema, and the
-//! expressions have no loops. Every rule is evaluated for every value, even for one that another rule refuses, so no
-//! rule may rely on another one.
+//! expressions have loops over short lists only. Every rule is evaluated for every value, even for one that another
+//! rule refuses, so no rule may rely on another one.
 
 use ipnet::Ipv4Net;
 use kube::core::{Message, Rule};
@@ -50,6 +50,17 @@ pub(super) fn exactly_one_of_three(one: &str, two: &str, three: &str) -> Rule {
     Rule::new(format!("[{}].exists_one(given, given)", given.join(", "))).message(Message::Message(
         format!("needs exactly one of {one}, {two} and {three}"),
     ))
+}
+
+/// Refuses URLs of keys in a policy: its owner must not choose the addresses that the operator connects to.
+pub(super) fn no_key_urls() -> Rule {
+    Rule::new(
+        "self.all(one, !has(one.federatedCredential) || !has(one.federatedCredential.jwksUri))",
+    )
+    .message(
+        "jwksUri is possible in a TrustedService only, whose owner decides which addresses the operator connects to; \
+         write the issuer's keys in jwks",
+    )
 }
 
 /// Refuses the account that every pod without another one runs under.

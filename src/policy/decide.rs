@@ -10,7 +10,7 @@ use super::grants::{Holders, Identity, Scope, ServiceGrant, is_deployment};
 use super::model::{AddressRules, Firewall};
 use super::reason::{Reason, Verdict};
 use super::token::TokenProof;
-use crate::api::{DefaultAction, ManagementAccess};
+use crate::api::{DefaultAction, ManagementAccess, VaultApi};
 use crate::vault_api::{BadRequest, Class, Operations, Plane, Request, Table, classify};
 
 /// The listener that received a request.
@@ -48,9 +48,23 @@ impl Caller<'_> {
 
     /// Whether a request carries the vault's token, by the values of its headers `X-Vault-Token` and `Authorization`;
     /// repeated ones are joined by commas. The vault reads the first of them only, so an empty first one is none.
-    pub fn carries_token(vault_token: Option<&str>, authorization: Option<&str>) -> bool {
-        vault_token.is_some_and(|value| !value.is_empty() && !value.starts_with(','))
-            || authorization.is_some_and(|value| value.starts_with(BEARER))
+    ///
+    /// Clients of Azure Key Vault send their first request without any `Authorization`, to learn from the 401 of the
+    /// vault which token it wants. Such a request counts as one with a token, which the vault then refuses.
+    pub fn carries_token(
+        api: VaultApi,
+        vault_token: Option<&str>,
+        authorization: Option<&str>,
+    ) -> bool {
+        let authorization = authorization.filter(|value| !value.is_empty());
+        let is_bearer = authorization.is_some_and(|value| value.starts_with(BEARER));
+        match api {
+            VaultApi::OpenBao => {
+                let is_given = |value: &str| !value.is_empty() && !value.starts_with(',');
+                is_bearer || vault_token.is_some_and(is_given)
+            }
+            VaultApi::AzureKeyVault => is_bearer || authorization.is_none(),
+        }
     }
 }
 

@@ -283,12 +283,30 @@ pub fn identities() -> Vec<Row> {
         ),
     ];
     let mut rows = rows(&identities, service);
-    // The lists of a policy have the same rules.
-    rows.extend(identities.iter().map(|(identity, field, expected)| Row {
+    rows.extend(in_policies(&identities));
+    rows
+}
+
+/// Rows of the lists of a policy.
+fn in_policies(identities: &[(Value, &'static str, &'static str)]) -> Vec<Row> {
+    // They have the same rules, and take no URL of keys.
+    let has_url = |identity: &Value| !identity["federatedCredential"]["jwksUri"].is_null();
+    let listed = identities.iter().filter(|row| !has_url(&row.0));
+    let listed = listed.map(|(identity, field, expected)| Row {
         label: format!("deployer {identity}"),
         object: policy(&json!({"management": {"deployers": [identity]}})),
         field: field.replace("spec.identities", "spec.management.deployers"),
         expected,
-    }));
-    rows
+    });
+    let with_url = json!({"federatedCredential": {
+        "issuer": "https://tokens.example.com", "subject": "app", "audiences": ["vault"],
+        "jwksUri": "https://tokens.example.com/keys",
+    }});
+    let with_url = ["operators", "deployers"].map(|list| Row {
+        label: format!("{list} {with_url}"),
+        object: policy(&json!({"management": {list: [with_url]}})),
+        field: format!("spec.management.{list}"),
+        expected: "is possible in a TrustedService only",
+    });
+    listed.chain(with_url).collect()
 }

@@ -2,6 +2,7 @@
 //! one for client addresses. The tables are data in this folder; `#` starts a comment, columns are separated by `|`,
 //! `-` is "none".
 
+mod carries_token;
 mod classify;
 mod client_address;
 mod firewall;

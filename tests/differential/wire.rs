@@ -141,6 +141,7 @@ impl Sent {
                 peer,
                 client,
                 vault_token: Caller::carries_token(
+                    firewall.api,
                     vault_token.as_deref(),
                     self.joined("authorization").as_deref(),
                 ),

@@ -8,6 +8,8 @@
 //! | `tls` | TLS is disabled and enabled, a Secret is missing, a certificate is renewed |
 //! | `operator` | the operator is uninstalled, upgraded and rolled back under load |
 //! | `replaced` | proxies are replaced under load |
+//! | `external_secrets` | External Secrets Operator as a trusted service |
+//! | `identities` | trusted services, operators and deployers, by each kind of identity and proof |
 //! | `typos` | typing errors in the target of a policy that is in force, under load |
 //! | `enforced` | the cluster's network enforces NetworkPolicies: cyclonus' cases |
 //! | `installed` | the charts: permissions, Pod Security, refusals |
@@ -20,6 +22,8 @@
 )]
 
 mod enforced;
+mod external_secrets;
+mod identities;
 mod installed;
 mod operator;
 mod pages;

@@ -14,6 +14,7 @@ mod openings;
 mod outages;
 mod references;
 mod refused;
+mod reused;
 mod sandbox;
 mod selector;
 mod shown;

@@ -15,12 +15,12 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
 use super::grants;
 use super::matching::{
-    action, any_of, begins_with, both, exactly, first_of, fits, input, is, matches, nested,
+    action, any_of, begins_with, both, exactly, first_of, fits, input, is, matches, nested, not,
 };
 use super::names::{BAD_REQUEST, PLANE};
 use super::rbac::{self, Fact, METADATA, rbac_action};
 use crate::policy::{
-    BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, SERVICE, plane_rule,
+    BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, SERVICE, VaultApi, plane_rule,
 };
 use crate::vault_api::Plane;
 /// Prefix of the deciding filter's keys in the metadata.
@@ -147,7 +147,7 @@ fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
         Plane::Session => vec![(is_service(), reason_action(Reason::TrustedService))],
         Plane::Data => vec![
             (
-                both(is_inside(), carries_token()),
+                both(is_inside(), carries_token(firewall.api)),
                 reason_action(Reason::TrustedService),
             ),
             (is_inside(), denied(Reason::ForbiddenByMissingToken)),
@@ -158,7 +158,7 @@ fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
 }
 
 /// Holds if the request carries the vault's token (see [`Caller::carries_token`]).
-fn carries_token() -> Predicate {
+fn carries_token(api: VaultApi) -> Predicate {
     let header = |name: &str| {
         input(
             name,
@@ -167,9 +167,13 @@ fn carries_token() -> Predicate {
             },
         )
     };
+    let authorization = || header("authorization");
     any_of(vec![
-        is(header("x-vault-token"), matches(r"[^,]\C*")),
-        is(header("authorization"), begins_with(BEARER)),
+        is(authorization(), begins_with(BEARER)),
+        match api {
+            VaultApi::OpenBao => is(header("x-vault-token"), matches(r"[^,]\C*")),
+            VaultApi::AzureKeyVault => not(is(authorization(), matches(r"\C+"))),
+        },
     ])
 }
 

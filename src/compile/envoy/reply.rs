@@ -156,9 +156,12 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
             taken_for_service()
         ),
         Reason::ForbiddenByMissingToken => &format!(
-            "{}, but the request carries no token of the vault. Log in to the vault, and send its token in \
-             X-Vault-Token",
-            taken_for_service()
+            "{}, but the request carries no token of the vault. {}",
+            taken_for_service(),
+            match firewall.api {
+                VaultApi::OpenBao => "Log in to the vault, and send its token in X-Vault-Token",
+                VaultApi::AzureKeyVault => "Send its token in Authorization, after `Bearer `",
+            }
         ),
         Reason::ForbiddenByPlane if listener == Listener::Data && grants::has_bypass(firewall) => {
             "this path is never forwarded, or it is management, which a trusted service may send to the management \

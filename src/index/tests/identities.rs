@@ -256,3 +256,30 @@ fn every_step_equals_a_computation_without_the_index() {
     // The comparison means something only if there are identities, and vaults that are not reported.
     assert!(seen[0] > 1000 && seen[1] > 100, "{seen:?}");
 }
+
+/// Everybody behind a trusted proxy has its address.
+#[test]
+fn a_pod_that_is_a_trusted_proxy_proves_nothing() {
+    let mut index = Index::default();
+    let pod = |name: &str, address: &str| {
+        ObservedPod::Counted(PodFact {
+            namespace: "shop".into(),
+            name: name.into(),
+            uid: None,
+            labels: Labels::new(),
+            service_account: "a".into(),
+            addresses: vec![address.parse().unwrap()],
+        })
+    };
+    index.apply(pod("proxy", "10.1.0.1"));
+    index.apply(pod("client", "10.1.0.2"));
+    let policy = on("red", "p").behind(crate::policy::ProxySource::Range(net("10.1.0.1")));
+    index.apply(policy.with(|policy| {
+        policy.operators = vec![ServiceIdentity::ServiceAccount(name("shop", "a"))];
+    }));
+    let vault = "red/vault".parse().unwrap();
+    let (_, operators, pods) = found(&mut index, &vault);
+    assert_eq!(operators.len(), 1);
+    let client: Ipv4Addr = "10.1.0.2".parse().unwrap();
+    assert_eq!(pods, BTreeMap::from([(client, name("shop", "a"))]));
+}

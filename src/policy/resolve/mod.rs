@@ -15,6 +15,8 @@ mod settings;
 mod sources;
 mod tokens;
 
+use std::net::Ipv4Addr;
+
 use crate::api::DefaultAction;
 use crate::policy::identity::VaultId;
 use crate::policy::model::Firewall;
@@ -108,6 +110,17 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
         firewall.grants = grants::grants(&policies, inputs, &mut found);
         firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &mut found);
+        // Everybody behind a trusted proxy has its address, so a proxy's pod proves nothing.
+        if let Some(proxies) = firewall.client_address.trusted_proxies() {
+            let is_no_proxy = |address: &Ipv4Addr| !proxies.contains(*address);
+            firewall
+                .grants
+                .pods
+                .retain(|address, _| is_no_proxy(address));
+            if let Some(tokens) = &mut firewall.tokens {
+                tokens.pods.retain(|address, _| is_no_proxy(address));
+            }
+        }
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);

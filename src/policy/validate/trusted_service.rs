@@ -7,7 +7,8 @@ use std::collections::btree_map::Entry;
 use super::identity::{Issuers, identities};
 use super::names;
 use crate::api::{
-    Bypass, Denial, Management, OPERATIONS, Scenario, TrustedService, VaultNetworkPolicySpec,
+    Bypass, Denial, Identity, Management, OPERATIONS, Scenario, TrustedService,
+    VaultNetworkPolicySpec,
 };
 use crate::policy::near::nearest_names;
 use crate::policy::trusted_service::{ServiceIdentity, ValidatedScenario, ValidatedTrustedService};
@@ -210,5 +211,24 @@ pub(super) fn management_identities(
         ("spec.management.operators", &management.operators),
         ("spec.management.deployers", &management.deployers),
     ]
-    .map(|(field, wire)| identities(field, wire, &mut issuers, findings))
+    .map(|(field, wire)| {
+        refuse_urls(field, wire, findings);
+        identities(field, wire, &mut issuers, findings)
+    })
+}
+
+/// Refuses URLs of keys in a policy: its owner could send requests of the operator to addresses that only the operator
+/// reaches. A trusted service has another owner.
+fn refuse_urls(field: &str, wire: &[Identity], findings: &mut Findings) {
+    for (index, identity) in wire.iter().enumerate() {
+        let credential = identity.federated_credential.as_ref();
+        if credential.is_some_and(|credential| credential.jwks_uri.is_some()) {
+            findings.add(
+                format!("{field}[{index}].federatedCredential.jwksUri"),
+                ViolationReason::Invalid,
+                "is possible in a TrustedService only, whose owner decides which addresses the operator connects to; \
+                 write the issuer's keys in jwks",
+            );
+        }
+    }
 }

@@ -226,6 +226,8 @@ fn registered() -> BTreeMap<String, String> {
     metrics.wrote("Deployment", WriteResult::Written);
     metrics.watch_restarted("Pod");
     metrics.connection_refused("client");
+    metrics.keys_fetched("url", true);
+    metrics.set_key_sets("url", 1, 0, Some(jiff::Timestamp::UNIX_EPOCH));
     metrics.set_proxy_certificate_expiry(&vault("openbao"), jiff::Timestamp::UNIX_EPOCH);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -67,28 +67,52 @@ impl Clients {
 
     /// Starts a client with the label `app: APP`, and waits until it is ready.
     pub fn start(&self, name: &str, app: &str) {
+        self.start_pod(name, &self.pod(name, app));
+    }
+
+    /// Starts a client under a service account, and waits until it is ready. The file `/tokens/AUDIENCE` has its token
+    /// for each of these audiences, in which `/` and `:` are written as `-`.
+    pub fn start_as(&self, name: &str, app: &str, account: &str, audiences: &[&str]) {
+        let mut pod = self.pod(name, app);
+        let tokens = audiences.iter().map(|audience| {
+            json!({"serviceAccountToken": {
+                "audience": audience, "expirationSeconds": 3600, "path": audience.replace(['/', ':'], "-"),
+            }})
+        });
+        let tokens: Vec<Value> = tokens.collect();
+        let spec = &mut pod["spec"];
+        spec["serviceAccountName"] = account.into();
+        let volumes = spec["volumes"].as_array_mut().expect("volumes");
+        volumes.push(json!({"name": "tokens", "projected": {"sources": tokens}}));
+        let mounts = spec["containers"][0]["volumeMounts"].as_array_mut();
+        let mount = json!({"name": "tokens", "mountPath": "/tokens"});
+        mounts.expect("mounts").push(mount);
+        self.start_pod(name, &pod);
+    }
+
+    fn pod(&self, name: &str, app: &str) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.namespace.name, "labels": {"app": app}},
+            "spec": {
+                "terminationGracePeriodSeconds": 5,
+                "automountServiceAccountToken": false,
+                "containers": [{
+                    "name": "probe",
+                    "image": "vaultwall.local/probe:dev",
+                    "imagePullPolicy": "IfNotPresent",
+                    "args": ["hold"],
+                    "volumeMounts": [{"name": "vault", "mountPath": "/vault"}],
+                }],
+                "volumes": [{"name": "vault", "configMap": {"name": "vault"}}],
+            },
+        })
+    }
+
+    fn start_pod(&self, name: &str, pod: &Value) {
         let namespace = &self.namespace.name;
-        let image = "vaultwall.local/probe:dev";
-        apply(
-            &json!({
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 5,
-                    "automountServiceAccountToken": false,
-                    "containers": [{
-                        "name": "probe",
-                        "image": image,
-                        "imagePullPolicy": "IfNotPresent",
-                        "args": ["hold"],
-                        "volumeMounts": [{"name": "vault", "mountPath": "/vault"}],
-                    }],
-                    "volumes": [{"name": "vault", "configMap": {"name": "vault"}}],
-                },
-            })
-            .to_string(),
-        );
+        apply(&pod.to_string());
         let pod = format!("pod/{name}");
         kubectl(&[
             "wait",
@@ -102,9 +126,15 @@ impl Clients {
 
     /// Sends one request.
     pub fn request(&self, client: &str, token: &str, url: &str) -> Answer {
-        let arguments = self.arguments(client, ["ask", "--timeout", REQUEST_TIMEOUT], token, url);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let output = run("kubectl", &arguments);
+        self.ask(client, &["--token", token, url])
+    }
+
+    /// Sends one request with these options of the probe.
+    pub fn ask(&self, client: &str, options: &[&str]) -> Answer {
+        let exec = ["exec", "--namespace", &self.namespace.name, client, "--"];
+        let ask = ["/probe", "ask", "--ca", AUTHORITY];
+        let timeout = ["--timeout", REQUEST_TIMEOUT];
+        let output = run("kubectl", &[&exec[..], &ask, &timeout, options].concat());
         assert!(output.succeeded, "{}{}", output.stdout, output.stderr);
         let (first, rest) = output
             .stdout
@@ -135,10 +165,11 @@ impl Clients {
 
     /// Sends requests until [`Load::end`].
     pub fn load(&self, client: &str, token: &str, url: &str) -> Load {
-        let mut arguments = self.arguments(client, ["load", "--timeout", LOAD_TIMEOUT], token, url);
-        arguments.insert(1, "--stdin".to_owned());
+        let exec = ["exec", "--stdin", "--namespace", &self.namespace.name];
+        let load = [client, "--", "/probe", "load", "--ca", AUTHORITY];
         let mut process = Command::new("kubectl")
-            .args(&arguments)
+            .args([&exec[..], &load].concat())
+            .args(["--timeout", LOAD_TIMEOUT, "--token", token, url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -149,14 +180,6 @@ impl Clients {
         stderr.read_line(&mut first).expect("kubectl's errors");
         assert_eq!(first.trim(), "started", "{client}");
         Load { process, stderr }
-    }
-
-    fn arguments(&self, client: &str, command: [&str; 3], token: &str, url: &str) -> Vec<String> {
-        let namespace = &self.namespace.name;
-        let exec = ["exec", "--namespace", namespace, client, "--", "/probe"];
-        let question = ["--ca", AUTHORITY, "--token", token, url];
-        let all = exec.into_iter().chain(command).chain(question);
-        all.map(str::to_owned).collect()
     }
 
     /// Sets a label of a client, or removes it (`KEY-`).

@@ -5,6 +5,7 @@
 //! and sets `KUBECONFIG`.
 
 pub mod client;
+pub mod login;
 mod objects;
 pub mod operator;
 pub mod vault;

@@ -54,11 +54,17 @@ fn each_kind_of_identity_is_read() {
     let ServiceIdentity::FederatedCredential(credential) = &service.identities[2] else { panic!("{shown:?}") };
     assert_eq!(credential.keys, KeySource::Url("https://tokens.example.com/keys".into()));
     assert!(credential.audiences.iter().eq(["a", "b"]));
-    // A policy lists them in the same form.
-    let deployers = json!([registered("ci")]);
-    let policy = policy(&[("spec.management.operators", identities), ("spec.management.deployers", deployers)]);
-    let policy = policy.unwrap();
-    assert_eq!(policy.operators, service.identities);
+    // A policy lists them in the same form, but no URL: its owner must not choose what the operator connects to.
+    let lists = |operators: Value| {
+        let deployers = json!([registered("ci")]);
+        policy(&[("spec.management.operators", operators), ("spec.management.deployers", deployers)])
+    };
+    let url = "spec.management.operators[2].federatedCredential.jwksUri Invalid";
+    assert_eq!(found(lists(identities)), [url]);
+    let inline = federated(&json!({"jwksUri": null, "jwks": jwks("1")}));
+    let policy = lists(json!([account("sql", "tde.v2"), inline])).unwrap();
+    assert_eq!(policy.operators.len(), 2);
+    assert_eq!(policy.operators[..1], service.identities[..1]);
     assert_eq!(policy.deployers, [ServiceIdentity::RegisteredResource("ci".into())]);
 }
 
