@@ -23,6 +23,8 @@ const REFUSED: &str = "tests/explain/only-refused.yaml";
 const ALLOW: &str = "tests/explain/allow.yaml";
 const AZURE: &str = "tests/explain/azure.yaml";
 const PROXIES: &str = "tests/explain/proxies.yaml";
+const PROXY_IDENTITY: &str = "tests/explain/proxy-is-identity.yaml";
+const CLUSTER_ISSUER: &str = "tests/explain/cluster-issuer.yaml";
 const READ: &str = "data: GET /v1/secret/data/app";
 
 #[rustfmt::skip] // read by eye
@@ -77,6 +79,13 @@ const ANSWERS: &[Row] = &[
     (AZURE, "--source-ip 203.0.113.7", "data: LIST /secrets", 1, "BadRequest", "-", "Use one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, in"),
     (AZURE, "--source-ip 203.0.113.7", "data: GET /secrets/a;b", 1, "BadRequest", "-", "no encoded slashes or control characters."),
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
+    // --- identities: a proxy sends the requests of others, and its address proves nothing
+    (PROXY_IDENTITY, "--pod edge/job --token", READ, 0, "TrustedService", "TrustedService/gateway/read", "TrustedService/gateway/read has secrets/get"),
+    (PROXY_IDENTITY, "--pod edge/gateway --token", READ, 1, "ForbiddenByFirewall", "-", "a caller without a proven identity is no trusted service"),
+    (PROXY_IDENTITY, "--pod edge/in-range --token", READ, 1, "ForbiddenByFirewall", "-", "a caller without a proven identity is no trusted service"),
+    (PROXY_IDENTITY, "--pod edge/job", "management: POST /v1/sys/init", 0, "Operator", "-", "is listed"),
+    (PROXY_IDENTITY, "--pod edge/gateway --client-ip 203.0.113.9", "management: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "a caller without a proven identity is not listed"),
+    (CLUSTER_ISSUER, "--source-ip 10.0.0.1 --token --claims tests/explain/cluster-issuer.json", READ, 1, "ForbiddenByFirewall", "-", "so it proves nothing; name the service account"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
     (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),

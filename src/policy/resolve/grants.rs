@@ -113,7 +113,12 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
         Proof::Token => by_token(&account).map(Identity::Token),
         Proof::PodAndToken => by_token(&account).map(|_| Identity::PodAndToken(account)),
     });
-    let federated = federated(identities.iter());
+    // A service account proves itself as one: its account must exist, and the audience is this vault's own.
+    let cluster = inputs.keys.cluster.as_ref();
+    let is_foreign = |credential: &&FederatedIdentity| {
+        cluster.is_none_or(|keys| keys.issuer != credential.issuer)
+    };
+    let federated = federated(identities.iter()).filter(is_foreign);
     let federated = federated.flat_map(|credential| {
         let audiences = credential.audiences.iter();
         audiences.map(|audience| {
@@ -234,7 +239,7 @@ fn incomplete<M>(
 
 /// Reports that no pod proves an identity. The policy is not refused: pods of others that start must not take away what
 /// its rules allow.
-fn too_many(policy: &ValidatedPolicy) -> Diagnostic {
+pub(super) fn too_many(policy: &ValidatedPolicy) -> Diagnostic {
     Diagnostic {
         policy: policy.name.clone(),
         reason: DiagnosticReason::TooManyTrustedPods,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::found::Found;
-use super::grants::{federated, referenced_identities};
+use super::grants::{federated, referenced_identities, too_many};
 use super::inputs::Inputs;
 use crate::api::Proof;
 use crate::limits::MAX_TRUSTED_PODS;
@@ -85,6 +85,8 @@ pub(super) fn rules<M>(
     }
     if rules.pods.len() > MAX_TRUSTED_PODS {
         rules.pods.clear();
+        let warning = policies.first().map(|policy| too_many(policy));
+        found.warnings.extend(warning);
     }
     Some(rules)
 }
