@@ -188,7 +188,16 @@ pub(super) fn proof_step(firewall: &Firewall, peer: IpAddr, proof: &TokenProof) 
     let identified = rules.identify(peer, proof);
     let found = match (identified.token, identified.problem) {
         (_, Some(problem)) => format!("the token proves nothing more: {problem}"),
-        (Some(identity), None) => Identity::Token(identity).described(),
+        (Some(identity), None) => {
+            let of_cluster = rules.cluster_issuer.as_ref() == Some(&identity.issuer);
+            let whose = if of_cluster {
+                ", whose issuer is taken as this cluster's, and whose account as existing"
+            } else {
+                ""
+            };
+            let identity = Identity::Token(identity).described();
+            format!("{identity}, taken as verified{whose}")
+        }
         (None, None) => return None,
     };
     Some(step("claims", found))
