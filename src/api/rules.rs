@@ -3,8 +3,8 @@
 //! need other objects, are only in validation and in the operator. The ranges come from [`crate::address`].
 //!
 //! The API server limits the cost of rules: every list and string that a rule reads has a bound in the schema, and the
-//! expressions have loops over short lists only. Every rule is evaluated for every value, even for one that another rule
-//! refuses, so no rule may rely on another one.
+//! expressions have loops over short lists only. Every rule is evaluated for every value, even for one that another
+//! rule refuses, so no rule may rely on another one.
 
 use ipnet::Ipv4Net;
 use kube::core::{Message, Rule};
