@@ -23,6 +23,8 @@ const REFUSED: &str = "tests/explain/only-refused.yaml";
 const ALLOW: &str = "tests/explain/allow.yaml";
 const AZURE: &str = "tests/explain/azure.yaml";
 const PROXIES: &str = "tests/explain/proxies.yaml";
+const AZURE_SERVICES: &str = "tests/explain/azure-services.yaml";
+const SERVICES: &str = "tests/explain/services.yaml";
 const READ: &str = "data: GET /v1/secret/data/app";
 
 #[rustfmt::skip] // read by eye
@@ -77,6 +79,15 @@ const ANSWERS: &[Row] = &[
     (AZURE, "--source-ip 203.0.113.7", "data: LIST /secrets", 1, "BadRequest", "-", "Use one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, in"),
     (AZURE, "--source-ip 203.0.113.7", "data: GET /secrets/a;b", 1, "BadRequest", "-", "no encoded slashes or control characters."),
     (ALLOW, "--source-ip 192.0.2.1", "management: GET /v1/sys/mounts", 1, "ForbiddenByPlane", "-", "spec.management.access"),
+    // --- trusted services: allowed, and each way in which one is not
+    (SERVICES, "--pod payroll/worker-1 --token", READ, 0, "TrustedService", "TrustedService/payroll/read-secrets", "has secrets/get"),
+    (SERVICES, "--pod payroll/worker-1", "data: POST /v1/auth/kubernetes/login", 0, "TrustedService", "TrustedService/payroll", "which may log in"),
+    (SERVICES, "--pod payroll/worker-1", READ, 1, "ForbiddenByMissingToken", "-", "send its token in X-Vault-Token"),
+    (SERVICES, "--pod payroll/worker-1 --token", "data: POST /v1/secret/data/app", 1, "ForbiddenByScenario", "-", "if the service has to do secrets/set everywhere"),
+    (SERVICES, "--pod payroll/worker-1 --token", "data: GET /v1/kv/app", 1, "ForbiddenByScenario", "-", "No engine in spec.vault.engines has this path"),
+    (AZURE_SERVICES, "--pod payroll/worker-1 --token", "data: GET /rng", 1, "ForbiddenByScenario", "-", "The firewall does not know the operation of this path"),
+    (SERVICES, "--pod payroll/report-1 --token", READ, 1, "ForbiddenByFirewall", "-", "10.1.0.8, the address of pod payroll/report-1 with the service account report"),
+    (SERVICES, "--pod payroll/report-1 --token", READ, 1, "ForbiddenByFirewall", "-", "compare its service account"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
     (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),
