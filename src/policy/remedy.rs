@@ -8,7 +8,7 @@ use super::pod_group::{is_opted_in, opt_in_label};
 use super::reason::{Reason, Verdict};
 use crate::address::public_prefix;
 use crate::api::ManagementAccess;
-use crate::vault_api::{BadRequest, Dialect, Plane, Profile, path};
+use crate::vault_api::{BadRequest, Dialect, Operations, Plane, Profile, path};
 
 /// A denied request, with everything that the advice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -92,11 +92,44 @@ fn outside_scenario(denied: &Denied<'_>) -> String {
         return no_policy(denied.firewall);
     };
     let operations = &denied.decision.operations;
+    if *operations == Operations::unknown() {
+        return unknown_operation(denied, &owner);
+    }
     format!(
         "Ask {owner} to {}; or, if the service has to do {operations} everywhere, ask the platform's admin to add it \
          to a scenario of the TrustedService.",
         rule_for(denied)
     )
+}
+
+/// Advice for a trusted service whose request no scenario can contain.
+fn unknown_operation(denied: &Denied<'_>, owner: &str) -> String {
+    let rule = rule_for(denied);
+    if Profile::of(denied.firewall.api).engines.is_empty() {
+        return format!(
+            "The firewall does not know the operation of this path, so no scenario can contain it: correct the path, \
+             or ask {owner} to {rule}."
+        );
+    }
+    format!(
+        "No engine in spec.vault.engines has this path, so its operation is unknown, and no scenario can contain it: \
+         ask {owner} to list the engine with path and type there. If it is listed, correct the path, or ask for a \
+         rule: {rule}."
+    )
+}
+
+/// Advice for a caller that may be meant to be a trusted service: the ways in which an identity is not proven.
+fn unproven(denied: &Denied<'_>) -> &'static str {
+    let passes = matches!(denied.decision.plane, Some(Plane::Data | Plane::Session));
+    match denied.firewall.grants.services {
+        Some(_) if passes && denied.listener == Listener::Data => {
+            " If the caller is meant to be a trusted service: compare its service account, or the issuer, subject and \
+             audience of its token, with spec.identities of the TrustedService, and check that \
+             spec.trustedServices.names has the service or is left out. The token belongs in X-Vaultwall-Token (here \
+             --claims)."
+        }
+        _ => "",
+    }
 }
 
 /// Advice for a request that could have several meanings: the form to send it in.
@@ -163,10 +196,13 @@ fn by_firewall(denied: &Denied<'_>) -> String {
             && plane_rule(Listener::Management, denied.firewall, plane)
                 == PlaneRule::Always(Reason::ControlPlane)
     });
+    let service = unproven(denied);
     if allowed_on_management {
-        format!("Send it to the management endpoint, which has no network rules, or ask {request}.")
+        format!(
+            "Send it to the management endpoint, which has no network rules, or ask {request}.{service}"
+        )
     } else {
-        format!("Ask {request}.")
+        format!("Ask {request}.{service}")
     }
 }
 

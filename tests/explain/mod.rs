@@ -25,6 +25,8 @@ const AZURE: &str = "tests/explain/azure.yaml";
 const PROXIES: &str = "tests/explain/proxies.yaml";
 const PROXY_IDENTITY: &str = "tests/explain/proxy-is-identity.yaml";
 const CLUSTER_ISSUER: &str = "tests/explain/cluster-issuer.yaml";
+const AZURE_SERVICES: &str = "tests/explain/azure-services.yaml";
+const SERVICES: &str = "tests/explain/services.yaml";
 const READ: &str = "data: GET /v1/secret/data/app";
 
 #[rustfmt::skip] // read by eye
@@ -86,6 +88,15 @@ const ANSWERS: &[Row] = &[
     (PROXY_IDENTITY, "--pod edge/job", "management: POST /v1/sys/init", 0, "Operator", "-", "is listed"),
     (PROXY_IDENTITY, "--pod edge/gateway --client-ip 203.0.113.9", "management: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "a caller without a proven identity is not listed"),
     (CLUSTER_ISSUER, "--source-ip 10.0.0.1 --token --claims tests/explain/cluster-issuer.json", READ, 1, "ForbiddenByFirewall", "-", "so it proves nothing; name the service account"),
+    // --- trusted services: allowed, and each way in which one is not
+    (SERVICES, "--pod payroll/worker-1 --token", READ, 0, "TrustedService", "TrustedService/payroll/read-secrets", "has secrets/get"),
+    (SERVICES, "--pod payroll/worker-1", "data: POST /v1/auth/kubernetes/login", 0, "TrustedService", "TrustedService/payroll", "which may log in"),
+    (SERVICES, "--pod payroll/worker-1", READ, 1, "ForbiddenByMissingToken", "-", "send its token in X-Vault-Token"),
+    (SERVICES, "--pod payroll/worker-1 --token", "data: POST /v1/secret/data/app", 1, "ForbiddenByScenario", "-", "if the service has to do secrets/set everywhere"),
+    (SERVICES, "--pod payroll/worker-1 --token", "data: GET /v1/kv/app", 1, "ForbiddenByScenario", "-", "No engine in spec.vault.engines has this path"),
+    (AZURE_SERVICES, "--pod payroll/worker-1 --token", "data: GET /rng", 1, "ForbiddenByScenario", "-", "The firewall does not know the operation of this path"),
+    (SERVICES, "--pod payroll/report-1 --token", READ, 1, "ForbiddenByFirewall", "-", "10.1.0.8, the address of pod payroll/report-1 with the service account report"),
+    (SERVICES, "--pod payroll/report-1 --token", READ, 1, "ForbiddenByFirewall", "-", "compare its service account"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
     (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),

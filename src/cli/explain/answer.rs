@@ -167,7 +167,11 @@ pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
             } else {
                 format!("; it also has {}", others.join(", "))
             };
-            format!("{peer}, the address of pod {}{also}", pod.id())
+            format!(
+                "{peer}, the address of pod {} with the service account {}{also}",
+                pod.id(),
+                pod.service_account
+            )
         }
     };
     step("caller", found)

@@ -31,8 +31,8 @@ use answer::{Explanation, step};
 /// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
-    /// File or folder with policies, virtual networks, and Namespaces, Pods and Services as `kubectl get -o yaml`
-    /// prints them; may be repeated.
+    /// File or folder with policies, virtual networks, trusted services, and Namespaces, Pods and Services as
+    /// `kubectl get -o yaml` prints them; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     #[arg(conflicts_with_all = ["kubeconfig", "context"])]
     paths: Vec<PathBuf>,

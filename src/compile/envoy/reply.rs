@@ -30,7 +30,8 @@ fn ambiguous(api: VaultApi) -> String {
     };
     format!(
         "the proxy and the vault could read this request differently, its path and query are longer than {MAX_TARGET} \
-         bytes, or it is a probe with a body. Send a plain, short path and query, probes without a body{namespace}"
+         bytes, it is a probe with a body, or it has several X-Vaultwall-Token. Send a plain, short path and query, \
+         probes without a body, one X-Vaultwall-Token with one token{namespace}"
     )
 }
 
