@@ -50,8 +50,8 @@ pub use remedy::{Denied, remedy};
 pub(crate) use resolve::fixtures;
 pub use resolve::{
     Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, TrustedServices,
-    VirtualNetworks, accounts_of_identity, referenced_accounts, referenced_groups, referenced_identities,
-    referenced_ranges, resolve,
+    VirtualNetworks, accounts_of_identity, referenced_accounts, referenced_groups,
+    referenced_identities, referenced_ranges, resolve,
 };
 pub use selector::Selector;
 pub use trusted_service::{

@@ -54,9 +54,10 @@ impl Rule {
     /// Order in which the vault prefers the patterns that match a path: the largest counts.
     fn priority(&self) -> impl Ord + '_ {
         let plus = self.path.split('/').filter(|segment| *segment == "+");
-        let wildcard = self.tokens().iter().position(|token| {
-            matches!(token, Token::Segment | Token::End)
-        });
+        let wildcard = self
+            .tokens()
+            .iter()
+            .position(|token| matches!(token, Token::Segment | Token::End));
         (
             wildcard.unwrap_or(usize::MAX),
             !self.path.ends_with('*'),
@@ -110,7 +111,11 @@ pub fn root() -> Rule {
     Rule {
         policy: "root".to_owned(),
         path: "*".to_owned(),
-        capabilities: WRITE.into_iter().chain(further).map(str::to_owned).collect(),
+        capabilities: WRITE
+            .into_iter()
+            .chain(further)
+            .map(str::to_owned)
+            .collect(),
     }
 }
 
@@ -226,7 +231,10 @@ mod tests {
         let found = rules(hcl);
         assert_eq!(found, rules(json));
         let paths: Vec<&str> = found.iter().map(|rule| rule.path.as_str()).collect();
-        assert_eq!(paths, ["secret/data/app/*", "sys/mounts", "secret/data/x/*"]);
+        assert_eq!(
+            paths,
+            ["secret/data/app/*", "sys/mounts", "secret/data/x/*"]
+        );
         assert_eq!(rules(""), []);
     }
 

@@ -247,7 +247,9 @@ fn narrower(
 /// Names of operations of requests that need only one of theirs.
 fn single<'a>(operations: impl Iterator<Item = &'a Operations>) -> BTreeSet<&'a String> {
     let operations = operations.filter(|operations| !operations.all);
-    operations.flat_map(|operations| operations.names.iter()).collect()
+    operations
+        .flat_map(|operations| operations.names.iter())
+        .collect()
 }
 
 /// Whether a service has the operations in its scenarios.
@@ -265,6 +267,9 @@ fn is_inside(services: &[&Mapped], operations: &Operations) -> bool {
 }
 
 fn names(services: &[&Mapped]) -> String {
-    let names: Vec<&str> = services.iter().map(|mapped| &*mapped.service.name).collect();
+    let names: Vec<&str> = services
+        .iter()
+        .map(|mapped| &*mapped.service.name)
+        .collect();
     names.join(", ")
 }

@@ -43,7 +43,14 @@ pub fn accesses<'r>(rules: &'r [Rule], table: &Table, namespace: Option<&str>) -
             .iter()
             .filter(|(capability, _)| rule.capabilities.contains(*capability))
             .flat_map(move |(capability, method)| {
-                of_capability(rules, rule, &examples, (capability, method), table, namespace)
+                of_capability(
+                    rules,
+                    rule,
+                    &examples,
+                    (capability, method),
+                    table,
+                    namespace,
+                )
             })
             .collect::<Vec<_>>()
     });
@@ -67,7 +74,9 @@ fn of_capability<'r>(
         };
         recognised = true;
         if granting(rules, example, capability) == Some(rule)
-            && !known.iter().any(|access: &Access<'_>| access.class.as_ref() == Some(&class))
+            && !known
+                .iter()
+                .any(|access: &Access<'_>| access.class.as_ref() == Some(&class))
         {
             known.push(Access {
                 rule,

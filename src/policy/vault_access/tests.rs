@@ -108,7 +108,11 @@ fn policies_are_compared_with_scenarios() {
 #[test]
 fn a_wider_policy_is_reported_with_its_path_and_capability() {
     let policy = r#"path "secret/data/*" { capabilities = ["read", "delete"] }"#;
-    let found = reasons(&["secrets/get"], role("agent", "backup", Some("vault")), Some(policy));
+    let found = reasons(
+        &["secrets/get"],
+        role("agent", "backup", Some("vault")),
+        Some(policy),
+    );
     let (_, message) = found.first().unwrap();
     assert!(
         message.contains("capability delete on path \"secret/data/*\" allows secrets/delete"),
@@ -139,8 +143,15 @@ fn the_root_policy_is_wider_and_a_missing_one_is_reported() {
     let mut root = role("agent", "backup", Some("vault"));
     root.policies = vec!["root".to_owned()];
     let found = reasons(&["secrets/get"], root, None);
-    assert!(found.iter().any(|(reason, _)| *reason == "PolicyWider"), "{found:?}");
-    let found = reasons(&["secrets/get"], role("agent", "backup", Some("vault")), None);
+    assert!(
+        found.iter().any(|(reason, _)| *reason == "PolicyWider"),
+        "{found:?}"
+    );
+    let found = reasons(
+        &["secrets/get"],
+        role("agent", "backup", Some("vault")),
+        None,
+    );
     let found: Vec<&str> = found.iter().map(|(reason, _)| *reason).collect();
     assert_eq!(found, ["PolicyMissing", "PolicyNarrower"]);
 }
