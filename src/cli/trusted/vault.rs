@@ -31,6 +31,9 @@ const MAX_ROLES: usize = 2_000;
 /// Environment variable with the token, as the vault's own command line has it.
 const TOKEN_VARIABLE: &str = "VAULT_TOKEN";
 
+/// Data of an answer.
+type Data = Map<String, Value>;
+
 /// A token of the vault. It is never printed.
 pub(super) struct Token(HeaderValue);
 
@@ -62,7 +65,7 @@ pub(super) enum VaultError {
          that path"
     )]
     Refused {
-        address: Url,
+        address: String,
         path: String,
         status: StatusCode,
         capability: &'static str,
@@ -71,7 +74,7 @@ pub(super) enum VaultError {
         "{path} of the vault at {address} cannot be read: {problem}; check the address and the vault"
     )]
     Unreadable {
-        address: Url,
+        address: String,
         path: String,
         problem: String,
     },
@@ -139,8 +142,8 @@ impl Connection {
             for name in names {
                 let read = self.read(&["sys", "policies", "acl", name]).await?;
                 let text = read.as_ref().map(|policy| text(policy, "policy"));
-                let rules = text.map(|text| acl::parse(name, &text.unwrap_or_default()));
-                policies.insert(name.clone(), rules);
+                let parsed = text.map(|text| acl::parse(name, &text.unwrap_or_default()));
+                policies.insert(name.clone(), parsed);
             }
             Ok(VaultAccess { roles, policies })
         });
@@ -152,7 +155,7 @@ impl Connection {
         let mut roles = Vec::new();
         for (mount, method) in &methods {
             let kind = method.get("type").and_then(Value::as_str);
-            let read: fn(&Map<String, Value>, &Map<String, Value>) -> Option<Binding> = match kind {
+            let read: fn(&Data, &Data) -> Option<Binding> = match kind {
                 Some("kubernetes") => |role, _| Some(service_accounts(role)),
                 Some("jwt" | "oidc") => claims,
                 _ => continue,
@@ -183,19 +186,15 @@ impl Connection {
         Ok(roles)
     }
 
-    async fn read(&self, path: &[&str]) -> Result<Option<Map<String, Value>>, VaultError> {
+    async fn read(&self, path: &[&str]) -> Result<Option<Data>, VaultError> {
         self.get(path, false).await
     }
 
     /// Reads the data of a path; `None` if there is nothing.
-    async fn get(
-        &self,
-        path: &[&str],
-        list: bool,
-    ) -> Result<Option<Map<String, Value>>, VaultError> {
+    async fn get(&self, path: &[&str], list: bool) -> Result<Option<Data>, VaultError> {
         let shown = path.join("/");
         let unreadable = |problem: String| VaultError::Unreadable {
-            address: self.address.clone(),
+            address: self.address.to_string(),
             path: shown.clone(),
             problem,
         };
@@ -225,7 +224,7 @@ impl Connection {
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             )) => {
                 return Err(VaultError::Refused {
-                    address: self.address.clone(),
+                    address: self.address.to_string(),
                     path: shown,
                     status,
                     capability: if list { "list" } else { "read" },
@@ -246,7 +245,7 @@ impl Connection {
 }
 
 /// Binding of a role of the Kubernetes auth method.
-fn service_accounts(role: &Map<String, Value>) -> Binding {
+fn service_accounts(role: &Data) -> Binding {
     Binding::ServiceAccounts {
         names: texts(role, "bound_service_account_names"),
         namespaces: texts(role, "bound_service_account_namespaces"),
@@ -256,7 +255,7 @@ fn service_accounts(role: &Map<String, Value>) -> Binding {
 }
 
 /// Binding of a role of the JWT auth method; `None` for a role that logs people in by a browser.
-fn claims(role: &Map<String, Value>, config: &Map<String, Value>) -> Option<Binding> {
+fn claims(role: &Data, config: &Data) -> Option<Binding> {
     if text(role, "role_type").as_deref() == Some("oidc") {
         return None;
     }
@@ -283,7 +282,7 @@ fn claims(role: &Map<String, Value>, config: &Map<String, Value>) -> Option<Bind
 }
 
 /// Policies of a role, also by the name of older versions.
-fn policies(role: &Map<String, Value>) -> Vec<String> {
+fn policies(role: &Data) -> Vec<String> {
     let names: BTreeSet<String> = ["token_policies", "policies"]
         .into_iter()
         .flat_map(|field| texts(role, field))
@@ -292,12 +291,12 @@ fn policies(role: &Map<String, Value>) -> Vec<String> {
 }
 
 /// A text that is not empty.
-fn text(object: &Map<String, Value>, field: &str) -> Option<String> {
+fn text(object: &Data, field: &str) -> Option<String> {
     let text = object.get(field).and_then(Value::as_str);
     text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn texts(object: &Map<String, Value>, field: &str) -> Vec<String> {
+fn texts(object: &Data, field: &str) -> Vec<String> {
     let list = object.get(field).and_then(Value::as_array);
     list.map_or_else(Vec::new, |list| strings(list))
 }

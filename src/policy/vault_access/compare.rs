@@ -192,7 +192,7 @@ fn wider(
             Plane::Session | Plane::Infrastructure => return None,
             Plane::Data if is_inside(services, &class.operations) => return None,
             Plane::Data => class.operations.to_string(),
-            plane => format!("a request of the {plane} plane"),
+            other => format!("a request of the {other} plane"),
         };
         Some(Finding {
             severity: Severity::Error,

@@ -19,6 +19,7 @@ use super::identity::ObjectName;
 use super::trusted_service::ValidatedTrustedService;
 use acl::{AclError, Rule};
 pub use compare::compare;
+pub use glob::glob;
 pub use role::{Binding, Role, SubjectRule};
 
 /// Roles and policies of a vault.
