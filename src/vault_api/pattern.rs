@@ -54,7 +54,7 @@ fn is_end(pattern: &[Token], at: usize) -> bool {
     matches!(pattern.get(at..), Some([] | [Token::End]))
 }
 
-/// Places in a pattern after one character of the token at `at`.
+/// Positions in a pattern after one character of the token at `at`.
 fn after(token: Token, at: usize) -> Vec<usize> {
     match token {
         Token::Char(_) => vec![at + 1],

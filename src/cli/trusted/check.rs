@@ -22,9 +22,9 @@ use crate::policy::{Firewall, VaultApi, VaultId, accounts_of_identity};
 
 /// Compare the trusted services of a vault with its own roles and policies.
 ///
-/// Every identity that the firewall lets in also needs a role of the vault, with a policy that allows what its scenarios
-/// have and no more. Without -f it reads the cluster. Exit code 0: no difference. 1: differences. 2: it could not be
-/// told.
+/// Every identity that the firewall lets in also needs a role of the vault, with a policy that allows what its
+/// scenarios have and no more. Without -f it reads the cluster. Exit code 0: no difference. 1: differences. 2: error, or
+/// unknown.
 #[derive(clap::Args, Debug)]
 pub(super) struct Check {
     /// File or folder with policies, trusted services and Namespaces; may be repeated.
@@ -70,7 +70,7 @@ enum CheckError {
          there"
     )]
     Azure(VaultId),
-    #[error("{0} facts could not be told; see the findings")]
+    #[error("{0} facts are unknown; see the findings")]
     Unknown(usize),
 }
 

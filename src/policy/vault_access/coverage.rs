@@ -3,7 +3,7 @@
 
 use super::acl::{Rule, granting};
 use crate::vault_api::pattern::{Token, common};
-use crate::vault_api::{Class, PathMatch, Plane, Request, Table, Template, classify};
+use crate::vault_api::{Class, Operations, PathMatch, Plane, Request, Table, Template, classify};
 
 /// Capability, and the method of a request that needs it.
 const CAPABILITIES: [(&str, &str); 7] = [
@@ -69,9 +69,12 @@ fn of_capability<'r>(
     let mut known = Vec::new();
     let mut recognised = false;
     for example in examples {
-        let Some(class) = class_of(table, method, example, namespace) else {
+        let Some(mut class) = class_of(table, method, example, namespace) else {
             continue;
         };
+        if capability == "read" {
+            class.operations = without_lists(class.operations);
+        }
         recognised = true;
         if granting(rules, example, capability) == Some(rule)
             && !known
@@ -95,6 +98,23 @@ fn of_capability<'r>(
         });
     }
     known
+}
+
+/// Operations without those that need the capability `list`, if others remain: the firewall requires both for a `GET` of
+/// a path that ends with a slash, but the capability `read` alone lists nothing.
+fn without_lists(operations: Operations) -> Operations {
+    let others = operations
+        .names
+        .iter()
+        .filter(|name| !name.ends_with("/list"));
+    let others: Vec<String> = others.cloned().collect();
+    if others.is_empty() {
+        return operations;
+    }
+    Operations {
+        all: operations.all && others.len() > 1,
+        names: others.into(),
+    }
 }
 
 /// Class of a request; `None` if its operation is unknown.

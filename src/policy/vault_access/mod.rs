@@ -84,7 +84,7 @@ pub enum Severity {
     Error,
     /// The service cannot work, or a role is of no use.
     Warning,
-    /// It cannot be told whether there is a problem.
+    /// It is unknown whether there is a problem.
     Unknown,
 }
 

@@ -86,7 +86,8 @@ fn policies_are_compared_with_scenarios() {
         (&["secrets/get"], r#"path "secret/data/app" { capabilities = ["read"] }"#, &[]),
         (&["secrets/get"], r#"path "secret/data/*" { capabilities = ["read", "update"] }"#, &["PolicyWider"]),
         (&["secrets/get"], r#"path "secret/*" { capabilities = ["read", "delete"] }"#, &["PolicyWider"]),
-        (&["secrets/get"], r#"path "secret/*" { capabilities = ["read"] } path "sys/mounts" { capabilities = ["read"] }"#,
+        (&["secrets/get"], r#"path "secret/data/*" { capabilities = ["read"] }
+            path "sys/mounts" { capabilities = ["read"] }"#,
             &["PolicyWider"]),
         (&["secrets/get"], r#"path "secret/data/*" { capabilities = ["deny"] }"#, &["PolicyNarrower"]),
         (&["secrets/get", "secrets/list"], r#"path "secret/data/*" { capabilities = ["read"] }"#, &["PolicyNarrower"]),
