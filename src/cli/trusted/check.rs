@@ -23,8 +23,8 @@ use crate::policy::{Firewall, VaultApi, VaultId, accounts_of_identity};
 /// Compare the trusted services of a vault with its own roles and policies.
 ///
 /// Every identity that the firewall lets in also needs a role of the vault, with a policy that allows what its
-/// scenarios have and no more. Without -f it reads the cluster. Exit code 0: no difference. 1: differences. 2: error, or
-/// unknown.
+/// scenarios have and no more. Without -f it reads the cluster. Exit code 0: no difference. 1: differences. 2: error,
+/// or unknown.
 #[derive(clap::Args, Debug)]
 pub(super) struct Check {
     /// File or folder with policies, trusted services and Namespaces; may be repeated.

@@ -100,8 +100,8 @@ fn of_capability<'r>(
     known
 }
 
-/// Operations without those that need the capability `list`, if others remain: the firewall requires both for a `GET` of
-/// a path that ends with a slash, but the capability `read` alone lists nothing.
+/// Operations without those that need the capability `list`, if others remain: the firewall requires both for a `GET`
+/// of a path that ends with a slash, but the capability `read` alone lists nothing.
 fn without_lists(operations: Operations) -> Operations {
     let others = operations
         .names
