@@ -67,27 +67,9 @@ impl Scene {
         self.write(&format!("{KUBERNETES}/role/{name}"), role);
     }
 
-    fn check(&self, address: &str, token: &Path) -> Run {
-        let run = Run::of(
-            Command::new(testkit::vaultwall())
-                .args(["trusted", "check", "-o", "json", "--vault", "vault/openbao"])
-                .args([
-                    "-f",
-                    "tests/trusted_check/objects.yaml",
-                    "--vault-addr",
-                    address,
-                ])
-                .arg("--token-file")
-                .arg(token)
-                .current_dir(env!("CARGO_MANIFEST_DIR")),
-        );
-        assert!(!format!("{run:?}").contains(TOKEN), "a token was printed");
-        run
-    }
-
     /// Exit code, and reason and object of each finding.
     fn findings(&self) -> (Option<i32>, Vec<(String, String)>) {
-        let run = self.check(
+        let run = check(
             &format!("http://{}", self.server.address()),
             &self.home.path().join("token"),
         );
@@ -97,6 +79,24 @@ impl Scene {
         let found = found.map(|finding| (text(finding, "reason"), text(finding, "object")));
         (run.code, found.collect())
     }
+}
+
+fn check(address: &str, token: &Path) -> Run {
+    let run = Run::of(
+        Command::new(testkit::vaultwall())
+            .args(["trusted", "check", "-o", "json", "--vault", "vault/openbao"])
+            .args([
+                "-f",
+                "tests/trusted_check/objects.yaml",
+                "--vault-addr",
+                address,
+            ])
+            .arg("--token-file")
+            .arg(token)
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+    );
+    assert!(!format!("{run:?}").contains(TOKEN), "a token was printed");
+    run
 }
 
 fn account(name: &str, namespace: &str, audience: &str) -> Value {
@@ -154,7 +154,7 @@ fn a_vault_that_cannot_be_read_is_no_answer() {
     let vault = format!("http://{}", scene.server.address());
     let wrong = scene.home.path().join("wrong");
     std::fs::write(&wrong, "wrong").unwrap();
-    let run = scene.check(&vault, &wrong);
+    let run = check(&vault, &wrong);
     assert_eq!(run.code, Some(2));
     assert!(
         run.stderr.contains("give a token with the capability read"),
@@ -164,10 +164,10 @@ fn a_vault_that_cannot_be_read_is_no_answer() {
 
     let token = scene.home.path().join("token");
     // No server has this port.
-    let run = scene.check(&format!("http://{}:1", scene.server.address().ip()), &token);
+    let run = check(&format!("http://{}:1", scene.server.address().ip()), &token);
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("cannot be reached"), "{}", run.stderr);
-    let run = scene.check(&vault, &scene.home.path().join("missing"));
+    let run = check(&vault, &scene.home.path().join("missing"));
     assert_eq!(run.code, Some(2));
 }
 
