@@ -28,8 +28,10 @@ mod key_sets {
     mod live;
 }
 mod mtls;
+mod program;
 mod standalone;
 mod tls;
+mod trusted_check;
 mod vault_paths {
     pub mod list;
     mod live;

@@ -16,6 +16,7 @@ mod output;
 mod process;
 mod render;
 mod serve;
+mod trusted;
 mod unknown_vault;
 mod validate;
 
@@ -60,6 +61,7 @@ enum Command {
     Explain(Box<explain::Explain>),
     Render(render::Render),
     Serve(serve::Serve),
+    Trusted(trusted::Trusted),
     Validate(validate::Validate),
 }
 
@@ -73,6 +75,7 @@ impl Command {
             Self::Explain(command) => command.run(output),
             Self::Render(command) => command.run(output),
             Self::Serve(command) => command.run(output),
+            Self::Trusted(command) => command.run(output),
             Self::Validate(command) => command.run(output),
         }
     }

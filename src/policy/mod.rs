@@ -24,6 +24,7 @@ mod trusted_service;
 mod unsupported;
 mod validate;
 mod validated;
+pub mod vault_access;
 mod violation;
 
 pub use crate::api::{
@@ -49,8 +50,8 @@ pub use remedy::{Denied, remedy};
 pub(crate) use resolve::fixtures;
 pub use resolve::{
     Diagnostic, DiagnosticReason, Inputs, RefusedPolicy, Resolution, TrustedServices,
-    VirtualNetworks, referenced_accounts, referenced_groups, referenced_identities,
-    referenced_ranges, resolve,
+    VirtualNetworks, accounts_of_identity, referenced_accounts, referenced_groups,
+    referenced_identities, referenced_ranges, resolve,
 };
 pub use selector::Selector;
 pub use trusted_service::{

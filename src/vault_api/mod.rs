@@ -5,6 +5,7 @@ mod classify;
 mod dialect;
 mod engine;
 pub mod path;
+pub mod pattern;
 mod profile;
 mod table;
 mod template;

@@ -9,6 +9,8 @@
 //! | `/**` at the end | nothing, or a slash and any text |
 //! | `/?` at the end | nothing, or a slash |
 
+use super::pattern::{Token, literal};
+
 /// A path template, without `/v1/` and without the vault's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
@@ -111,6 +113,27 @@ impl Template {
         rest.is_empty()
     }
 
+    /// Returns patterns that together match the same paths.
+    pub fn patterns(&self) -> Vec<Vec<Token>> {
+        let mut tokens = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => tokens.extend(literal(text)),
+                Part::Segment => tokens.push(Token::Segment),
+                Part::Rest => tokens.push(Token::Rest),
+                Part::RestAndSlash => tokens.extend([Token::Rest, Token::Char('/')]),
+                Part::OptionalRest | Part::OptionalSlash => {}
+            }
+        }
+        let further: &[Token] = match self.0.last() {
+            Some(Part::OptionalRest) => &[Token::Char('/'), Token::End],
+            Some(Part::OptionalSlash) => &[Token::Char('/')],
+            _ => return vec![tokens],
+        };
+        let longer = tokens.iter().chain(further).copied().collect();
+        vec![tokens, longer]
+    }
+
     /// Converts to a regular expression for a whole path.
     pub fn regex(&self) -> String {
         self.0
@@ -131,6 +154,7 @@ impl Template {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use crate::vault_api::pattern::common;
 
     /// Template, path, and whether it matches.
     const TABLE: &[(&str, &str, bool)] = &[
@@ -167,6 +191,10 @@ mod tests {
             assert_eq!(parsed.matches(path), *fits, "{template} {path}");
             let regex = regex::Regex::new(&format!("^(?:{})$", parsed.regex())).unwrap();
             assert_eq!(regex.is_match(path), *fits, "regex of {template} {path}");
+            let path: Vec<Token> = literal(path).collect();
+            let mut patterns = parsed.patterns().into_iter();
+            let found = patterns.any(|pattern| common(&pattern, &path).is_some());
+            assert_eq!(found, *fits, "patterns of {template}");
         }
     }
 }

@@ -29,7 +29,12 @@ fn flags() -> BTreeMap<String, BTreeSet<String>> {
             let help = if name == "help" {
                 String::new()
             } else {
-                help(&[&name])
+                // A page may name the flags of its own subcommands after it.
+                let own = help(&[&name]);
+                let (_, list) = own.split_once("Commands:\n").unwrap_or_default();
+                let parts = subcommand.captures_iter(list);
+                let parts: Vec<String> = parts.map(|part| help(&[&name, &part[1]])).collect();
+                own + &parts.concat()
             };
             let found = flag.captures_iter(&help);
             let flags = found.flat_map(|found| {

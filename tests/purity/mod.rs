@@ -18,7 +18,7 @@ const PURE: [&str; 5] = [
     "src/vault_api",
 ];
 /// Crates that they may use: plain data, text, curves of public keys, and the wire types of Kubernetes and Envoy.
-const CRATES: [&str; 24] = [
+const CRATES: [&str; 25] = [
     "std",
     "core",
     "alloc",
@@ -27,6 +27,7 @@ const CRATES: [&str; 24] = [
     "super",
     "base64",
     "envoy_types",
+    "hcl",
     "ipnet",
     "k8s_openapi",
     "p256",

@@ -170,6 +170,23 @@ pub(crate) fn to_explain(
     })
 }
 
+/// Reads the objects for `trusted check`: the policies of the vault's namespace, all trusted services, and namespaces,
+/// whose labels are their subscriptions.
+pub(crate) fn to_check(
+    args: &ClusterArgs,
+    vault: &VaultId,
+    limits: Limits,
+) -> Result<LoadedObjects, ReadError> {
+    read(args, limits, async |cluster: &Cluster| {
+        let namespace = Some(vault.namespace.as_str());
+        let mut found = cluster.list(Wanted::POLICIES, namespace, None).await?;
+        for kind in [Wanted::TRUSTED_SERVICES, Wanted::NAMESPACES] {
+            found.extend(cluster.list(kind, None, None).await?);
+        }
+        Ok(found)
+    })
+}
+
 /// Connects, reads, and collects the objects.
 fn read(
     args: &ClusterArgs,

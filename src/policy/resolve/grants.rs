@@ -101,7 +101,7 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
     let namespace = &inputs.vault.namespace;
     let accounts = identities
         .iter()
-        .flat_map(|identity| accounts(identity, namespace, inputs.accounts));
+        .flat_map(|identity| accounts_of_identity(identity, namespace, inputs.accounts));
     let by_token = |account: &ObjectName| {
         // The tokens of a deleted account are valid until they expire.
         let cluster = inputs.keys.cluster.as_ref();
@@ -143,7 +143,7 @@ pub(super) fn federated<'a>(
 }
 
 /// Service accounts of this cluster that an identity names for a vault in a namespace.
-fn accounts(
+pub fn accounts_of_identity(
     identity: &ServiceIdentity,
     namespace: &str,
     accounts: &dyn Accounts,
@@ -183,7 +183,7 @@ pub fn referenced_accounts(
     directory: &dyn Accounts,
 ) -> BTreeSet<ObjectName> {
     referenced_identities(policy, trusted_services)
-        .flat_map(|identity| accounts(identity, &policy.vault.namespace, directory))
+        .flat_map(|identity| accounts_of_identity(identity, &policy.vault.namespace, directory))
         .collect()
 }
 

@@ -27,7 +27,7 @@ use crate::policy::validated::ValidatedPolicy;
 pub use admission::RefusedPolicy;
 pub use diagnostic::{Diagnostic, DiagnosticReason};
 use found::Found;
-pub use grants::{referenced_accounts, referenced_identities};
+pub use grants::{accounts_of_identity, referenced_accounts, referenced_identities};
 pub use inputs::{Inputs, TrustedServices, VirtualNetworks};
 pub use proxies::referenced_ranges;
 use sources::PolicySources;

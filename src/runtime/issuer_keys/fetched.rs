@@ -11,7 +11,7 @@ pub(super) const MAX_BYTES: usize = 256 * 1024;
 
 /// Reason why keys were not fetched. The text has no part that changes from one fetch to the next.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     /// There is no connection.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),

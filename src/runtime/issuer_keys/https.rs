@@ -66,6 +66,13 @@ impl Authorities {
     }
 }
 
+impl Authorities {
+    /// Settings of a TLS client that accepts only servers with certificates of these authorities.
+    pub(crate) fn tls(&self) -> ClientConfig {
+        self.0.clone()
+    }
+}
+
 /// Client for documents over https. It keeps no connection.
 #[derive(Clone, Debug)]
 pub(super) struct HttpsClient(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
@@ -99,7 +106,7 @@ impl HttpsClient {
 }
 
 /// Reads the document of an answer, with limits for time and size.
-pub(super) async fn within_limits<B>(
+pub(crate) async fn within_limits<B>(
     timeout: Duration,
     answer: impl Future<Output = Result<Response<B>, FetchError>>,
 ) -> Result<Bytes, FetchError>
@@ -127,7 +134,7 @@ where
 }
 
 /// Text of an error and of its causes.
-pub(super) fn causes<'e>(error: &'e (dyn Error + 'static)) -> String {
+pub(crate) fn causes<'e>(error: &'e (dyn Error + 'static)) -> String {
     let next = |error: &&'e (dyn Error + 'static)| (*error).source();
     let all = std::iter::successors(Some(error), next);
     let texts: Vec<String> = all.map(ToString::to_string).collect();

@@ -25,7 +25,9 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::runtime::operations::Metrics;
 
+pub(crate) use fetched::FetchError;
 pub use https::{Authorities, AuthoritiesError};
+pub(crate) use https::{causes, within_limits};
 use known::Known;
 use source::{Fetchers, Source, Update};
 pub use state::{KeySetState, KeyStates};
