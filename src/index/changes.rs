@@ -9,8 +9,7 @@ use super::{
     ObservedPolicy, Payload, PodFact, ServiceAccountFact, ServiceFact,
 };
 use crate::policy::{
-    Accounts, ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork,
-    VaultId,
+    ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork, VaultId,
 };
 
 impl Indexed for NamespaceFact {
@@ -159,10 +158,9 @@ impl Index {
     /// Sets or, with none, removes a namespace. Its labels also decide its subscription.
     fn set_namespace(&mut self, name: &str, fact: Option<NamespaceFact>) {
         let before = self.namespace_state(name);
-        let subscription = self.subscription_of(name).map(str::to_owned);
         self.set_terminating(name, fact.as_ref());
         self.membership.set_namespace(name, fact, &mut self.changed);
-        self.update_subscription(name, subscription);
+        self.update_subscription(name, before.subscription.clone());
         if self.namespace_state(name) != before {
             self.every_service_changed();
         }

@@ -213,12 +213,9 @@ impl Index {
             None => self.trusted_services.remove(name),
         };
         self.update_services_of_accounts(was.as_deref(), is.as_deref());
-        self.identities_changed(|_, policy| match policy.bypass.as_ref() {
-            None => false,
-            Some(bypass) => {
-                let names = bypass.names.as_ref();
-                names.is_none_or(|names| names.contains(name))
-            }
+        self.identities_changed(|_, policy| {
+            let bypass = policy.bypass.as_ref();
+            bypass.is_some_and(|bypass| bypass.lets_in(name))
         });
     }
 

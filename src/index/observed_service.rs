@@ -4,11 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use sha2::{Digest, Sha256};
-
 use super::state::Index;
-use super::{Labels, NamespaceFact, ObjectName, PodFact};
-use crate::api::SUBSCRIPTION_LABEL;
+use super::{NamespaceFact, ObjectName, PodFact};
+use crate::policy::key_set;
 use crate::policy::{
     Accounts, BypassSettings, FederatedIdentity, KeySource, ServiceIdentity,
     ValidatedTrustedService,
@@ -75,7 +73,7 @@ pub enum IdentityProblem {
 pub(super) struct NamespaceState {
     exists: bool,
     terminating: bool,
-    subscription: Option<String>,
+    pub(super) subscription: Option<String>,
 }
 
 impl Index {
@@ -113,8 +111,7 @@ impl Index {
         let policies = self.policies.iter().filter(|(_, policy)| {
             let valid = policy.valid.as_deref();
             let bypass = valid.and_then(|policy| policy.bypass.as_ref());
-            let names = bypass.map(|bypass| &bypass.names);
-            names.is_some_and(|names| names.as_ref().is_none_or(|names| names.contains(service)))
+            bypass.is_some_and(|bypass| bypass.lets_in(service))
         });
         policies.map(|(id, _)| id.clone()).collect()
     }
@@ -142,7 +139,7 @@ impl Index {
                 ObservedIdentity {
                     identity: shown,
                     accounts: None,
-                    keys: keys.map(checksum),
+                    keys: keys.map(key_set::checksum),
                     problem: self
                         .services_with_other_keys(service, credential)
                         .or(missing)
@@ -340,7 +337,7 @@ impl Index {
         NamespaceState {
             exists: self.namespace(name).is_some(),
             terminating: self.accounts.terminating.contains(name),
-            subscription: self.namespace(name).and_then(subscription),
+            subscription: self.subscription_of(name).map(str::to_owned),
         }
     }
 
@@ -354,10 +351,6 @@ impl Index {
     }
 }
 
-fn subscription(labels: &Labels) -> Option<String> {
-    labels.get(SUBSCRIPTION_LABEL).cloned()
-}
-
 /// Name of the account that an identity names, without a namespace.
 fn account_name(identity: &ServiceIdentity) -> Option<&str> {
     match identity {
@@ -365,10 +358,4 @@ fn account_name(identity: &ServiceIdentity) -> Option<&str> {
         ServiceIdentity::RegisteredResource(name) => Some(name),
         ServiceIdentity::FederatedCredential(_) => None,
     }
-}
-
-fn checksum(keys: &str) -> String {
-    let digest = Sha256::digest(keys.as_bytes());
-    let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{}", digits.concat())
 }

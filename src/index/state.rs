@@ -40,26 +40,18 @@ pub struct Index {
     pub(super) vaults_by_network: BTreeMap<String, BTreeSet<VaultId>>,
     pub(super) policies: BTreeMap<ObjectName, Policy>,
     pub(super) vaults: BTreeMap<VaultId, Vault>,
-    /// Objects of the kinds that no firewall depends on.
-    pub(super) others: BTreeMap<Key, Object>,
     pub(super) changed: BTreeSet<VaultId>,
     pub(super) changed_endpoints: BTreeSet<ObjectName>,
     pub(super) changed_services: BTreeSet<String>,
 }
 
-/// Effect of a kind's objects on the index. The default methods are for a kind that no firewall depends on: its objects
-/// are kept by their keys.
+/// Effect of a kind's objects on the index.
 pub trait Indexed: Payload + Into<Object> {
     /// Puts an object in place of its former state.
-    fn apply(self, index: &mut Index) {
-        let object = self.into();
-        index.others.insert(object.key(), object);
-    }
+    fn apply(self, index: &mut Index);
 
     /// Removes the object with this key, which is one of this kind.
-    fn delete(key: &Key, index: &mut Index) {
-        index.others.remove(key);
-    }
+    fn delete(key: &Key, index: &mut Index);
 }
 
 macro_rules! define_apply_and_delete {
@@ -209,11 +201,6 @@ impl Index {
     /// Services whose endpoints may have changed since the last call.
     pub fn take_changed_endpoints(&mut self) -> BTreeSet<ObjectName> {
         std::mem::take(&mut self.changed_endpoints)
-    }
-
-    /// Whether an object of a kind that no firewall depends on is known, for example a `ServiceAccount`.
-    pub fn contains(&self, key: &Key) -> bool {
-        self.others.contains_key(key)
     }
 }
 

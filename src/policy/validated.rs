@@ -69,6 +69,14 @@ pub struct BypassSettings {
     pub names: Option<BTreeSet<String>>,
 }
 
+impl BypassSettings {
+    /// Whether it lets a service in.
+    pub fn lets_in(&self, service: &str) -> bool {
+        let names = self.names.as_ref();
+        names.is_none_or(|names| names.contains(service))
+    }
+}
+
 /// Source of the client's address, to which IP rules apply.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum ClientAddressSettings {

@@ -8,14 +8,15 @@ use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dy
 };
 use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::Metadata as MetadataMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::{
-    HttpRequestHeaderMatchInput, StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
+    StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
 };
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
 use super::grants;
 use super::matching::{
-    action, any_of, begins_with, both, exactly, first_of, fits, input, is, matches, nested, not,
+    action, any_of, begins_with, both, exactly, first_of, fits, header, input, is, matches, nested,
+    not,
 };
 use super::names::{BAD_REQUEST, PLANE};
 use super::rbac::{self, Fact, METADATA, rbac_action};
@@ -159,14 +160,6 @@ fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
 
 /// Holds if the request carries the vault's token (see [`Caller::carries_token`]).
 fn carries_token(api: VaultApi) -> Predicate {
-    let header = |name: &str| {
-        input(
-            name,
-            &HttpRequestHeaderMatchInput {
-                header_name: name.into(),
-            },
-        )
-    };
     let authorization = || header("authorization");
     any_of(vec![
         is(authorization(), begins_with(BEARER)),

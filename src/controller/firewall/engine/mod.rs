@@ -133,7 +133,9 @@ impl Engine {
                 keys.set_urls(self.index.key_urls());
             }
             if self.not_listed.is_empty() {
-                self.use_keys(&mut keys).await;
+                if !*self.synced.borrow() {
+                    self.use_keys(&mut keys).await;
+                }
                 self.publish_batch(first);
                 self.synced.send_replace(true);
                 listed.met();
