@@ -174,6 +174,7 @@ impl Index {
         let accounts = self.pods_before(id, fact.as_ref());
         self.membership.set_pod(id, fact, &mut self.changed);
         self.update_accounts(id, account.as_ref(), accounts);
+        self.update_label(id);
         if self.labels_for_network_policies(id) != before {
             self.network_policy_changed(&id.namespace);
         }

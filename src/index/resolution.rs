@@ -43,6 +43,7 @@ impl Index {
             membership: &self.membership,
             trusted_services: &self.trusted_services,
             accounts: self,
+            account_labels: self.account_labels(),
             keys: &self.keys,
             limits: &self.limits,
         };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::accounts::AccountIndex;
 use super::endpoints::Endpoints;
 use super::kind::for_each_kind;
+use super::labels::LabelIndex;
 use super::membership::Membership;
 use super::vault::{Policy, Vault};
 use super::{
@@ -34,6 +35,7 @@ pub struct Index {
     pub(super) trusted_services: TrustedServices,
     pub(super) virtual_networks: VirtualNetworks,
     pub(super) accounts: AccountIndex,
+    pub(super) labels: LabelIndex,
     /// Keys of token issuers.
     pub(super) keys: IssuerKeys,
     /// Vaults whose policies name a virtual network, which need not exist.

@@ -18,11 +18,11 @@ use super::{Inputs, Resolution, TrustedServices, VirtualNetworks, referenced_gro
 use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
-    AccessLogLevel, AccountPod, Accounts, AddressRule, AddressRules, ClientAddressSettings,
-    DefaultAction, Denial, GroupMembers, GroupSelector, IssuerKeys, ManagementAccess,
-    NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup, PodMembership,
-    PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation, ValidatedPolicy,
-    ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
+    AccessLogLevel, AccountLabels, AccountPod, Accounts, AddressRule, AddressRules,
+    ClientAddressSettings, DefaultAction, Denial, GroupMembers, GroupSelector, IssuerKeys,
+    ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup,
+    PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
+    ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
 /// Parses labels: `a=b,c=d`.
@@ -258,6 +258,7 @@ impl PlainMembership {
             membership: &Known(self, known),
             trusted_services: &TrustedServices::new(),
             accounts: &NoAccounts,
+            account_labels: AccountLabels::default(),
             keys: &IssuerKeys::default(),
             limits: &limits,
         })

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
+use super::dropped;
 use super::found::Found;
 use super::inputs::{Inputs, TrustedServices};
 use crate::api::{Proof, SUBSCRIPTION_LABEL};
@@ -19,19 +20,21 @@ use crate::policy::token::{self, TokenIdentity};
 use crate::policy::trusted_service::{FederatedIdentity, ServiceIdentity, ValidatedTrustedService};
 use crate::policy::validated::ValidatedPolicy;
 
-/// Resolves the identities of the accepted policies, oldest first.
+/// Resolves the identities of the accepted policies, oldest first. `drops` is whether a `NetworkPolicy` drops the
+/// packets of clients that nothing allows.
 pub(super) fn grants<M>(
     policies: &[&ValidatedPolicy],
+    drops: bool,
     inputs: &Inputs<'_, M>,
     found: &mut Found,
 ) -> Grants {
     let listed = |identities: &[ServiceIdentity], proof: Proof| {
-        (!identities.is_empty()).then(|| holders(identities, proof, inputs))
+        (!identities.is_empty()).then(|| holders(identities.iter(), proof, inputs))
     };
     let oldest = policies.first();
     let mut grants = Grants {
         pods: BTreeMap::new(),
-        services: services(policies, inputs, found),
+        services: services(policies, drops, inputs, found),
         operators: oldest.and_then(|policy| listed(&policy.operators, policy.proof)),
         deployers: oldest.and_then(|policy| listed(&policy.deployers, policy.proof)),
     };
@@ -58,6 +61,7 @@ pub(super) fn grants<M>(
 /// Services that the policies let in; `None` if no policy has a bypass.
 fn services<M>(
     policies: &[&ValidatedPolicy],
+    drops: bool,
     inputs: &Inputs<'_, M>,
     found: &mut Found,
 ) -> Option<Vec<ServiceGrant>> {
@@ -75,10 +79,17 @@ fn services<M>(
             found.warnings.extend(incomplete(policy, service, inputs));
         }
     }
+    if drops {
+        let reports = policies.iter();
+        let reports = reports.filter_map(|policy| dropped::report(policy, inputs));
+        found.warnings.extend(reports);
+    }
     let grants = proofs.into_iter().filter_map(|(name, proof)| {
         let service = inputs.trusted_services.get(name)?;
+        let reached = service.identities.iter();
+        let reached = reached.filter(|identity| !drops || dropped::selects(identity, inputs));
         Some(ServiceGrant {
-            holders: holders(&service.identities, proof, inputs),
+            holders: holders(reached, proof, inputs),
             service: Arc::clone(service),
         })
     });
@@ -97,10 +108,14 @@ pub(super) fn named_services<'a>(
     }
 }
 
-fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, M>) -> Holders {
+fn holders<'a, M>(
+    identities: impl Iterator<Item = &'a ServiceIdentity> + Clone,
+    proof: Proof,
+    inputs: &Inputs<'_, M>,
+) -> Holders {
     let namespace = &inputs.vault.namespace;
     let accounts = identities
-        .iter()
+        .clone()
         .flat_map(|identity| accounts_of_identity(identity, namespace, inputs.accounts));
     let by_token = |account: &ObjectName| {
         // The tokens of a deleted account are valid until they expire.
@@ -118,7 +133,7 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
     let is_foreign = |credential: &&FederatedIdentity| {
         cluster.is_none_or(|keys| keys.issuer != credential.issuer)
     };
-    let federated = federated(identities.iter()).filter(is_foreign);
+    let federated = federated(identities).filter(is_foreign);
     let federated = federated.flat_map(|credential| {
         let audiences = credential.audiences.iter();
         audiences.map(|audience| {

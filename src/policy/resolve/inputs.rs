@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::limits::Limits;
+use crate::policy::account_label::AccountLabels;
 use crate::policy::accounts::Accounts;
 use crate::policy::identity::VaultId;
 use crate::policy::issuer_keys::IssuerKeys;
@@ -36,6 +37,8 @@ pub struct Inputs<'a, M> {
     pub trusted_services: &'a TrustedServices,
     /// Service accounts and their pods.
     pub accounts: &'a dyn Accounts,
+    /// Whether a `NetworkPolicy` may select pods by their service account.
+    pub account_labels: AccountLabels,
     /// Keys of token issuers.
     pub keys: &'a IssuerKeys,
     /// Largest numbers of rules, for the sum of all policies of the vault.

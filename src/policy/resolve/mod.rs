@@ -7,6 +7,7 @@
 
 mod admission;
 mod diagnostic;
+mod dropped;
 mod found;
 mod grants;
 mod inputs;
@@ -108,7 +109,11 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     if let Some(oldest) = policies.first() {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
-        firewall.grants = grants::grants(&policies, inputs, &mut found);
+        let drops = dropped::applies(oldest, default_action);
+        firewall.grants = grants::grants(&policies, drops, inputs, &mut found);
+        if drops {
+            firewall.service_peers = dropped::service_peers(&firewall.grants, inputs);
+        }
         firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &mut found);
         // Everybody behind a trusted proxy has its address, so a proxy's pod proves nothing.
         if let Some(proxies) = firewall.client_address.trusted_proxies() {

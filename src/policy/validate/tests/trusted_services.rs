@@ -116,17 +116,3 @@ fn a_restriction_of_no_bypass_is_refused() {
         assert_eq!((with.bypass, with.proof), (None, Proof::Token));
     }
 }
-
-#[test]
-fn drop_needs_a_bypass_that_admits_nobody() {
-    let drop = |settings: Value| {
-        found(policy(&[
-            ("spec.denial", json!("Drop")),
-            ("spec.bypass", json!("TrustedServices")),
-            ("spec.trustedServices", settings),
-        ]))
-    };
-    assert_eq!(drop(json!(null)), ["spec.denial NotSupportedYet"]);
-    assert_eq!(drop(json!({"names": ["a"]})), ["spec.denial NotSupportedYet"]);
-    assert_eq!(drop(json!({"names": []})), [""; 0]);
-}
