@@ -127,7 +127,8 @@ impl Reconciler {
         if let Some(wrong) = wrong {
             tracing::warn!(
                 %pod,
-                "the pod has the label {SERVICE_ACCOUNT_LABEL}={wrong} of another service account; correcting it to {value}"
+                "the pod has the label {SERVICE_ACCOUNT_LABEL}={wrong} of another service account; correcting it to \
+                 {value}"
             );
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);

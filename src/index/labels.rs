@@ -1,35 +1,14 @@
 //! Labels of pods with their service account: the pods whose label the operator has to set, and whether a
 //! `NetworkPolicy` may select the label. An event looks only at the pods that it names.
 
+#[cfg(test)]
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ObjectName;
+use super::account_label::{LabelCorrection, LabelIndex};
 use super::state::Index;
 use crate::api::SERVICE_ACCOUNT_LABEL;
 use crate::policy::{AccountLabels, Denial, NoAccountLabels, VaultId, account_label_value};
-
-/// A label that a pod must have and has not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelCorrection {
-    /// Unique id of the pod.
-    pub uid: Option<String>,
-    /// Value of the label.
-    pub value: String,
-    /// Value that the pod has, of another service account; `None` without the label.
-    pub wrong: Option<String>,
-}
-
-/// Labels of pods. In files nobody sets them, and they are taken as set.
-#[derive(Debug, Default)]
-pub(super) struct LabelIndex {
-    guard: AccountLabels,
-    corrections: BTreeMap<ObjectName, LabelCorrection>,
-    /// Pods with the label of another service account.
-    wrong: BTreeSet<ObjectName>,
-    /// Pods whose correction has changed.
-    changed: BTreeSet<ObjectName>,
-    is_kept: bool,
-}
 
 impl Index {
     /// Whether a `NetworkPolicy` may select pods by their service account.
@@ -135,5 +114,24 @@ impl Index {
         };
         let vaults: Vec<VaultId> = self.vaults.keys().filter(depends).cloned().collect();
         self.changed.extend(vaults);
+    }
+}
+
+#[cfg(test)]
+impl Index {
+    /// Checks that every event left the corrections of all pods as a computation without memory makes them.
+    pub(super) fn check_labels(&self) {
+        let pods = self.accounts.pods.members();
+        let corrections: BTreeMap<ObjectName, LabelCorrection> = pods
+            .filter_map(|pod| Some((pod.clone(), self.correction(pod)?)))
+            .collect();
+        let wrong = corrections
+            .iter()
+            .filter(|(_, found)| found.wrong.is_some());
+        let wrong: BTreeSet<ObjectName> = wrong.map(|(pod, _)| pod.clone()).collect();
+        assert_eq!(
+            (&corrections, &wrong),
+            (&self.labels.corrections, &self.labels.wrong)
+        );
     }
 }

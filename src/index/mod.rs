@@ -4,6 +4,7 @@
 //! depends on. The index does no I/O, and depends on no client and no async runtime: [`crate::objects`] decodes the
 //! objects.
 
+mod account_label;
 mod accounts;
 mod changes;
 mod endpoints;
@@ -20,11 +21,11 @@ mod state;
 mod vault;
 mod watched;
 
+pub use account_label::LabelCorrection;
 pub use endpoints::EndpointSliceFact;
 pub use facts::*;
 pub(crate) use kind::for_each_kind;
 pub use kind::{Key, Kind, KindOf, Object};
-pub use labels::LabelCorrection;
 pub use network_policy::{NetworkPolicyFact, Protected};
 pub use observed_service::{IdentityProblem, ObservedAccounts, ObservedIdentity, ObservedService};
 pub use payload::Payload;

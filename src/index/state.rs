@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use super::account_label::LabelIndex;
 use super::accounts::AccountIndex;
 use super::endpoints::Endpoints;
 use super::kind::for_each_kind;
-use super::labels::LabelIndex;
 use super::membership::Membership;
 use super::vault::{Policy, Vault};
 use super::{

@@ -1,8 +1,8 @@
-//! Whether the admission policy that guards the label of service accounts is in force: tries, by dry run, to set a value
-//! that no service account can have. Nothing is written.
+//! Whether the admission policy that guards the label of service accounts is in force: tries, by dry run, to set a
+//! value that no service account can have. Nothing is written.
 //!
-//! An answer of the API server counts until the next one. After [`MOST_FAILURES`] requests without one, nothing is known
-//! any more.
+//! An answer of the API server counts until the next one. After [`MOST_FAILURES`] requests without one, nothing is
+//! known any more.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::policy::{AccountLabels, NoAccountLabels};
 use crate::runtime::request::{RequestError, answer};
 
 /// Time between two tries while the guard is in force.
-const IN_FORCE: Duration = Duration::from_secs(30);
+const IN_FORCE: Duration = Duration::from_secs(10);
 /// Time between two tries while it is not, so that its installation shows soon.
 const NOT_IN_FORCE: Duration = Duration::from_secs(2);
 /// Tries without an answer after which nothing is known.
@@ -126,8 +126,8 @@ fn log(state: AccountLabels) {
              select it"
         ),
         AccountLabels::NotInForce(why) => tracing::warn!(
-            "no NetworkPolicy selects the label {SERVICE_ACCOUNT_LABEL}, so vaults with `denial: Drop` drop the packets \
-             of trusted services: {why}"
+            "no NetworkPolicy selects the label {SERVICE_ACCOUNT_LABEL}, so vaults with `denial: Drop` drop the \
+             packets of trusted services: {why}"
         ),
     }
 }

@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use testkit::ApiServer;
 use testkit::wait::wait_for_ok;
+use vaultwall::runtime::permissions::LABEL_PERMISSIONS;
+
+use crate::roles::permission_rule;
 
 const LABEL: &str = "vaultwall.dev/service-account";
 /// Part of the guard's refusal.
@@ -80,13 +83,7 @@ fn server() -> ApiServer {
     // kubectl reads what it patches.
     let read = json!([{"apiGroups": [""], "resources": ["pods/status"], "verbs": ["get"]}]);
     server.bind("n1", None, "system:node:n1", read.as_array().unwrap());
-    let rules = vaultwall::runtime::permissions::LABEL_PERMISSIONS.map(|permission| {
-        json!({
-            "apiGroups": [permission.group],
-            "resources": [permission.resource],
-            "verbs": permission.verbs,
-        })
-    });
+    let rules = LABEL_PERMISSIONS.map(|permission| permission_rule(&permission));
     server.bind(
         OPERATOR,
         None,
@@ -104,8 +101,8 @@ fn server() -> ApiServer {
     server
 }
 
-/// Objects of `vaultwall crds --service-account-label` of these kinds, and their bindings.
-fn install(server: &ApiServer, kind: &str) {
+/// Installs the policy of the label with this kind of admission, `Validating` or `Mutating`, and its binding.
+pub(crate) fn install(server: &ApiServer, kind: &str) {
     let output = std::process::Command::new(testkit::vaultwall())
         .args(["crds", "--service-account-label", "-o", "json"])
         .output()
@@ -165,6 +162,18 @@ fn patch(pod: &str, subresource: &str, value: &Value) -> String {
     format!("patch pod {pod}{subresource} --type=merge -p {patch}")
 }
 
+/// A `Binding` of the pod `free` to the node, whose labels become labels of the pod.
+fn bound_with(label: Option<&str>) -> String {
+    let labels = label.map(|value| json!({LABEL: value}));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": "free", "namespace": "team", "labels": labels},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "n1"},
+    })
+    .to_string()
+}
+
 /// The label of a stored pod.
 fn label_of(server: &ApiServer, pod: &str) -> Value {
     let object = server.get(&format!("/api/v1/namespaces/team/pods/{pod}"));
@@ -192,16 +201,6 @@ fn no_door_gives_a_pod_the_label_of_another_account() {
         .unwrap()
         .remove("serviceAccountName");
     let mirror = mirror.to_string();
-    let bind = |label: Option<&str>| {
-        let labels = label.map(|value| json!({LABEL: value}));
-        json!({
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": "free", "namespace": "team", "labels": labels},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": "n1"},
-        })
-        .to_string()
-    };
     let mut free = pod("free", "web", None);
     free["spec"].as_object_mut().unwrap().remove("nodeName");
     server.apply(&free.to_string());
@@ -250,10 +249,10 @@ fn no_door_gives_a_pod_the_label_of_another_account() {
     check(
         &server,
         [
-            (ADMIN, binding, bind(Some("agent")).as_str(), REFUSED),
-            (ADMIN, bindings, bind(Some("agent")).as_str(), REFUSED),
-            (ADMIN, bindings, bind(Some("web")).as_str(), REFUSED),
-            (ADMIN, binding, bind(None).as_str(), WRITTEN),
+            (ADMIN, binding, bound_with(Some("agent")).as_str(), REFUSED),
+            (ADMIN, bindings, bound_with(Some("agent")).as_str(), REFUSED),
+            (ADMIN, bindings, bound_with(Some("web")).as_str(), REFUSED),
+            (ADMIN, binding, bound_with(None).as_str(), WRITTEN),
             // The own account, no label, and its removal.
             (EDITOR, CREATE, right.as_str(), WRITTEN),
             (EDITOR, CREATE, none.as_str(), WRITTEN),
@@ -282,7 +281,14 @@ fn no_door_gives_a_pod_the_label_of_another_account() {
         let status = format!("patch pod {name} --subresource=status --type=strategic -p {running}");
         check(&server, [(KUBELET, &*status, "", WRITTEN)]);
     }
-    // A name that no label can hold: the operator sets what it has computed, for its own account only.
+}
+
+#[test]
+fn a_name_that_no_label_can_hold_is_cut_by_the_operator_alone() {
+    let server = server();
+    install(&server, "Validating");
+    let wrong = pod("new", "web", Some("agent")).to_string();
+    until(&server, (EDITOR, CREATE, &wrong, REFUSED));
     let cut = patch("long", "status", &json!(*CUT));
     let short = patch("old", "status", &json!(*CUT));
     let other = patch("long", "status", &json!("web"));
@@ -334,7 +340,7 @@ fn every_new_pod_is_labelled_and_no_kubelet_refused() {
         ["web", "web"].map(Value::from)
     );
 
-    // The kubelet reports pods with and without the label, and creates the mirror of a static pod, which has no account.
+    // The kubelet reports all pods, and creates the mirror of a static pod, which has no account.
     let running = r#"{"status":{"phase":"Running"}}"#;
     for name in ["a", "b", "c", "old", "right", "wrong", "long"] {
         let status = format!("patch pod {name} --subresource=status --type=strategic -p {running}");

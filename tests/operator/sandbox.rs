@@ -10,8 +10,9 @@ use testkit::client::wait_for_verdicts;
 use testkit::wait::{wait_for_ok, wait_until};
 use testkit::{ApiServer, Client, OpenBao, Pool, PooledServer, Process, Verdict, own_address};
 use vaultwall::limits::Limits;
+use vaultwall::runtime::permissions::LABEL_PERMISSIONS;
 
-use crate::roles::allow_operator;
+use crate::roles::{allow_operator, permission_rule};
 
 /// User of the operator, with the permissions that the documentation lists and no others.
 pub(crate) const OPERATOR: &str = "vaultwall-operator";
@@ -101,6 +102,16 @@ impl Sandbox {
         })
     }
 
+    /// The same with an operator that may label pods.
+    pub(crate) fn with_labels() -> Self {
+        static POOL: Pool = Pool::new();
+        Self::with(&POOL, |server| {
+            server.install_crds();
+            let rules = LABEL_PERMISSIONS.map(|permission| permission_rule(&permission));
+            server.bind("labels", None, OPERATOR, &rules);
+        })
+    }
+
     /// The same with CRDs of an earlier version, whose status has no `managementEndpoint`.
     pub(crate) fn with_older_crds() -> Self {
         static POOL: Pool = Pool::new();
@@ -144,6 +155,16 @@ impl Sandbox {
 
     /// Starts a further operator.
     pub(crate) fn operator_at(&self, name: &str, address: Ipv4Addr) -> Operator {
+        self.operator_with(name, address, &[])
+    }
+
+    /// Starts an operator with further arguments.
+    pub(crate) fn operator_with(
+        &self,
+        name: &str,
+        address: Ipv4Addr,
+        arguments: &[&str],
+    ) -> Operator {
         let (proxies, vault) = (self.proxies, self.vault.address());
         let mut command = Command::new(testkit::vaultwall());
         command
@@ -155,7 +176,8 @@ impl Sandbox {
             .args(["--xds-address", &format!("{}:8500", self.operators)])
             .args(["--advertise", &format!("{address}:8500")])
             .args(["--operations-listen", &format!("{address}:8080")])
-            .args(["--local-proxy", &format!("vault/openbao={proxies},{vault}")]);
+            .args(["--local-proxy", &format!("vault/openbao={proxies},{vault}")])
+            .args(arguments);
         Operator {
             process: Process::start(name, command, self.folder.path()),
             address,

@@ -10,6 +10,8 @@
 mod event;
 mod identities;
 mod incremental;
+#[rustfmt::skip] // tables are read by eye
+mod labels;
 mod proxies;
 #[rustfmt::skip] // tables are read by eye
 mod services;

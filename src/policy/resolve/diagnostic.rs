@@ -34,7 +34,7 @@ pub enum DiagnosticReason {
     KeysUnknown,
     /// Identities name several sources of the keys of a token issuer.
     KeysDiffer,
-    /// With `denial: Drop` a `NetworkPolicy` cannot select the pods of trusted services, so that their packets are dropped.
+    /// With `denial: Drop` a `NetworkPolicy` cannot select the pods of trusted services, so their packets are dropped.
     AccountLabelMissing,
     /// With `denial: Drop` a federated credential lets nobody in, because a `NetworkPolicy` cannot select its holder.
     FederatedDropped,

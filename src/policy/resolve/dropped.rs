@@ -1,5 +1,5 @@
-//! Trusted services of a firewall with `denial: Drop`: a `NetworkPolicy` drops the packets of everybody whom it does not
-//! select, so a service is let in only if it selects the service's pods.
+//! Trusted services of a firewall with `denial: Drop`: a `NetworkPolicy` drops the packets of everybody whom it does
+//! not select, so a service is let in only if it selects the service's pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 

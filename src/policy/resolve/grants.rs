@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
-use super::dropped;
 use super::found::Found;
 use super::inputs::{Inputs, TrustedServices};
 use crate::api::{Proof, SUBSCRIPTION_LABEL};
@@ -20,11 +19,11 @@ use crate::policy::token::{self, TokenIdentity};
 use crate::policy::trusted_service::{FederatedIdentity, ServiceIdentity, ValidatedTrustedService};
 use crate::policy::validated::ValidatedPolicy;
 
-/// Resolves the identities of the accepted policies, oldest first. `drops` is whether a `NetworkPolicy` drops the
-/// packets of clients that nothing allows.
+/// Resolves the identities of the accepted policies, oldest first. Identities of services count if they are
+/// `reachable`.
 pub(super) fn grants<M>(
     policies: &[&ValidatedPolicy],
-    drops: bool,
+    reachable: &dyn Fn(&ServiceIdentity) -> bool,
     inputs: &Inputs<'_, M>,
     found: &mut Found,
 ) -> Grants {
@@ -34,7 +33,7 @@ pub(super) fn grants<M>(
     let oldest = policies.first();
     let mut grants = Grants {
         pods: BTreeMap::new(),
-        services: services(policies, drops, inputs, found),
+        services: services(policies, reachable, inputs, found),
         operators: oldest.and_then(|policy| listed(&policy.operators, policy.proof)),
         deployers: oldest.and_then(|policy| listed(&policy.deployers, policy.proof)),
     };
@@ -61,7 +60,7 @@ pub(super) fn grants<M>(
 /// Services that the policies let in; `None` if no policy has a bypass.
 fn services<M>(
     policies: &[&ValidatedPolicy],
-    drops: bool,
+    reachable: &dyn Fn(&ServiceIdentity) -> bool,
     inputs: &Inputs<'_, M>,
     found: &mut Found,
 ) -> Option<Vec<ServiceGrant>> {
@@ -79,15 +78,10 @@ fn services<M>(
             found.warnings.extend(incomplete(policy, service, inputs));
         }
     }
-    if drops {
-        let reports = policies.iter();
-        let reports = reports.filter_map(|policy| dropped::report(policy, inputs));
-        found.warnings.extend(reports);
-    }
     let grants = proofs.into_iter().filter_map(|(name, proof)| {
         let service = inputs.trusted_services.get(name)?;
         let reached = service.identities.iter();
-        let reached = reached.filter(|identity| !drops || dropped::selects(identity, inputs));
+        let reached = reached.filter(|identity| reachable(identity));
         Some(ServiceGrant {
             holders: holders(reached, proof, inputs),
             service: Arc::clone(service),

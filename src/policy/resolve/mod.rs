@@ -110,9 +110,13 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
         let drops = dropped::applies(oldest, default_action);
-        firewall.grants = grants::grants(&policies, drops, inputs, &mut found);
+        let reachable = |identity: &_| !drops || dropped::selects(identity, inputs);
+        firewall.grants = grants::grants(&policies, &reachable, inputs, &mut found);
         if drops {
             firewall.service_peers = dropped::service_peers(&firewall.grants, inputs);
+            let warnings = policies.iter();
+            let warnings = warnings.filter_map(|policy| dropped::report(policy, inputs));
+            found.warnings.extend(warnings);
         }
         firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &mut found);
         // Everybody behind a trusted proxy has its address, so a proxy's pod proves nothing.
