@@ -252,6 +252,7 @@ impl PlainMembership {
         resolve(&Inputs {
             vault,
             port: 8200,
+            api: VaultApi::OpenBao,
             policies: &policies,
             unreadable,
             virtual_networks: &virtual_networks,

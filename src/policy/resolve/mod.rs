@@ -103,7 +103,10 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     let (accepted, refused) = admission::admit(inputs.vault, default_action, all, inputs.limits);
     let policies: Vec<&ValidatedPolicy> = accepted.iter().map(|sources| sources.policy).collect();
 
-    let mut firewall = Firewall::deny_all(inputs.vault.clone(), inputs.port);
+    let mut firewall = Firewall {
+        api: inputs.api,
+        ..Firewall::deny_all(inputs.vault.clone(), inputs.port)
+    };
     let mut proxy = ProxySettings::default();
     let mut conflicts = Vec::new();
     if let Some(oldest) = policies.first() {
