@@ -10,8 +10,9 @@ use super::state::Index;
 use super::{ObjectName, PodFact};
 use crate::api::{Proof, SUBSCRIPTION_LABEL};
 use crate::policy::{
-    AccountPod, Accounts, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity,
-    ValidatedPolicy, ValidatedTrustedService, VaultId, referenced_accounts, referenced_identities,
+    AccountPod, Accounts, ExistingAccount, FederatedIdentity, IssuerKeys, KeySource,
+    ServiceIdentity, ValidatedPolicy, ValidatedTrustedService, VaultId, referenced_accounts,
+    referenced_identities,
 };
 
 impl PodFact {
@@ -25,8 +26,8 @@ impl PodFact {
 }
 
 impl Accounts for Index {
-    fn exists(&self, account: &ObjectName) -> bool {
-        self.accounts.existing.contains(account)
+    fn existing(&self, account: &ObjectName) -> Option<&ExistingAccount> {
+        self.accounts.existing.get(account)
     }
 
     fn pods_of(&self, account: &ObjectName) -> Vec<AccountPod> {
@@ -116,12 +117,13 @@ impl Index {
         accounts.all(|other| other == first).then_some(first)
     }
 
-    /// Sets whether a service account exists.
-    pub(super) fn set_account(&mut self, account: &ObjectName, exists: bool) {
-        let is_changed = if exists {
-            self.accounts.existing.insert(account.clone())
-        } else {
-            self.accounts.existing.remove(account)
+    /// Sets or, with none, removes a service account.
+    pub(super) fn set_account(&mut self, account: &ObjectName, existing: Option<ExistingAccount>) {
+        let accounts = &mut self.accounts.existing;
+        let is_changed = accounts.get(account) != existing.as_ref();
+        match existing {
+            Some(existing) => accounts.insert(account.clone(), existing),
+            None => accounts.remove(account),
         };
         if is_changed {
             self.account_changed(account);

@@ -164,7 +164,9 @@ impl Index {
     }
 
     fn observe_accounts(&self, accounts: &[ObjectName]) -> ObservedAccounts {
-        let existing = accounts.iter().filter(|account| self.exists(account));
+        let existing = accounts
+            .iter()
+            .filter(|account| self.existing(account).is_some());
         let pods = accounts
             .iter()
             .flat_map(|account| self.pods_of_account(account));
@@ -192,7 +194,7 @@ impl Index {
     }
 
     fn accounts_with_name(&self, name: &str) -> impl Iterator<Item = &ObjectName> {
-        let accounts = self.accounts.existing.iter();
+        let accounts = self.accounts.existing.keys();
         accounts.filter(move |account| account.name == name)
     }
 
@@ -202,7 +204,7 @@ impl Index {
             Some(IdentityProblem::NamespaceNotFound)
         } else if self.accounts.terminating.contains(namespace) {
             Some(IdentityProblem::NamespaceTerminating)
-        } else if !self.exists(account) {
+        } else if self.existing(account).is_none() {
             Some(IdentityProblem::ServiceAccountNotFound)
         } else {
             None

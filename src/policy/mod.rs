@@ -32,7 +32,7 @@ pub use crate::api::{
     ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
-pub use accounts::{AccountPod, Accounts};
+pub use accounts::{AccountPod, Accounts, ExistingAccount};
 pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
 pub use grants::{
     DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,

@@ -149,7 +149,11 @@ impl Sandbox {
         command
             .arg("controller")
             .arg("--kubeconfig")
-            .arg(self.server.kubeconfig_for(OPERATOR, &[]))
+            // Kubernetes lets every service account read the keys of tokens.
+            .arg(
+                self.server
+                    .kubeconfig_for(OPERATOR, &["system:serviceaccounts"]),
+            )
             .args(["--name", name])
             .args(["--xds-listen", &format!("{address}:8500")])
             .args(["--xds-address", &format!("{}:8500", self.operators)])

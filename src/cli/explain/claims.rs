@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::index::{Index, ServiceAccountFact};
-use crate::policy::token::{Claims, SERVICE_ACCOUNT};
-use crate::policy::{ClusterKeys, IssuerKeys};
+use crate::policy::token::Claims;
+use crate::policy::{Accounts as _, ClusterKeys, IssuerKeys, ObjectName};
 
 /// Issuer of this cluster's service accounts, if the claims name none.
 const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -50,17 +50,26 @@ pub(super) fn read(path: &Path) -> Result<Claims, ClaimsError> {
 
 /// Makes the index one in which the keys of every issuer are known, because the claims are taken as verified. The
 /// account that they name exists then, and its issuer is the cluster's.
-pub(super) fn assume(index: &mut Index, claims: Option<&Claims>) {
-    let account = claims.and_then(|claims| {
-        let account = claims.sub.strip_prefix(SERVICE_ACCOUNT)?;
-        let (namespace, name) = account.split_once(':')?;
-        let federated = index.issuers().contains(&claims.iss);
-        (!federated).then(|| (namespace.to_owned(), name.to_owned(), claims.iss.clone()))
-    });
+pub(super) fn assume(index: &mut Index, claims: Option<&mut Claims>) {
     let mut issuer = CLUSTER_ISSUER.to_owned();
-    if let Some((namespace, name, own)) = account {
-        index.apply(ServiceAccountFact { namespace, name });
-        issuer = own;
+    if let Some(claims) = claims
+        && !index.issuers().contains(&claims.iss)
+        && let Some(account) = claims.account()
+    {
+        if index.existing(&account).is_none() {
+            let ObjectName { namespace, name } = account.clone();
+            let uid = claims.account_uid.clone();
+            index.apply(ServiceAccountFact {
+                namespace,
+                name,
+                uid,
+            });
+        }
+        // Claims without an id are about the account that exists.
+        let existing = index.existing(&account);
+        let uid = existing.and_then(|existing| existing.uid.clone());
+        claims.account_uid = claims.account_uid.take().or(uid);
+        issuer.clone_from(&claims.iss);
     }
     let keys: Arc<str> = "{}".into();
     let urls = index.key_urls().into_iter();

@@ -218,8 +218,8 @@ impl Explain {
         let rules = Rules::of(&loaded, vault);
         let mut index = loaded.into_index(limits);
         let claims = self.claims.as_deref().map(claims::read).transpose();
-        let claims = claims.map_err(ExplainError::from)?;
-        claims::assume(&mut index, claims.as_ref());
+        let mut claims = claims.map_err(ExplainError::from)?;
+        claims::assume(&mut index, claims.as_mut());
         let proof = claims.map_or(TokenProof::None, TokenProof::Verified);
         let Some(resolution) = index.resolve(vault) else {
             let unknown = UnknownVault::new(vault, &index, self.reads_files());

@@ -53,7 +53,11 @@ fn namespace(name: &str, text: &str, terminating: bool) -> NamespaceFact {
 
 fn service_account(text: &str) -> ServiceAccountFact {
     let ObjectName { namespace, name } = id(text);
-    ServiceAccountFact { namespace, name }
+    ServiceAccountFact {
+        namespace,
+        name,
+        uid: None,
+    }
 }
 
 fn pod(namespace: &str, name: &str, account: &str, address: &str) -> ObservedPod {

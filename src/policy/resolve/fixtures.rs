@@ -19,10 +19,10 @@ use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AccountPod, Accounts, AddressRule, AddressRules, ClientAddressSettings,
-    DefaultAction, Denial, GroupMembers, GroupSelector, IssuerKeys, ManagementAccess,
-    NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup, PodMembership,
-    PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation, ValidatedPolicy,
-    ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
+    DefaultAction, Denial, ExistingAccount, GroupMembers, GroupSelector, IssuerKeys,
+    ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup,
+    PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
+    ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
 /// Parses labels: `a=b,c=d`.
@@ -268,8 +268,8 @@ impl PlainMembership {
 struct NoAccounts;
 
 impl Accounts for NoAccounts {
-    fn exists(&self, _: &ObjectName) -> bool {
-        false
+    fn existing(&self, _: &ObjectName) -> Option<&ExistingAccount> {
+        None
     }
 
     fn pods_of(&self, _: &ObjectName) -> Vec<AccountPod> {

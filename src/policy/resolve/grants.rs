@@ -103,10 +103,10 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
         .iter()
         .flat_map(|identity| accounts_of_identity(identity, namespace, inputs.accounts));
     let by_token = |account: &ObjectName| {
-        // The tokens of a deleted account are valid until they expire.
-        let cluster = inputs.keys.cluster.as_ref();
-        let cluster = cluster.filter(|_| inputs.accounts.exists(account));
-        cluster.map(|keys| token::of_account(account, &keys.issuer, inputs.vault))
+        // The tokens of a deleted account are valid until they expire, so the id of the existing one decides.
+        let existing = inputs.accounts.existing(account)?;
+        let issuer = &inputs.keys.cluster.as_ref()?.issuer;
+        Some(token::of_account(account, existing, issuer, inputs.vault))
     };
     let accounts = accounts.filter_map(|account| match proof {
         Proof::Pod => Some(Identity::Pod(Arc::new(account))),
@@ -126,6 +126,7 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
                 issuer: credential.issuer.clone(),
                 subject: credential.subject.clone(),
                 audience: audience.clone(),
+                account_uid: None,
             })
         })
     });

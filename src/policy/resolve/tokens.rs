@@ -71,8 +71,10 @@ pub(super) fn rules<M>(
                 rules.identities.insert(identity.clone());
             }
             (Identity::PodAndToken(account), Some(keys)) => {
-                let identity = token::of_account(account, &keys.issuer, inputs.vault);
-                rules.identities.insert(identity);
+                let existing = inputs.accounts.existing(account).into_iter();
+                rules.identities.extend(existing.map(|existing| {
+                    token::of_account(account, existing, &keys.issuer, inputs.vault)
+                }));
                 for pod in inputs.accounts.pods_of(account) {
                     if let Some(uid) = pod.uid {
                         let account = account.clone();
