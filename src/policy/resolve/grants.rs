@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::found::Found;
 use super::inputs::{Inputs, TrustedServices};
+use super::proxies::ListedProxies;
 use crate::api::{Proof, SUBSCRIPTION_LABEL};
 use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::accounts::Accounts;
@@ -23,6 +24,7 @@ use crate::policy::validated::ValidatedPolicy;
 pub(super) fn grants<M>(
     policies: &[&ValidatedPolicy],
     inputs: &Inputs<'_, M>,
+    proxies: &ListedProxies<'_>,
     found: &mut Found,
 ) -> Grants {
     let listed = |identities: &[ServiceIdentity], proof: Proof| {
@@ -44,6 +46,7 @@ pub(super) fn grants<M>(
         .collect();
     let pods = accounts.into_iter().flat_map(|account| {
         let pods = inputs.accounts.pods_of(account).into_iter();
+        let pods = pods.filter(|pod| !proxies.contains(pod.address));
         pods.map(move |pod| (pod.address, Arc::clone(account)))
     });
     let pods: BTreeMap<Ipv4Addr, Arc<ObjectName>> = pods.collect();

@@ -15,8 +15,6 @@ mod settings;
 mod sources;
 mod tokens;
 
-use std::net::Ipv4Addr;
-
 use crate::api::DefaultAction;
 use crate::policy::identity::VaultId;
 use crate::policy::model::Firewall;
@@ -29,6 +27,7 @@ pub use diagnostic::{Diagnostic, DiagnosticReason};
 use found::Found;
 pub use grants::{accounts_of_identity, referenced_accounts, referenced_identities};
 pub use inputs::{Inputs, TrustedServices, VirtualNetworks};
+use proxies::ListedProxies;
 pub use proxies::referenced_ranges;
 use sources::PolicySources;
 pub use sources::referenced_groups;
@@ -108,19 +107,9 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     if let Some(oldest) = policies.first() {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
-        firewall.grants = grants::grants(&policies, inputs, &mut found);
-        firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &mut found);
-        // Everybody behind a trusted proxy has its address, so a proxy's pod proves nothing.
-        if let Some(proxies) = firewall.client_address.trusted_proxies() {
-            let is_no_proxy = |address: &Ipv4Addr| !proxies.contains(*address);
-            firewall
-                .grants
-                .pods
-                .retain(|address, _| is_no_proxy(address));
-            if let Some(tokens) = &mut firewall.tokens {
-                tokens.pods.retain(|address, _| is_no_proxy(address));
-            }
-        }
+        let proxies = ListedProxies::of(oldest, inputs);
+        firewall.grants = grants::grants(&policies, inputs, &proxies, &mut found);
+        firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &proxies, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
         let sources = sources::merge(&accepted);

@@ -10,6 +10,7 @@ use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::found::Found;
 use super::grants::{federated, referenced_identities, too_many};
 use super::inputs::Inputs;
+use super::proxies::ListedProxies;
 use crate::api::Proof;
 use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::grants::{Grants, Identity};
@@ -22,6 +23,7 @@ pub(super) fn rules<M>(
     policies: &[&ValidatedPolicy],
     grants: &Grants,
     inputs: &Inputs<'_, M>,
+    proxies: &ListedProxies<'_>,
     found: &mut Found,
 ) -> Option<TokenRules> {
     let mut sources: BTreeMap<&str, BTreeSet<&KeySource>> = BTreeMap::new();
@@ -76,7 +78,9 @@ pub(super) fn rules<M>(
                     token::of_account(account, existing, &keys.issuer, inputs.vault)
                 }));
                 for pod in inputs.accounts.pods_of(account) {
-                    if let Some(uid) = pod.uid {
+                    if let Some(uid) = pod.uid
+                        && !proxies.contains(pod.address)
+                    {
                         let account = account.clone();
                         rules.pods.insert(pod.address, PodIdentity { account, uid });
                     }
