@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::index::{Index, ServiceAccountFact};
 use crate::policy::token::Claims;
-use crate::policy::{Accounts as _, ClusterKeys, IssuerKeys, ObjectName};
+use crate::policy::{Accounts as _, ClusterIssuer, ClusterKeys, IssuerKeys, ObjectName};
 
 /// Issuer of this cluster's service accounts, if the claims name none.
 const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -75,6 +75,6 @@ pub(super) fn assume(index: &mut Index, claims: Option<&mut Claims>) {
     let urls = index.key_urls().into_iter();
     index.set_keys(IssuerKeys {
         urls: urls.map(|url| (url, Arc::clone(&keys))).collect(),
-        cluster: Some(ClusterKeys { issuer, jwks: keys }),
+        cluster: ClusterIssuer::Known(ClusterKeys { issuer, jwks: keys }),
     });
 }

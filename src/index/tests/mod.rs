@@ -13,6 +13,7 @@ mod incremental;
 mod proxies;
 #[rustfmt::skip] // tables are read by eye
 mod services;
+mod tokens;
 
 use event::*;
 

@@ -7,7 +7,7 @@ use crate::index::*;
 use crate::limits::Limits;
 use crate::policy::fixtures::{Build as _, labels, policy, vault};
 use crate::policy::{
-    BypassSettings, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity, ValidatedScenario,
+    BypassSettings, ClusterIssuer, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity, ValidatedScenario,
     ValidatedTrustedService,
 };
 
@@ -193,7 +193,7 @@ fn keys_are_missed_only_if_a_policy_needs_them() {
     assert_eq!(problems(&index, "deploy"), [Some(IdentityProblem::KeysNotFetched(url.clone()))]);
     index.take_changed_services();
     index.set_keys(IssuerKeys {
-        cluster: None,
+        cluster: ClusterIssuer::None,
         urls: [(url, Arc::from("{}"))].into(),
     });
     assert_eq!(index.take_changed_services(), ["deploy".to_owned()].into());

@@ -108,7 +108,7 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
     let by_token = |account: &ObjectName| {
         // The tokens of a deleted account are valid until they expire, so the id of the existing one decides.
         let existing = inputs.accounts.existing(account)?;
-        let issuer = &inputs.keys.cluster.as_ref()?.issuer;
+        let issuer = &inputs.keys.cluster.keys()?.issuer;
         Some(token::of_account(account, existing, issuer, inputs.vault))
     };
     let accounts = accounts.filter_map(|account| match proof {
@@ -117,10 +117,9 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
         Proof::PodAndToken => by_token(&account).map(|_| Identity::PodAndToken(account)),
     });
     // A service account proves itself as one: its account must exist, and the audience is this vault's own.
-    let cluster = inputs.keys.cluster.as_ref();
-    let is_foreign = |credential: &&FederatedIdentity| {
-        cluster.is_none_or(|keys| keys.issuer != credential.issuer)
-    };
+    let cluster = &inputs.keys.cluster;
+    let is_foreign =
+        |credential: &&FederatedIdentity| !cluster.can_be(&credential.issuer, &credential.subject);
     let federated = federated(identities.iter()).filter(is_foreign);
     let federated = federated.flat_map(|credential| {
         let audiences = credential.audiences.iter();

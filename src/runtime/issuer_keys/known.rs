@@ -8,12 +8,13 @@ use super::fetched::{FetchError, Fetched};
 use super::source::Source;
 use super::state::{KeySetState, KeyStates};
 use crate::clock::{Clock, Uptime};
-use crate::policy::ClusterKeys;
 use crate::policy::key_set::{self, PublicKey};
+use crate::policy::{ClusterIssuer, ClusterKeys};
 use crate::runtime::operations::Metrics;
 
 /// Keys of all sources.
 pub(super) struct Known {
+    has_cluster: bool,
     sources: BTreeMap<Source, KeySet>,
     expire_after: Duration,
     metrics: Arc<Metrics>,
@@ -31,8 +32,14 @@ struct KeySet {
 }
 
 impl Known {
-    pub(super) fn new(expire_after: Duration, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub(super) fn new(
+        expire_after: Duration,
+        has_cluster: bool,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
         Self {
+            has_cluster,
             sources: BTreeMap::new(),
             expire_after,
             metrics,
@@ -115,14 +122,20 @@ impl Known {
     /// State of all sources.
     pub(super) fn states(&self) -> KeyStates {
         let mut all = KeyStates::default();
+        if !self.has_cluster {
+            all.cluster = ClusterIssuer::None;
+        }
         for (source, set) in &self.sources {
             let jwks = (!set.keys.is_empty()).then(|| key_set::to_jwks(set.keys.keys()));
             match source {
                 Source::ApiServer => {
-                    let issuer = set.issuer.clone();
-                    all.cluster = issuer
-                        .zip(jwks)
-                        .map(|(issuer, jwks)| ClusterKeys { issuer, jwks });
+                    all.cluster = match (set.issuer.clone(), jwks) {
+                        (None, _) => ClusterIssuer::Unknown,
+                        (Some(issuer), None) => ClusterIssuer::WithoutKeys(issuer),
+                        (Some(issuer), Some(jwks)) => {
+                            ClusterIssuer::Known(ClusterKeys { issuer, jwks })
+                        }
+                    };
                     all.cluster_error.clone_from(&set.error);
                 }
                 Source::Url(url) => {

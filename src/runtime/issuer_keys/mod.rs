@@ -84,10 +84,12 @@ impl IssuerKeyFetcher {
         metrics: &Arc<Metrics>,
     ) -> Self {
         let (urls, wanted) = watch::channel(BTreeSet::new());
-        let (publisher, keys) = watch::channel(Arc::default());
         let has_api_server = api_server.is_some();
+        let metrics = Arc::clone(metrics);
+        let known = Known::new(options.expire_after, has_api_server, metrics, clock.clone());
+        let (publisher, keys) = watch::channel(Arc::new(known.states()));
         let fetcher = Follower {
-            known: Known::new(options.expire_after, Arc::clone(metrics), clock.clone()),
+            known,
             fetchers: Fetchers::new(options, api_server, clock.clone()),
             running: BTreeMap::new(),
             tasks: JoinSet::new(),

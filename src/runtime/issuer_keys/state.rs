@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::policy::{ClusterKeys, IssuerKeys};
+use crate::policy::{ClusterIssuer, IssuerKeys};
 
 /// State of all sources of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyStates {
-    /// Keys of this cluster's service accounts; `None` if they are not known.
-    pub cluster: Option<ClusterKeys>,
+    /// Issuer of this cluster's service accounts, and its keys.
+    pub cluster: ClusterIssuer,
     /// Why the last fetch of the cluster's keys failed.
     pub cluster_error: Option<String>,
     /// Key sets by their URL. A URL that was not fetched yet is missing.
@@ -43,7 +43,7 @@ impl KeyStates {
 
     /// Whether the cluster's keys were fetched at least once, with or without success.
     pub fn have_tried_cluster(&self) -> bool {
-        self.cluster.is_some() || self.cluster_error.is_some()
+        self.cluster.keys().is_some() || self.cluster_error.is_some()
     }
 
     /// Whether each of these URLs was fetched at least once, with or without success.
