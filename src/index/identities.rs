@@ -62,16 +62,32 @@ impl Accounts for Index {
 impl Index {
     /// Replaces the keys of token issuers, and reports the vaults whose identities can depend on them.
     pub fn set_keys(&mut self, keys: IssuerKeys) {
-        if self.keys != keys {
-            self.keys = keys;
-            self.every_service_changed();
-            self.identities_changed(|index, policy| {
-                let federated =
-                    |identity| matches!(identity, &ServiceIdentity::FederatedCredential(_));
-                let services = &index.trusted_services;
-                policy.proof != Proof::Pod || referenced_identities(policy, services).any(federated)
-            });
+        if self.keys == keys {
+            return;
         }
+        let is_same = self.keys.cluster == keys.cluster && self.keys.urls == keys.urls;
+        self.keys = keys;
+        self.every_service_changed();
+        if !is_same {
+            self.identities_changed(Self::depends_on_keys);
+        }
+    }
+
+    /// Whether any vault's identities can depend on the issuer of this cluster.
+    pub fn needs_cluster_issuer(&self) -> bool {
+        let policies = self
+            .vaults
+            .keys()
+            .flat_map(|vault| self.dependent_policies(vault));
+        policies
+            .into_iter()
+            .any(|policy| self.depends_on_keys(policy))
+    }
+
+    fn depends_on_keys(&self, policy: &ValidatedPolicy) -> bool {
+        let federated = |identity| matches!(identity, &ServiceIdentity::FederatedCredential(_));
+        let mut identities = referenced_identities(policy, &self.trusted_services);
+        policy.proof != Proof::Pod || identities.any(federated)
     }
 
     /// Issuers of federated credentials that any vault's identities depend on.

@@ -12,6 +12,17 @@ pub struct IssuerKeys {
     pub cluster: ClusterIssuer,
     /// Key sets of federated issuers, by their URL.
     pub urls: BTreeMap<String, Arc<str>>,
+    /// URLs whose last fetch failed. Their earlier keys, if any, are in use.
+    pub failed: BTreeMap<String, FailedFetch>,
+}
+
+/// Fetches of a key set that fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedFetch {
+    /// Time of the first of them, in the form of RFC 3339.
+    pub since: String,
+    /// Reason of the last one.
+    pub error: String,
 }
 
 /// Issuer of this cluster's service accounts.

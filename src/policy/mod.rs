@@ -38,7 +38,7 @@ pub use grants::{
     DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,
 };
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
-pub use issuer_keys::{ClusterIssuer, ClusterKeys, IssuerKeys};
+pub use issuer_keys::{ClusterIssuer, ClusterKeys, FailedFetch, IssuerKeys};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
 pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, PodsInRange};

@@ -144,6 +144,20 @@ impl Sandbox {
 
     /// Starts a further operator.
     pub(crate) fn operator_at(&self, name: &str, address: Ipv4Addr) -> Operator {
+        self.run_operator(name, address, &[])
+    }
+
+    /// The same as [`Sandbox::operator`], for key sets of servers with this certificate authority: fetches them each
+    /// second.
+    pub(crate) fn operator_that_trusts(&self, authority: &str) -> Operator {
+        let file = self.folder.path().join("authority.pem");
+        std::fs::write(&file, authority).unwrap();
+        let file = file.to_str().unwrap();
+        let options = ["--keys-poll-interval", "1s", "--issuer-ca-file", file];
+        self.run_operator("first", self.operators, &options)
+    }
+
+    fn run_operator(&self, name: &str, address: Ipv4Addr, options: &[&str]) -> Operator {
         let (proxies, vault) = (self.proxies, self.vault.address());
         let mut command = Command::new(testkit::vaultwall());
         command
@@ -159,7 +173,8 @@ impl Sandbox {
             .args(["--xds-address", &format!("{}:8500", self.operators)])
             .args(["--advertise", &format!("{address}:8500")])
             .args(["--operations-listen", &format!("{address}:8080")])
-            .args(["--local-proxy", &format!("vault/openbao={proxies},{vault}")]);
+            .args(["--local-proxy", &format!("vault/openbao={proxies},{vault}")])
+            .args(options);
         Operator {
             process: Process::start(name, command, self.folder.path()),
             address,

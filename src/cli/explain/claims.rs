@@ -1,5 +1,6 @@
 //! Claims of a token that is taken as verified, from a file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,5 +77,6 @@ pub(super) fn assume(index: &mut Index, claims: Option<&mut Claims>) {
     index.set_keys(IssuerKeys {
         urls: urls.map(|url| (url, Arc::clone(&keys))).collect(),
         cluster: ClusterIssuer::Known(ClusterKeys { issuer, jwks: keys }),
+        failed: BTreeMap::new(),
     });
 }

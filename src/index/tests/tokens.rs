@@ -51,7 +51,7 @@ fn by_agent(proof: Proof) -> ValidatedPolicy {
 fn set_cluster(index: &mut Index, cluster: ClusterIssuer) {
     index.set_keys(IssuerKeys {
         cluster,
-        urls: [].into(),
+        ..IssuerKeys::default()
     });
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::fetched::{FetchError, Fetched};
 use super::source::Source;
 use super::state::{KeySetState, KeyStates};
@@ -29,6 +31,8 @@ struct KeySet {
     issuer: Option<String>,
     dropped: usize,
     error: Option<String>,
+    /// Time of the first fetch that failed since the last that did not.
+    failing_since: Option<Timestamp>,
 }
 
 impl Known {
@@ -53,6 +57,7 @@ impl Known {
         self.metrics.keys_fetched(source.kind(), fetched.is_ok());
         match fetched {
             Ok(fetched) => {
+                set.failing_since = None;
                 if set.error.take().is_some() {
                     tracing::info!("keys of {source} are fetched again");
                 }
@@ -75,6 +80,8 @@ impl Known {
                     );
                 }
                 set.error = Some(error);
+                let now = self.clock.now();
+                set.failing_since.get_or_insert(now);
             }
         }
         self.expire();
@@ -144,6 +151,7 @@ impl Known {
                         jwks,
                         dropped: set.dropped,
                         error: set.error.clone(),
+                        failing_since: set.failing_since,
                     };
                     all.urls.insert(url.clone(), state);
                 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::policy::{ClusterIssuer, IssuerKeys};
+use jiff::Timestamp;
+
+use crate::policy::{ClusterIssuer, FailedFetch, IssuerKeys};
 
 /// State of all sources of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct KeySetState {
     pub dropped: usize,
     /// Why the last fetch failed. Earlier keys stay in use for a limited time.
     pub error: Option<String>,
+    /// Time of the first fetch that failed since the last that did not.
+    pub failing_since: Option<Timestamp>,
 }
 
 impl KeyStates {
@@ -35,9 +39,17 @@ impl KeyStates {
     pub fn keys(&self) -> IssuerKeys {
         let urls = self.urls.iter();
         let urls = urls.filter_map(|(url, state)| Some((url.clone(), state.jwks.clone()?)));
+        let failed = self.urls.iter().filter_map(|(url, state)| {
+            let failed = FailedFetch {
+                since: format!("{:.0}", state.failing_since?),
+                error: state.error.clone()?,
+            };
+            Some((url.clone(), failed))
+        });
         IssuerKeys {
             cluster: self.cluster.clone(),
             urls: urls.collect(),
+            failed: failed.collect(),
         }
     }
 
