@@ -7,7 +7,7 @@ use crate::program::Run;
 use testkit::wait::wait_for_ok;
 
 /// A permission: namespace (`-` the cluster), verb, resource.
-type Grant = (&'static str, &'static str, &'static str);
+pub type Grant = (&'static str, &'static str, &'static str);
 
 const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
 const NETWORKS: &str = "virtualnetworks.vaultwall.dev";
@@ -31,7 +31,7 @@ const STEPS: [(Grant, &str); 3] = [
     ),
 ];
 
-fn grant(user: &str, (namespace, verb, resource): Grant) {
+pub fn grant(user: &str, (namespace, verb, resource): Grant) {
     let name = format!("{user}-{verb}-{}", resource.replace('.', "-"));
     let (verb, resource) = (format!("--verb={verb}"), format!("--resource={resource}"));
     let (user, role) = (format!("--user={user}"), format!("--clusterrole={name}"));
@@ -54,7 +54,7 @@ fn grant(user: &str, (namespace, verb, resource): Grant) {
 
 /// Permissions are in force a moment after they are written: repeats until the answer is as wanted. Every earlier
 /// answer must satisfy `always`.
-fn ask_until(
+pub fn ask_until(
     kubeconfig: &Path,
     arguments: &[&str],
     wanted: impl Fn(&Run) -> bool,
@@ -71,7 +71,7 @@ fn ask_until(
 }
 
 /// Whether it is an error without a verdict.
-fn refused(said: &Run) -> bool {
+pub fn refused(said: &Run) -> bool {
     said.code == Some(2) && said.stdout.is_empty()
 }
 

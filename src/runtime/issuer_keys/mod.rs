@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::runtime::operations::Metrics;
 
+pub(crate) use api_server::fetch_issuer;
 pub(crate) use fetched::FetchError;
 pub use https::{Authorities, AuthoritiesError};
 pub(crate) use https::{causes, within_limits};
