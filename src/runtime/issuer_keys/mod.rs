@@ -73,7 +73,6 @@ impl KeyOptions {
 pub struct IssuerKeyFetcher {
     urls: watch::Sender<BTreeSet<String>>,
     keys: watch::Receiver<Arc<KeyStates>>,
-    has_api_server: bool,
 }
 
 impl IssuerKeyFetcher {
@@ -97,11 +96,7 @@ impl IssuerKeyFetcher {
             publisher,
         };
         tokio::spawn(fetcher.run(wanted, has_api_server));
-        Self {
-            urls,
-            keys,
-            has_api_server,
-        }
+        Self { urls, keys }
     }
 
     /// Sets the URLs to fetch. Keys of others are removed.
@@ -126,12 +121,12 @@ impl IssuerKeyFetcher {
         }
     }
 
-    /// Waits until all keys were fetched once, with or without success, for at most `limit`.
-    pub async fn wait_for_first(&mut self, limit: Duration) {
+    /// Waits until all wanted keys were fetched once, with or without success, for at most `limit`. Those of the API
+    /// server are wanted `with_cluster`.
+    pub async fn wait_for_first(&mut self, limit: Duration, with_cluster: bool) {
         let urls = self.urls.borrow().clone();
-        let has_api_server = self.has_api_server;
         let first = self.keys.wait_for(|keys| {
-            keys.have_tried(&urls) && (!has_api_server || keys.have_tried_cluster())
+            keys.have_tried(&urls) && (!with_cluster || keys.have_tried_cluster())
         });
         // Later keys are used when they are there.
         let _ = tokio::time::timeout(limit, first).await;
