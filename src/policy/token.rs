@@ -178,8 +178,9 @@ pub enum TokenProblem {
     /// Signature or times.
     #[error("{0}")]
     Invalid(String),
-    /// The issuer has no listed identity, or its keys are not known.
-    #[error("it is not a token of an issuer whose keys are in use")]
+    /// It is no token, its payload cannot be read, or the keys of its issuer are not in use. Envoy does not tell these
+    /// apart.
+    #[error("it is no readable token of an issuer whose keys are in use")]
     Issuer,
     /// The issuer has no listed identity with this subject.
     #[error("no listed identity has its subject")]

@@ -355,7 +355,7 @@ fn unverified(scene: &Scene) -> Vec<Case> {
     let same_id = Issuer::new(CLUSTER, "cluster-1").token(&claims);
     let good = scene.cluster.token(&claims);
     let tampered = with_payload(&good, &scene.account_claims(&json!({"sub": "admin"})));
-    let unknown = "it is not a token of an issuer whose keys are in use";
+    let unknown = "it is no readable token of an issuer whose keys are in use";
     let cases = [
         (
             "expired",
