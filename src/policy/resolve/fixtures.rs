@@ -70,6 +70,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         virtual_network_rules: Vec::new(),
         ip_rules: Vec::new(),
         bypass: None,
+        has_idle_settings: false,
         operators: Vec::new(),
         deployers: Vec::new(),
         proof: Proof::Pod,

@@ -112,6 +112,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &proxies, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
+        found.warnings.extend(settings::idle(&policies));
         let sources = sources::merge(&accepted);
         firewall.virtual_networks = sources.virtual_networks;
         firewall.ip_rules = sources.ip_rules;
