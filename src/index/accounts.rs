@@ -5,13 +5,13 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use super::ObjectName;
-use crate::policy::VaultId;
+use crate::policy::{ExistingAccount, VaultId};
 
 /// Service accounts and subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct AccountIndex {
     /// Service accounts that exist.
-    pub(super) existing: BTreeSet<ObjectName>,
+    pub(super) existing: BTreeMap<ObjectName, ExistingAccount>,
     /// Counted pods by the account that they run under, which need not exist.
     pub(super) pods: Sets<ObjectName, ObjectName>,
     /// Vaults whose resolution depends on an account.

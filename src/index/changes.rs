@@ -9,7 +9,8 @@ use super::{
     ObservedPolicy, Payload, PodFact, ServiceAccountFact, ServiceFact,
 };
 use crate::policy::{
-    ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork, VaultId,
+    ExistingAccount, ObjectName, ValidatedPolicy, ValidatedTrustedService, ValidatedVirtualNetwork,
+    VaultId,
 };
 
 impl Indexed for NamespaceFact {
@@ -96,11 +97,12 @@ impl Indexed for NetworkPolicyFact {
 
 impl Indexed for ServiceAccountFact {
     fn apply(self, index: &mut Index) {
-        index.set_account(&self.object_name(), true);
+        let account = self.object_name();
+        index.set_account(&account, Some(ExistingAccount { uid: self.uid }));
     }
 
     fn delete(key: &Key, index: &mut Index) {
-        index.set_account(&key.name, false);
+        index.set_account(&key.name, None);
     }
 }
 

@@ -10,8 +10,9 @@ use super::state::Index;
 use super::{ObjectName, PodFact};
 use crate::api::{Proof, SUBSCRIPTION_LABEL};
 use crate::policy::{
-    AccountPod, Accounts, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity,
-    ValidatedPolicy, ValidatedTrustedService, VaultId, referenced_accounts, referenced_identities,
+    AccountPod, Accounts, ExistingAccount, FederatedIdentity, IssuerKeys, KeySource,
+    ServiceIdentity, ValidatedPolicy, ValidatedTrustedService, VaultId, referenced_accounts,
+    referenced_identities,
 };
 
 impl PodFact {
@@ -25,8 +26,8 @@ impl PodFact {
 }
 
 impl Accounts for Index {
-    fn exists(&self, account: &ObjectName) -> bool {
-        self.accounts.existing.contains(account)
+    fn existing(&self, account: &ObjectName) -> Option<&ExistingAccount> {
+        self.accounts.existing.get(account)
     }
 
     fn pods_of(&self, account: &ObjectName) -> Vec<AccountPod> {
@@ -61,16 +62,32 @@ impl Accounts for Index {
 impl Index {
     /// Replaces the keys of token issuers, and reports the vaults whose identities can depend on them.
     pub fn set_keys(&mut self, keys: IssuerKeys) {
-        if self.keys != keys {
-            self.keys = keys;
-            self.every_service_changed();
-            self.identities_changed(|index, policy| {
-                let federated =
-                    |identity| matches!(identity, &ServiceIdentity::FederatedCredential(_));
-                let services = &index.trusted_services;
-                policy.proof != Proof::Pod || referenced_identities(policy, services).any(federated)
-            });
+        if self.keys == keys {
+            return;
         }
+        let is_same = self.keys.cluster == keys.cluster && self.keys.urls == keys.urls;
+        self.keys = keys;
+        self.every_service_changed();
+        if !is_same {
+            self.identities_changed(Self::depends_on_keys);
+        }
+    }
+
+    /// Whether any vault's identities can depend on the issuer of this cluster.
+    pub fn needs_cluster_issuer(&self) -> bool {
+        let policies = self
+            .vaults
+            .keys()
+            .flat_map(|vault| self.dependent_policies(vault));
+        policies
+            .into_iter()
+            .any(|policy| self.depends_on_keys(policy))
+    }
+
+    fn depends_on_keys(&self, policy: &ValidatedPolicy) -> bool {
+        let federated = |identity| matches!(identity, &ServiceIdentity::FederatedCredential(_));
+        let mut identities = referenced_identities(policy, &self.trusted_services);
+        policy.proof != Proof::Pod || identities.any(federated)
     }
 
     /// Issuers of federated credentials that any vault's identities depend on.
@@ -116,12 +133,13 @@ impl Index {
         accounts.all(|other| other == first).then_some(first)
     }
 
-    /// Sets whether a service account exists.
-    pub(super) fn set_account(&mut self, account: &ObjectName, exists: bool) {
-        let is_changed = if exists {
-            self.accounts.existing.insert(account.clone())
-        } else {
-            self.accounts.existing.remove(account)
+    /// Sets or, with none, removes a service account.
+    pub(super) fn set_account(&mut self, account: &ObjectName, existing: Option<ExistingAccount>) {
+        let accounts = &mut self.accounts.existing;
+        let is_changed = accounts.get(account) != existing.as_ref();
+        match existing {
+            Some(existing) => accounts.insert(account.clone(), existing),
+            None => accounts.remove(account),
         };
         if is_changed {
             self.account_changed(account);

@@ -8,7 +8,7 @@ use super::state::Index;
 use super::{NamespaceFact, ObjectName, PodFact};
 use crate::policy::key_set;
 use crate::policy::{
-    Accounts, BypassSettings, FederatedIdentity, KeySource, ServiceIdentity,
+    Accounts, BypassSettings, FailedFetch, FederatedIdentity, KeySource, ServiceIdentity,
     ValidatedTrustedService,
 };
 
@@ -60,12 +60,21 @@ pub enum IdentityProblem {
     ServiceAccountNotFound,
     /// The accounts of a registered resource are all in these namespaces, which have no subscription.
     NoSubscription(BTreeSet<String>),
-    /// The keys at this URL are not known, although a policy lets the service in.
-    KeysNotFetched(String),
+    /// The keys at this URL are not known, although a policy lets the service in. The fetches that failed, if any did.
+    KeysNotFetched(String, Option<FailedFetch>),
+    /// The keys at this URL cannot be fetched; the last ones are in use.
+    KeysNotConfirmed(String, FailedFetch),
     /// These services name other keys for the issuer, so no vault that lets in both accepts a token of it.
     KeysDiffer(BTreeSet<String>),
     /// These services have the same identity, so each may do what all of them may.
     SharedByServices(BTreeSet<String>),
+}
+
+impl IdentityProblem {
+    /// Whether the identity cannot be proven.
+    pub fn lets_nobody_in(&self) -> bool {
+        !matches!(self, Self::KeysNotConfirmed(..) | Self::SharedByServices(_))
+    }
 }
 
 /// Part of a namespace that the identities in it depend on.
@@ -130,19 +139,25 @@ impl Index {
         match identity {
             ServiceIdentity::FederatedCredential(credential) => {
                 let keys = self.keys_of(credential);
-                let missing = match &credential.keys {
-                    KeySource::Url(url) if keys.is_none() && is_used => {
-                        Some(IdentityProblem::KeysNotFetched(url.clone()))
-                    }
-                    _ => None,
+                let url = match &credential.keys {
+                    KeySource::Url(url) => Some(url),
+                    KeySource::Inline(_) => None,
                 };
+                let problem = url.and_then(|url| {
+                    let failed = self.keys.failed.get(url).cloned();
+                    let url = url.clone();
+                    match keys {
+                        None => is_used.then_some(IdentityProblem::KeysNotFetched(url, failed)),
+                        Some(_) => Some(IdentityProblem::KeysNotConfirmed(url, failed?)),
+                    }
+                });
                 ObservedIdentity {
                     identity: shown,
                     accounts: None,
                     keys: keys.map(key_set::checksum),
                     problem: self
                         .services_with_other_keys(service, credential)
-                        .or(missing)
+                        .or(problem)
                         .or_else(shared),
                 }
             }
@@ -164,7 +179,9 @@ impl Index {
     }
 
     fn observe_accounts(&self, accounts: &[ObjectName]) -> ObservedAccounts {
-        let existing = accounts.iter().filter(|account| self.exists(account));
+        let existing = accounts
+            .iter()
+            .filter(|account| self.existing(account).is_some());
         let pods = accounts
             .iter()
             .flat_map(|account| self.pods_of_account(account));
@@ -192,7 +209,7 @@ impl Index {
     }
 
     fn accounts_with_name(&self, name: &str) -> impl Iterator<Item = &ObjectName> {
-        let accounts = self.accounts.existing.iter();
+        let accounts = self.accounts.existing.keys();
         accounts.filter(move |account| account.name == name)
     }
 
@@ -202,7 +219,7 @@ impl Index {
             Some(IdentityProblem::NamespaceNotFound)
         } else if self.accounts.terminating.contains(namespace) {
             Some(IdentityProblem::NamespaceTerminating)
-        } else if !self.exists(account) {
+        } else if self.existing(account).is_none() {
             Some(IdentityProblem::ServiceAccountNotFound)
         } else {
             None

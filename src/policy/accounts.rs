@@ -13,10 +13,17 @@ pub struct AccountPod {
     pub uid: Option<String>,
 }
 
+/// A service account that exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExistingAccount {
+    /// Unique id, which no later account of the same name has; `None` in a file without one.
+    pub uid: Option<String>,
+}
+
 /// Source of service accounts, of the pods that run under them, and of subscriptions.
 pub trait Accounts {
-    /// Whether an account exists, so that its tokens count.
-    fn exists(&self, account: &ObjectName) -> bool;
+    /// Returns an account if it exists. Only tokens of this very account count.
+    fn existing(&self, account: &ObjectName) -> Option<&ExistingAccount>;
 
     /// Returns the addresses of the pods that run under an account. An address that a pod under another account has too
     /// is not among them: the pod that sends from it is not known.

@@ -34,13 +34,13 @@ pub use crate::api::{
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
 pub use account_label::{AccountLabels, NoAccountLabels, account_label_value};
-pub use accounts::{AccountPod, Accounts};
+pub use accounts::{AccountPod, Accounts, ExistingAccount};
 pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
 pub use grants::{
     DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,
 };
 pub use identity::{ObjectName, ObjectNameError, VaultId, VaultIdError};
-pub use issuer_keys::{ClusterKeys, IssuerKeys};
+pub use issuer_keys::{ClusterIssuer, ClusterKeys, FailedFetch, IssuerKeys};
 pub use model::{AddressRules, ClientAddressSource, Firewall, Peer, TrustedProxies};
 pub use nearest::{Mismatch, Nearest, PodLabels, nearest};
 pub use pod_group::{GroupMembers, GroupSelector, NamespaceMembership, PodMembership, PodsInRange};

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::accounts::ExistingAccount;
 use super::identity::{ObjectName, VaultId};
 use crate::limits::MAX_TOKEN_LIFETIME;
 
@@ -30,12 +31,18 @@ pub fn subject(account: &ObjectName) -> String {
     format!("{SERVICE_ACCOUNT}{}:{}", account.namespace, account.name)
 }
 
-/// The identity that a service account's token proves to a vault's firewall.
-pub fn of_account(account: &ObjectName, issuer: &str, vault: &VaultId) -> TokenIdentity {
+/// The identity that the token of an existing service account proves to a vault's firewall.
+pub fn of_account(
+    account: &ObjectName,
+    existing: &ExistingAccount,
+    issuer: &str,
+    vault: &VaultId,
+) -> TokenIdentity {
     TokenIdentity {
         issuer: issuer.to_owned(),
         subject: subject(account),
         audience: audience(vault),
+        account_uid: existing.uid.clone(),
     }
 }
 
@@ -61,10 +68,12 @@ pub struct TokenIdentity {
     pub subject: String,
     /// Audience, one of the token's (claim `aud`).
     pub audience: String,
+    /// Unique id of the service account, which the token must name. `None`: of a federated identity, or not known.
+    pub account_uid: Option<String>,
 }
 
 impl fmt::Display for TokenIdentity {
-    /// Writes the three claims with tabs between them, which no listed identity contains.
+    /// Writes issuer, subject and audience with tabs between them, which no listed identity contains.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\t{}\t{}", self.issuer, self.subject, self.audience)
     }
@@ -92,6 +101,8 @@ pub struct Claims {
     pub iat: Option<i64>,
     /// End of validity, in seconds since 1970.
     pub exp: Option<i64>,
+    /// Unique id of the service account, in a token of one.
+    pub account_uid: Option<String>,
     /// Unique id of the pod, in a token of a service account that is bound to one.
     pub pod_uid: Option<String>,
 }
@@ -110,19 +121,31 @@ impl Claims {
                 .collect(),
             _ => Vec::new(),
         };
-        let pod_uid = payload
-            .get("kubernetes.io")
-            .and_then(|kubernetes| kubernetes.get("pod")?.get("uid"))
-            .filter(|uid| !uid.is_null());
+        let kubernetes = payload.get("kubernetes.io");
+        let uid_of = |object| kubernetes.and_then(|claim| claim.get(object)?.get("uid"));
+        let pod_uid = uid_of("pod").filter(|uid| !uid.is_null());
         Self {
             iss: text("iss").unwrap_or_default(),
             sub: text("sub").unwrap_or_default(),
             aud: audiences,
             iat: time("iat"),
             exp: time("exp"),
+            account_uid: uid_of("serviceaccount")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             // No pod has an empty one, so one of another type fits no pod.
             pod_uid: pod_uid.map(|uid| uid.as_str().unwrap_or_default().to_owned()),
         }
+    }
+
+    /// The service account that the subject names, of the cluster of the issuer.
+    pub fn account(&self) -> Option<ObjectName> {
+        let account = self.sub.strip_prefix(SERVICE_ACCOUNT)?;
+        let (namespace, name) = account.split_once(':')?;
+        Some(ObjectName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -155,8 +178,9 @@ pub enum TokenProblem {
     /// Signature or times.
     #[error("{0}")]
     Invalid(String),
-    /// The issuer has no listed identity, or its keys are not known.
-    #[error("it is not a token of an issuer whose keys are in use")]
+    /// It is no token, its payload cannot be read, or the keys of its issuer are not in use. Envoy does not tell these
+    /// apart.
+    #[error("it is no readable token of an issuer whose keys are in use")]
     Issuer,
     /// The issuer has no listed identity with this subject.
     #[error("no listed identity has its subject")]
@@ -164,6 +188,9 @@ pub enum TokenProblem {
     /// The listed identity has none of the token's audiences.
     #[error("no listed identity with its subject has one of its audiences")]
     Audience,
+    /// It is not of the service account that has the name now.
+    #[error("it is not a token of the service account that has this name now")]
+    Account,
     /// Its lifetime is missing or too long.
     #[error(
         "the time from its claim iat to its claim exp is not between 1 and {MAX_TOKEN_LIFETIME} seconds"
@@ -230,6 +257,10 @@ impl TokenRules {
             identities.find(|identity| identity.audience == *audience)
         });
         let found = found.ok_or(TokenProblem::Audience)?;
+        let uid = found.account_uid.as_ref();
+        if uid.is_some_and(|uid| claims.account_uid.as_ref() != Some(uid)) {
+            return Err(TokenProblem::Account);
+        }
         let lifetime = claims.exp.zip(claims.iat);
         let lifetime = lifetime.and_then(|(exp, iat)| exp.checked_sub(iat));
         if lifetime.is_some_and(|seconds| (1..=MAX_TOKEN_LIFETIME).contains(&seconds)) {

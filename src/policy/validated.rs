@@ -42,6 +42,8 @@ pub struct ValidatedPolicy {
     pub ip_rules: Vec<AddressRule>,
     /// Services that the bypass lets in; `None` without a bypass.
     pub bypass: Option<BypassSettings>,
+    /// Whether `spec.trustedServices` has settings that have no effect without a bypass.
+    pub has_idle_settings: bool,
     /// Identities that may use critical operations.
     pub operators: Vec<ServiceIdentity>,
     /// Identities that may write secrets and keys through the management endpoint.

@@ -101,7 +101,7 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new().0);
     let mut keys = IssuerKeyFetcher::start(&options.keys, None, &Clock::system(), &metrics);
     keys.set_urls(files.index().key_urls());
-    keys.wait_for_first(FIRST_KEYS).await;
+    keys.wait_for_first(FIRST_KEYS, false).await;
     files.index_mut().set_keys(keys.states().keys());
     enforcer.enforce(&mut files, Instant::now());
 

@@ -79,7 +79,7 @@ async fn the_api_servers_keys_verify_its_tokens() {
     let server = ApiServer::shared();
     let client = server.client().await;
     let keys = fetched(client.clone()).await;
-    let cluster = keys.cluster.as_ref().unwrap_or_else(|| panic!("{keys:?}"));
+    let cluster = keys.cluster.keys().unwrap_or_else(|| panic!("{keys:?}"));
     assert_eq!(cluster.issuer, server.url());
     let vault: VaultId = "vault/openbao".parse().unwrap();
     let account: ObjectName = "default/token-holder".parse().unwrap();
@@ -105,7 +105,7 @@ async fn service_accounts_may_read_the_keys_and_others_may_not() {
         .client_for(account, &["system:serviceaccounts"])
         .await;
     let keys = fetched(client).await;
-    assert!(keys.cluster.is_some(), "{keys:?}");
+    assert!(keys.cluster.keys().is_some(), "{keys:?}");
     let keys = fetched(server.client_for("somebody", &[]).await).await;
     let error = keys.cluster_error.clone().unwrap();
     assert!(
@@ -128,7 +128,7 @@ async fn keys_stay_while_the_api_server_is_away() {
     fetcher.changed().await;
     let keys = fetcher.states();
     assert!(
-        keys.cluster.is_some() && keys.cluster_error.is_none(),
+        keys.cluster.keys().is_some() && keys.cluster_error.is_none(),
         "{keys:?}"
     );
     server.stop();

@@ -11,7 +11,7 @@ use crate::program::Run;
 use testkit::ApiServer;
 
 /// Policies in addition to those of `examples/quickstart`: one without pods in its rules, one that the API server
-/// accepts and validation refuses, because only validation compares the names of rules, and one with a bypass.
+/// accepts and validation refuses, because only validation compares the names of rules, and two with a bypass.
 const POLICIES: &str = "
 apiVersion: vaultwall.dev/v1alpha1
 kind: VaultNetworkPolicy
@@ -35,6 +35,15 @@ spec:
   vault: {engines: [{path: secret, type: KvV2}]}
   bypass: TrustedServices
   trustedServices: {names: [reports]}
+---
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: services, namespace: tokens}
+spec:
+  targetRef: {name: openbao, port: 8200}
+  vault: {engines: [{path: secret, type: KvV2}]}
+  bypass: TrustedServices
+  trustedServices: {names: [reports], proof: Token}
 ---
 apiVersion: vaultwall.dev/v1alpha1
 kind: TrustedService
@@ -77,7 +86,7 @@ pub fn cluster() -> &'static ApiServer {
 
 fn facts() -> String {
     let mut objects = Vec::new();
-    let labels: [(&str, Value); 7] = [
+    let labels: [(&str, Value); 8] = [
         ("vault", json!({})),
         ("build", json!({"team": "build"})),
         (
@@ -90,6 +99,7 @@ fn facts() -> String {
         ("plain", json!({})),
         ("broken", json!({})),
         ("trusted", json!({"vaultwall.dev/subscription": "reports"})),
+        ("tokens", json!({})),
     ];
     for (name, labels) in labels {
         objects.push(json!({

@@ -1,6 +1,7 @@
 //! `explain`, `validate`, `render` and `trusted check` of a cluster: the same output as with files of the same objects,
 //! and messages when the API server does not answer.
 
+mod claims;
 mod cluster;
 mod connection;
 mod permissions;

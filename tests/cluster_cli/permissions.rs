@@ -54,7 +54,7 @@ pub(super) fn grant(user: &str, (namespace, verb, resource): Grant) {
 
 /// Permissions are in force a moment after they are written: repeats until the answer is as wanted. Every earlier
 /// answer must satisfy `always`.
-fn ask_until(
+pub fn ask_until(
     kubeconfig: &Path,
     arguments: &[&str],
     wanted: impl Fn(&Run) -> bool,
@@ -71,7 +71,7 @@ fn ask_until(
 }
 
 /// Whether it is an error without a verdict.
-fn refused(said: &Run) -> bool {
+pub fn refused(said: &Run) -> bool {
     said.code == Some(2) && said.stdout.is_empty()
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use testkit::Issuer;
 use testkit::issuer::with_payload;
 use vaultwall::policy::token::{
-    Claims, PodIdentity, TokenIdentity, TokenProof, TokenRules, audience, subject,
+    self, Claims, PodIdentity, TokenIdentity, TokenProof, TokenRules, audience, subject,
 };
-use vaultwall::policy::{ObjectName, VaultId};
+use vaultwall::policy::{ExistingAccount, ObjectName, VaultId};
 
 const CLUSTER: &str = "https://kubernetes.default.svc";
 const PARTNER: &str = "https://partner.example/oidc";
@@ -51,13 +51,20 @@ impl Scene {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
             audience: audience.to_owned(),
+            account_uid: None,
+        };
+        let of_account = |name: &str, uid: Option<&str>| {
+            let uid = uid.map(str::to_owned);
+            let existing = ExistingAccount { uid };
+            token::of_account(&account(name), &existing, CLUSTER, &vault())
         };
         let rules = TokenRules {
             issuers: [&cluster, &partner]
                 .map(|issuer| (issuer.url.clone(), issuer.jwks().into()))
                 .into(),
             identities: [
-                identity(CLUSTER, &subject(&account("sync")), &audience(&vault())),
+                of_account("sync", Some("account-\"1\"")),
+                of_account("from-a-file", None),
                 identity(PARTNER, "repo:\"team\"/app\\main", "vault"),
                 identity(PARTNER, "repo:\"team\"/app\\main", "vault-2"),
             ]
@@ -102,7 +109,7 @@ impl Scene {
             "iat": self.now - 60,
             "nbf": self.now - 60,
             "exp": self.now + 3600,
-            "kubernetes.io": {"namespace": "tools", "pod": {"name": "sync-1", "uid": "pod-1"}},
+            "kubernetes.io": of_kubernetes(&json!({"pod": {"name": "sync-1", "uid": "pod-1"}})),
         });
         changed(claims, changes)
     }
@@ -128,6 +135,13 @@ pub fn vault() -> VaultId {
 /// A service account.
 pub fn account(name: &str) -> ObjectName {
     format!("tools/{name}").parse().unwrap()
+}
+
+/// The claim of Kubernetes in a token of the service account, with changes.
+fn of_kubernetes(changes: &Value) -> Value {
+    let account = json!({"name": "sync", "uid": "account-\"1\""});
+    let claim = json!({"namespace": "tools", "serviceaccount": account});
+    changed(claim, changes)
 }
 
 /// Claims with other values. A change to null removes a claim.
@@ -180,7 +194,8 @@ fn good(scene: &Scene) -> Vec<Case> {
             proves: (true, pod),
         });
     };
-    let unbound = || json!({"kubernetes.io": {"namespace": "tools"}});
+    let kubernetes = |changes| json!({"kubernetes.io": of_kubernetes(&changes)});
+    let unbound = || kubernetes(json!({}));
     account("from its pod", POD, json!({}), true);
     account("from another pod of the account", SIBLING, json!({}), false);
     account("from a pod of another account", STRANGER, json!({}), false);
@@ -193,15 +208,15 @@ fn good(scene: &Scene) -> Vec<Case> {
         false,
     );
     account(
-        "without claims of Kubernetes",
-        POD,
-        json!({"kubernetes.io": null}),
-        true,
-    );
-    account(
         "pod uid is a number",
         POD,
-        json!({"kubernetes.io": {"pod": {"uid": 1}}}),
+        kubernetes(json!({"pod": {"uid": 1}})),
+        false,
+    );
+    account(
+        "account without a known id",
+        POD,
+        json!({"sub": subject(&self::account("from-a-file")), "kubernetes.io": null}),
         false,
     );
     let several = json!({"aud": ["https://kubernetes.default.svc", "x", audience(&vault())]});
@@ -248,6 +263,7 @@ fn to_float(time: i64) -> f64 {
 /// Tokens whose claims were verified and prove nothing.
 fn unlisted(scene: &Scene) -> Vec<Case> {
     let (now, day) = (scene.now, 86_400);
+    let kubernetes = |changes| json!({"kubernetes.io": of_kubernetes(&changes)});
     let of_account = [
         (
             "another audience",
@@ -280,6 +296,26 @@ fn unlisted(scene: &Scene) -> Vec<Case> {
             json!({"more": "x".repeat(60_000), "sub": "y"}),
         ),
         ("no iat", json!({"iat": null})),
+        (
+            "without claims of Kubernetes",
+            json!({"kubernetes.io": null}),
+        ),
+        (
+            "former account of the name",
+            kubernetes(json!({"serviceaccount": {"name": "sync", "uid": "account-0"}})),
+        ),
+        (
+            "no id of the account",
+            kubernetes(json!({"serviceaccount": {"name": "sync"}})),
+        ),
+        (
+            "id of the account is true",
+            kubernetes(json!({"serviceaccount": {"uid": true}})),
+        ),
+        (
+            "account is a text",
+            kubernetes(json!({"serviceaccount": "account-\"1\""})),
+        ),
         ("iat after exp", json!({"iat": now + 7200})),
         ("iat with a fraction", json!({"iat": to_float(now) + 0.5})),
     ];
@@ -319,7 +355,7 @@ fn unverified(scene: &Scene) -> Vec<Case> {
     let same_id = Issuer::new(CLUSTER, "cluster-1").token(&claims);
     let good = scene.cluster.token(&claims);
     let tampered = with_payload(&good, &scene.account_claims(&json!({"sub": "admin"})));
-    let unknown = "it is not a token of an issuer whose keys are in use";
+    let unknown = "it is no readable token of an issuer whose keys are in use";
     let cases = [
         (
             "expired",

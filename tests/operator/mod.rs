@@ -20,6 +20,7 @@ mod sandbox;
 mod selector;
 mod shown;
 mod starts;
+mod tokens;
 mod trusted_services;
 mod typos;
 mod watches;

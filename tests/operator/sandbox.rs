@@ -158,6 +158,16 @@ impl Sandbox {
         self.operator_with(name, address, &[])
     }
 
+    /// The same as [`Sandbox::operator`], for key sets of servers with this certificate authority: fetches them each
+    /// second.
+    pub(crate) fn operator_that_trusts(&self, authority: &str) -> Operator {
+        let file = self.folder.path().join("authority.pem");
+        std::fs::write(&file, authority).unwrap();
+        let file = file.to_str().unwrap();
+        let options = ["--keys-poll-interval", "1s", "--issuer-ca-file", file];
+        self.operator_with("first", self.operators, &options)
+    }
+
     /// Starts an operator with further arguments.
     pub(crate) fn operator_with(
         &self,
@@ -170,7 +180,11 @@ impl Sandbox {
         command
             .arg("controller")
             .arg("--kubeconfig")
-            .arg(self.server.kubeconfig_for(OPERATOR, &[]))
+            // Kubernetes lets every service account read the keys of tokens.
+            .arg(
+                self.server
+                    .kubeconfig_for(OPERATOR, &["system:serviceaccounts"]),
+            )
             .args(["--name", name])
             .args(["--xds-listen", &format!("{address}:8500")])
             .args(["--xds-address", &format!("{}:8500", self.operators)])

@@ -1,7 +1,9 @@
 //! The status of trusted services in a real cluster.
 
 use serde_json::{Value, json};
+use testkit::key_server::Behaviour;
 use testkit::wait::wait_for_ok;
+use testkit::{Issuer, KeyServer};
 
 use crate::operator::sandbox::Sandbox;
 
@@ -138,4 +140,62 @@ fn an_invalid_edit_keeps_the_last_valid_generation() {
         ) && message.contains("\nspec.scenarios[1].name: "),
         "{message}"
     );
+}
+
+#[test]
+fn the_status_says_since_when_and_why_keys_are_not_fetched() {
+    let sandbox = Sandbox::new();
+    let issuer = Issuer::new("https://partner.example", "one");
+    let keys = KeyServer::start(Behaviour::Status(503));
+    let _operator = sandbox.operator_that_trusts(&keys.authority);
+    let credential = json!({"federatedCredential": {
+        "issuer": issuer.url, "subject": "repo:app", "audiences": ["vault"], "jwksUri": keys.url(),
+    }});
+    let policy = json!({
+        "apiVersion": "vaultwall.dev/v1alpha1", "kind": "VaultNetworkPolicy",
+        "metadata": {"namespace": "vault", "name": "web"},
+        "spec": {"targetRef": {"name": "openbao", "port": 8200}, "bypass": "TrustedServices"},
+    });
+    let objects = [service("reports", &credential), policy];
+    sandbox
+        .server
+        .apply(&objects.map(|object| object.to_string()).join("\n---\n"));
+
+    let reason = |reason: &str| ("/identities/0/reason", json!(reason));
+    let cause = |status: &Value| {
+        let message = status["identities"][0]["message"].as_str().unwrap();
+        let (since, cause) = message.split_once(": ").unwrap();
+        let prefix = format!("the keys at {} could not be fetched since ", keys.url());
+        let since = since
+            .strip_prefix(&prefix)
+            .unwrap_or_else(|| panic!("{message}"));
+        assert!(since.parse::<jiff::Timestamp>().is_ok(), "{message}");
+        cause.to_owned()
+    };
+    wait_for_ok("the cause", || {
+        let expected = [(READY, json!("False")), reason("KeysNotFetched")];
+        let status = wait_for(&sandbox, "reports", &expected);
+        let message = status["identities"][0]["message"].to_string();
+        if message.contains("since") {
+            assert!(cause(&status).starts_with("it answers 503"), "{status}");
+            Ok(())
+        } else {
+            Err(message)
+        }
+    });
+
+    keys.set(Behaviour::Document(issuer.jwks()));
+    let expected = [
+        (READY, json!("True")),
+        ("/identities/0/reason", Value::Null),
+    ];
+    let status = wait_for(&sandbox, "reports", &expected);
+    let used = status["identities"][0]["keys"].clone();
+    assert!(used.is_string(), "{status}");
+
+    keys.set(Behaviour::Status(404));
+    let expected = [(READY, json!("True")), reason("KeysNotConfirmed")];
+    let status = wait_for(&sandbox, "reports", &expected);
+    assert!(cause(&status).starts_with("it answers 404"), "{status}");
+    assert_eq!(status["identities"][0]["keys"], used, "{status}");
 }

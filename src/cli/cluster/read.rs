@@ -19,6 +19,7 @@ use crate::policy::{
     NetworkRuleSource, ServiceIdentity, TrustedServices, ValidatedPolicy, VaultId, VirtualNetworks,
     referenced_groups, referenced_identities,
 };
+use crate::runtime::issuer_keys::{KeyOptions, fetch_issuer};
 
 /// The caller of a request that is explained.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,8 @@ pub(crate) struct ToExplain {
     pub(crate) loaded: LoadedObjects,
     /// Whether all pods are among them. Otherwise only the caller's is, and nothing can be said about other pods.
     pub(crate) all_pods: bool,
+    /// Issuer of the cluster's service accounts, if there is a token to explain and the issuer can be read.
+    pub(crate) issuer: Option<String>,
 }
 
 /// Reads the objects that `validate` checks: the policies and, if no namespace is given, the virtual networks and
@@ -143,6 +146,7 @@ pub(crate) fn to_explain(
     operator_namespace: &str,
     vault: &VaultId,
     id: CallerId<'_>,
+    has_token: bool,
     limits: Limits,
 ) -> Result<ToExplain, ReadError> {
     with_cluster(args, limits, async |cluster: &Cluster| {
@@ -163,9 +167,15 @@ pub(crate) fn to_explain(
             }
             found.contents.extend(caller);
         }
+        let issuer = if has_token {
+            cluster.issuer().await
+        } else {
+            None
+        };
         Ok(ToExplain {
             loaded: LoadedObjects::of(found.contents),
             all_pods: found.select_pods,
+            issuer,
         })
     })
 }
@@ -280,6 +290,18 @@ impl Cluster {
             select_pods,
             edited,
         })
+    }
+
+    /// Issuer of the cluster's service accounts; a warning if it cannot be read.
+    async fn issuer(&self) -> Option<String> {
+        let issuer = fetch_issuer(&self.client, KeyOptions::TIMEOUT).await;
+        let warn = |error| {
+            tracing::warn!(
+                "the issuer of the cluster's service accounts is not known, so the issuer of --claims is taken as it \
+                 where the subject is a service account: {error}"
+            );
+        };
+        issuer.map_err(warn).ok()
     }
 
     /// The objects that policies refer to.

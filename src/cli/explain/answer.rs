@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::claims::{Assumed, Token};
 use crate::index::PodFact;
 use crate::policy::token::TokenProof;
 use crate::policy::{
@@ -179,8 +180,8 @@ pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
 
 /// The identity that a token proves, or the check that it failed. None without a token, or where the firewall reads
 /// none.
-pub(super) fn proof_step(firewall: &Firewall, peer: IpAddr, proof: &TokenProof) -> Option<Step> {
-    if *proof == TokenProof::None {
+pub(super) fn proof_step(firewall: &Firewall, peer: IpAddr, token: &Token) -> Option<Step> {
+    if token.proof == TokenProof::None {
         return None;
     }
     let Some(rules) = &firewall.tokens else {
@@ -189,15 +190,15 @@ pub(super) fn proof_step(firewall: &Firewall, peer: IpAddr, proof: &TokenProof) 
             "the firewall reads no token: every identity of its policies is proven by a pod",
         ));
     };
-    let identified = rules.identify(peer, proof);
+    let identified = rules.identify(peer, &token.proof);
     let found = match (identified.token, identified.problem) {
         (_, Some(problem)) => format!("the token proves nothing more: {problem}"),
         (Some(identity), None) => {
             let of_cluster = rules.cluster_issuer.as_ref() == Some(&identity.issuer);
-            let whose = if of_cluster {
-                ", whose issuer is taken as this cluster's, and whose account as existing"
-            } else {
-                ""
+            let whose = match &token.assumed {
+                assumed if !of_cluster || !assumed.issuer => "",
+                Assumed { account: false, .. } => ", whose issuer is taken as this cluster's",
+                _ => ", whose issuer is taken as this cluster's, and whose account as existing",
             };
             let identity = Identity::Token(identity).described();
             format!("{identity}, taken as verified{whose}")

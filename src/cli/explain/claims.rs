@@ -1,5 +1,6 @@
 //! Claims of a token that is taken as verified, from a file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::index::{Index, ServiceAccountFact};
-use crate::policy::token::{Claims, SERVICE_ACCOUNT};
-use crate::policy::{ClusterKeys, IssuerKeys};
+use crate::policy::token::{Claims, TokenProof};
+use crate::policy::{Accounts as _, ClusterIssuer, ClusterKeys, IssuerKeys};
 
 /// Issuer of this cluster's service accounts, if the claims name none.
 const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -48,24 +49,63 @@ pub(super) fn read(path: &Path) -> Result<Claims, ClaimsError> {
     Ok(claims)
 }
 
-/// Makes the index one in which the keys of every issuer are known, because the claims are taken as verified. The
-/// account that they name exists then, and its issuer is the cluster's.
-pub(super) fn assume(index: &mut Index, claims: Option<&Claims>) {
-    let account = claims.and_then(|claims| {
-        let account = claims.sub.strip_prefix(SERVICE_ACCOUNT)?;
-        let (namespace, name) = account.split_once(':')?;
-        let federated = index.issuers().contains(&claims.iss);
-        (!federated).then(|| (namespace.to_owned(), name.to_owned(), claims.iss.clone()))
-    });
-    let mut issuer = CLUSTER_ISSUER.to_owned();
-    if let Some((namespace, name, own)) = account {
-        index.apply(ServiceAccountFact { namespace, name });
-        issuer = own;
+/// Facts of a cluster, as far as they are known.
+pub(super) struct Known {
+    /// Issuer of its service accounts.
+    pub(super) issuer: Option<String>,
+    /// Whether the index has all of its service accounts.
+    pub(super) accounts: bool,
+}
+
+/// Assumptions about the service account that claims are about.
+#[derive(Default)]
+pub(super) struct Assumed {
+    /// That its issuer is the cluster's.
+    pub(super) issuer: bool,
+    /// That it exists.
+    pub(super) account: bool,
+}
+
+/// The token of the request.
+pub(super) struct Token {
+    pub(super) proof: TokenProof,
+    pub(super) assumed: Assumed,
+}
+
+/// Makes the index one in which the keys of every issuer are known, because the claims are taken as verified. What is
+/// not known of the cluster is assumed as the claims have it: its issuer, and that the account exists.
+pub(super) fn assume(index: &mut Index, claims: Option<&mut Claims>, known: Known) -> Assumed {
+    let mut assumed = Assumed::default();
+    let mut issuer = known.issuer;
+    if let Some(claims) = claims
+        && let Some(account) = claims.account()
+    {
+        if issuer.is_none() && !index.issuers().contains(&claims.iss) {
+            issuer = Some(claims.iss.clone());
+            assumed.issuer = true;
+        }
+        if issuer.as_ref() == Some(&claims.iss) {
+            assumed.account = !known.accounts && index.existing(&account).is_none();
+            if assumed.account {
+                index.apply(ServiceAccountFact {
+                    namespace: account.namespace.clone(),
+                    name: account.name.clone(),
+                    uid: claims.account_uid.clone(),
+                });
+            }
+            // Claims without an id are about the account that exists.
+            let existing = index.existing(&account);
+            let uid = existing.and_then(|existing| existing.uid.clone());
+            claims.account_uid = claims.account_uid.take().or(uid);
+        }
     }
+    let issuer = issuer.unwrap_or_else(|| CLUSTER_ISSUER.to_owned());
     let keys: Arc<str> = "{}".into();
     let urls = index.key_urls().into_iter();
     index.set_keys(IssuerKeys {
         urls: urls.map(|url| (url, Arc::clone(&keys))).collect(),
-        cluster: Some(ClusterKeys { issuer, jwks: keys }),
+        cluster: ClusterIssuer::Known(ClusterKeys { issuer, jwks: keys }),
+        failed: BTreeMap::new(),
     });
+    assumed
 }

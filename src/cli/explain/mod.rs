@@ -25,6 +25,7 @@ use crate::policy::{
 };
 use crate::vault_api::{Profile, Request};
 use answer::{Explanation, step};
+use claims::{Known, Token};
 
 /// Explain the firewall's decision on a request: the verdict, the reason and the rule.
 ///
@@ -196,10 +197,15 @@ impl Explain {
 
     fn explain(&self, vault: &VaultId) -> Result<Explanation, Failure> {
         let limits: Limits = self.limits.into();
-        let ToExplain { loaded, all_pods } = if self.reads_files() {
+        let ToExplain {
+            loaded,
+            all_pods,
+            issuer,
+        } = if self.reads_files() {
             ToExplain {
                 loaded: LoadedObjects::load(&self.paths, &limits),
                 all_pods: true,
+                issuer: None,
             }
         } else {
             cluster::to_explain(
@@ -207,6 +213,7 @@ impl Explain {
                 &self.operator_namespace,
                 vault,
                 self.caller_id()?,
+                self.claims.is_some(),
                 limits,
             )?
         };
@@ -218,14 +225,19 @@ impl Explain {
         let rules = Rules::of(&loaded, vault);
         let mut index = loaded.into_index(limits);
         let claims = self.claims.as_deref().map(claims::read).transpose();
-        let claims = claims.map_err(ExplainError::from)?;
-        claims::assume(&mut index, claims.as_ref());
+        let mut claims = claims.map_err(ExplainError::from)?;
+        let known = Known {
+            issuer,
+            accounts: !self.reads_files(),
+        };
+        let assumed = claims::assume(&mut index, claims.as_mut(), known);
         let proof = claims.map_or(TokenProof::None, TokenProof::Verified);
+        let token = Token { proof, assumed };
         let Some(resolution) = index.resolve(vault) else {
             let unknown = UnknownVault::new(vault, &index, self.reads_files());
             return Err(Box::new(unknown));
         };
-        Ok(self.judge(&index, &resolution, &rules, &proof, all_pods)?)
+        Ok(self.judge(&index, &resolution, &rules, &token, all_pods)?)
     }
 
     fn reads_files(&self) -> bool {
@@ -243,7 +255,7 @@ impl Explain {
         index: &Index,
         resolution: &VaultResolution,
         rules: &Rules,
-        proof: &TokenProof,
+        token: &Token,
         all_pods: bool,
     ) -> Result<Explanation, ExplainError> {
         let resolution = &resolution.resolution;
@@ -263,7 +275,7 @@ impl Explain {
                 "the request carries a token of the vault; the bypass needs one, and the vault checks it",
             ));
         }
-        trace.extend(answer::proof_step(firewall, peer, proof));
+        trace.extend(answer::proof_step(firewall, peer, token));
         let prefix = &Profile::of(firewall.api).dialect.prefix;
         if !self.path.starts_with(prefix) {
             let found = format!(
@@ -278,7 +290,7 @@ impl Explain {
             peer,
             client,
             vault_token: self.token,
-            proof,
+            proof: &token.proof,
         };
         let request = Request {
             has_body: false,

@@ -2,7 +2,7 @@
 -- into metadata for the deciding filter, and the check that the token failed for the access log.
 -- ATTEMPT
 
--- Listed identities: `ISSUER<TAB>SUBJECT<TAB>AUDIENCE`.
+-- Listed identities: `ISSUER<TAB>SUBJECT<TAB>AUDIENCE`, with the id of the service account, or true where none is known.
 local IDENTITIES = {}
 -- Their issuers and subjects: `ISSUER<TAB>SUBJECT`.
 local SUBJECTS = {}
@@ -24,6 +24,12 @@ local function listed(subject, audiences)
   end
 end
 
+-- Whether the token is of the service account that exists now.
+local function is_existing(identity, payload)
+  local account = table_of(table_of(payload["kubernetes.io"]).serviceaccount)
+  return IDENTITIES[identity] == true or IDENTITIES[identity] == account.uid
+end
+
 local function is_time(value)
   return type(value) == "number" and value == math.floor(value)
 end
@@ -40,6 +46,7 @@ local function identify(payload)
   if not SUBJECTS[subject] then return nil, "NO_SUBJECT" end
   local identity = listed(subject, payload.aud)
   if not identity then return nil, "NO_AUDIENCE" end
+  if not is_existing(identity, payload) then return nil, "NO_ACCOUNT" end
   if not is_short(payload) then return nil, "NO_LIFETIME" end
   return identity
 end

@@ -94,7 +94,12 @@ pub(super) fn identity(rules: &TokenRules) -> Lua {
     let subjects = identities
         .clone()
         .map(|one| format!("{}\t{}", one.issuer, one.subject));
-    let identities = identities.map(ToString::to_string);
+    let identities = identities.map(|one| {
+        let account = one.account_uid.as_deref();
+        let account = account.map_or_else(|| "true".to_owned(), quoted);
+        format!("[{}]={account}", quoted(&one.to_string()))
+    });
+    let identities: Vec<String> = identities.collect();
     let pods = rules.pods.iter().map(|(address, pod)| {
         let pod = quoted(&format!("{}\t{}", pod.account, pod.uid));
         format!("[\"{address}\"]={pod}")
@@ -109,6 +114,7 @@ pub(super) fn identity(rules: &TokenRules) -> Lua {
         .replace("SERVICE_ACCOUNT", SERVICE_ACCOUNT)
         .replace("NO_SUBJECT", &TokenProblem::Subject.to_string())
         .replace("NO_AUDIENCE", &TokenProblem::Audience.to_string())
+        .replace("NO_ACCOUNT", &TokenProblem::Account.to_string())
         .replace("NO_LIFETIME", &TokenProblem::Lifetime.to_string())
         .replace("NO_POD", &TokenProblem::Pod.to_string())
         .replace("NO_ISSUER", &TokenProblem::Issuer.to_string())
@@ -125,7 +131,7 @@ pub(super) fn identity(rules: &TokenRules) -> Lua {
         .replace("SUBJECTS = {}", &format!("SUBJECTS = {}", set(subjects)))
         .replace(
             "IDENTITIES = {}",
-            &format!("IDENTITIES = {}", set(identities)),
+            &format!("IDENTITIES = {{{}}}", identities.join(",")),
         )
         .replace("PODS = {}", &format!("PODS = {{{}}}", pods.join(",")));
     lua(code)

@@ -13,6 +13,7 @@ use crate::api::{
 };
 use crate::controller::debounce::Urgency;
 use crate::index::{IdentityProblem, ObservedIdentity, ObservedService};
+use crate::policy::FailedFetch;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::status::conditions::normalize;
 use crate::runtime::status::text;
@@ -131,13 +132,13 @@ fn identity(observed: &ObservedIdentity) -> IdentityStatus {
     }
 }
 
-/// Whether every identity can be proven. One that several services share can.
+/// Whether every identity can be proven.
 fn ready(observed: &ObservedService) -> Verdict {
     let problems: Vec<(&ObservedIdentity, &IdentityProblem)> = observed
         .identities
         .iter()
         .filter_map(|identity| Some((identity, identity.problem.as_ref()?)))
-        .filter(|(_, problem)| !matches!(problem, IdentityProblem::SharedByServices(_)))
+        .filter(|(_, problem)| problem.lets_nobody_in())
         .collect();
     if observed.identities.is_empty() {
         return Verdict {
@@ -178,7 +179,8 @@ fn reason(problem: &IdentityProblem) -> &'static str {
         IdentityProblem::NamespaceTerminating => "NamespaceTerminating",
         IdentityProblem::ServiceAccountNotFound => "ServiceAccountNotFound",
         IdentityProblem::NoSubscription(_) => "NoSubscription",
-        IdentityProblem::KeysNotFetched(_) => "KeysNotFetched",
+        IdentityProblem::KeysNotFetched(..) => "KeysNotFetched",
+        IdentityProblem::KeysNotConfirmed(..) => "KeysNotConfirmed",
         IdentityProblem::KeysDiffer(_) => "KeysDiffer",
         IdentityProblem::SharedByServices(_) => "SharedByServices",
     }
@@ -203,9 +205,17 @@ fn message(problem: &IdentityProblem) -> String {
              namespace",
             names(namespaces)
         ),
-        IdentityProblem::KeysNotFetched(url) => format!(
-            "the keys at {url} are not known, or were not confirmed for too long; check that the operator can \
-             connect to the URL and that it serves a JSON Web Key Set (the operator's log has the cause)"
+        IdentityProblem::KeysNotFetched(url, None) => format!(
+            "the keys at {url} are not fetched yet; the operator does it within seconds"
+        ),
+        IdentityProblem::KeysNotFetched(url, Some(FailedFetch { since, error })) => format!(
+            "the keys at {url} could not be fetched since {since}: {error}; check that the operator can connect to the \
+             URL and that it serves a JSON Web Key Set"
+        ),
+        IdentityProblem::KeysNotConfirmed(url, FailedFetch { since, error }) => format!(
+            "the keys at {url} could not be fetched since {since}: {error}; the last ones are used until \
+             --keys-expire-after is over, so check that the operator can connect to the URL and that it serves a JSON \
+             Web Key Set"
         ),
         IdentityProblem::KeysDiffer(services) => format!(
             "the issuer has other keys in {}, so no vault that lets in both accepts its tokens; write the same jwks or \
@@ -307,6 +317,10 @@ mod tests {
     #[test]
     fn each_problem_has_a_reason_and_a_remedy() {
         let names = || ["a".to_owned(), "b".to_owned()].into();
+        let failed = || FailedFetch {
+            since: "2026-05-01T00:00:00Z".into(),
+            error: "it answers 503".into(),
+        };
         for (problem, reason, remedy) in [
             (
                 IdentityProblem::NamespaceNotFound,
@@ -329,9 +343,14 @@ mod tests {
                 "(a, b); ask the cluster's admin",
             ),
             (
-                IdentityProblem::KeysNotFetched("https://x".into()),
+                IdentityProblem::KeysNotFetched("https://x".into(), None),
                 "KeysNotFetched",
-                "https://x",
+                "https://x are not fetched yet",
+            ),
+            (
+                IdentityProblem::KeysNotFetched("https://x".into(), Some(failed())),
+                "KeysNotFetched",
+                "https://x could not be fetched since 2026-05-01T00:00:00Z: it answers 503; check",
             ),
             (
                 IdentityProblem::KeysDiffer(names()),
@@ -351,14 +370,21 @@ mod tests {
                 message.contains(remedy) && message.contains(identity.message.as_deref().unwrap())
             );
         }
-        // It can be proven, but not by this service alone.
-        let shared = IdentityProblem::SharedByServices(names());
-        let status = status_of(&stored(vec![account(1, Some(shared))]));
-        assert_eq!(shown(&status)[1], ("Ready", "True", "Ready"));
-        assert_eq!(
-            status.identities[0].reason.as_deref(),
-            Some("SharedByServices")
-        );
+        // These can be proven.
+        for (problem, reason) in [
+            (
+                IdentityProblem::SharedByServices(names()),
+                "SharedByServices",
+            ),
+            (
+                IdentityProblem::KeysNotConfirmed("https://x".into(), failed()),
+                "KeysNotConfirmed",
+            ),
+        ] {
+            let status = status_of(&stored(vec![account(1, Some(problem))]));
+            assert_eq!(shown(&status)[1], ("Ready", "True", "Ready"));
+            assert_eq!(status.identities[0].reason.as_deref(), Some(reason));
+        }
         let status = status_of(&stored(Vec::new()));
         assert_eq!(shown(&status)[1], ("Ready", "False", "NoIdentities"));
     }

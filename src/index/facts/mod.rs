@@ -131,6 +131,8 @@ pub struct ServiceAccountFact {
     pub namespace: String,
     /// Name of the service account, unique in its namespace.
     pub name: String,
+    /// Unique id of the service account, which no later one has; `None` in a file without one.
+    pub uid: Option<String>,
 }
 
 /// An object that cannot be converted. The API server never sends one; a file can contain anything.
@@ -176,7 +178,12 @@ impl ServiceAccountFact {
     /// It has no name or no namespace.
     pub fn from_object(object: &ServiceAccount) -> Result<Self, FactError> {
         let ObjectName { namespace, name } = required_names("ServiceAccount", &object.metadata)?;
-        Ok(Self { namespace, name })
+        let uid = object.metadata.uid.clone();
+        Ok(Self {
+            namespace,
+            name,
+            uid,
+        })
     }
 }
 

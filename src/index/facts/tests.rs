@@ -205,10 +205,10 @@ fn a_namespace_has_the_label_with_its_name_and_a_service_account_its_namespace()
         fact.labels.get(NAMESPACE_NAME_LABEL).map(String::as_str),
         Some("shop")
     );
-    let object = json!({"metadata": {"namespace": "shop", "name": "shopper"}});
+    let object = json!({"metadata": {"namespace": "shop", "name": "shopper", "uid": "1"}});
     let fact = ServiceAccountFact::from_object(&serde_json::from_value(object).unwrap()).unwrap();
     assert_eq!(
-        (fact.namespace.as_str(), fact.name.as_str()),
-        ("shop", "shopper")
+        (&*fact.namespace, &*fact.name, fact.uid.as_deref()),
+        ("shop", "shopper", Some("1"))
     );
 }

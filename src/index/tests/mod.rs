@@ -15,6 +15,7 @@ mod labels;
 mod proxies;
 #[rustfmt::skip] // tables are read by eye
 mod services;
+mod tokens;
 
 use event::*;
 
@@ -447,6 +448,7 @@ fn facts_can_be_looked_up() {
     let account = ServiceAccountFact {
         namespace: "shop".into(),
         name: "shopper".into(),
+        uid: Some("1".into()),
     };
     index.apply(account);
 
@@ -470,9 +472,10 @@ fn facts_can_be_looked_up() {
         service: "vault".into(),
     };
     assert_eq!(index.service(&red).unwrap().ports[0].port, 8200);
-    assert!(index.exists(&id("shopper")));
+    let existing = index.existing(&id("shopper")).unwrap();
+    assert_eq!(existing.uid.as_deref(), Some("1"));
     index.delete(&Key::new(Kind::ServiceAccount, id("shopper")));
-    assert!(!index.exists(&id("shopper")));
+    assert!(index.existing(&id("shopper")).is_none());
     index.delete(&Key::new(Kind::Pod, id("job")));
     assert_eq!(index.not_counted(&id("job")), None);
 }

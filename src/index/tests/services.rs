@@ -1,14 +1,14 @@
 //! State of trusted services, and the events after which the index reports one as changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::index::*;
 use crate::limits::Limits;
 use crate::policy::fixtures::{Build as _, labels, policy, vault};
 use crate::policy::{
-    BypassSettings, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity, ValidatedScenario,
-    ValidatedTrustedService,
+    BypassSettings, ClusterIssuer, FailedFetch, FederatedIdentity, IssuerKeys, KeySource, ServiceIdentity,
+    ValidatedScenario, ValidatedTrustedService,
 };
 
 fn id(text: &str) -> ObjectName {
@@ -53,7 +53,11 @@ fn namespace(name: &str, text: &str, terminating: bool) -> NamespaceFact {
 
 fn service_account(text: &str) -> ServiceAccountFact {
     let ObjectName { namespace, name } = id(text);
-    ServiceAccountFact { namespace, name }
+    ServiceAccountFact {
+        namespace,
+        name,
+        uid: None,
+    }
 }
 
 fn pod(namespace: &str, name: &str, account: &str, address: &str) -> ObservedPod {
@@ -186,17 +190,29 @@ fn keys_are_missed_only_if_a_policy_needs_them() {
     assert_eq!(problems(&index, "deploy"), [None]);
     index.apply(with_bypass("main", None));
     let url = "https://tokens.example.com/keys".to_owned();
-    assert_eq!(problems(&index, "deploy"), [Some(IdentityProblem::KeysNotFetched(url.clone()))]);
+    assert_eq!(problems(&index, "deploy"), [Some(IdentityProblem::KeysNotFetched(url.clone(), None))]);
     index.take_changed_services();
     index.set_keys(IssuerKeys {
-        cluster: None,
-        urls: [(url, Arc::from("{}"))].into(),
+        cluster: ClusterIssuer::None,
+        urls: [(url.clone(), Arc::from("{}"))].into(),
+        failed: BTreeMap::new(),
     });
     assert_eq!(index.take_changed_services(), ["deploy".to_owned()].into());
     let observed = index.observe_service("deploy").unwrap();
     assert_eq!(observed.identities[0].problem, None);
     let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     assert_eq!(observed.identities[0].keys.as_deref(), Some(digest));
+
+    // A failed fetch concerns the service, and no vault.
+    let failed = FailedFetch { since: "2026-05-01T00:00:00Z".into(), error: "it answers 503".into() };
+    let known = index.keys.clone();
+    index.take_changed();
+    index.set_keys(IssuerKeys { failed: [(url.clone(), failed.clone())].into(), ..known });
+    assert_eq!((index.take_changed_services().len(), index.take_changed().len()), (1, 0));
+    let expected = IdentityProblem::KeysNotConfirmed(url.clone(), failed.clone());
+    assert_eq!(problems(&index, "deploy"), [Some(expected)]);
+    index.set_keys(IssuerKeys { failed: [(url.clone(), failed.clone())].into(), ..IssuerKeys::default() });
+    assert_eq!(problems(&index, "deploy"), [Some(IdentityProblem::KeysNotFetched(url, Some(failed)))]);
 }
 
 /// A change, and the services that it concerns.

@@ -26,6 +26,8 @@ pub enum DiagnosticReason {
     TrustedRangeHoldsPods,
     /// The trusted proxies, or the identities, have more pods than a firewall can have, so none of these is trusted.
     TooManyTrustedPods,
+    /// `spec.trustedServices` has settings for a bypass, and there is none.
+    NoBypass,
     /// A listed trusted service has no identities.
     NoIdentities,
     /// A listed trusted service has registered resources, and the vault's namespace has no subscription.
@@ -54,6 +56,7 @@ impl DiagnosticReason {
             Self::DefaultActionOverruled => "DefaultActionOverruled",
             Self::TrustedRangeHoldsPods => "TrustedRangeHoldsPods",
             Self::TooManyTrustedPods => "TooManyTrustedPods",
+            Self::NoBypass => "NoBypass",
             Self::NoIdentities => "NoIdentities",
             Self::NoSubscription => "NoSubscription",
             Self::KeysUnknown => "KeysUnknown",

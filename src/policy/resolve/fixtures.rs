@@ -19,9 +19,9 @@ use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AccountLabels, AccountPod, Accounts, AddressRule, AddressRules,
-    ClientAddressSettings, DefaultAction, Denial, GroupMembers, GroupSelector, IssuerKeys,
-    ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup,
-    PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
+    ClientAddressSettings, DefaultAction, Denial, ExistingAccount, GroupMembers, GroupSelector,
+    IssuerKeys, ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName,
+    PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
     ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
@@ -70,6 +70,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         virtual_network_rules: Vec::new(),
         ip_rules: Vec::new(),
         bypass: None,
+        has_idle_settings: false,
         operators: Vec::new(),
         deployers: Vec::new(),
         proof: Proof::Pod,
@@ -270,8 +271,8 @@ impl PlainMembership {
 struct NoAccounts;
 
 impl Accounts for NoAccounts {
-    fn exists(&self, _: &ObjectName) -> bool {
-        false
+    fn existing(&self, _: &ObjectName) -> Option<&ExistingAccount> {
+        None
     }
 
     fn pods_of(&self, _: &ObjectName) -> Vec<AccountPod> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::found::Found;
 use super::inputs::{Inputs, TrustedServices};
+use super::proxies::ListedProxies;
 use crate::api::{Proof, SUBSCRIPTION_LABEL};
 use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::accounts::Accounts;
@@ -25,6 +26,7 @@ pub(super) fn grants<M>(
     policies: &[&ValidatedPolicy],
     reachable: &dyn Fn(&ServiceIdentity) -> bool,
     inputs: &Inputs<'_, M>,
+    proxies: &ListedProxies<'_>,
     found: &mut Found,
 ) -> Grants {
     let listed = |identities: &[ServiceIdentity], proof: Proof| {
@@ -46,6 +48,7 @@ pub(super) fn grants<M>(
         .collect();
     let pods = accounts.into_iter().flat_map(|account| {
         let pods = inputs.accounts.pods_of(account).into_iter();
+        let pods = pods.filter(|pod| !proxies.contains(pod.address));
         pods.map(move |pod| (pod.address, Arc::clone(account)))
     });
     let pods: BTreeMap<Ipv4Addr, Arc<ObjectName>> = pods.collect();
@@ -112,10 +115,10 @@ fn holders<'a, M>(
         .clone()
         .flat_map(|identity| accounts_of_identity(identity, namespace, inputs.accounts));
     let by_token = |account: &ObjectName| {
-        // The tokens of a deleted account are valid until they expire.
-        let cluster = inputs.keys.cluster.as_ref();
-        let cluster = cluster.filter(|_| inputs.accounts.exists(account));
-        cluster.map(|keys| token::of_account(account, &keys.issuer, inputs.vault))
+        // The tokens of a deleted account are valid until they expire, so the id of the existing one decides.
+        let existing = inputs.accounts.existing(account)?;
+        let issuer = &inputs.keys.cluster.keys()?.issuer;
+        Some(token::of_account(account, existing, issuer, inputs.vault))
     };
     let accounts = accounts.filter_map(|account| match proof {
         Proof::Pod => Some(Identity::Pod(Arc::new(account))),
@@ -123,10 +126,9 @@ fn holders<'a, M>(
         Proof::PodAndToken => by_token(&account).map(|_| Identity::PodAndToken(account)),
     });
     // A service account proves itself as one: its account must exist, and the audience is this vault's own.
-    let cluster = inputs.keys.cluster.as_ref();
-    let is_foreign = |credential: &&FederatedIdentity| {
-        cluster.is_none_or(|keys| keys.issuer != credential.issuer)
-    };
+    let cluster = &inputs.keys.cluster;
+    let is_foreign =
+        |credential: &&FederatedIdentity| !cluster.can_be(&credential.issuer, &credential.subject);
     let federated = federated(identities).filter(is_foreign);
     let federated = federated.flat_map(|credential| {
         let audiences = credential.audiences.iter();
@@ -135,6 +137,7 @@ fn holders<'a, M>(
                 issuer: credential.issuer.clone(),
                 subject: credential.subject.clone(),
                 audience: audience.clone(),
+                account_uid: None,
             })
         })
     });

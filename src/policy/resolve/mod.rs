@@ -16,8 +16,6 @@ mod settings;
 mod sources;
 mod tokens;
 
-use std::net::Ipv4Addr;
-
 use crate::api::DefaultAction;
 use crate::policy::identity::VaultId;
 use crate::policy::model::Firewall;
@@ -30,6 +28,7 @@ pub use diagnostic::{Diagnostic, DiagnosticReason};
 use found::Found;
 pub use grants::{accounts_of_identity, referenced_accounts, referenced_identities};
 pub use inputs::{Inputs, TrustedServices, VirtualNetworks};
+use proxies::ListedProxies;
 pub use proxies::referenced_ranges;
 use sources::PolicySources;
 pub use sources::referenced_groups;
@@ -112,29 +111,20 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     if let Some(oldest) = policies.first() {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
+        let proxies = ListedProxies::of(oldest, inputs);
         let drops = dropped::applies(oldest, default_action);
         let reachable = |identity: &_| !drops || dropped::selects(identity, inputs);
-        firewall.grants = grants::grants(&policies, &reachable, inputs, &mut found);
+        firewall.grants = grants::grants(&policies, &reachable, inputs, &proxies, &mut found);
         if drops {
             firewall.service_peers = dropped::service_peers(&firewall.grants, inputs);
             let warnings = policies.iter();
             let warnings = warnings.filter_map(|policy| dropped::report(policy, inputs));
             found.warnings.extend(warnings);
         }
-        firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &mut found);
-        // Everybody behind a trusted proxy has its address, so a proxy's pod proves nothing.
-        if let Some(proxies) = firewall.client_address.trusted_proxies() {
-            let is_no_proxy = |address: &Ipv4Addr| !proxies.contains(*address);
-            firewall
-                .grants
-                .pods
-                .retain(|address, _| is_no_proxy(address));
-            if let Some(tokens) = &mut firewall.tokens {
-                tokens.pods.retain(|address, _| is_no_proxy(address));
-            }
-        }
+        firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &proxies, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
+        found.warnings.extend(settings::idle(&policies));
         let sources = sources::merge(&accepted);
         firewall.virtual_networks = sources.virtual_networks;
         firewall.ip_rules = sources.ip_rules;

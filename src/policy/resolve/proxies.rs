@@ -1,6 +1,8 @@
 //! Trusted proxies: the current addresses of the pods that the policy in force lists, and a warning about ranges in
 //! which any pod is one.
 
+use std::net::Ipv4Addr;
+
 use ipnet::Ipv4Net;
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
@@ -8,7 +10,7 @@ use super::found::{Contested, Found, contested};
 use super::inputs::Inputs;
 use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::model::{ClientAddressSource, Peer, TrustedProxies};
-use crate::policy::pod_group::{GroupSelector, PodMembership, PodsInRange};
+use crate::policy::pod_group::{GroupMembers, GroupSelector, PodMembership, PodsInRange};
 use crate::policy::validated::{ClientAddressSettings, ProxyEntry, ProxySource, ValidatedPolicy};
 
 /// Number of pods that a warning names.
@@ -55,6 +57,33 @@ pub(super) fn client_address<M: PodMembership>(
         found.warnings.push(too_many(policy));
     }
     ClientAddressSource::XForwardedFor { trusted_proxies }
+}
+
+/// Everything that a policy lists as a proxy. A pod of it proves no identity by its address, because it sends the
+/// requests of others; also if it is not trusted, or shares its address, or if too many pods are selected.
+pub(super) struct ListedProxies<'a> {
+    ranges: Vec<Ipv4Net>,
+    groups: Vec<&'a GroupMembers>,
+}
+
+impl<'a> ListedProxies<'a> {
+    pub(super) fn of<M: PodMembership>(policy: &ValidatedPolicy, inputs: &Inputs<'a, M>) -> Self {
+        let membership = inputs.membership;
+        Self {
+            ranges: ranges(policy).collect(),
+            groups: groups(policy)
+                .filter_map(|group| membership.members(&group))
+                .collect(),
+        }
+    }
+
+    pub(super) fn contains(&self, address: Ipv4Addr) -> bool {
+        let is_member = |members: &&GroupMembers| {
+            members.addresses.contains(&address) || members.contested.contains(&address)
+        };
+        self.ranges.iter().any(|range| range.contains(&address))
+            || self.groups.iter().any(is_member)
+    }
 }
 
 /// Reports that no selected pod is trusted. The policy is not refused: pods of others that start must not take away

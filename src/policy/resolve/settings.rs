@@ -17,6 +17,20 @@ pub(super) fn apply(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.access_log = oldest.access_log;
 }
 
+/// Reports settings for a bypass in policies that have none.
+pub(super) fn idle(policies: &[&ValidatedPolicy]) -> impl Iterator<Item = Diagnostic> {
+    let idle = policies.iter().filter(|policy| policy.has_idle_settings);
+    idle.map(|policy| Diagnostic {
+        policy: policy.name.clone(),
+        reason: DiagnosticReason::NoBypass,
+        field: "spec.trustedServices".to_owned(),
+        message: "the settings have no effect, because spec.bypass is None and no service passes; set spec.bypass to \
+                  TrustedServices to let services in, or remove the settings"
+            .to_owned(),
+        detail: String::new(),
+    })
+}
+
 /// Reports the settings of younger policies that differ from the oldest one's. An empty list of engines, auth
 /// mounts or namespaces and an absent setting of the proxies do not differ, so a policy that only adds a rule need not
 /// repeat them.

@@ -10,6 +10,7 @@ use super::diagnostic::{Diagnostic, DiagnosticReason};
 use super::found::Found;
 use super::grants::{federated, referenced_identities, too_many};
 use super::inputs::Inputs;
+use super::proxies::ListedProxies;
 use crate::api::Proof;
 use crate::limits::MAX_TRUSTED_PODS;
 use crate::policy::grants::{Grants, Identity};
@@ -22,15 +23,21 @@ pub(super) fn rules<M>(
     policies: &[&ValidatedPolicy],
     grants: &Grants,
     inputs: &Inputs<'_, M>,
+    proxies: &ListedProxies<'_>,
     found: &mut Found,
 ) -> Option<TokenRules> {
     let mut sources: BTreeMap<&str, BTreeSet<&KeySource>> = BTreeMap::new();
+    let mut doubtful = BTreeSet::new();
     let mut accepts_tokens = false;
     for policy in policies {
         let identities = referenced_identities(policy, inputs.trusted_services);
         for credential in federated(identities) {
             let keys = sources.entry(&credential.issuer).or_default();
             keys.insert(&credential.keys);
+            let cluster = &inputs.keys.cluster;
+            if cluster.name().is_none() && cluster.can_be(&credential.issuer, &credential.subject) {
+                doubtful.insert(credential.issuer.as_str());
+            }
         }
         let has_identities =
             policy.bypass.is_some() || !policy.operators.is_empty() || !policy.deployers.is_empty();
@@ -39,12 +46,16 @@ pub(super) fn rules<M>(
     if sources.is_empty() && !accepts_tokens {
         return None;
     }
-    let cluster = inputs.keys.cluster.as_ref();
+    let cluster = inputs.keys.cluster.keys();
     let mut rules = TokenRules {
-        cluster_issuer: cluster.map(|keys| keys.issuer.clone()),
+        cluster_issuer: inputs.keys.cluster.name().map(str::to_owned),
         ..TokenRules::default()
     };
     let oldest = policies.first().map(|policy| policy.name.as_str());
+    let doubtful = doubtful.into_iter();
+    found
+        .warnings
+        .extend(doubtful.filter_map(|issuer| Some(Problem::ClusterUnknown.about(oldest?, issuer))));
     for (issuer, sources) in sources {
         match keys_of(issuer, &sources, inputs) {
             Ok(keys) => {
@@ -71,10 +82,14 @@ pub(super) fn rules<M>(
                 rules.identities.insert(identity.clone());
             }
             (Identity::PodAndToken(account), Some(keys)) => {
-                let identity = token::of_account(account, &keys.issuer, inputs.vault);
-                rules.identities.insert(identity);
+                let existing = inputs.accounts.existing(account).into_iter();
+                rules.identities.extend(existing.map(|existing| {
+                    token::of_account(account, existing, &keys.issuer, inputs.vault)
+                }));
                 for pod in inputs.accounts.pods_of(account) {
-                    if let Some(uid) = pod.uid {
+                    if let Some(uid) = pod.uid
+                        && !proxies.contains(pod.address)
+                    {
                         let account = account.clone();
                         rules.pods.insert(pod.address, PodIdentity { account, uid });
                     }
@@ -100,6 +115,8 @@ enum Problem {
     SeveralSources,
     /// It is the issuer of this cluster's own tokens.
     Cluster,
+    /// It may be that issuer.
+    ClusterUnknown,
 }
 
 fn keys_of<M>(
@@ -107,8 +124,7 @@ fn keys_of<M>(
     sources: &BTreeSet<&KeySource>,
     inputs: &Inputs<'_, M>,
 ) -> Result<Arc<str>, Problem> {
-    let cluster = inputs.keys.cluster.as_ref();
-    if cluster.is_some_and(|keys| keys.issuer == issuer) {
+    if inputs.keys.cluster.name() == Some(issuer) {
         return Err(Problem::Cluster);
     }
     match sources.iter().collect::<Vec<_>>()[..] {
@@ -140,6 +156,14 @@ impl Problem {
                 format!(
                     "a federated credential names {issuer}, the issuer of this cluster's own service accounts, so it \
                      proves nothing; name the service account in serviceAccount instead"
+                ),
+            ),
+            Self::ClusterUnknown => (
+                DiagnosticReason::KeysUnknown,
+                format!(
+                    "the issuer of this cluster's own service accounts is not known, and could be {issuer}, so a \
+                     federated credential for a service account of {issuer} proves nothing; the operator's log has the \
+                     cause, and fetches it again"
                 ),
             ),
         };

@@ -201,7 +201,10 @@ fn keys(field: &str, wire: &FederatedCredential, findings: &mut Findings) -> Opt
         (Some(set), None) => match key_set::check(set) {
             Ok(keys) => Some(KeySource::Inline(keys)),
             Err(message) => {
-                findings.add(format!("{field}.jwks"), ViolationReason::Invalid, message);
+                // The field that the schema reports, too, so that both are one violation.
+                let list = if set.keys.is_empty() { ".keys" } else { "" };
+                let field = format!("{field}.jwks{list}");
+                findings.add(field, ViolationReason::Invalid, message);
                 None
             }
         },

@@ -77,6 +77,7 @@ pub fn validate_policy(
         default_action: spec.default_action,
         virtual_network_rules,
         ip_rules,
+        has_idle_settings: bypass.is_none() && trusted_service::restricts_a_bypass(spec),
         bypass,
         operators,
         deployers,

@@ -145,25 +145,21 @@ pub(super) fn bypass(
     if spec.bypass == Bypass::TrustedServices {
         return Some(BypassSettings { names });
     }
+    None
+}
+
+/// Whether `spec.trustedServices` has settings that need a bypass. Without one, they are no violation: otherwise, if an
+/// owner only sets `bypass: None`, that would be rejected and the earlier bypass would stay in force.
+pub(super) fn restricts_a_bypass(spec: &VaultNetworkPolicySpec) -> bool {
+    let settings = spec.trusted_services.as_ref();
     let Management {
         operators,
         deployers,
         ..
     } = &spec.management;
-    if names.is_some() {
-        findings.add(
-            format!("{FIELD}.names"),
-            ViolationReason::Invalid,
-            "has no effect without a bypass; set spec.bypass to TrustedServices, or remove it",
-        );
-    } else if settings.is_some() && operators.is_empty() && deployers.is_empty() {
-        findings.add(
-            FIELD,
-            ViolationReason::Invalid,
-            "has no effect without a bypass, operators or deployers; set spec.bypass to TrustedServices, or remove it",
-        );
-    }
-    None
+    settings.is_some_and(|settings| {
+        settings.names.is_some() || (operators.is_empty() && deployers.is_empty())
+    })
 }
 
 fn service_names(field: &str, wire: &[String], findings: &mut Findings) -> BTreeSet<String> {

@@ -26,14 +26,20 @@ struct Discovery {
 
 /// Fetches issuer and keys.
 pub(super) async fn fetch(client: &Client, timeout: Duration) -> Result<Fetched, FetchError> {
+    let issuer = fetch_issuer(client, timeout).await?;
+    let keys = key_set::read(&get(client, KEYS, timeout).await?).map_err(FetchError::Content)?;
+    Ok(Fetched {
+        issuer: Some(issuer),
+        keys,
+    })
+}
+
+/// Fetches the issuer.
+pub(crate) async fn fetch_issuer(client: &Client, timeout: Duration) -> Result<String, FetchError> {
     let discovery = get(client, DISCOVERY, timeout).await?;
     let discovery: Discovery = serde_json::from_slice(&discovery)
         .map_err(|error| FetchError::Content(format!("{DISCOVERY} names no issuer: {error}")))?;
-    let keys = key_set::read(&get(client, KEYS, timeout).await?).map_err(FetchError::Content)?;
-    Ok(Fetched {
-        issuer: Some(discovery.issuer),
-        keys,
-    })
+    Ok(discovery.issuer)
 }
 
 async fn get(client: &Client, path: &str, timeout: Duration) -> Result<Bytes, FetchError> {

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::fetched::{FetchError, Fetched};
 use super::source::Source;
 use super::state::{KeySetState, KeyStates};
 use crate::clock::{Clock, Uptime};
-use crate::policy::ClusterKeys;
 use crate::policy::key_set::{self, PublicKey};
+use crate::policy::{ClusterIssuer, ClusterKeys};
 use crate::runtime::operations::Metrics;
 
 /// Keys of all sources.
 pub(super) struct Known {
+    has_cluster: bool,
     sources: BTreeMap<Source, KeySet>,
     expire_after: Duration,
     metrics: Arc<Metrics>,
@@ -28,11 +31,19 @@ struct KeySet {
     issuer: Option<String>,
     dropped: usize,
     error: Option<String>,
+    /// Time of the first fetch that failed since the last that did not.
+    failing_since: Option<Timestamp>,
 }
 
 impl Known {
-    pub(super) fn new(expire_after: Duration, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub(super) fn new(
+        expire_after: Duration,
+        has_cluster: bool,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
         Self {
+            has_cluster,
             sources: BTreeMap::new(),
             expire_after,
             metrics,
@@ -46,6 +57,7 @@ impl Known {
         self.metrics.keys_fetched(source.kind(), fetched.is_ok());
         match fetched {
             Ok(fetched) => {
+                set.failing_since = None;
                 if set.error.take().is_some() {
                     tracing::info!("keys of {source} are fetched again");
                 }
@@ -68,6 +80,8 @@ impl Known {
                     );
                 }
                 set.error = Some(error);
+                let now = self.clock.now();
+                set.failing_since.get_or_insert(now);
             }
         }
         self.expire();
@@ -115,14 +129,20 @@ impl Known {
     /// State of all sources.
     pub(super) fn states(&self) -> KeyStates {
         let mut all = KeyStates::default();
+        if !self.has_cluster {
+            all.cluster = ClusterIssuer::None;
+        }
         for (source, set) in &self.sources {
             let jwks = (!set.keys.is_empty()).then(|| key_set::to_jwks(set.keys.keys()));
             match source {
                 Source::ApiServer => {
-                    let issuer = set.issuer.clone();
-                    all.cluster = issuer
-                        .zip(jwks)
-                        .map(|(issuer, jwks)| ClusterKeys { issuer, jwks });
+                    all.cluster = match (set.issuer.clone(), jwks) {
+                        (None, _) => ClusterIssuer::Unknown,
+                        (Some(issuer), None) => ClusterIssuer::WithoutKeys(issuer),
+                        (Some(issuer), Some(jwks)) => {
+                            ClusterIssuer::Known(ClusterKeys { issuer, jwks })
+                        }
+                    };
                     all.cluster_error.clone_from(&set.error);
                 }
                 Source::Url(url) => {
@@ -131,6 +151,7 @@ impl Known {
                         jwks,
                         dropped: set.dropped,
                         error: set.error.clone(),
+                        failing_since: set.failing_since,
                     };
                     all.urls.insert(url.clone(), state);
                 }

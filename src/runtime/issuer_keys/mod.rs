@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::runtime::operations::Metrics;
 
+pub(crate) use api_server::fetch_issuer;
 pub(crate) use fetched::FetchError;
 pub use https::{Authorities, AuthoritiesError};
 pub(crate) use https::{causes, within_limits};
@@ -72,7 +73,6 @@ impl KeyOptions {
 pub struct IssuerKeyFetcher {
     urls: watch::Sender<BTreeSet<String>>,
     keys: watch::Receiver<Arc<KeyStates>>,
-    has_api_server: bool,
 }
 
 impl IssuerKeyFetcher {
@@ -84,21 +84,19 @@ impl IssuerKeyFetcher {
         metrics: &Arc<Metrics>,
     ) -> Self {
         let (urls, wanted) = watch::channel(BTreeSet::new());
-        let (publisher, keys) = watch::channel(Arc::default());
         let has_api_server = api_server.is_some();
+        let metrics = Arc::clone(metrics);
+        let known = Known::new(options.expire_after, has_api_server, metrics, clock.clone());
+        let (publisher, keys) = watch::channel(Arc::new(known.states()));
         let fetcher = Follower {
-            known: Known::new(options.expire_after, Arc::clone(metrics), clock.clone()),
+            known,
             fetchers: Fetchers::new(options, api_server, clock.clone()),
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             publisher,
         };
         tokio::spawn(fetcher.run(wanted, has_api_server));
-        Self {
-            urls,
-            keys,
-            has_api_server,
-        }
+        Self { urls, keys }
     }
 
     /// Sets the URLs to fetch. Keys of others are removed.
@@ -123,12 +121,12 @@ impl IssuerKeyFetcher {
         }
     }
 
-    /// Waits until all keys were fetched once, with or without success, for at most `limit`.
-    pub async fn wait_for_first(&mut self, limit: Duration) {
+    /// Waits until all wanted keys were fetched once, with or without success, for at most `limit`. Those of the API
+    /// server are wanted `with_cluster`.
+    pub async fn wait_for_first(&mut self, limit: Duration, with_cluster: bool) {
         let urls = self.urls.borrow().clone();
-        let has_api_server = self.has_api_server;
         let first = self.keys.wait_for(|keys| {
-            keys.have_tried(&urls) && (!has_api_server || keys.have_tried_cluster())
+            keys.have_tried(&urls) && (!with_cluster || keys.have_tried_cluster())
         });
         // Later keys are used when they are there.
         let _ = tokio::time::timeout(limit, first).await;

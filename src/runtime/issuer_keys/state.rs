@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::policy::{ClusterKeys, IssuerKeys};
+use jiff::Timestamp;
+
+use crate::policy::{ClusterIssuer, FailedFetch, IssuerKeys};
 
 /// State of all sources of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyStates {
-    /// Keys of this cluster's service accounts; `None` if they are not known.
-    pub cluster: Option<ClusterKeys>,
+    /// Issuer of this cluster's service accounts, and its keys.
+    pub cluster: ClusterIssuer,
     /// Why the last fetch of the cluster's keys failed.
     pub cluster_error: Option<String>,
     /// Key sets by their URL. A URL that was not fetched yet is missing.
@@ -28,6 +30,8 @@ pub struct KeySetState {
     pub dropped: usize,
     /// Why the last fetch failed. Earlier keys stay in use for a limited time.
     pub error: Option<String>,
+    /// Time of the first fetch that failed since the last that did not.
+    pub failing_since: Option<Timestamp>,
 }
 
 impl KeyStates {
@@ -35,15 +39,23 @@ impl KeyStates {
     pub fn keys(&self) -> IssuerKeys {
         let urls = self.urls.iter();
         let urls = urls.filter_map(|(url, state)| Some((url.clone(), state.jwks.clone()?)));
+        let failed = self.urls.iter().filter_map(|(url, state)| {
+            let failed = FailedFetch {
+                since: format!("{:.0}", state.failing_since?),
+                error: state.error.clone()?,
+            };
+            Some((url.clone(), failed))
+        });
         IssuerKeys {
             cluster: self.cluster.clone(),
             urls: urls.collect(),
+            failed: failed.collect(),
         }
     }
 
     /// Whether the cluster's keys were fetched at least once, with or without success.
     pub fn have_tried_cluster(&self) -> bool {
-        self.cluster.is_some() || self.cluster_error.is_some()
+        self.cluster.keys().is_some() || self.cluster_error.is_some()
     }
 
     /// Whether each of these URLs was fetched at least once, with or without success.

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use testkit::key_server::Behaviour;
 use testkit::{Issuer, KeyServer};
@@ -106,7 +107,22 @@ async fn a_url_that_nobody_needs_is_not_fetched_any_more() {
     scene.until(has_keys).await;
     scene.fetcher.set_urls(BTreeSet::new());
     scene.fetcher.changed().await;
-    assert_eq!(*scene.fetcher.states(), KeyStates::default());
+    assert_eq!(scene.fetcher.states().urls, BTreeMap::new());
+}
+
+/// Most clusters use no tokens: then an API server that answers late delays no start.
+#[tokio::test]
+async fn a_start_waits_for_the_clusters_keys_only_if_they_are_needed() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let client = kube::Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+    let options = KeyOptions::new(Authorities::new(None).unwrap());
+    let metrics = Arc::new(Metrics::new().0);
+    let clock = Clock::system();
+    let mut fetcher = IssuerKeyFetcher::start(&options, Some(client), &clock, &metrics);
+    let hour = Duration::from_hours(1);
+    fetcher.wait_for_first(hour, false).await;
+    assert!(fetcher.wait_for_first(hour, true).now_or_never().is_none());
 }
 
 /// Each of these answers leaves the last keys in use, until the server recovers.
@@ -196,7 +212,10 @@ async fn servers_are_independent() {
     let other = KeyServer::start(Behaviour::Close);
     let urls = BTreeSet::from([scene.server.url(), other.url()]);
     scene.fetcher.set_urls(urls.clone());
-    scene.fetcher.wait_for_first(testkit::wait::TIMEOUT).await;
+    scene
+        .fetcher
+        .wait_for_first(testkit::wait::TIMEOUT, false)
+        .await;
     let keys = scene.fetcher.states();
     assert!(keys.have_tried(&urls));
     assert!(keys.urls.values().all(has_failed), "{keys:?}");

@@ -20,10 +20,11 @@ pub(super) fn are_concerned(events: &[Event]) -> bool {
 }
 
 impl Engine {
-    /// Uses the newest keys. Before the first firewalls are published, waits until all were fetched once.
+    /// Uses the newest keys. Before the first firewalls are published, waits until those that are needed were fetched.
     pub(super) async fn use_keys(&mut self, keys: &mut IssuerKeyFetcher) {
         if !*self.synced.borrow() && self.not_listed.is_empty() {
-            keys.wait_for_first(FIRST).await;
+            let with_cluster = self.index.needs_cluster_issuer();
+            keys.wait_for_first(FIRST, with_cluster).await;
         }
         self.index.set_keys(keys.states().keys());
     }

@@ -157,6 +157,36 @@ async fn a_virtual_network_made_anew_has_no_earlier_form() {
 }
 
 #[tokio::test]
+async fn a_trusted_service_that_was_created_again_has_no_earlier_form() {
+    let (mut engine, _) = engine();
+    let service = |uid: &str, operation: &str| {
+        let object = json!({
+            "apiVersion": "vaultwall.dev/v1alpha1",
+            "kind": "TrustedService",
+            "metadata": {"name": "agent", "uid": uid},
+            "spec": {
+                "scenarios": [{"name": "read", "operations": [operation]}],
+                "identities": [{"serviceAccount": {"namespace": "shop", "name": "agent"}}],
+            },
+        });
+        let name = ObjectName::cluster_scoped("agent");
+        seen(Kind::TrustedService, name, uid, 1, object)
+    };
+    let is_in_force = |engine: &mut Engine, seen| {
+        engine.handle(seen);
+        engine.status_only.commit(&mut engine.index);
+        engine.index.trusted_service("agent").is_some()
+    };
+    assert!(is_in_force(&mut engine, service("a", "secrets/get")));
+    assert!(is_in_force(&mut engine, service("a", "secret/get")));
+    assert!(!is_in_force(&mut engine, service("b", "secret/get")));
+    assert!(is_in_force(&mut engine, service("b", "secrets/get")));
+    // Both events in one batch.
+    engine.handle(service("b", "secret/get"));
+    assert!(!is_in_force(&mut engine, service("c", "secret/get")));
+}
+
+#[tokio::test]
 async fn an_older_event_does_not_replace_a_written_status() {
     let (mut engine, store) = engine();
     engine.handle(policy("a", 5, Some(&[])));

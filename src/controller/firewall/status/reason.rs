@@ -313,6 +313,7 @@ impl Reason {
             | DiagnosticReason::DefaultActionOverruled
             | DiagnosticReason::TrustedRangeHoldsPods
             | DiagnosticReason::TooManyTrustedPods
+            | DiagnosticReason::NoBypass
             | DiagnosticReason::NoIdentities
             | DiagnosticReason::NoSubscription
             | DiagnosticReason::KeysUnknown

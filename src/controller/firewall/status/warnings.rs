@@ -8,7 +8,7 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 15] = [
+pub const WARNINGS: [&str; 16] = [
     OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
@@ -17,6 +17,7 @@ pub const WARNINGS: [&str; 15] = [
     ADDRESS_CONTESTED,
     TRUSTED_RANGE_HOLDS_PODS,
     TOO_MANY_TRUSTED_PODS,
+    NO_BYPASS,
     NO_IDENTITIES,
     NO_SUBSCRIPTION,
     ACCOUNT_LABEL_MISSING,
@@ -39,6 +40,8 @@ pub(super) const PLAIN_HTTP: &str = "PlainHttp";
 pub(super) const ADDRESS_CONTESTED: &str = "AddressContested";
 /// Another policy has `defaultAction: Deny`.
 pub(super) const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
+/// Settings for a bypass, and none.
+const NO_BYPASS: &str = "NoBypass";
 /// A listed trusted service lets nobody in.
 const NO_IDENTITIES: &str = "NoIdentities";
 /// Registered resources of a listed trusted service, and no subscription.

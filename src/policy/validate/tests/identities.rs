@@ -127,7 +127,7 @@ fn federated_credentials_that_prove_nothing_are_refused() {
         (json!({"jwksUri": null}), &[" Required"]),
         (json!({"jwks": jwks("1")}), &[" Invalid"]),
         (json!({"jwksUri": null, "jwks": jwks("1")}), &[]),
-        (json!({"jwksUri": null, "jwks": {"keys": []}}), &["jwks Invalid"]),
+        (json!({"jwksUri": null, "jwks": {"keys": []}}), &["jwks.keys Invalid"]),
         (json!({"jwksUri": "http://tokens.example.com/keys"}), &["jwksUri Invalid"]),
         (json!({"jwksUri": "https://tokens.example.com/keys#1"}), &["jwksUri Invalid"]),
         (json!({"jwksUri": "file:///etc/keys"}), &["jwksUri Invalid"]),

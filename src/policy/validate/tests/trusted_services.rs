@@ -96,23 +96,27 @@ fn a_policy_that_lets_services_in() {
 }
 
 #[test]
-fn a_restriction_of_no_bypass_is_refused() {
-    check_policy(&[
-        ("spec.trustedServices", json!({}), &["spec.trustedServices Invalid"]),
-        ("spec.trustedServices", json!({"proof": "Token"}), &["spec.trustedServices Invalid"]),
-        ("spec.trustedServices", json!({"names": []}), &["spec.trustedServices.names Invalid"]),
-        ("spec.trustedServices", json!({"names": ["a", "A", "*", "a"]}), &[
-            "spec.trustedServices.names[1] Invalid",
-            "spec.trustedServices.names[2] Invalid",
-            "spec.trustedServices.names[3] Duplicate",
-            "spec.trustedServices.names Invalid",
-        ]),
-    ]);
+fn a_restriction_of_no_bypass_has_no_effect_and_is_accepted() {
+    check_policy(&[("spec.trustedServices", json!({"names": ["a", "A", "*", "a"]}), &[
+        "spec.trustedServices.names[1] Invalid",
+        "spec.trustedServices.names[2] Invalid",
+        "spec.trustedServices.names[3] Duplicate",
+    ])]);
+    for settings in [json!({}), json!({"proof": "Token"}), json!({"names": []}), json!({"names": ["a"]})] {
+        for (bypass, is_idle) in [("None", true), ("TrustedServices", false)] {
+            let bypass = ("spec.bypass", json!(bypass));
+            let with = policy(&[bypass, ("spec.trustedServices", settings.clone())]).unwrap();
+            assert_eq!((with.bypass.is_none(), with.has_idle_settings), (is_idle, is_idle), "{settings}");
+        }
+    }
+    assert!(!policy(&[]).unwrap().has_idle_settings);
     // The proof of operators and deployers is in the same field.
     let account = json!([{"serviceAccount": {"namespace": "vault", "name": "unsealer"}}]);
     for list in ["spec.management.operators", "spec.management.deployers"] {
         let proof = ("spec.trustedServices", json!({"proof": "Token"}));
         let with = policy(&[(list, account.clone()), proof]).unwrap();
-        assert_eq!((with.bypass, with.proof), (None, Proof::Token));
+        assert_eq!((with.bypass, with.proof, with.has_idle_settings), (None, Proof::Token, false));
+        let names = ("spec.trustedServices", json!({"names": ["a"]}));
+        assert!(policy(&[(list, account.clone()), names]).unwrap().has_idle_settings);
     }
 }
