@@ -11,7 +11,8 @@ use testkit::ApiServer;
 
 /// Sends all requests of a service, from its own pod and from others.
 fn check(service: &str, recorded: &'static str, scope: Scope) {
-    let requests = Recorded::parse(recorded);
+    let mut requests = Recorded::parse(recorded);
+    requests.extend(Recorded::parse(include_str!("outside.txt")));
     let mut scene = Scene::start(ApiServer::shared(), service, scope);
     for caller in Caller::ALL {
         let mut expected = Vec::new();

@@ -153,6 +153,7 @@ impl Scene {
             ("critical", _) => "ForbiddenCritical",
             (_, Caller::Unknown) => "ForbiddenByFirewall",
             ("session", _) => "TrustedService",
+            ("control", _) => "ForbiddenByPlane",
             (_, Caller::WithoutToken) if is_inside => "ForbiddenByMissingToken",
             _ if is_inside => "TrustedService",
             _ => "ForbiddenByScenario",
@@ -179,7 +180,7 @@ impl Scene {
             let _ = write!(headers, "X-Vault-Namespace: {namespace}\r\n");
         }
         if !request.is_anonymous() && caller != Caller::WithoutToken {
-            let _ = write!(headers, "X-Vault-Token: {}\r\n", texts["token"]);
+            let _ = write!(headers, "X-Vault-Token: {}\r\n", texts["{token}"]);
         }
         // A denial closes the connection.
         let mut client = Client::new(caller.address(), self.firewall.sandbox.data());
@@ -188,7 +189,7 @@ impl Scene {
         let answer = client.send(request.method, &path, &filled).unwrap();
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         for (name, found) in [
-            ("token", &body["auth"]["client_token"]),
+            ("{token}", &body["auth"]["client_token"]),
             ("{serial}", &body["data"]["serial_number"]),
             ("{lease}", &body["lease_id"]),
             ("{ciphertext}", &body["data"]["ciphertext"]),
