@@ -66,6 +66,8 @@ pub enum IdentityProblem {
     KeysNotConfirmed(String, FailedFetch),
     /// These services name other keys for the issuer, so no vault that lets in both accepts a token of it.
     KeysDiffer(BTreeSet<String>),
+    /// The issuer is this cluster's own, whose tokens prove service accounts only.
+    OwnIssuer,
     /// These services have the same identity, so each may do what all of them may.
     SharedByServices(BTreeSet<String>),
 }
@@ -139,6 +141,7 @@ impl Index {
         match identity {
             ServiceIdentity::FederatedCredential(credential) => {
                 let keys = self.keys_of(credential);
+                let is_own = self.keys.cluster.name() == Some(&credential.issuer);
                 let url = match &credential.keys {
                     KeySource::Url(url) => Some(url),
                     KeySource::Inline(_) => None,
@@ -155,8 +158,9 @@ impl Index {
                     identity: shown,
                     accounts: None,
                     keys: keys.map(key_set::checksum),
-                    problem: self
-                        .services_with_other_keys(service, credential)
+                    problem: is_own
+                        .then_some(IdentityProblem::OwnIssuer)
+                        .or_else(|| self.services_with_other_keys(service, credential))
                         .or(problem)
                         .or_else(shared),
                 }

@@ -182,6 +182,7 @@ fn reason(problem: &IdentityProblem) -> &'static str {
         IdentityProblem::KeysNotFetched(..) => "KeysNotFetched",
         IdentityProblem::KeysNotConfirmed(..) => "KeysNotConfirmed",
         IdentityProblem::KeysDiffer(_) => "KeysDiffer",
+        IdentityProblem::OwnIssuer => "OwnIssuer",
         IdentityProblem::SharedByServices(_) => "SharedByServices",
     }
 }
@@ -222,6 +223,11 @@ fn message(problem: &IdentityProblem) -> String {
              jwksUri in all services",
             names(services)
         ),
+        IdentityProblem::OwnIssuer => {
+            "the issuer is this cluster's own, so the federated credential proves nothing; map the account in \
+             serviceAccount instead"
+                .to_owned()
+        }
         IdentityProblem::SharedByServices(services) => format!(
             "is also an identity of {}: the caller may do what any of these services may; map another account, or \
              combine the services",
@@ -351,6 +357,11 @@ mod tests {
                 IdentityProblem::KeysNotFetched("https://x".into(), Some(failed())),
                 "KeysNotFetched",
                 "https://x could not be fetched since 2026-05-01T00:00:00Z: it answers 503; check",
+            ),
+            (
+                IdentityProblem::OwnIssuer,
+                "OwnIssuer",
+                "in serviceAccount instead",
             ),
             (
                 IdentityProblem::KeysDiffer(names()),

@@ -215,6 +215,22 @@ fn keys_are_missed_only_if_a_policy_needs_them() {
     assert_eq!(problems(&index, "deploy"), [Some(IdentityProblem::KeysNotFetched(url, Some(failed)))]);
 }
 
+#[test]
+fn a_credential_of_this_clusters_issuer_is_a_problem() {
+    let mut index = Index::new(Limits::default());
+    index.apply(service("deploy", [federated("a")]));
+    index.take_changed_services();
+    for (issuer, expected) in [
+        ("https://other.example", None),
+        ("https://tokens.example.com", Some(IdentityProblem::OwnIssuer)),
+    ] {
+        let cluster = ClusterIssuer::WithoutKeys(issuer.into());
+        index.set_keys(IssuerKeys { cluster, ..IssuerKeys::default() });
+        assert_eq!(index.take_changed_services().len(), 1, "{issuer}");
+        assert_eq!(problems(&index, "deploy"), [expected], "{issuer}");
+    }
+}
+
 /// A change, and the services that it concerns.
 type Step<'s> = (&'s str, Box<dyn Fn(&mut Index)>, &'s [&'s str]);
 

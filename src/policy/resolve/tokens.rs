@@ -141,7 +141,8 @@ impl Problem {
                 DiagnosticReason::KeysUnknown,
                 format!(
                     "the public keys of the token issuer {issuer} are not known, or were not confirmed for too long, \
-                     so its tokens prove nothing; the operator's log has the cause, and fetches them again"
+                     so its tokens prove nothing; the status of the trusted service and the operator's log have the \
+                     cause. The operator fetches them again"
                 ),
             ),
             Self::SeveralSources => (
@@ -163,7 +164,7 @@ impl Problem {
                 format!(
                     "the issuer of this cluster's own service accounts is not known, and could be {issuer}, so a \
                      federated credential for a service account of {issuer} proves nothing; the operator's log has the \
-                     cause, and fetches it again"
+                     cause. The operator fetches it again"
                 ),
             ),
         };
