@@ -76,3 +76,22 @@ fn a_pod_with_the_address_of_a_deleted_one_is_not_trusted() {
     sandbox.delete_pod("successor");
     sandbox.wait_for_verdicts(&[(OUTSIDER, Allowed), (LATER, Denied)]);
 }
+
+#[test]
+fn without_the_operator_proven_identities_stay_and_no_new_one_is_proven() {
+    let sandbox = Sandbox::new();
+    let operator = sandbox.operator();
+    sandbox.server.apply(OBJECTS);
+    sandbox.run_pod("first", "agent", OUTSIDER);
+    let _proxy = sandbox.proxy();
+    sandbox.wait_for_verdicts(&[(OUTSIDER, Allowed), (LATER, Denied)]);
+    operator.kill();
+    sandbox.run_pod("second", "agent", LATER);
+    for _ in 0..20 {
+        let verdicts = [OUTSIDER, LATER].map(|source| sandbox.client(source).verdict());
+        assert_eq!(verdicts, [Allowed, Denied]);
+    }
+    // The next operator proves it.
+    let _operator = sandbox.operator();
+    sandbox.wait_for_verdicts(&[(OUTSIDER, Allowed), (LATER, Allowed)]);
+}
