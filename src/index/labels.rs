@@ -33,6 +33,13 @@ impl Index {
         });
     }
 
+    /// Takes the label as of no use: there are no `NetworkPolicies`.
+    #[must_use]
+    pub fn without_network_policies(mut self) -> Self {
+        self.labels.guard = AccountLabels::NotNeeded;
+        self
+    }
+
     /// Pods whose label changed since the last call, each with its correction; `None`: the label is as it should be.
     /// Nothing is corrected before the label is guarded: it could be changed again.
     pub fn take_label_corrections(&mut self) -> Vec<(ObjectName, Option<LabelCorrection>)> {

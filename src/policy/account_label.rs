@@ -17,6 +17,8 @@ pub enum AccountLabels {
     InForce,
     /// No `NetworkPolicy` may select it.
     NotInForce(NoAccountLabels),
+    /// There are no `NetworkPolicies`, so nothing is dropped: standalone mode.
+    NotNeeded,
 }
 
 /// Reason why no `NetworkPolicy` may select the label.

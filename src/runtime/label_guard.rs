@@ -125,6 +125,7 @@ fn log(state: AccountLabels) {
             "the label {SERVICE_ACCOUNT_LABEL} of pods is guarded: NetworkPolicies of vaults with `denial: Drop` may \
              select it"
         ),
+        AccountLabels::NotNeeded => {}
         AccountLabels::NotInForce(why) => tracing::warn!(
             "no NetworkPolicy selects the label {SERVICE_ACCOUNT_LABEL}, so vaults with `denial: Drop` drop the \
              packets of trusted services: {why}"

@@ -51,7 +51,8 @@ impl Scene {
         fs::write(&authority, &keys.authority).unwrap();
         sandbox.put(
             "main.yaml",
-            &policy("main", &[], "  bypass: TrustedServices\n"),
+            // Without NetworkPolicies, Drop drops nothing, so that federated identities count.
+            &policy("main", &[], "  bypass: TrustedServices\n  denial: Drop\n"),
         );
         sandbox.put("service.yaml", &service(&keys.url()));
         let options = [

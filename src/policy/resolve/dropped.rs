@@ -17,8 +17,14 @@ use crate::policy::validated::ValidatedPolicy;
 
 /// Whether packets of clients that nothing allows are dropped: by the oldest accepted policy, unless the default is to
 /// allow.
-pub(super) fn applies(oldest: &ValidatedPolicy, default_action: DefaultAction) -> bool {
-    oldest.denial == Denial::Drop && default_action == DefaultAction::Deny
+pub(super) fn applies<M>(
+    oldest: &ValidatedPolicy,
+    default_action: DefaultAction,
+    inputs: &Inputs<'_, M>,
+) -> bool {
+    oldest.denial == Denial::Drop
+        && default_action == DefaultAction::Deny
+        && inputs.account_labels != AccountLabels::NotNeeded
 }
 
 /// Whether a `NetworkPolicy` can select the pods of an identity. The holder of a federated credential has none.

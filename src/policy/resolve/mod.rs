@@ -112,7 +112,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
         let proxies = ListedProxies::of(oldest, inputs);
-        let drops = dropped::applies(oldest, default_action);
+        let drops = dropped::applies(oldest, default_action, inputs);
         let reachable = |identity: &_| !drops || dropped::selects(identity, inputs);
         firewall.grants = grants::grants(&policies, &reachable, inputs, &proxies, &mut found);
         if drops {

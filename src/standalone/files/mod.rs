@@ -82,7 +82,7 @@ impl Files {
             unknown: BTreeSet::new(),
             errors: BTreeMap::new(),
             started: false,
-            index: Index::new(limits),
+            index: Index::new(limits).without_network_policies(),
         }
     }
 
