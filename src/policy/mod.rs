@@ -4,6 +4,7 @@
 
 mod account_label;
 mod accounts;
+mod admitted;
 pub mod client_address;
 mod decide;
 mod grants;
@@ -35,6 +36,7 @@ pub use crate::api::{
 pub use crate::vault_api::{Engine, EngineNamespace};
 pub use account_label::{AccountLabels, NoAccountLabels, account_label_value};
 pub use accounts::{AccountPod, Accounts, ExistingAccount};
+pub use admitted::{Admitted, admitted};
 pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
 pub use grants::{
     DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,

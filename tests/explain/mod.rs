@@ -27,6 +27,7 @@ const PROXY_IDENTITY: &str = "tests/explain/proxy-is-identity.yaml";
 const CLUSTER_ISSUER: &str = "tests/explain/cluster-issuer.yaml";
 const AZURE_SERVICES: &str = "tests/explain/azure-services.yaml";
 const SERVICES: &str = "tests/explain/services.yaml";
+const DROP: &str = "tests/explain/drop.yaml";
 const READ: &str = "data: GET /v1/secret/data/app";
 
 #[rustfmt::skip] // read by eye
@@ -97,6 +98,11 @@ const ANSWERS: &[Row] = &[
     (AZURE_SERVICES, "--pod payroll/worker-1 --token", "data: GET /rng", 1, "ForbiddenByScenario", "-", "The firewall does not know the operation of this path"),
     (SERVICES, "--pod payroll/report-1 --token", READ, 1, "ForbiddenByFirewall", "-", "10.1.0.8, the address of pod payroll/report-1 with the service account report"),
     (SERVICES, "--pod payroll/report-1 --token", READ, 1, "ForbiddenByFirewall", "-", "compare its service account"),
+    // --- with `denial: Drop`: whose packets reach the proxies
+    (DROP, "--pod payroll/worker-1 --token --claims tests/explain/worker.json", READ, 0, "TrustedService", "TrustedService/payroll/read-secrets", "lets this pod in by its label vaultwall.dev/service-account, which is taken as set"),
+    (DROP, "--pod payroll/report-1 --token --claims tests/explain/worker.json", READ, 0, "TrustedService", "TrustedService/payroll/read-secrets", "it gets a timeout in place of this answer"),
+    (DROP, "--source-ip 192.0.2.1", READ, 1, "ForbiddenByFirewall", "-", "it gets a timeout in place of this answer"),
+    (DROP, "--source-ip 192.0.2.1", "data: GET /v1/sys/health", 0, "Infrastructure", "-", "it gets a timeout in place of this answer"),
     // --- an invalid policy opens nothing, and its vault's default action is Deny
     (DIRECT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "owner/ipRules/hq", "there is no valid VirtualNetwork|has no subnet `nowhere`"),
     (DIRECT, "--source-ip 198.51.100.7", READ, 1, "ForbiddenByFirewall", "-", "`Allow` is not in force because the policy `typo`"),
@@ -207,6 +213,23 @@ fn answers() {
         );
         let advises = trace.iter().any(|step| step["step"] == "remedy");
         assert_eq!(advises, *code == 1, "{place}: advice exactly for denials");
+    }
+}
+
+#[test]
+fn with_drop_it_names_only_packets_that_no_rule_lets_in() {
+    for (files, who, request) in [
+        (DROP, "--source-ip 203.0.113.7", READ),
+        (
+            DROP,
+            "--source-ip 192.0.2.1",
+            "management: GET /v1/sys/mounts",
+        ),
+        (SERVICES, "--source-ip 192.0.2.1", READ),
+    ] {
+        let run = ask(files, who, request, &[]);
+        assert!(run.code.is_some_and(|code| code < 2), "{}", run.stderr);
+        assert!(!run.stdout.contains("Drop"), "{who}: {}", run.stdout);
     }
 }
 

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::claims::{Assumed, Token};
+use crate::api::SERVICE_ACCOUNT_LABEL;
 use crate::index::PodFact;
 use crate::policy::token::TokenProof;
 use crate::policy::{
-    Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Nearest, Reason,
-    RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation,
+    Admitted, Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Nearest,
+    Reason, RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation, admitted,
 };
 use crate::vault_api::Plane;
 
@@ -206,6 +207,28 @@ pub(super) fn proof_step(firewall: &Firewall, peer: IpAddr, token: &Token) -> Op
         (None, None) => return None,
     };
     Some(step("claims", found))
+}
+
+/// With `denial: Drop`, whether the caller's packets reach the proxies at all. None if a rule lets them in, or nothing
+/// is dropped.
+pub(super) fn denial_step(
+    firewall: &Firewall,
+    listener: Listener,
+    peer: IpAddr,
+    pod: Option<&PodFact>,
+) -> Option<Step> {
+    let account = pod.map(PodFact::account);
+    let found = match admitted(firewall, listener, peer, account.as_ref()) {
+        Admitted::Yes => return None,
+        Admitted::ByAccountLabel => format!(
+            "Drop: in a cluster, the proxies' NetworkPolicy lets this pod in by its label {SERVICE_ACCOUNT_LABEL}, \
+             which is taken as set (kubectl get pods --label-columns {SERVICE_ACCOUNT_LABEL})"
+        ),
+        Admitted::No => "Drop: in a cluster, the proxies' NetworkPolicy does not select this caller, so it gets a \
+                         timeout in place of this answer"
+            .to_owned(),
+    };
+    Some(step("denial", found))
 }
 
 /// A step of the trace.

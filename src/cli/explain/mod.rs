@@ -32,8 +32,8 @@ use claims::{Known, Token};
 /// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
-    /// File or folder with policies, virtual networks, trusted services, and Namespaces, Pods and Services as
-    /// `kubectl get -o yaml` prints them; may be repeated.
+    /// File or folder with policies, virtual networks, trusted services, and Namespaces, Pods, `ServiceAccounts` and
+    /// Services as `kubectl get -o yaml` prints them; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     #[arg(conflicts_with_all = ["kubeconfig", "context"])]
     paths: Vec<PathBuf>,
@@ -302,6 +302,7 @@ impl Explain {
         };
         let mut decision = decide(firewall, &firewall.table(), listener, caller, &request);
         trace.append(&mut decision.trace);
+        trace.extend(answer::denial_step(firewall, listener, peer, pod));
         decision.trace = trace;
 
         // A rule for the pod of a trusted proxy would allow everybody behind it.
