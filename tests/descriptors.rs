@@ -20,6 +20,7 @@ const ROOTS: &[&str] = &[
     "envoy/extensions/common/matching/v3/extension_matcher.proto",
     "envoy/extensions/filters/common/matcher/action/v3/skip_action.proto",
     "envoy/extensions/filters/http/buffer/v3/buffer.proto",
+    "envoy/extensions/filters/http/composite/v3/composite.proto",
     "envoy/extensions/filters/http/fault/v3/fault.proto",
     "envoy/extensions/filters/http/health_check/v3/health_check.proto",
     "envoy/extensions/filters/http/jwt_authn/v3/config.proto",

@@ -147,8 +147,12 @@ fn series() -> Vec<&'static Series> {
     let is_wanted =
         |series: &&Series| names.is_empty() || names.iter().any(|name| series.name.contains(*name));
     let wanted: Vec<&Series> = possible.clone().filter(is_wanted).collect();
+    let bases = SERIES
+        .iter()
+        .filter(|base| wanted.iter().any(|one| one.against == base.name));
+    let compared: Vec<&Series> = bases.chain(wanted.iter().copied()).collect();
     let is_needed = |series: &&Series| {
-        wanted
+        compared
             .iter()
             .any(|one| [one.name, one.against].contains(&series.name))
     };

@@ -1,6 +1,8 @@
 //! The listeners of both endpoints, each with its connection manager and fixed order of filters. A listener changes
 //! only with the policy's settings; rules are in the filters' own ECDS resources.
 
+use std::collections::BTreeSet;
+
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{
     Action, RemoveOnMatch,
@@ -396,7 +398,9 @@ fn delivered<B: Message + Name, M: Message + Name>(
     let source = ExtensionConfigSource {
         config_source: Some(aggregated()),
         default_config: Some(any(before)),
-        type_urls: vec![type_url::<M>()],
+        type_urls: BTreeSet::from([type_url::<B>(), type_url::<M>()])
+            .into_iter()
+            .collect(),
         ..ExtensionConfigSource::default()
     };
     HttpFilter {

@@ -64,7 +64,7 @@ pub(super) fn header(name: &str) -> TypedExtensionConfig {
     input("header", &header)
 }
 
-/// Holds if an input's text matches a pattern.
+/// Holds if an input's text matches a pattern. A missing text matches none, an empty one can.
 pub(super) fn is(input: TypedExtensionConfig, pattern: StringMatcher) -> Predicate {
     single(input, single_predicate::Matcher::ValueMatch(pattern))
 }

@@ -17,6 +17,7 @@ mod budget;
 mod callers;
 mod client;
 mod cluster;
+mod composite;
 mod config_source;
 mod configuration;
 mod decision;

@@ -2,20 +2,24 @@
 //! with the keys of its issuer; the second finds the identity, by the rules of [`crate::policy::token`], and writes it
 //! into metadata ([decision 38](../../../docs/decisions/0038-identity-by-token.md)).
 //!
-//! Both deny nothing. Metadata has texts that describe themselves, because the resources of a proxy arrive one by one.
+//! Both deny nothing, and a request without the header skips them. Metadata has texts that describe themselves, because
+//! the resources of a proxy arrive one by one.
 
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
 use envoy_types::pb::envoy::config::route::v3::{RouteMatch, route_match};
+use envoy_types::pb::envoy::extensions::filters::http::composite::v3::Composite;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
     JwtHeader, JwtProvider, JwtRequirement, RequirementRule, jwt_provider, jwt_requirement,
     requirement_rule,
 };
-use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::google::protobuf::Empty;
+use prost::{Message, Name};
 
 use super::client::{METADATA, lua};
+use super::composite::only_if;
+use super::matching::{header, is, matches};
 use super::names::ATTEMPT;
 use super::wire::JwtAuthentication;
 use crate::limits::MAX_TOKEN_LIFETIME;
@@ -44,7 +48,7 @@ pub(super) fn metadata(key: &str) -> String {
 
 /// Verifies signature and times with the keys of each issuer. A request without a token, or with an invalid one, has no
 /// identity and is not denied here.
-pub(super) fn keys(rules: &TokenRules) -> JwtAuthentication {
+pub(super) fn keys(rules: &TokenRules) -> Composite {
     let providers = rules.issuers.iter().map(|(issuer, jwks)| {
         let provider = JwtProvider {
             issuer: issuer.clone(),
@@ -80,16 +84,16 @@ pub(super) fn keys(rules: &TokenRules) -> JwtAuthentication {
         }),
         requirement_type: Some(requirement_rule::RequirementType::Requires(optional())),
     };
-    JwtAuthentication {
+    if_present(&JwtAuthentication {
         rules: vec![every_request],
         providers,
         // No rule uses it.
         requirement_map: BTreeMap::from([(ATTEMPT.to_owned(), optional())]),
-    }
+    })
 }
 
 /// Finds the identity of a verified token.
-pub(super) fn identity(rules: &TokenRules) -> Lua {
+pub(super) fn identity(rules: &TokenRules) -> Composite {
     let identities = rules.identities.iter();
     let subjects = identities
         .clone()
@@ -134,7 +138,12 @@ pub(super) fn identity(rules: &TokenRules) -> Lua {
             &format!("IDENTITIES = {{{}}}", identities.join(",")),
         )
         .replace("PODS = {}", &format!("PODS = {{{}}}", pods.join(",")));
-    lua(code)
+    if_present(&lua(code))
+}
+
+/// A filter of requests that have the header of tokens; an empty value is one, too.
+fn if_present<M: Message + Name>(filter: &M) -> Composite {
+    only_if(is(header(HEADER_TOKEN), matches(r"\C*")), filter)
 }
 
 /// A table of Lua with these keys.
