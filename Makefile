@@ -46,7 +46,7 @@ generate: ## Regenerate CRDs, charts, reference pages and golden files
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test pure golden::golden
 	UPDATE_GOLDEN=1 cargo test --locked --quiet --test with_api_server charts::golden
 
-bench: ## Measure the figures of docs/performance.md
+bench: ## Measure the figures of docs/performance.md; BEFORE=PATH: in part, against an earlier vaultwall
 	dev/tools install envoy openbao etcd kubectl kube-apiserver
 	cargo bench --locked
 

@@ -18,6 +18,15 @@ pub fn rules(scope: Scope, wanted: impl Fn(&Permission, &str) -> bool) -> Vec<Va
     rules.filter(|rule| rule["verbs"] != json!([])).collect()
 }
 
+/// Returns the rule of one permission, in any scope.
+pub fn permission_rule(permission: &Permission) -> Value {
+    json!({
+        "apiGroups": [permission.group],
+        "resources": [permission.resource],
+        "verbs": permission.verbs,
+    })
+}
+
 /// Grants a user what the operator needs, and nothing more; waits until that is in force.
 pub fn allow_operator(server: &ApiServer, user: &str, namespace: &str) {
     let name = user.rsplit(':').next().unwrap();

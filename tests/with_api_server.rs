@@ -25,6 +25,7 @@ mod operations;
 mod operator;
 mod program;
 mod roles;
+mod services;
 mod spellings;
 mod standalone {
     #[allow(dead_code, reason = "tests/with_tools.rs uses more of it")]

@@ -10,19 +10,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::MOST;
-use crate::configurations::{Filters, pod_address};
+use crate::configurations::{Filters, SOME, identity_address, pod_address, token};
 
 /// Connections to each Envoy, each from an address of its own, with one request under way.
 const CONNECTIONS: usize = 4;
 /// Longer than anything here takes; only a run that fails waits for it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A read of a secret as the command line of the vault sends it.
+/// A read of a secret as the command line of the vault sends it, without the line that ends it.
 const REQUEST: &str = "GET /v1/secret/data/team/app HTTP/1.1\r\n\
     Host: vault:8200\r\n\
     User-Agent: Go-http-client/1.1\r\n\
     X-Vault-Request: true\r\n\
-    X-Vault-Token: s.iyNUhq8Ov4hIAx6snw5mB2nL\r\n\r\n";
+    X-Vault-Token: s.iyNUhq8Ov4hIAx6snw5mB2nL\r\n";
 
 /// Response of the vault.
 const SECRET: &str = concat!(
@@ -40,26 +40,44 @@ pub(crate) enum From {
     Pods,
     /// Addresses next to the pods' that are not let in.
     Strangers,
+    /// Pods of trusted services that no rule lets in.
+    TrustedPods,
+    /// The same addresses as `Strangers`, each with the token of a trusted service.
+    TokenHolders,
 }
 
 impl From {
     fn address(self, number: usize, filters: Filters) -> Ipv4Addr {
-        match (self, filters) {
-            (Self::Strangers, _) => pod_address(MOST + number),
-            (Self::Pods, Filters::Hold(addresses)) if addresses > 0 => {
-                pod_address((2 * number + 1) * addresses / (2 * CONNECTIONS))
-            }
+        match (self, filters.addresses()) {
+            (Self::Strangers | Self::TokenHolders, _) => pod_address(MOST + number),
+            (Self::TrustedPods, _) => identity_address(spread(number, SOME)),
             // Any client.
-            (Self::Pods, _) => pod_address((2 * number + 1) * MOST / (2 * CONNECTIONS)),
+            (Self::Pods, 0) => pod_address(spread(number, MOST)),
+            (Self::Pods, addresses) => pod_address(spread(number, addresses)),
+        }
+    }
+
+    fn request(self, number: usize) -> String {
+        match self {
+            Self::TokenHolders => {
+                let token = token(spread(number, SOME));
+                format!("{REQUEST}X-Vaultwall-Token: {token}\r\n\r\n")
+            }
+            Self::Pods | Self::Strangers | Self::TrustedPods => format!("{REQUEST}\r\n"),
         }
     }
 
     fn status(self) -> u16 {
         match self {
-            Self::Pods => 200,
+            Self::Pods | Self::TrustedPods | Self::TokenHolders => 200,
             Self::Strangers => 403,
         }
     }
+}
+
+/// The member of a connection, among so many.
+fn spread(connection: usize, members: usize) -> usize {
+    (2 * connection + 1) * members / (2 * CONNECTIONS)
 }
 
 /// Open connections to one Envoy.
@@ -73,7 +91,11 @@ impl Clients {
         let mut connections = Vec::new();
         for number in 0..CONNECTIONS {
             let source = from.address(number, filters);
-            connections.push(Connection::open(source, envoy).await.unwrap());
+            connections.push(
+                Connection::open(source, envoy, from.request(number))
+                    .await
+                    .unwrap(),
+            );
         }
         let status = from.status();
         let mut clients = Self {
@@ -115,24 +137,26 @@ impl Clients {
 
 struct Connection {
     stream: TcpStream,
+    request: String,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(source: Ipv4Addr, server: SocketAddrV4) -> io::Result<Self> {
+    async fn open(source: Ipv4Addr, server: SocketAddrV4, request: String) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddrV4::new(source, 0).into())?;
         let stream = socket.connect(server.into()).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
+            request,
             buffer: Vec::new(),
         })
     }
 
     /// The status of one answer, which is read whole.
     async fn ask(&mut self) -> io::Result<u16> {
-        self.stream.write_all(REQUEST.as_bytes()).await?;
+        self.stream.write_all(self.request.as_bytes()).await?;
         self.buffer.clear();
         loop {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {

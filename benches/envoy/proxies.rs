@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use prost::Message;
 use tempfile::TempDir;
 use testkit::Process;
 use testkit::process::cpu_time;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use vaultwall::compile::envoy::{ARGUMENTS, Bootstrap, XdsServer};
 use vaultwall::transport::{ServeError, bind_unix, serve_unix};
@@ -73,6 +74,20 @@ impl Envoy {
         let node = format!("vault/openbao-{address}");
         let folder = server.folder.path().join(address.to_string());
         fs::create_dir(&folder).unwrap();
+        if let Filters::Rendered(build) = filters {
+            let program = build.program().expect("a program");
+            let file = filters.render(&program, &folder, address, vault);
+            let process = run(&file, &folder);
+            let envoy = Self::of(server, process, address);
+            let listens = async {
+                while TcpStream::connect(envoy.address).await.is_err() {
+                    tokio::time::sleep(STILL).await;
+                }
+            };
+            let listens = tokio::time::timeout(TIMEOUT, listens).await;
+            listens.unwrap_or_else(|_| panic!("{filters:?}: {}", envoy.process.log()));
+            return envoy;
+        }
         let path = |path: PathBuf| path.to_str().unwrap().to_owned();
         let bootstrap = Bootstrap {
             node_id: node.clone(),
@@ -83,14 +98,7 @@ impl Envoy {
         };
         let file = folder.join("bootstrap.pb");
         fs::write(&file, bootstrap.message().encode_to_vec()).unwrap();
-        // As many workers as the operator gives a proxy of one CPU.
-        let arguments = [&["--concurrency", "1"], &ARGUMENTS[..]].concat();
-        let process = testkit::envoy::start(&file, &arguments, &folder);
-        let envoy = Self {
-            process,
-            address: SocketAddrV4::new(address, 8200),
-            _server: Rc::clone(server),
-        };
+        let envoy = Self::of(server, run(&file, &folder), address);
         let version = server
             .store
             .publish(&node, filters.snapshot(address, vault));
@@ -98,6 +106,14 @@ impl Envoy {
         match tokio::time::timeout(TIMEOUT, programmed).await {
             Ok(Ok(())) => envoy,
             other => panic!("{filters:?}: {other:?}\n{}", envoy.process.log()),
+        }
+    }
+
+    fn of(server: &Rc<Server>, process: Process, address: Ipv4Addr) -> Self {
+        Self {
+            process,
+            address: SocketAddrV4::new(address, 8200),
+            _server: Rc::clone(server),
         }
     }
 
@@ -113,4 +129,10 @@ impl Envoy {
             last = now;
         }
     }
+}
+
+/// Runs Envoy with as many workers as the operator gives a proxy of one CPU.
+fn run(bootstrap: &Path, folder: &Path) -> Process {
+    let arguments = [&["--concurrency", "1"], &ARGUMENTS[..]].concat();
+    testkit::envoy::start(bootstrap, &arguments, folder)
 }

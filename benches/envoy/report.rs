@@ -2,15 +2,14 @@
 
 use crate::Series;
 
-/// Microseconds a request, by series and round; the first series is what the others are compared with.
-pub(crate) fn table(series: &[Series], costs: &[Vec<f64>], requests: usize) {
-    let base = &costs[0];
+/// Microseconds a request, by series and round.
+pub(crate) fn table(series: &[&Series], costs: &[Vec<f64>], requests: usize) {
     println!(
         "Envoy's CPU a request, in us: {} rounds of {requests} requests for each configuration, which take turns; \
             then how\n\
-         many times that of the first in the same round it is: median, and where that median is with 95% confidence\n\n\
-         {:<26}{:>8}{:>8}{:>8}{:>9}{:>16}{:>12}  target",
-        base.len(),
+         many times that of another in the same round it is: median, and where that median is with 95% confidence\n\n\
+         {:<34}{:>8}{:>8}{:>8}{:>9}{:>16}{:>12}  of, target",
+        costs[0].len(),
         "configuration",
         "median",
         "p10",
@@ -19,13 +18,20 @@ pub(crate) fn table(series: &[Series], costs: &[Vec<f64>], requests: usize) {
         "95%",
         "difference",
     );
-    for (series, costs) in series.iter().zip(costs) {
+    let all = series;
+    for (series, of_series) in all.iter().zip(costs) {
+        let base = all
+            .iter()
+            .position(|other| other.name == series.against)
+            .unwrap();
+        let base = &costs[base];
+        let costs = of_series;
         let ratios = costs.iter().zip(base).map(|(cost, base)| cost / base);
         let (costs, ratios) = (sorted(costs.iter().copied()), sorted(ratios));
         let ratio = percentile(&ratios, 50);
         let (from, to) = around_median(&ratios);
         println!(
-            "{:<26}{:>8.1}{:>8.1}{:>8.1}{:>9.3}{:>16}{:>+11.1}%  {}",
+            "{:<34}{:>8.1}{:>8.1}{:>8.1}{:>9.3}{:>16}{:>+11.1}%  {}, {}",
             series.name,
             percentile(&costs, 50),
             percentile(&costs, 10),
@@ -33,6 +39,7 @@ pub(crate) fn table(series: &[Series], costs: &[Vec<f64>], requests: usize) {
             ratio,
             format!("{from:.3} - {to:.3}"),
             (ratio - 1.0) * 100.0,
+            series.against,
             series.target.map_or_else(
                 || "-".to_owned(),
                 |target| {

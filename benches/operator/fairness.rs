@@ -35,7 +35,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// Prints the times without and with edits of the other tenant.
 pub(crate) fn measure(samples: usize) {
-    let sandbox = Sandbox::start(1);
+    let sandbox = Sandbox::start(&testkit::vaultwall(), 1);
     sandbox.server().apply(
         &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BUSY}}).to_string(),
     );

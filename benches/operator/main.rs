@@ -5,7 +5,7 @@
 //!
 //! `cargo bench --bench operator`; docs/performance.md says how each figure is taken. With `-- fairness`: only how long
 //! a deleted `NetworkPolicy` is away while another tenant edits its policies. With `-- identities`: only pods of a
-//! trusted service.
+//! trusted service. With `BEFORE=PATH`: only changes of a rule, also with the `vaultwall` program of an earlier build.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@
     clippy::indexing_slicing
 )]
 
+mod builds;
 mod fairness;
 mod identities;
 mod objects;
@@ -22,6 +23,7 @@ mod report;
 mod sandbox;
 mod writes;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::pollers::Untouched;
@@ -86,7 +88,11 @@ fn main() {
         fairness::measure(scale.samples);
         return;
     }
-    let mut sandbox = Sandbox::start(scale.vaults);
+    if let Some(before) = std::env::var_os("BEFORE").filter(|path| !path.is_empty()) {
+        builds::measure(Path::new(&before), &scale);
+        return;
+    }
+    let mut sandbox = Sandbox::start(&testkit::vaultwall(), scale.vaults);
     let mut untouched = Untouched::default();
     report::heading(
         "From the API server's answer to a write until Envoy enforces it; then the operator's CPU",

@@ -68,8 +68,8 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A cluster with so many vaults and no policy.
-    pub(crate) fn start(vaults: usize) -> Self {
+    /// A cluster with this `vaultwall` program as its operator, so many vaults and no policy.
+    pub(crate) fn start(program: &Path, vaults: usize) -> Self {
         let runtime = Runtime::new().unwrap();
         let server = ApiServer::start();
         server.install_crds();
@@ -87,7 +87,14 @@ impl Sandbox {
             create(&endpoints_api, endpoints).await;
         });
         let (listen, operators) = ([own_address(), own_address()], own_address());
-        let operator = start_operator(&server, folder.path(), operators, listen, vault_address);
+        let operator = start_operator(
+            program,
+            &server,
+            folder.path(),
+            operators,
+            listen,
+            vault_address,
+        );
         let sandbox = Self {
             poller: None,
             proxies: Vec::new(),
@@ -256,13 +263,14 @@ where
 }
 
 fn start_operator(
+    program: &Path,
     server: &ApiServer,
     folder: &Path,
     address: Ipv4Addr,
     listen: [Ipv4Addr; 2],
     vault: SocketAddrV4,
 ) -> Process {
-    let mut command = Command::new(testkit::vaultwall());
+    let mut command = Command::new(program);
     command
         .arg("controller")
         .arg("--kubeconfig")

@@ -11,6 +11,12 @@ pub const SERVICE_ENDPOINT_LABEL: &str = "vaultwall.dev/service-endpoint";
 pub const SERVICE_ENDPOINT_ENABLED: &str = "enabled";
 /// Label on a namespace with the name of its subscription.
 pub const SUBSCRIPTION_LABEL: &str = "vaultwall.dev/subscription";
+/// Label on a pod with its service account, so that a `NetworkPolicy` can select it; see `docs/trusted-services.md`.
+pub const SERVICE_ACCOUNT_LABEL: &str = "vaultwall.dev/service-account";
+/// Most characters of a label's value.
+pub const LABEL_VALUE_LENGTH: usize = 63;
+/// Characters of a service account's name in the value of [`SERVICE_ACCOUNT_LABEL`] if the whole name is too long.
+pub const ACCOUNT_LABEL_NAME_LENGTH: usize = 46;
 /// Label on every object that is generated for a vault; the value is the name of the vault's Service.
 pub const VAULT_LABEL: &str = "vaultwall.dev/vault";
 /// Kubernetes' recommended label for the name of an application.

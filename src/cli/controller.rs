@@ -65,6 +65,10 @@ pub(super) struct Controller {
     /// Envoy cannot reach the vault's pods; may be repeated.
     #[arg(long, value_name = "NAMESPACE/SERVICE=IP[,HOST:PORT]", value_parser = local_proxy)]
     local_proxy: Vec<(VaultId, LocalProxy)>,
+    /// Let trusted services of vaults with `denial: Drop` in by the label of service accounts on their pods; needs the
+    /// chart's value serviceAccountLabel.create, or its admission policies and permissions.
+    #[arg(long)]
+    service_account_label: bool,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
@@ -117,6 +121,7 @@ impl Controller {
             limits: self.limits.into(),
             local: self.local_proxy.into_iter().collect::<BTreeMap<_, _>>(),
             lease: Timing::default(),
+            account_labels: self.service_account_label,
             keys: self.keys.try_into()?,
             clock: Clock::system(),
         })

@@ -17,6 +17,9 @@ pub(super) struct Crds {
     #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT)]
     #[arg(value_parser = number(1..=Limits::IP_RULES_CEILING))]
     max_ip_rules: usize,
+    /// Print the admission policies of the label of service accounts, too, for `controller --service-account-label`.
+    #[arg(long)]
+    service_account_label: bool,
 }
 
 impl Crds {
@@ -33,6 +36,12 @@ impl Crds {
         for policy in api::admission_policies(&limits) {
             objects.push(serde_json::to_value(&policy)?);
             objects.push(serde_json::to_value(api::binding_of(&policy))?);
+        }
+        if self.service_account_label {
+            let guard = api::service_account_label_guard();
+            objects.push(serde_json::to_value(&guard)?);
+            objects.push(serde_json::to_value(api::binding_of(&guard))?);
+            objects.extend(api::service_account_label_setter());
         }
         match output.format {
             Format::Json => {

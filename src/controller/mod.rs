@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `run` | start and end of all parts |
 //! | [`firewall`] | the reconcile of a vault's firewall, by the leader |
+//! | `account_labels` | the label of service accounts on pods, by the leader |
 //! | `statuses` | status of virtual networks and of trusted services, by the leader |
 //! | `debounce` | how long a status that is not urgent waits |
 //! | `options` | options of the operator, and the errors of its start |
 //! | `role` | role of this replica: leader or follower |
 
+mod account_labels;
 mod debounce;
 pub mod firewall;
 mod options;

@@ -41,6 +41,8 @@ pub struct Options {
     pub local: BTreeMap<VaultId, LocalProxy>,
     /// Durations of the leader election.
     pub lease: Timing,
+    /// Whether pods are labelled with their service account, for trusted services of vaults with `denial: Drop`.
+    pub account_labels: bool,
     /// How keys of token issuers are fetched.
     pub keys: KeyOptions,
     /// Clock of all parts.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::controller::account_labels;
 use crate::controller::firewall;
 use crate::controller::statuses::Reconciler;
 use crate::controller::statuses::networks::Networks;
@@ -27,6 +28,7 @@ impl Role {
         firewalls: &firewall::Reconciler,
         networks: &Reconciler<Networks>,
         services: &Reconciler<Services>,
+        labels: &account_labels::Reconciler,
     ) -> Lost {
         loop {
             let state = self.state.borrow_and_update().clone();
@@ -46,6 +48,7 @@ impl Role {
                         lost = firewalls.run(&term) => return lost,
                         lost = networks.run(&term) => return lost,
                         lost = services.run(&term) => return lost,
+                        lost = labels.run(&term) => return lost,
                         lost = lost(&mut state) => return lost,
                     }
                 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tonic::service::Routes;
 
+use super::account_labels;
 use super::firewall::desired::DesiredObjects;
 use super::firewall::engine::{Engine, StatusOnlyKinds};
 use super::firewall::state::FirewallState;
@@ -27,6 +28,7 @@ use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
 use crate::runtime::events::EventWriter;
 use crate::runtime::issuer_keys::IssuerKeyFetcher;
+use crate::runtime::label_guard::LabelGuard;
 use crate::runtime::leader::{self, Leadership, LeaseOptions};
 use crate::runtime::operations::{self, Health, Metrics};
 use crate::runtime::permissions;
@@ -73,7 +75,7 @@ pub async fn run(
         pending(),
     )));
     let prepare = async {
-        permissions::check(&options.client, &options.namespace).await?;
+        permissions::check(&options.client, &options.namespace, options.account_labels).await?;
         Certificates::load(&options, &metrics, &mut tasks).await
     };
     let certificates = tokio::select! {
@@ -84,7 +86,7 @@ pub async fn run(
     let store = Arc::new(SnapshotStore::new());
     let state = State::default();
     let objects = generated_objects(&options, &state.firewalls, &metrics);
-    let (engine, mut synced) = engine(&options, &store, &state, &metrics, &health);
+    let (engine, mut synced, labels) = engine(&options, &store, &state, &metrics, &health);
     tasks.add(&engine);
     tokio::select! {
         _ = synced.wait_for(|synced| *synced) => {}
@@ -146,7 +148,7 @@ pub async fn run(
         metrics,
     };
     let result = tokio::select! {
-        lost = role.run(&firewalls, &networks, &services) => Err(ControllerError::Lost(lost)),
+        lost = role.run(&firewalls, &networks, &services, &labels) => Err(ControllerError::Lost(lost)),
         ended = &mut proxies => match ended {
             Ok(ended) => ended.map_err(ControllerError::from),
             Err(_) => Err(ControllerError::Panicked("the server for proxies")),
@@ -258,14 +260,18 @@ fn generated_objects(
     )
 }
 
-/// Starts the engine, and the watches that feed it.
+/// Starts the engine, and the watches that feed it. Returns also the reconciler of the pods' labels.
 fn engine(
     options: &Options,
     store: &Arc<SnapshotStore>,
     state: &State,
     metrics: &Arc<Metrics>,
     health: &Health,
-) -> (JoinHandle<()>, watch::Receiver<bool>) {
+) -> (
+    JoinHandle<()>,
+    watch::Receiver<bool>,
+    account_labels::Reconciler,
+) {
     let listed = health.condition("watches", "the API server has not listed any object yet");
     let engine = Engine::new(
         options.limits,
@@ -277,13 +283,23 @@ fn engine(
         options.clock.clone(),
     );
     let synced = engine.synced();
+    let labels = account_labels::Reconciler {
+        pods: engine.pod_labels(),
+        client: options.client.clone(),
+        metrics: Arc::clone(metrics),
+    };
     let events = crate::runtime::watch::start(&options.client, options.limits, metrics);
     let client = options.client.clone();
     let keys = IssuerKeyFetcher::start(&options.keys, Some(client), &options.clock, metrics);
-    let engine = tokio::spawn(engine.run(events, keys, health.pulse("engine"), listed));
+    let guard = if options.account_labels {
+        LabelGuard::start(options.client.clone(), options.namespace.clone())
+    } else {
+        LabelGuard::off()
+    };
+    let engine = tokio::spawn(engine.run(events, keys, guard, health.pulse("engine"), listed));
     let running = engine.abort_handle();
     health.task("engine", move || !running.is_finished());
-    (engine, synced)
+    (engine, synced, labels)
 }
 
 /// Serves proxies, and receives the reports of other replicas on the same port.

@@ -40,6 +40,12 @@ impl<K: Eq + Hash, V: Ord> Sets<K, V> {
         self.0.get(key).into_iter().flatten()
     }
 
+    /// Members of all sets.
+    #[cfg(test)]
+    pub(super) fn members(&self) -> impl Iterator<Item = &V> {
+        self.0.values().flatten()
+    }
+
     pub(super) fn insert(&mut self, key: K, member: V) {
         self.0.entry(key).or_default().insert(member);
     }

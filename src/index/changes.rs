@@ -176,6 +176,7 @@ impl Index {
         let accounts = self.pods_before(id, fact.as_ref());
         self.membership.set_pod(id, fact, &mut self.changed);
         self.update_accounts(id, account.as_ref(), accounts);
+        self.update_label(id);
         if self.labels_for_network_policies(id) != before {
             self.network_policy_changed(&id.namespace);
         }
@@ -231,22 +232,33 @@ impl Index {
             .get(id)
             .and_then(|known| known.valid.as_deref());
         if known != Some(&policy) {
-            let (vault, port) = (policy.vault.clone(), policy.port);
-            let valid = Some(Arc::new(policy));
-            self.set_policy(id, Some(Policy { vault, valid, port }));
+            let known = Policy {
+                vault: policy.vault.clone(),
+                port: policy.port,
+                api: policy.api,
+                valid: Some(Arc::new(policy)),
+            };
+            self.set_policy(id, Some(known));
         }
     }
 
     /// The last valid form of an invalid policy stays in force. Without one, the policy allows no client and keeps the
     /// vault's default action at `Deny`, because its intent is unknown.
     fn apply_invalid_policy(&mut self, id: &ObjectName, policy: InvalidPolicy) {
-        let InvalidPolicy { vault, port, .. } = policy;
+        let InvalidPolicy {
+            vault, port, api, ..
+        } = policy;
         let unchanged = self.policies.get(id).is_some_and(|known| {
-            known.valid.is_some() || (known.vault == vault && known.port == port)
+            known.valid.is_some() || (&known.vault, known.port, known.api) == (&vault, port, api)
         });
         if !unchanged {
-            let valid = None;
-            self.set_policy(id, Some(Policy { vault, valid, port }));
+            let invalid = Policy {
+                vault,
+                valid: None,
+                port,
+                api,
+            };
+            self.set_policy(id, Some(invalid));
         }
     }
 

@@ -269,9 +269,11 @@ impl Index {
     ) {
         for account in had.difference(wanted) {
             self.accounts.vaults.remove(account, vault);
+            self.update_labels_of(account);
         }
         for account in wanted.difference(had) {
             self.accounts.vaults.insert(account.clone(), vault.clone());
+            self.update_labels_of(account);
         }
     }
 }

@@ -4,12 +4,14 @@
 //! depends on. The index does no I/O, and depends on no client and no async runtime: [`crate::objects`] decodes the
 //! objects.
 
+mod account_label;
 mod accounts;
 mod changes;
 mod endpoints;
 mod facts;
 mod identities;
 mod kind;
+mod labels;
 mod membership;
 mod network_policy;
 mod observed_service;
@@ -19,6 +21,7 @@ mod state;
 mod vault;
 mod watched;
 
+pub use account_label::LabelCorrection;
 pub use endpoints::EndpointSliceFact;
 pub use facts::*;
 pub(crate) use kind::for_each_kind;

@@ -97,6 +97,7 @@ impl Payload for ObservedPolicy {
                 name: policy.name,
                 vault: policy.vault,
                 port: policy.port,
+                api: policy.api,
             },
             Self::Invalid(policy) => policy,
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::state::Index;
 use super::vault::{LastAccepted, Policy, Vault, named_subnets};
+use crate::api::VaultApi;
 use crate::policy::{
     self, Inputs, ObjectName, Resolution, ValidatedPolicy, VaultId, VirtualNetworks,
     referenced_groups, referenced_ranges,
@@ -37,12 +38,14 @@ impl Index {
         let inputs = Inputs {
             vault,
             port,
+            api: self.api(known),
             policies: &policies,
             unreadable: &unreadable,
             virtual_networks: &self.virtual_networks,
             membership: &self.membership,
             trusted_services: &self.trusted_services,
             accounts: self,
+            account_labels: self.account_labels(),
             keys: &self.keys,
             limits: &self.limits,
         };
@@ -96,6 +99,14 @@ impl Index {
             resolution,
             kept: false,
         })
+    }
+
+    /// API that all policies of a vault name; if they differ, the default.
+    fn api(&self, known: &Vault) -> VaultApi {
+        let mut apis = self.policy_objects(known).map(|(_, policy)| policy.api);
+        let first = apis.next();
+        let same = first.filter(|api| apis.all(|other| other == *api));
+        same.unwrap_or_default()
     }
 
     fn policy_objects<'a>(

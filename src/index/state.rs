@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use super::account_label::LabelIndex;
 use super::accounts::AccountIndex;
 use super::endpoints::Endpoints;
 use super::kind::for_each_kind;
@@ -34,6 +35,7 @@ pub struct Index {
     pub(super) trusted_services: TrustedServices,
     pub(super) virtual_networks: VirtualNetworks,
     pub(super) accounts: AccountIndex,
+    pub(super) labels: LabelIndex,
     /// Keys of token issuers.
     pub(super) keys: IssuerKeys,
     /// Vaults whose policies name a virtual network, which need not exist.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
+use crate::api::VaultApi;
 use crate::policy::{
     GroupSelector, NetworkRuleSource, ObjectName, SubnetMembers, ValidatedPolicy, ValidatedSubnet,
     ValidatedVirtualNetwork, VaultId, VirtualNetworks,
@@ -18,6 +19,8 @@ pub(super) struct Policy {
     pub(super) valid: Option<Arc<ValidatedPolicy>>,
     /// Port of `spec.targetRef`. If no form of the policy is valid, the port that could be read from the object.
     pub(super) port: u16,
+    /// The vault's API, with the same exception.
+    pub(super) api: VaultApi,
 }
 
 /// A vault that at least one policy is for.

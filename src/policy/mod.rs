@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no kube client, no async runtime. A test enforces it.
 
+mod account_label;
 mod accounts;
 pub mod client_address;
 mod decide;
@@ -32,6 +33,7 @@ pub use crate::api::{
     ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
+pub use account_label::{AccountLabels, NoAccountLabels, account_label_value};
 pub use accounts::{AccountPod, Accounts, ExistingAccount};
 pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
 pub use grants::{

@@ -149,6 +149,8 @@ pub struct Firewall {
     pub ip_rules: AddressRules,
     /// The sources of both kinds of rules, as selectors and blocks for a `NetworkPolicy`.
     pub peers: Vec<Peer>,
+    /// Selectors of the pods of trusted services; only with `denial: Drop`, which drops all other packets.
+    pub service_peers: Vec<Peer>,
     /// Identities, and what they are granted.
     pub grants: Grants,
     /// Tokens that prove an identity; `None` if no rule accepts one.
@@ -209,6 +211,7 @@ impl Firewall {
             virtual_networks: AddressRules::default(),
             ip_rules: AddressRules::default(),
             peers: Vec::new(),
+            service_peers: Vec::new(),
             grants: Grants::default(),
             tokens: None,
             client_address: ClientAddressSource::Direct,

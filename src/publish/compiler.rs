@@ -144,6 +144,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         virtual_networks: _,
         ip_rules: _,
         peers: _,
+        service_peers: _,
         grants,
         tokens,
         client_address,

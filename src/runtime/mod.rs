@@ -6,6 +6,7 @@
 //! | [`authority`] | the operator's certificate authority, in its Secret |
 //! | [`events`] | events about objects |
 //! | [`issuer_keys`] | public keys of token issuers, fetched again and again |
+//! | [`label_guard`] | whether the label of service accounts on pods is guarded |
 //! | [`leader`] | leader election, and the term that every write checks |
 //! | [`operations`] | health, readiness and metrics over HTTP |
 //! | [`permissions`] | permissions of the operator, and their check at start |
@@ -21,6 +22,7 @@ pub(crate) mod apply;
 pub(crate) mod authority;
 pub mod events;
 pub mod issuer_keys;
+pub(crate) mod label_guard;
 pub mod leader;
 pub mod operations;
 pub mod permissions;

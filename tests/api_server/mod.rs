@@ -3,6 +3,7 @@
 //! `VAULTWALL_ETCD`, `VAULTWALL_KUBECTL` and `VAULTWALL_KUBE_APISERVER` name other programs than those that `dev/tools
 //! install` puts in place.
 
+pub(crate) mod account_label;
 mod cert_manager;
 mod dry_run;
 mod empty_labels;

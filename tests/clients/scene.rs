@@ -71,13 +71,21 @@ impl Scene {
 
     /// The same with a configuration of the vault.
     pub(crate) fn start_with(prefixes: &[&str], configuration: &str) -> Self {
+        let network = network(&[("clients", prefixes)]);
+        let objects = [("policy.yaml", POLICY), ("network.yaml", &network)];
+        Self::start_with_objects(&objects, configuration)
+    }
+
+    /// Starts a vault, and the firewall with these files of objects.
+    pub(crate) fn start_with_objects(objects: &[(&str, &str)], configuration: &str) -> Self {
         let sandbox = Sandbox::new();
         let file = sandbox.at("openbao.hcl");
         fs::write(&file, configuration).unwrap();
         let arguments = ["-config", file.to_str().unwrap()];
         let vault = OpenBao::start_with(sandbox.upstream(), &sandbox.at(""), &arguments);
-        sandbox.put("policy.yaml", POLICY);
-        sandbox.put("network.yaml", &network(&[("clients", prefixes)]));
+        for (name, text) in objects {
+            sandbox.put(name, text);
+        }
         let serve = Serve::start(&sandbox);
         Self {
             _serve: serve,

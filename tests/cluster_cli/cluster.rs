@@ -50,7 +50,9 @@ kind: TrustedService
 metadata: {name: reports}
 spec:
   scenarios: [{name: read, operations: [secrets/get]}]
-  identities: [{serviceAccount: {namespace: web, name: reporter}}]
+  identities:
+  - serviceAccount: {namespace: web, name: reporter}
+  - registeredResource: {serviceAccountName: auditor}
 ";
 
 /// Namespace, name, label `app`, address; without one it has no status yet.
@@ -89,12 +91,14 @@ fn facts() -> String {
         ("build", json!({"team": "build"})),
         (
             "web",
-            json!({"team": "web", "vaultwall.dev/service-endpoint": "enabled"}),
+            json!({
+                "team": "web", "vaultwall.dev/service-endpoint": "enabled", "vaultwall.dev/subscription": "reports",
+            }),
         ),
         ("web-staging", json!({"team": "web"})),
         ("plain", json!({})),
         ("broken", json!({})),
-        ("trusted", json!({})),
+        ("trusted", json!({"vaultwall.dev/subscription": "reports"})),
         ("tokens", json!({})),
     ];
     for (name, labels) in labels {

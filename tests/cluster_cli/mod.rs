@@ -1,5 +1,5 @@
-//! `explain`, `validate` and `render` of a cluster: the same output as with files of the same objects, and messages
-//! when the API server does not answer.
+//! `explain`, `validate`, `render` and `trusted check` of a cluster: the same output as with files of the same objects,
+//! and messages when the API server does not answer.
 
 mod claims;
 mod cluster;
@@ -7,3 +7,4 @@ mod connection;
 mod permissions;
 mod plugin;
 mod same_answers;
+mod trusted;

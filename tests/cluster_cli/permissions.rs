@@ -7,9 +7,9 @@ use crate::program::Run;
 use testkit::wait::wait_for_ok;
 
 /// A permission: namespace (`-` the cluster), verb, resource.
-pub type Grant = (&'static str, &'static str, &'static str);
+pub(super) type Grant = (&'static str, &'static str, &'static str);
 
-const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
+pub(super) const POLICIES: &str = "vaultnetworkpolicies.vaultwall.dev";
 const NETWORKS: &str = "virtualnetworks.vaultwall.dev";
 
 /// Permissions that are added one by one, and the error for the question about pod build/runner-1 after each.
@@ -31,7 +31,7 @@ const STEPS: [(Grant, &str); 3] = [
     ),
 ];
 
-pub fn grant(user: &str, (namespace, verb, resource): Grant) {
+pub(super) fn grant(user: &str, (namespace, verb, resource): Grant) {
     let name = format!("{user}-{verb}-{}", resource.replace('.', "-"));
     let (verb, resource) = (format!("--verb={verb}"), format!("--resource={resource}"));
     let (user, role) = (format!("--user={user}"), format!("--clusterrole={name}"));
@@ -76,7 +76,7 @@ pub fn refused(said: &Run) -> bool {
 }
 
 /// Repeats until the error contains this text. No earlier answer may be a verdict.
-fn refused_until(kubeconfig: &Path, arguments: &[&str], part: &str) {
+pub(super) fn refused_until(kubeconfig: &Path, arguments: &[&str], part: &str) {
     let wanted = |said: &Run| refused(said) && said.stderr.contains(part);
     ask_until(kubeconfig, arguments, wanted, refused);
 }

@@ -34,11 +34,31 @@ fn first_column(page: &Page, head: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// A policy that needs every field.
+const TRUSTED: &str = "\
+apiVersion: vaultwall.dev/v1alpha1
+kind: VaultNetworkPolicy
+metadata: {name: main, namespace: vault}
+spec:
+  targetRef: {name: openbao, port: 8200}
+  bypass: TrustedServices
+  trustedServices: {proof: PodAndToken}
+---
+apiVersion: vaultwall.dev/v1alpha1
+kind: TrustedService
+metadata: {name: sync}
+spec:
+  scenarios: [{name: read, operations: [secrets/get]}]
+  identities: [{serviceAccount: {namespace: tools, name: sync}}]
+";
+
 #[test]
 fn every_field_is_explained() {
     let folder = Folder::new();
-    let (code, said) = folder.run("vaultwall render -f examples/quickstart --output-dir rendered");
-    assert_eq!(code, Some(0), "{said}");
+    fs::write(folder.path().join("trusted.yaml"), TRUSTED).unwrap();
+    let (code, said) = folder.run("vaultwall render -f trusted.yaml --output-dir rendered");
+    // 1: without the vault's Service, a NetworkPolicy is left out.
+    assert_eq!(code, Some(1), "{said}");
     let rendered = folder
         .path()
         .join("rendered/vault.openbao/envoy/listeners.json");

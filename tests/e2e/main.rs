@@ -10,6 +10,7 @@
 //! | `replaced` | proxies are replaced under load |
 //! | `external_secrets` | External Secrets Operator as a trusted service |
 //! | `identities` | trusted services, operators and deployers, by each kind of identity and proof |
+//! | `labels` | the label of service accounts, for trusted services of a vault with `denial: Drop` |
 //! | `typos` | typing errors in the target of a policy that is in force, under load |
 //! | `enforced` | the cluster's network enforces NetworkPolicies: cyclonus' cases |
 //! | `installed` | the charts: permissions, Pod Security, refusals |
@@ -25,6 +26,7 @@ mod enforced;
 mod external_secrets;
 mod identities;
 mod installed;
+mod labels;
 mod operator;
 mod pages;
 mod peers;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vaultwall::api;
 use vaultwall::limits::Limits;
-use vaultwall::runtime::permissions::{PERMISSIONS, Scope};
+use vaultwall::runtime::permissions::{LABEL_PERMISSIONS, PERMISSIONS, Permission, Scope};
 
 use super::{document, values};
 
@@ -50,10 +50,27 @@ pub(crate) fn files() -> BTreeMap<PathBuf, String> {
             ),
         );
     }
+    let name = "service-account-label.yaml";
+    files.insert(operator.join(name), service_account_label());
     files.insert(operator.join("_rights.tpl"), permissions());
     files.insert("charts/vaultwall/values.yaml".into(), values::file());
     files.insert("docs/reference/chart.md".into(), values::page());
     files
+}
+
+/// The policies of the label of service accounts; the one that sets it only where the API server has its kind.
+fn service_account_label() -> String {
+    let guard = api::service_account_label_guard();
+    let binding = api::binding_of(&guard);
+    let guard = [admission(&guard), admission(&binding)].concat();
+    let setter = api::service_account_label_setter().map(|object| admission(&object));
+    let setter = setter.concat();
+    let kind = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
+    format!(
+        "{}{{{{- if .Values.serviceAccountLabel.create }}}}\n{guard}{{{{- if .Capabilities.APIVersions.Has \"{kind}\" \
+         }}}}\n{setter}{{{{- end }}}}\n{{{{- end }}}}\n",
+        notice("src/api/admission")
+    )
 }
 
 fn notice(source: &str) -> String {
@@ -94,16 +111,21 @@ fn template<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
 
 /// The rules of the operator's roles, each with what it is for.
 fn permissions() -> String {
-    let mut text = notice("src/runtime/permissions.rs");
-    for (scope, name) in [
-        (Scope::Cluster, "cluster"),
-        (Scope::OwnNamespace, "ownNamespace"),
-    ] {
+    let mut text = notice("src/runtime/permissions");
+    let of = |wanted| {
+        let permissions = PERMISSIONS.iter();
+        permissions
+            .filter(move |permission| permission.scope == wanted)
+            .collect()
+    };
+    let lists: [(&str, Vec<&Permission>); 3] = [
+        ("cluster", of(Scope::Cluster)),
+        ("serviceAccountLabel", LABEL_PERMISSIONS.iter().collect()),
+        ("ownNamespace", of(Scope::OwnNamespace)),
+    ];
+    for (name, permissions) in lists {
         writeln!(text, "{{{{- define \"vaultwall.rights.{name}\" -}}}}").unwrap();
-        for permission in PERMISSIONS
-            .iter()
-            .filter(|permission| permission.scope == scope)
-        {
+        for permission in permissions {
             writeln!(
                 text,
                 "# {}\n- apiGroups: [{:?}]\n  resources: [{}]\n  verbs: [{}]",

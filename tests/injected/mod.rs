@@ -6,6 +6,8 @@
 //! install it from. A test runs the command of a container, with its configuration; only folders and the address are
 //! the test's own.
 
+pub(crate) mod logins;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -98,58 +100,22 @@ fn root(scene: &Scene, method: &str, credentials: &[(&str, &str)]) -> PathBuf {
     root
 }
 
-/// Lets the vault accept tokens of the service account `shop`. Returns such a token.
-fn kubernetes(scene: &Scene, server: &ApiServer) -> String {
-    server.apply(
-        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-            .to_string(),
-    );
-    for name in ["shop", "reviewer"] {
-        let metadata = json!({"name": name, "namespace": NAMESPACE});
-        server.apply(
-            &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
-                .to_string(),
-        );
-    }
-    let user = format!("system:serviceaccount:{NAMESPACE}:reviewer");
-    let group = "authentication.k8s.io";
-    let review = json!({"apiGroups": [group], "resources": ["tokenreviews"], "verbs": ["create"]});
-    server.bind("token-reviewer", None, &user, &[review]);
-    server.wait_for_permission(&user, None, "create", (group, "tokenreviews"));
-    let token = |name: &str| {
-        let arguments = ["create", "token", name, "--namespace", NAMESPACE];
-        server.kubectl_prints(&arguments).trim().to_owned()
-    };
-    let kubeconfig = fs::read_to_string(server.kubeconfig()).unwrap();
-    let kubeconfig: Value = serde_json::from_str(&kubeconfig).unwrap();
-    let authority = &kubeconfig["clusters"][0]["cluster"]["certificate-authority"];
-    let authority = fs::read_to_string(authority.as_str().unwrap()).unwrap();
-    let configuration = json!({
-        "kubernetes_host": server.url(),
-        "kubernetes_ca_cert": authority,
-        "token_reviewer_jwt": token("reviewer"),
-        "disable_local_ca_jwt": true,
-    });
-    let role = json!({
-        "bound_service_account_names": "shop",
-        "bound_service_account_namespaces": NAMESPACE,
-        "token_policies": "app",
-    });
-    scene.owner("POST sys/auth/kubernetes", r#"{"type": "kubernetes"}"#);
-    scene.owner("POST auth/kubernetes/config", &configuration.to_string());
-    scene.owner("POST auth/kubernetes/role/shop", &role.to_string());
-    token("shop")
-}
-
 /// An init container that is denied waits, and ends well once its address is allowed; then the sidecar works.
 #[test]
 fn injected_agents_get_the_secret_once_they_are_allowed() {
     let server = ApiServer::shared();
     let scene = Scene::start(ELSEWHERE);
-    let (role, secret) = scene.app_role(r#"{"token_policies": "app"}"#);
+    let (role_id, secret_id) = scene.app_role(r#"{"token_policies": "app"}"#);
     let child = scene.owner("POST auth/token/create", r#"{"policies": ["app"]}"#);
     let child = child["auth"]["client_token"].as_str().unwrap();
-    let service_account = kubernetes(&scene, server);
+    logins::enable(&scene, server, NAMESPACE, "shop");
+    let service_account = logins::token(server, NAMESPACE, "shop", "");
+    let role = json!({
+        "bound_service_account_names": "shop",
+        "bound_service_account_namespaces": NAMESPACE,
+        "token_policies": "app",
+    });
+    scene.owner("POST auth/kubernetes/role/shop", &role.to_string());
     let mounted = "/var/run/secrets/kubernetes.io/serviceaccount/token";
     for (method, first, credentials) in [
         (
@@ -161,8 +127,8 @@ fn injected_agents_get_the_secret_once_they_are_allowed() {
             "approle",
             "/v1/auth/approle/login",
             &[
-                ("/vault/custom/role-id", role.as_str()),
-                ("/vault/custom/secret-id", secret.as_str()),
+                ("/vault/custom/role-id", role_id.as_str()),
+                ("/vault/custom/secret-id", secret_id.as_str()),
             ],
         ),
         (

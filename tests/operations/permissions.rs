@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use vaultwall::runtime::permissions::{PERMISSIONS, PermissionsError, Scope, check};
+use vaultwall::runtime::permissions::{
+    LABEL_PERMISSIONS, PERMISSIONS, PermissionsError, Scope, check,
+};
 
 use crate::roles::{allow_operator, rules};
 use testkit::ApiServer;
@@ -25,7 +27,7 @@ pub fn allow_lease(server: &ApiServer, user: &str) {
 async fn check_until(client: &Client, expected: impl Fn(&Result<(), String>) -> bool) {
     let end = Instant::now() + TIMEOUT;
     loop {
-        let result = check(client, NAMESPACE)
+        let result = check(client, NAMESPACE, false)
             .await
             .map_err(|error| error.to_string());
         if expected(&result) {
@@ -42,7 +44,7 @@ async fn every_missing_permission_and_crd_is_listed() {
     let user = "system:serviceaccount:default:operator";
     let client = server.client_for(user, &[]).await;
 
-    let (kinds, verbs) = match check(&client, NAMESPACE).await {
+    let (kinds, verbs) = match check(&client, NAMESPACE, true).await {
         Err(PermissionsError::Missing { kinds, verbs }) => (kinds, verbs),
         other => panic!("a user without permissions gets {other:?}"),
     };
@@ -58,7 +60,7 @@ async fn every_missing_permission_and_crd_is_listed() {
         .iter()
         .map(|missing| (missing.permission.resource, missing.verb))
         .collect();
-    let all = PERMISSIONS.iter();
+    let all = PERMISSIONS.iter().chain(&LABEL_PERMISSIONS);
     let all: Vec<(&str, &str)> = all
         .flat_map(|permission| {
             permission
@@ -88,6 +90,6 @@ async fn every_missing_permission_and_crd_is_listed() {
     .await;
 
     server.stop();
-    let error = check(&client, NAMESPACE).await.unwrap_err();
+    let error = check(&client, NAMESPACE, false).await.unwrap_err();
     assert!(matches!(error, PermissionsError::Unanswered(_)), "{error}");
 }

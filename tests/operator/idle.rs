@@ -52,6 +52,7 @@ fn an_idle_hour_writes_nothing_but_the_lease() {
         operations_listen: (sandbox.operators, 8080).into(),
         proxy_image: "envoy".into(),
         limits: Limits::default(),
+        account_labels: false,
         keys: KeyOptions::new(Authorities::new(None).unwrap()),
         local: BTreeMap::from([(vault, local)]),
         lease: timing,

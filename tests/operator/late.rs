@@ -163,6 +163,7 @@ fn a_late_status_reaches_neither_a_namesake_nor_a_changed_policy() {
         operations_listen: (sandbox.operators, 8080).into(),
         proxy_image: "envoy".into(),
         limits: Limits::default(),
+        account_labels: false,
         keys: KeyOptions::new(Authorities::new(None).unwrap()),
         local: BTreeMap::from([(vault, local)]),
         // A write of status may wait as long as the test needs.

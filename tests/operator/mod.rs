@@ -1,6 +1,7 @@
 //! The operator as it is used: a real API server, the real program, a real Envoy that asks it over mutual TLS, and a
 //! real `OpenBao` behind that.
 
+mod account_labels;
 mod authority;
 mod drift;
 mod enforcement;

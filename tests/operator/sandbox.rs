@@ -10,8 +10,9 @@ use testkit::client::wait_for_verdicts;
 use testkit::wait::{wait_for_ok, wait_until};
 use testkit::{ApiServer, Client, OpenBao, Pool, PooledServer, Process, Verdict, own_address};
 use vaultwall::limits::Limits;
+use vaultwall::runtime::permissions::LABEL_PERMISSIONS;
 
-use crate::roles::allow_operator;
+use crate::roles::{allow_operator, permission_rule};
 
 /// User of the operator, with the permissions that the documentation lists and no others.
 pub(crate) const OPERATOR: &str = "vaultwall-operator";
@@ -101,6 +102,16 @@ impl Sandbox {
         })
     }
 
+    /// The same with an operator that may label pods.
+    pub(crate) fn with_labels() -> Self {
+        static POOL: Pool = Pool::new();
+        Self::with(&POOL, |server| {
+            server.install_crds();
+            let rules = LABEL_PERMISSIONS.map(|permission| permission_rule(&permission));
+            server.bind("labels", None, OPERATOR, &rules);
+        })
+    }
+
     /// The same with CRDs of an earlier version, whose status has no `managementEndpoint`.
     pub(crate) fn with_older_crds() -> Self {
         static POOL: Pool = Pool::new();
@@ -144,7 +155,7 @@ impl Sandbox {
 
     /// Starts a further operator.
     pub(crate) fn operator_at(&self, name: &str, address: Ipv4Addr) -> Operator {
-        self.run_operator(name, address, &[])
+        self.operator_with(name, address, &[])
     }
 
     /// The same as [`Sandbox::operator`], for key sets of servers with this certificate authority: fetches them each
@@ -154,10 +165,16 @@ impl Sandbox {
         std::fs::write(&file, authority).unwrap();
         let file = file.to_str().unwrap();
         let options = ["--keys-poll-interval", "1s", "--issuer-ca-file", file];
-        self.run_operator("first", self.operators, &options)
+        self.operator_with("first", self.operators, &options)
     }
 
-    fn run_operator(&self, name: &str, address: Ipv4Addr, options: &[&str]) -> Operator {
+    /// Starts an operator with further arguments.
+    pub(crate) fn operator_with(
+        &self,
+        name: &str,
+        address: Ipv4Addr,
+        arguments: &[&str],
+    ) -> Operator {
         let (proxies, vault) = (self.proxies, self.vault.address());
         let mut command = Command::new(testkit::vaultwall());
         command
@@ -174,7 +191,7 @@ impl Sandbox {
             .args(["--advertise", &format!("{address}:8500")])
             .args(["--operations-listen", &format!("{address}:8080")])
             .args(["--local-proxy", &format!("vault/openbao={proxies},{vault}")])
-            .args(options);
+            .args(arguments);
         Operator {
             process: Process::start(name, command, self.folder.path()),
             address,

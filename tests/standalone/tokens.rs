@@ -1,12 +1,14 @@
-//! Federated identities whose keys `vaultwall serve` fetches: rotated, not served any more, and served again.
+//! Federated identities whose keys `vaultwall serve` fetches: rotated, not served any more, and served again; and the
+//! causes in the access log that `docs/denied.md` lists.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::client::Verdict;
 use testkit::key_server::Behaviour;
-use testkit::wait::wait_until;
+use testkit::tools::repository;
+use testkit::wait::{wait_for, wait_until};
 use testkit::{Issuer, KeyServer, OpenBao};
 
 use crate::standalone::objects::{DENIED, policy};
@@ -70,8 +72,7 @@ impl Scene {
     fn becomes(&self, token: &str, expected: &Verdict) {
         wait_until(&format!("{expected:?}"), || {
             let mut client = self.sandbox.client(DENIED);
-            let header = format!("X-Vaultwall-Token: {token}\r\n");
-            client.headers.push_str(&header);
+            client.headers.push_str(&header(token));
             client.verdict() == *expected
         });
     }
@@ -100,4 +101,91 @@ fn a_federated_identity_follows_the_keys_of_its_issuer() {
         .wait_for_line(from, "were not confirmed for 3 s");
     keys.set(Behaviour::Document(second.jwks()));
     scene.becomes(&token(&second), &Verdict::Allowed);
+}
+
+/// Header line of a token.
+fn header(value: &str) -> String {
+    format!("X-Vaultwall-Token: {value}\r\n")
+}
+
+/// `tokenProblem` of a denied request with these header lines.
+fn problem(sandbox: &Sandbox, path: &str, lines: &str) -> Value {
+    let mut client = sandbox.client(DENIED);
+    client.headers.push_str(lines);
+    let answer = client.send("GET", path, "").unwrap();
+    assert!(answer.body.contains("ForbiddenByFirewall"), "{answer}");
+    wait_for(&format!("{path} is in the access log"), || {
+        let text = fs::read_to_string(sandbox.at("access.log")).unwrap_or_default();
+        let mut records = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let record: Value = records.find(|record: &Value| record["requestUri"] == path)?;
+        assert_eq!(
+            (&record["tokenIdentity"], &record["serviceAccount"]),
+            (&Value::Null, &Value::Null)
+        );
+        Some(record["tokenProblem"].clone())
+    })
+}
+
+#[test]
+fn the_access_log_has_the_cause_why_a_token_proves_nothing() {
+    let (issuer, other) = (
+        Issuer::new(ISSUER, "first"),
+        Issuer::new("https://other.example", "first"),
+    );
+    let keys = KeyServer::start(Behaviour::Document(issuer.jwks()));
+    let scene = Scene::start(&keys);
+    scene.becomes(&token(&issuer), &Verdict::Allowed);
+    let problem = |name: &str, lines: &str| {
+        let path = format!("/v1/secret/data/{name}");
+        problem(&scene.sandbox, &path, lines)
+    };
+    assert_eq!(problem("none", ""), Value::Null);
+    let elsewhere = format!("Authorization: Bearer {}\r\n", token(&issuer));
+    assert_eq!(problem("elsewhere", &elsewhere), Value::Null);
+    // The page has a word of each.
+    let page = fs::read_to_string(repository().join("docs/denied.md")).unwrap();
+    let mut rows = page.lines();
+    let row = rows
+        .find(|row| row.starts_with("| `tokenProblem` |"))
+        .unwrap();
+    for (name, value, word) in [
+        ("other-issuer", token(&other), "issuer"),
+        ("bearer", format!("Bearer {}", token(&issuer)), "Base64url"),
+        ("opaque", "hvs.abc".to_owned(), "two dots"),
+    ] {
+        let found = problem(name, &header(&value));
+        assert!(
+            found.as_str().is_some_and(|text| text.contains(word)),
+            "{name}: {found}"
+        );
+        assert!(
+            row.contains(&format!("`{word}`")),
+            "{word} is not in: {row}"
+        );
+    }
+}
+
+/// Without a proof by token, no token is read.
+#[test]
+fn a_policy_that_accepts_no_token_finds_no_problem_in_one() {
+    let sandbox = Sandbox::new();
+    let _vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
+    let bypass = "  bypass: TrustedServices\n";
+    sandbox.put("main.yaml", &policy("main", &[], bypass));
+    let service = json!({
+        "apiVersion": "vaultwall.dev/v1alpha1", "kind": "TrustedService", "metadata": {"name": "shop"},
+        "spec": {
+            "scenarios": [{"name": "read", "operations": ["secrets/get"]}],
+            "identities": [{"serviceAccount": {"namespace": "shop", "name": "app"}}],
+        },
+    });
+    sandbox.put("service.yaml", &service.to_string());
+    let _serve = Serve::start(&sandbox);
+    let lines = header(&token(&Issuer::new(ISSUER, "first")));
+    assert_eq!(
+        problem(&sandbox, "/v1/secret/data/app", &lines),
+        Value::Null
+    );
 }

@@ -17,7 +17,9 @@ pub const LABEL_VERB: &str = "label";
 pub const SERVICE_ENDPOINTS: &str = "serviceendpoints";
 /// Resource of the permission to set the subscription of a namespace.
 pub const SUBSCRIPTIONS: &str = "subscriptions";
-/// Verb of the permissions for [`SERVICE_ENDPOINTS`] and [`SUBSCRIPTIONS`].
+/// Resource of the permission to label pods of service accounts with long names.
+pub const SERVICE_ACCOUNT_LABELS: &str = "serviceaccountlabels";
+/// Verb of the permissions for [`SERVICE_ENDPOINTS`], [`SUBSCRIPTIONS`] and [`SERVICE_ACCOUNT_LABELS`].
 pub const SET_VERB: &str = "set";
 
 /// Condition of a policy that checks the spec: after a limit is lowered, an object above it can still be labelled,

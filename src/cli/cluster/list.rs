@@ -50,6 +50,11 @@ impl Wanted {
         kind: Kind::Namespace,
         consequence: "whose pods the rules select, and which namespaces have opted in",
     };
+    /// Namespaces for `trusted check`, which reads their subscriptions alone.
+    pub(super) const SUBSCRIPTIONS: Self = Self {
+        kind: Kind::Namespace,
+        consequence: "which namespaces are in the vault's subscription",
+    };
     pub(super) const PODS: Self = Self {
         kind: Kind::Pod,
         consequence: "which addresses belong to which pods",

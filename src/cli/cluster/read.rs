@@ -190,7 +190,7 @@ pub(crate) fn to_check(
     read(args, limits, async |cluster: &Cluster| {
         let namespace = Some(vault.namespace.as_str());
         let mut found = cluster.list(Wanted::POLICIES, namespace, None).await?;
-        for kind in [Wanted::TRUSTED_SERVICES, Wanted::NAMESPACES] {
+        for kind in [Wanted::TRUSTED_SERVICES, Wanted::SUBSCRIPTIONS] {
             found.extend(cluster.list(kind, None, None).await?);
         }
         Ok(found)

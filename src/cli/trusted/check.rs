@@ -176,11 +176,14 @@ fn services(firewall: &Firewall, index: &Index) -> Vec<Mapped> {
 }
 
 fn answer(findings: &[Finding]) -> Outcome {
-    let unknown = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Unknown)
-        .count();
-    if unknown < findings.len() {
+    let count = |severity: Severity| {
+        let findings = findings.iter();
+        findings
+            .filter(|finding| finding.severity == severity)
+            .count()
+    };
+    let unknown = count(Severity::Unknown);
+    if count(Severity::Error) + count(Severity::Warning) > 0 {
         Ok(Answer::No)
     } else if unknown > 0 {
         Err(Box::new(CheckError::Unknown(unknown)))
@@ -245,7 +248,8 @@ mod tests {
             answer(&findings).ok()
         };
         assert_eq!(code(&[]), Some(Answer::Yes));
-        assert_eq!(code(&[Severity::Unknown]), None);
+        assert_eq!(code(&[Severity::Note]), Some(Answer::Yes));
+        assert_eq!(code(&[Severity::Unknown, Severity::Note]), None);
         assert_eq!(
             code(&[Severity::Error, Severity::Unknown]),
             Some(Answer::No)

@@ -137,7 +137,8 @@ impl Connection {
     pub(super) async fn access(&self) -> Result<VaultAccess, VaultError> {
         let read = tokio::time::timeout(TIMEOUT, async {
             let roles = self.roles().await?;
-            let names: BTreeSet<&String> = roles.iter().flat_map(|role| &role.policies).collect();
+            let compared = roles.iter().filter(|role| role.binding != Binding::Browser);
+            let names: BTreeSet<&String> = compared.flat_map(|role| &role.policies).collect();
             let mut policies = BTreeMap::new();
             for name in names {
                 let read = self.read(&["sys", "policies", "acl", name]).await?;
@@ -155,8 +156,8 @@ impl Connection {
         let mut roles = Vec::new();
         for (mount, method) in &methods {
             let kind = method.get("type").and_then(Value::as_str);
-            let read: fn(&Data, &Data) -> Option<Binding> = match kind {
-                Some("kubernetes") => |role, _| Some(service_accounts(role)),
+            let read: fn(&Data, &Data) -> Binding = match kind {
+                Some("kubernetes") => |role, _| service_accounts(role),
                 Some("jwt" | "oidc") => claims,
                 _ => continue,
             };
@@ -176,11 +177,11 @@ impl Connection {
                 let Some(role) = self.read(&path).await? else {
                     continue;
                 };
-                roles.extend(read(&role, &config).map(|binding| Role {
+                roles.push(Role {
                     path: path.join("/"),
-                    binding,
+                    binding: read(&role, &config),
                     policies: policies(&role),
-                }));
+                });
             }
         }
         Ok(roles)
@@ -254,10 +255,10 @@ fn service_accounts(role: &Data) -> Binding {
     }
 }
 
-/// Binding of a role of the JWT auth method; `None` for a role that logs people in by a browser.
-fn claims(role: &Data, config: &Data) -> Option<Binding> {
+/// Binding of a role of the JWT auth method.
+fn claims(role: &Data, config: &Data) -> Binding {
     if text(role, "role_type").as_deref() == Some("oidc") {
-        return None;
+        return Binding::Browser;
     }
     let by_claims = role
         .get("bound_claims")
@@ -274,11 +275,11 @@ fn claims(role: &Data, config: &Data) -> Option<Binding> {
         None if has_globs => SubjectRule::Globs(by_claims),
         None => SubjectRule::Exact(by_claims),
     };
-    Some(Binding::Claims {
+    Binding::Claims {
         issuer: text(config, "bound_issuer").or_else(|| text(config, "oidc_discovery_url")),
         subject,
         audiences: texts(role, "bound_audiences"),
-    })
+    }
 }
 
 /// Policies of a role, also by the name of older versions.

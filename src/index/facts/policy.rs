@@ -1,5 +1,6 @@
 //! A `VaultNetworkPolicy` object as the index keeps it, valid or not.
 
+use crate::api::VaultApi;
 use crate::policy::{ValidatedPolicy, VaultId};
 
 /// A policy object, as far as it can be used.
@@ -20,6 +21,8 @@ pub struct InvalidPolicy {
     pub vault: VaultId,
     /// The Service's port of the vault's API.
     pub port: u16,
+    /// The vault's API, as far as it can be read.
+    pub api: VaultApi,
 }
 
 impl ObservedPolicy {

@@ -1,5 +1,6 @@
 //! Events of tests, in a short form.
 
+use crate::api::VaultApi;
 use crate::index::*;
 use crate::policy::fixtures::{labels, vault};
 use crate::policy::{ValidatedPolicy, ValidatedVirtualNetwork};
@@ -88,6 +89,7 @@ impl Event {
                 name: name.into(),
                 vault: vault(),
                 port: 8200,
+                api: VaultApi::OpenBao,
             })),
             Self::PolicyDeleted(namespace, name) => {
                 index.delete(&Key::new(Kind::VaultNetworkPolicy, id(namespace, name)));

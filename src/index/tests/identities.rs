@@ -10,8 +10,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::api::SERVICE_ACCOUNT_LABEL;
 use crate::policy::{
-    BypassSettings, Identity, ServiceIdentity, ValidatedScenario, ValidatedTrustedService,
+    AccountLabels, BypassSettings, Identity, ServiceIdentity, ValidatedScenario,
+    ValidatedTrustedService,
 };
 
 const NAMESPACES: [&str; 4] = ["red", "green", "shop", "blog"];
@@ -80,12 +82,15 @@ impl Chance {
         match self.0.random_range(0..12) {
             0..=4 => {
                 let (account, address) = (self.of(&NAMES), self.of(&ADDRESSES));
+                let label = [("", ""), (SERVICE_ACCOUNT_LABEL, self.of(&NAMES))];
+                let (key, value) = self.of(&label);
+                let labels = [(key.to_owned(), value.to_owned())];
                 world.pods.insert((namespace, own), (account, address));
                 index.apply(ObservedPod::Counted(PodFact {
                     namespace: namespace.into(),
                     name: own.into(),
                     uid: None,
-                    labels: Labels::new(),
+                    labels: labels.into(),
                     service_account: account.into(),
                     addresses: vec![address.parse().unwrap()],
                 }));
@@ -232,6 +237,7 @@ fn every_step_equals_a_computation_without_the_index() {
         println!("seed {seed}");
         let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
         let (mut index, mut world) = (Index::default(), World::default());
+        index.keep_labels(AccountLabels::InForce);
         let mut before: BTreeMap<VaultId, Expected> = BTreeMap::new();
         for step in 0..200 {
             chance.change(&mut index, &mut world);
@@ -251,6 +257,7 @@ fn every_step_equals_a_computation_without_the_index() {
                 after.insert(vault, found);
             }
             before = after;
+            index.check_labels();
         }
     }
     // The comparison means something only if there are identities, and vaults that are not reported.

@@ -10,6 +10,8 @@
 mod event;
 mod identities;
 mod incremental;
+#[rustfmt::skip] // tables are read by eye
+mod labels;
 mod proxies;
 #[rustfmt::skip] // tables are read by eye
 mod services;
@@ -18,6 +20,7 @@ mod tokens;
 use event::*;
 
 use super::*;
+use crate::api::VaultApi;
 use crate::limits::Limits;
 use crate::policy::Accounts as _;
 use crate::policy::fixtures::*;
@@ -409,6 +412,26 @@ fn an_invalid_policy_next_to_a_valid_one_sets_the_default_action_to_deny() {
     assert!(index.take_changed().is_empty());
     Event::PolicyDeleted("vault", "broken").apply_to(&mut index);
     assert_eq!(default_action(&mut index), DefaultAction::Allow);
+}
+
+/// Its probes and its error format must be those of the vault's API.
+#[test]
+fn a_vault_without_an_accepted_policy_has_the_api_of_all_its_policies() {
+    let mut index = Index::default();
+    let mut apply = |name: &str, api| {
+        index.apply(ObservedPolicy::Invalid(InvalidPolicy {
+            name: name.into(),
+            vault: vault(),
+            port: 443,
+            api,
+        }));
+        index.resolve(&vault()).unwrap().resolution.firewall.api
+    };
+    let (azure, openbao) = (VaultApi::AzureKeyVault, VaultApi::OpenBao);
+    assert_eq!(apply("one", azure), azure);
+    assert_eq!(apply("two", azure), azure);
+    assert_eq!(apply("one", openbao), openbao);
+    assert_eq!(apply("one", azure), azure);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `VaultNetworkPolicy`: checked against its schema, then validated. One with violations still closes its vault.
 
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::VaultNetworkPolicy;
+use crate::api::{VaultApi, VaultNetworkPolicy};
 use crate::index::{InvalidPolicy, ObservedPolicy};
 use crate::limits::Limits;
 use crate::objects::{Custom, Decode};
@@ -40,6 +41,10 @@ impl Decode for ObservedPolicy {
                 service: service.to_owned(),
             },
             port,
+            api: document
+                .pointer("/spec/vault/api")
+                .and_then(|api| VaultApi::deserialize(api).ok())
+                .unwrap_or_default(),
         }))
     }
 }

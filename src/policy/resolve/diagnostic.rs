@@ -36,6 +36,10 @@ pub enum DiagnosticReason {
     KeysUnknown,
     /// Identities name several sources of the keys of a token issuer.
     KeysDiffer,
+    /// With `denial: Drop` a `NetworkPolicy` cannot select the pods of trusted services, so their packets are dropped.
+    AccountLabelMissing,
+    /// With `denial: Drop` a federated credential lets nobody in, because a `NetworkPolicy` cannot select its holder.
+    FederatedDropped,
 }
 
 impl DiagnosticReason {
@@ -57,6 +61,8 @@ impl DiagnosticReason {
             Self::NoSubscription => "NoSubscription",
             Self::KeysUnknown => "KeysUnknown",
             Self::KeysDiffer => "KeysDiffer",
+            Self::AccountLabelMissing => "AccountLabelMissing",
+            Self::FederatedDropped => "FederatedDropped",
         }
     }
 }

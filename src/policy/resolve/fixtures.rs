@@ -18,10 +18,10 @@ use super::{Inputs, Resolution, TrustedServices, VirtualNetworks, referenced_gro
 use crate::api::Proof;
 use crate::limits::Limits;
 use crate::policy::{
-    AccessLogLevel, AccountPod, Accounts, AddressRule, AddressRules, ClientAddressSettings,
-    DefaultAction, Denial, ExistingAccount, GroupMembers, GroupSelector, IssuerKeys,
-    ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName, PodGroup,
-    PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
+    AccessLogLevel, AccountLabels, AccountPod, Accounts, AddressRule, AddressRules,
+    ClientAddressSettings, DefaultAction, Denial, ExistingAccount, GroupMembers, GroupSelector,
+    IssuerKeys, ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName,
+    PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
     ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
@@ -253,12 +253,14 @@ impl PlainMembership {
         resolve(&Inputs {
             vault,
             port: 8200,
+            api: VaultApi::OpenBao,
             policies: &policies,
             unreadable,
             virtual_networks: &virtual_networks,
             membership: &Known(self, known),
             trusted_services: &TrustedServices::new(),
             accounts: &NoAccounts,
+            account_labels: AccountLabels::default(),
             keys: &IssuerKeys::default(),
             limits: &limits,
         })

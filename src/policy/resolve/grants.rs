@@ -20,20 +20,22 @@ use crate::policy::token::{self, TokenIdentity};
 use crate::policy::trusted_service::{FederatedIdentity, ServiceIdentity, ValidatedTrustedService};
 use crate::policy::validated::ValidatedPolicy;
 
-/// Resolves the identities of the accepted policies, oldest first.
+/// Resolves the identities of the accepted policies, oldest first. Identities of services count if they are
+/// `reachable`.
 pub(super) fn grants<M>(
     policies: &[&ValidatedPolicy],
+    reachable: &dyn Fn(&ServiceIdentity) -> bool,
     inputs: &Inputs<'_, M>,
     proxies: &ListedProxies<'_>,
     found: &mut Found,
 ) -> Grants {
     let listed = |identities: &[ServiceIdentity], proof: Proof| {
-        (!identities.is_empty()).then(|| holders(identities, proof, inputs))
+        (!identities.is_empty()).then(|| holders(identities.iter(), proof, inputs))
     };
     let oldest = policies.first();
     let mut grants = Grants {
         pods: BTreeMap::new(),
-        services: services(policies, inputs, found),
+        services: services(policies, reachable, inputs, found),
         operators: oldest.and_then(|policy| listed(&policy.operators, policy.proof)),
         deployers: oldest.and_then(|policy| listed(&policy.deployers, policy.proof)),
     };
@@ -61,6 +63,7 @@ pub(super) fn grants<M>(
 /// Services that the policies let in; `None` if no policy has a bypass.
 fn services<M>(
     policies: &[&ValidatedPolicy],
+    reachable: &dyn Fn(&ServiceIdentity) -> bool,
     inputs: &Inputs<'_, M>,
     found: &mut Found,
 ) -> Option<Vec<ServiceGrant>> {
@@ -80,8 +83,10 @@ fn services<M>(
     }
     let grants = proofs.into_iter().filter_map(|(name, proof)| {
         let service = inputs.trusted_services.get(name)?;
+        let reached = service.identities.iter();
+        let reached = reached.filter(|identity| reachable(identity));
         Some(ServiceGrant {
-            holders: holders(&service.identities, proof, inputs),
+            holders: holders(reached, proof, inputs),
             service: Arc::clone(service),
         })
     });
@@ -100,10 +105,14 @@ pub(super) fn named_services<'a>(
     }
 }
 
-fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, M>) -> Holders {
+fn holders<'a, M>(
+    identities: impl Iterator<Item = &'a ServiceIdentity> + Clone,
+    proof: Proof,
+    inputs: &Inputs<'_, M>,
+) -> Holders {
     let namespace = &inputs.vault.namespace;
     let accounts = identities
-        .iter()
+        .clone()
         .flat_map(|identity| accounts_of_identity(identity, namespace, inputs.accounts));
     let by_token = |account: &ObjectName| {
         // The tokens of a deleted account are valid until they expire, so the id of the existing one decides.
@@ -120,7 +129,7 @@ fn holders<M>(identities: &[ServiceIdentity], proof: Proof, inputs: &Inputs<'_, 
     let cluster = &inputs.keys.cluster;
     let is_foreign =
         |credential: &&FederatedIdentity| !cluster.can_be(&credential.issuer, &credential.subject);
-    let federated = federated(identities.iter()).filter(is_foreign);
+    let federated = federated(identities).filter(is_foreign);
     let federated = federated.flat_map(|credential| {
         let audiences = credential.audiences.iter();
         audiences.map(|audience| {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::api::VaultApi;
 use crate::limits::Limits;
+use crate::policy::account_label::AccountLabels;
 use crate::policy::accounts::Accounts;
 use crate::policy::identity::VaultId;
 use crate::policy::issuer_keys::IssuerKeys;
@@ -23,6 +25,8 @@ pub struct Inputs<'a, M> {
     pub vault: &'a VaultId,
     /// Port of the firewall if no policy is accepted; otherwise the oldest accepted policy sets it.
     pub port: u16,
+    /// API of the vault if no policy is accepted.
+    pub api: VaultApi,
     /// Valid policies of the vault, in any order.
     pub policies: &'a [Arc<ValidatedPolicy>],
     /// Names of policies of this vault that cannot be read, so that their intent is not known. Each counts as
@@ -36,6 +40,8 @@ pub struct Inputs<'a, M> {
     pub trusted_services: &'a TrustedServices,
     /// Service accounts and their pods.
     pub accounts: &'a dyn Accounts,
+    /// Whether a `NetworkPolicy` may select pods by their service account.
+    pub account_labels: AccountLabels,
     /// Keys of token issuers.
     pub keys: &'a IssuerKeys,
     /// Largest numbers of rules, for the sum of all policies of the vault.

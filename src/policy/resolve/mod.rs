@@ -7,6 +7,7 @@
 
 mod admission;
 mod diagnostic;
+mod dropped;
 mod found;
 mod grants;
 mod inputs;
@@ -101,14 +102,25 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
     let (accepted, refused) = admission::admit(inputs.vault, default_action, all, inputs.limits);
     let policies: Vec<&ValidatedPolicy> = accepted.iter().map(|sources| sources.policy).collect();
 
-    let mut firewall = Firewall::deny_all(inputs.vault.clone(), inputs.port);
+    let mut firewall = Firewall {
+        api: inputs.api,
+        ..Firewall::deny_all(inputs.vault.clone(), inputs.port)
+    };
     let mut proxy = ProxySettings::default();
     let mut conflicts = Vec::new();
     if let Some(oldest) = policies.first() {
         settings::apply(&mut firewall, oldest);
         firewall.client_address = proxies::client_address(oldest, inputs, &mut found);
         let proxies = ListedProxies::of(oldest, inputs);
-        firewall.grants = grants::grants(&policies, inputs, &proxies, &mut found);
+        let drops = dropped::applies(oldest, default_action);
+        let reachable = |identity: &_| !drops || dropped::selects(identity, inputs);
+        firewall.grants = grants::grants(&policies, &reachable, inputs, &proxies, &mut found);
+        if drops {
+            firewall.service_peers = dropped::service_peers(&firewall.grants, inputs);
+            let warnings = policies.iter();
+            let warnings = warnings.filter_map(|policy| dropped::report(policy, inputs));
+            found.warnings.extend(warnings);
+        }
         firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &proxies, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);

@@ -7,8 +7,7 @@ use std::collections::btree_map::Entry;
 use super::identity::{Issuers, identities};
 use super::names;
 use crate::api::{
-    Bypass, Denial, Identity, Management, OPERATIONS, Scenario, TrustedService,
-    VaultNetworkPolicySpec,
+    Bypass, Identity, Management, OPERATIONS, Scenario, TrustedService, VaultNetworkPolicySpec,
 };
 use crate::policy::near::nearest_names;
 use crate::policy::trusted_service::{ServiceIdentity, ValidatedScenario, ValidatedTrustedService};
@@ -144,7 +143,6 @@ pub(super) fn bypass(
         .and_then(|settings| settings.names.as_ref())
         .map(|names| service_names(&format!("{FIELD}.names"), names, findings));
     if spec.bypass == Bypass::TrustedServices {
-        refuse_drop(spec, names.as_ref(), findings);
         return Some(BypassSettings { names });
     }
     None
@@ -178,23 +176,6 @@ fn service_names(field: &str, wire: &[String], findings: &mut Findings) -> BTree
         }
     }
     names
-}
-
-/// Refuses `Drop` with a bypass that can admit a service: a `NetworkPolicy` cannot select its pods yet, so that their
-/// packets would be dropped.
-fn refuse_drop(
-    spec: &VaultNetworkPolicySpec,
-    names: Option<&BTreeSet<String>>,
-    findings: &mut Findings,
-) {
-    if spec.denial == Denial::Drop && names.is_none_or(|names| !names.is_empty()) {
-        findings.add(
-            "spec.denial",
-            ViolationReason::NotSupportedYet,
-            "Drop is not supported yet together with a bypass: a NetworkPolicy selects no service account, so it would \
-             drop the packets of trusted services; write Reject, or set spec.bypass to None",
-        );
-    }
 }
 
 /// Checks the identities of `spec.management`: operators and deployers.

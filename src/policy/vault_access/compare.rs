@@ -120,6 +120,12 @@ fn of_role(role: &Role, is_mapped: bool) -> Vec<Finding> {
             message,
         });
     };
+    if role.binding == Binding::Browser {
+        let message = "it was not compared, because its role_type is oidc: people log in with it in a browser, and no \
+                       token of a service can; if a service shall log in with it, set role_type to jwt";
+        add(Severity::Note, "NotChecked", message.to_owned());
+        return found;
+    }
     let wildcards = role.wildcards();
     if !is_mapped {
         add(
@@ -140,7 +146,7 @@ fn of_role(role: &Role, is_mapped: bool) -> Vec<Finding> {
     if role.lacks_audience() {
         let field = match role.binding {
             Binding::ServiceAccounts { .. } => "audience",
-            Binding::Claims { .. } => "bound_audiences",
+            Binding::Claims { .. } | Binding::Browser => "bound_audiences",
         };
         let message = format!(
             "it has no {field}, so that a token which was made for another server can log in; set {field} to an \

@@ -86,6 +86,8 @@ pub enum Severity {
     Warning,
     /// It is unknown whether there is a problem.
     Unknown,
+    /// No problem: something was left out of the comparison.
+    Note,
 }
 
 /// A difference between the vault and the mapping.

@@ -39,6 +39,8 @@ pub enum Binding {
         /// Audiences, of which the token needs one; empty accepts only tokens without any.
         audiences: Vec<String>,
     },
+    /// JWT auth method with `role_type: oidc`: people log in with a browser, and nobody with a token.
+    Browser,
 }
 
 /// Subjects that a role of the JWT auth method accepts.
@@ -90,7 +92,8 @@ impl Role {
                     subject,
                 },
             ) => issuer.as_ref().is_none_or(|issuer| issuer == own) && rule.accepts(subject),
-            (Binding::ServiceAccounts { .. }, Subject::Federated { .. }) => false,
+            (Binding::ServiceAccounts { .. }, Subject::Federated { .. })
+            | (Binding::Browser, _) => false,
         }
     }
 
@@ -108,7 +111,7 @@ impl Role {
                 subject: SubjectRule::Any,
                 ..
             } => return vec!["any subject"],
-            Binding::Claims { .. } => Vec::new(),
+            Binding::Claims { .. } | Binding::Browser => Vec::new(),
         };
         let globs = globs.into_iter().map(String::as_str);
         globs.filter(|text| text.contains('*')).collect()
@@ -119,6 +122,7 @@ impl Role {
         match &self.binding {
             Binding::ServiceAccounts { audience, .. } => audience.is_none(),
             Binding::Claims { audiences, .. } => audiences.is_empty(),
+            Binding::Browser => false,
         }
     }
 }

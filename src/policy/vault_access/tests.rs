@@ -186,3 +186,12 @@ fn federated_identities_need_a_role_of_their_issuer_and_subject() {
         assert_eq!(found, expected, "{role:?}");
     }
 }
+
+#[test]
+fn a_role_for_browsers_is_noted_and_not_compared() {
+    let mut people = role("agent", "backup", Some("vault"));
+    people.binding = Binding::Browser;
+    let found = reasons(&["secrets/get"], people, None);
+    let found: Vec<&str> = found.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(found, ["NoRole", "NotChecked"]);
+}

@@ -87,9 +87,13 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
+        Self::start_with(POLICY)
+    }
+
+    fn start_with(policy: &str) -> Self {
         let sandbox = Sandbox::new();
         let stub = Stub::start(sandbox.upstream());
-        sandbox.put("policy.yaml", POLICY);
+        sandbox.put("policy.yaml", policy);
         sandbox.put(
             "network.yaml",
             &network(&[("clients", &[&format!("{ALLOWED}/32")])]),
@@ -279,5 +283,25 @@ fn answers_of_the_firewall_have_the_shape_of_both_apis() {
     assert_eq!(
         arrived,
         ["GET /healthstatus", "GET /HealthStatus", "GET /secrets/db"]
+    );
+}
+
+/// Everything is denied except the probe, in the format of the API.
+#[test]
+fn an_invalid_policy_still_determines_the_api() {
+    let policy = POLICY.replace("virtualNetwork: corp", "virtualNetwork: [corp]");
+    let scene = Scene::start_with(&policy);
+    let mut client = scene.sandbox.client(ALLOWED);
+    let probe = client.send("GET", "/healthstatus", "").unwrap();
+    assert_eq!(probe.status, 200, "{probe}");
+    let denied = client
+        .send("GET", "/secrets/app?api-version=7.6", "")
+        .unwrap();
+    assert_eq!(denied.status, 403, "{denied}");
+    let body: Value = serde_json::from_str(&denied.body).unwrap();
+    assert_eq!(body["error"]["code"], "Forbidden", "{denied}");
+    assert_eq!(
+        body["error"]["innererror"]["code"], "ForbiddenByFirewall",
+        "{denied}"
     );
 }

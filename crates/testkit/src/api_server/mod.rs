@@ -392,6 +392,8 @@ impl ApiServer {
         option("allow-privileged", &"true");
         // It would refuse pods until a controller has created the default service account of their namespace.
         option("disable-admission-plugins", &"ServiceAccount");
+        // As in a real cluster, a kubelet may write its own node and pods only.
+        option("enable-admission-plugins", &"NodeRestriction");
         option("audit-policy-file", &policy.display());
         option("audit-log-path", &self.audit_log().display());
         if !self.is_fair {

@@ -65,6 +65,11 @@ impl Release {
 
     /// Installs it, or upgrades to it, and waits until all replicas are ready.
     pub fn install(&self) {
+        self.install_with(&[]);
+    }
+
+    /// The same with further values of the chart, `NAME=VALUE`.
+    pub fn install_with(&self, values: &[&str]) {
         apply(&format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}, labels: {{{}}}}}\n",
             super::RESTRICTED
@@ -76,6 +81,8 @@ impl Release {
         // The tag is always the same: without this annotation, the pods of a kept cluster would not be replaced.
         let archive = run("sha256sum", &[&path("target/images/vaultwall.tar")]);
         let archive = archive.stdout.get(..16).expect("the operator's image");
+        let further = values.iter().flat_map(|value| ["--set", *value]);
+        let further: Vec<&str> = further.collect();
         let values = format!(
             "proxy.image={},image.tag={},podAnnotations.image-archive=a{archive}",
             self.proxies, self.tag
@@ -86,6 +93,7 @@ impl Release {
                 &upgrade[..],
                 &namespace,
                 &values,
+                &further,
                 &["vaultwall", &self.chart],
             ]
             .concat(),

@@ -64,7 +64,7 @@ pub fn vault_policy(vault: &VaultId, service: &ProtectedService) -> NetworkPolic
 /// | port | open to |
 /// |---|---|
 /// | data, with `Reject` or `defaultAction: Allow` | anybody: Envoy answers |
-/// | data, with `Drop` | the rules' pods and blocks, and trusted proxies of `X-Forwarded-For`; without any, nobody |
+/// | data, with `Drop` | pods and blocks of rules, pods of trusted services, trusted proxies; without any, nobody |
 /// | management | `Unrestricted`: anybody; `NetworkRules`: the same as data; `Disabled`: nobody |
 /// | kubelet | nobody: only the kubelet of the proxy's own node uses it |
 /// | metrics | every pod of the cluster, because a scraper may run anywhere; metrics hold no secret |
@@ -105,13 +105,14 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
         .map(|proxies| (&proxies.ranges, &proxies.peers))
         .unzip();
     let mut blocks: Vec<Ipv4Net> = ranges.into_iter().flatten().copied().collect();
-    let mut peers = Vec::new();
-    for peer in firewall.peers.iter().chain(selected.into_iter().flatten()) {
+    let mut from = Vec::new();
+    let peers = firewall.peers.iter().chain(&firewall.service_peers);
+    for peer in peers.chain(selected.into_iter().flatten()) {
         match peer {
             Peer::Pods {
                 namespaces,
                 pods: selected,
-            } => peers.push(pods(namespaces, selected)),
+            } => from.push(pods(namespaces, selected)),
             Peer::Block(block) => blocks.push(*block),
         }
     }
@@ -123,8 +124,8 @@ fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
             blocks: blocks.len(),
         });
     }
-    peers.extend(blocks.into_iter().map(block));
-    Ok(Sources::only(peers))
+    from.extend(blocks.into_iter().map(block));
+    Ok(Sources::only(from))
 }
 
 /// Sources that a port is open to.

@@ -252,6 +252,35 @@ fn a_vault_on_a_default_port_of_the_proxy_opens_no_other_port() {
 }
 
 #[test]
+fn pods_of_trusted_services_are_selected_where_others_are_dropped() {
+    let mut firewall = Firewall::deny_all(vault(), 8200);
+    firewall.service_peers = peers("n=shop/a=web,n=backup/a=agent");
+    firewall.peers = peers("203.0.113.7/32");
+    let all = "any";
+    let selected = "n=backup/a=agent,n=shop/a=web,203.0.113.7/32";
+    for (denial, management, expected) in [
+        (
+            Denial::Reject,
+            ManagementAccess::NetworkRules,
+            format!("8200+8300<-{all} 8400<-/"),
+        ),
+        (
+            Denial::Drop,
+            ManagementAccess::NetworkRules,
+            format!("8200+8300<-{selected} 8400<-/"),
+        ),
+        (
+            Denial::Drop,
+            ManagementAccess::Disabled,
+            format!("8200<-{selected} 8400<-/"),
+        ),
+    ] {
+        (firewall.denial, firewall.management) = (denial, management);
+        assert_eq!(rules(&firewall_policy(&firewall).unwrap()), expected);
+    }
+}
+
+#[test]
 fn policies_have_the_vaults_namespace_and_generated_names_and_labels() {
     let policies = [
         firewall_policy(&Firewall::deny_all(vault(), 8200)).unwrap(),

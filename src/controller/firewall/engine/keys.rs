@@ -10,7 +10,7 @@ use crate::runtime::watch::Event;
 /// Kinds of objects that name issuers.
 const KINDS: [Kind; 2] = [Kind::TrustedService, Kind::VaultNetworkPolicy];
 /// Longest wait for the first keys, so that a start removes no identity whose keys can be fetched.
-const FIRST: Duration = Duration::from_secs(5);
+pub(super) const FIRST: Duration = Duration::from_secs(5);
 
 /// Whether events can change which keys are needed.
 pub(super) fn are_concerned(events: &[Event]) -> bool {

@@ -24,6 +24,7 @@ use crate::compile::envoy::{Proxy, Tls};
 use crate::compile::firewall_name;
 use crate::compile::kubernetes::protected_service::ProtectedServiceError;
 use crate::compile::kubernetes::proxies;
+use crate::controller::account_labels::PodLabels;
 use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, Protected, VaultResolution};
 use crate::limits::Limits;
@@ -31,6 +32,7 @@ use crate::objects::infos;
 use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::issuer_keys::IssuerKeyFetcher;
+use crate::runtime::label_guard::LabelGuard;
 use crate::runtime::operations::metrics::number;
 use crate::runtime::operations::{Condition, Metrics, Pulse};
 use crate::runtime::watch::{Event, Observed, Seen};
@@ -54,6 +56,7 @@ pub(crate) struct Engine {
     /// Vaults by the Service of their firewall; without those whose proxies run next to the operator.
     services: HashMap<ObjectName, VaultId>,
     status_only: StatusOnlyKinds,
+    labels: Arc<PodLabels>,
     /// Changes that are not committed yet.
     delta: Delta,
     synced: watch::Sender<bool>,
@@ -85,6 +88,7 @@ impl Engine {
             accepted: HashSet::new(),
             services: HashMap::new(),
             status_only,
+            labels: Arc::default(),
             delta: Delta::default(),
             synced: watch::Sender::new(false),
         }
@@ -95,20 +99,34 @@ impl Engine {
         self.synced.subscribe()
     }
 
+    /// Pods whose label with their service account has to be set.
+    pub(crate) fn pod_labels(&self) -> Arc<PodLabels> {
+        Arc::clone(&self.labels)
+    }
+
     /// Runs until the watches end. The condition `listed` is met when every kind was listed once and published.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
         mut keys: IssuerKeyFetcher,
+        mut guard: LabelGuard,
         mut pulse: Pulse,
         listed: Condition,
     ) {
         let mut batch = Vec::with_capacity(BATCH);
+        self.index.keep_labels(guard.state());
         loop {
             let received = tokio::select! {
                 received = events.recv_many(&mut batch, BATCH) => received,
                 () = keys.changed() => {
                     self.use_keys(&mut keys).await;
+                    if *self.synced.borrow() {
+                        self.publish_batch(Instant::now());
+                    }
+                    continue;
+                }
+                () = guard.changed() => {
+                    self.index.keep_labels(guard.state());
                     if *self.synced.borrow() {
                         self.publish_batch(Instant::now());
                     }
@@ -135,6 +153,8 @@ impl Engine {
             if self.not_listed.is_empty() {
                 if !*self.synced.borrow() {
                     self.use_keys(&mut keys).await;
+                    guard.wait_for_first(keys::FIRST).await;
+                    self.index.keep_labels(guard.state());
                 }
                 self.publish_batch(first);
                 self.synced.send_replace(true);
@@ -151,6 +171,7 @@ impl Engine {
     fn publish_batch(&mut self, seen: Instant) {
         self.publish_changed(seen);
         self.status_only.commit(&mut self.index);
+        self.labels.set(self.index.take_label_corrections());
         self.state.commit(std::mem::take(&mut self.delta));
         let (accepted, refused) = self.state.count_policies();
         self.metrics.set_policies(accepted, refused);

@@ -317,7 +317,9 @@ impl Reason {
             | DiagnosticReason::NoIdentities
             | DiagnosticReason::NoSubscription
             | DiagnosticReason::KeysUnknown
-            | DiagnosticReason::KeysDiffer => None,
+            | DiagnosticReason::KeysDiffer
+            | DiagnosticReason::AccountLabelMissing
+            | DiagnosticReason::FederatedDropped => None,
         }
     }
 }

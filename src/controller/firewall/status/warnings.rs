@@ -8,7 +8,7 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 14] = [
+pub const WARNINGS: [&str; 16] = [
     OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
@@ -20,6 +20,8 @@ pub const WARNINGS: [&str; 14] = [
     NO_BYPASS,
     NO_IDENTITIES,
     NO_SUBSCRIPTION,
+    ACCOUNT_LABEL_MISSING,
+    FEDERATED_DROPPED,
     KEYS_UNKNOWN,
     KEYS_DIFFER,
     MORE_WARNINGS,
@@ -44,6 +46,10 @@ const NO_BYPASS: &str = "NoBypass";
 const NO_IDENTITIES: &str = "NoIdentities";
 /// Registered resources of a listed trusted service, and no subscription.
 const NO_SUBSCRIPTION: &str = "NoSubscription";
+/// With `denial: Drop`, no `NetworkPolicy` selects the pods of trusted services.
+const ACCOUNT_LABEL_MISSING: &str = "AccountLabelMissing";
+/// With `denial: Drop`, federated credentials let nobody in.
+const FEDERATED_DROPPED: &str = "FederatedDropped";
 /// No keys of a token issuer.
 const KEYS_UNKNOWN: &str = "KeysUnknown";
 /// Several sources of the keys of a token issuer.

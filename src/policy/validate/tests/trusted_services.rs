@@ -120,17 +120,3 @@ fn a_restriction_of_no_bypass_has_no_effect_and_is_accepted() {
         assert!(policy(&[(list, account.clone()), names]).unwrap().has_idle_settings);
     }
 }
-
-#[test]
-fn drop_needs_a_bypass_that_admits_nobody() {
-    let drop = |settings: Value| {
-        found(policy(&[
-            ("spec.denial", json!("Drop")),
-            ("spec.bypass", json!("TrustedServices")),
-            ("spec.trustedServices", settings),
-        ]))
-    };
-    assert_eq!(drop(json!(null)), ["spec.denial NotSupportedYet"]);
-    assert_eq!(drop(json!({"names": ["a"]})), ["spec.denial NotSupportedYet"]);
-    assert_eq!(drop(json!({"names": []})), [""; 0]);
-}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::api::{
-    SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL, VaultNetworkPolicy, VirtualNetwork,
+    SERVICE_ENDPOINT_ENABLED, SERVICE_ENDPOINT_LABEL, VaultApi, VaultNetworkPolicy, VirtualNetwork,
 };
 use crate::controller::debounce::Urgency;
 use crate::index::{
@@ -183,6 +183,7 @@ impl Fixture {
                     name: name.to_owned(),
                     vault: vault(),
                     port: 8200,
+                    api: VaultApi::OpenBao,
                 }));
                 violations
             }

@@ -2,8 +2,9 @@
 //! them.
 //!
 //! Without the check, a missing permission would show later, as a watch that stays empty or a generated object that is
-//! never created. The table is data, so that tests compare the `ClusterRole` of the chart and the documentation with
-//! it.
+//! never created.
+
+mod table;
 
 use std::fmt;
 
@@ -15,173 +16,10 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::api::{
-    GENERATED_OBJECTS, GROUP, INSTALL_DEFINITIONS, LABEL_VERB, VERSION, custom_resource_definitions,
-};
+use crate::api::{GROUP, INSTALL_DEFINITIONS, VERSION, custom_resource_definitions};
 use crate::runtime::request::{RequestError, answer};
 
-/// Namespaces in which a permission is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All namespaces, and cluster-scoped objects.
-    Cluster,
-    /// The operator's own namespace.
-    OwnNamespace,
-}
-
-/// Verbs on one resource that the operator must be allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permission {
-    /// API group; empty for the core group.
-    pub group: &'static str,
-    /// Resource in the plural, with its subresource if it has one (`vaultnetworkpolicies/status`).
-    pub resource: &'static str,
-    /// Verbs, in alphabetical order.
-    pub verbs: &'static [&'static str],
-    /// Namespaces in which the verbs must be allowed.
-    pub scope: Scope,
-    /// Purpose, as the documentation and the chart show it.
-    pub why: &'static str,
-}
-
-const READ: &[&str] = &["list", "watch"];
-const KEEP: &[&str] = &["create", "list", "patch", "watch"];
-
-const fn own(
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-    why: &'static str,
-) -> Permission {
-    Permission {
-        group,
-        resource,
-        verbs,
-        scope: Scope::OwnNamespace,
-        why,
-    }
-}
-
-const fn cluster(
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-    why: &'static str,
-) -> Permission {
-    Permission {
-        group,
-        resource,
-        verbs,
-        scope: Scope::Cluster,
-        why,
-    }
-}
-
-/// All permissions that the operator needs. Garbage collection deletes generated objects together with the policies
-/// that own them; the operator itself deletes only `NetworkPolicies` of earlier pods.
-pub const PERMISSIONS: [Permission; 20] = [
-    cluster(GROUP, "trustedservices", READ, "the trusted services"),
-    cluster(
-        GROUP,
-        "trustedservices/status",
-        &["update"],
-        "conditions, counts and identities in their status",
-    ),
-    cluster(GROUP, "vaultnetworkpolicies", READ, "the policies"),
-    cluster(
-        GROUP,
-        "vaultnetworkpolicies/status",
-        &["update"],
-        "conditions, counts and addresses in their status",
-    ),
-    cluster(
-        GROUP,
-        "virtualnetworks",
-        READ,
-        "the subnets that rules name",
-    ),
-    cluster(
-        GROUP,
-        "virtualnetworks/status",
-        &["update"],
-        "conditions and counts in their status",
-    ),
-    cluster(
-        "",
-        "namespaces",
-        READ,
-        "labels, for selectors and the opt-in",
-    ),
-    cluster(
-        "",
-        "pods",
-        READ,
-        "addresses, labels and service accounts of clients",
-    ),
-    cluster(
-        "",
-        "services",
-        KEEP,
-        "the vaults that policies name; the proxies' Services",
-    ),
-    cluster(
-        "discovery.k8s.io",
-        "endpointslices",
-        READ,
-        "the vaults' pods, where allowed requests go",
-    ),
-    cluster(
-        "",
-        "serviceaccounts",
-        KEEP,
-        "the identities of clients; the proxies' own",
-    ),
-    cluster("apps", "deployments", KEEP, "the proxies"),
-    cluster(
-        "policy",
-        "poddisruptionbudgets",
-        KEEP,
-        "the proxies' budgets",
-    ),
-    cluster("", "configmaps", KEEP, "the proxies' bootstraps"),
-    cluster(
-        "",
-        "secrets",
-        KEEP,
-        "the authority and the proxies' certificates",
-    ),
-    cluster(
-        "networking.k8s.io",
-        "networkpolicies",
-        &["create", "delete", "list", "patch", "watch"],
-        "the NetworkPolicies of vaults and proxies",
-    ),
-    cluster(
-        "events.k8s.io",
-        "events",
-        &["create", "patch"],
-        "events of the policies",
-    ),
-    // Not a kind of the API server: the admission policy checks this permission.
-    cluster(
-        GROUP,
-        GENERATED_OBJECTS,
-        &[LABEL_VERB],
-        "the labels of generated objects, which no other client may set",
-    ),
-    own(
-        "",
-        "secrets",
-        &["get"],
-        "the authority, to check whether it exists",
-    ),
-    own(
-        "coordination.k8s.io",
-        "leases",
-        &["create", "get", "update"],
-        "the election of a leader",
-    ),
-];
+pub use table::{LABEL_PERMISSIONS, PERMISSIONS, Permission, Scope};
 
 /// Most access reviews in flight at a time.
 const CONCURRENT_REVIEWS: usize = 16;
@@ -268,9 +106,19 @@ fn remedies(kinds: &[String], verbs: &[MissingVerb]) -> String {
     lines.join("\n")
 }
 
-/// Checks that the CRDs are installed and that the operator has every permission. `namespace` is the operator's own.
-pub async fn check(client: &Client, namespace: &str) -> Result<(), PermissionsError> {
-    let (kinds, verbs) = futures::join!(missing_kinds(client), missing_verbs(client, namespace));
+/// Checks that the CRDs are installed and that the operator has every permission, with `account_labels` those for the
+/// label of service accounts, too. `namespace` is the operator's own.
+pub async fn check(
+    client: &Client,
+    namespace: &str,
+    account_labels: bool,
+) -> Result<(), PermissionsError> {
+    let labels = LABEL_PERMISSIONS.into_iter().filter(|_| account_labels);
+    let needed = PERMISSIONS.into_iter().chain(labels);
+    let (kinds, verbs) = futures::join!(
+        missing_kinds(client),
+        missing_verbs(client, namespace, needed)
+    );
     // Reports both together, so that an administrator can correct them in one step.
     let (kinds, verbs) = (kinds?, verbs?);
     if kinds.is_empty() && verbs.is_empty() {
@@ -301,11 +149,11 @@ async fn missing_kinds(client: &Client) -> Result<Vec<String>, PermissionsError>
 async fn missing_verbs(
     client: &Client,
     namespace: &str,
+    needed: impl Iterator<Item = Permission>,
 ) -> Result<Vec<MissingVerb>, PermissionsError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let needed = PERMISSIONS
-        .into_iter()
-        .flat_map(|permission| permission.verbs.iter().map(move |verb| (permission, *verb)));
+    let needed =
+        needed.flat_map(|permission| permission.verbs.iter().map(move |verb| (permission, *verb)));
     let answers: Vec<Option<MissingVerb>> = stream::iter(needed)
         .map(|(permission, verb)| {
             let namespace = match permission.scope {
@@ -368,6 +216,7 @@ fn review(permission: Permission, verb: &str, namespace: Option<&str>) -> SelfSu
 mod tests {
     #![allow(clippy::panic)]
 
+    use super::table::{KEEP, READ};
     use super::*;
     use crate::api::generated_policy;
     use crate::objects::infos;
@@ -375,20 +224,23 @@ mod tests {
 
     #[test]
     fn the_page_lists_every_permission() {
-        let page = include_str!("../../docs/operations.md");
+        let page = include_str!("../../../docs/operations.md");
         let (_, section) = page.split_once("\n## Permissions\n").unwrap_or_default();
         let (section, _) = section.split_once("\n##").unwrap_or_default();
         let listed: Vec<&str> = section
             .lines()
             .filter(|line| line.starts_with("| ") && !line.starts_with("| API group"))
             .collect();
-        let permissions = PERMISSIONS.map(|permission| {
+        let always = PERMISSIONS.into_iter().map(|permission| (permission, ""));
+        let labels = LABEL_PERMISSIONS.into_iter();
+        let labels = labels.map(|permission| (permission, " (with `serviceAccountLabel.create`)"));
+        let permissions = always.chain(labels).map(|(permission, when)| {
             let group = match permission.group {
                 "" => "core".to_owned(),
                 group => format!("`{group}`"),
             };
             let scope = match permission.scope {
-                Scope::Cluster => "",
+                Scope::Cluster => when,
                 Scope::OwnNamespace => " (own namespace)",
             };
             let (resource, verbs, why) = (
@@ -398,7 +250,7 @@ mod tests {
             );
             format!("| {group} | `{resource}`{scope} | {verbs} | {why} |")
         });
-        assert_eq!(listed, permissions);
+        assert_eq!(listed, permissions.collect::<Vec<_>>());
     }
 
     fn plural(kind: &str) -> String {
