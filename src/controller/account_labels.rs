@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
+use kube::core::Status;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -57,14 +58,13 @@ impl PodLabels {
         }
         let mut entries = self.entries();
         for (pod, correction) in changed {
-            match correction {
-                Some(correction) => {
-                    entries.queue.insert(pod.clone());
-                    entries.corrections.insert(pod, correction);
-                }
-                None => {
-                    entries.corrections.remove(&pod);
-                }
+            if let Some(correction) = correction {
+                entries.queue.insert(pod.clone());
+                entries.corrections.insert(pod, correction);
+            } else {
+                entries.corrections.remove(&pod);
+                // Nobody empties the queue of a replica that does not lead.
+                entries.queue.remove(&pod);
             }
         }
         drop(entries);
@@ -125,10 +125,13 @@ impl Reconciler {
         };
         let LabelCorrection { uid, value, wrong } = correction;
         if let Some(wrong) = wrong {
+            let right = value
+                .as_deref()
+                .unwrap_or("none, because the pod has no service account");
             tracing::warn!(
                 %pod,
                 "the pod has the label {SERVICE_ACCOUNT_LABEL}={wrong} of another service account; correcting it to \
-                 {value}"
+                 {right}"
             );
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
@@ -140,8 +143,7 @@ impl Reconciler {
         let request = pods.patch_status(&pod.name, &parameters, &patch);
         match write(term, &self.metrics, METRIC, request).await {
             Ok(_) => Ok(Outcome::Done),
-            // Deleted, or a later pod of the same name, which its own watch event enqueues.
-            Err(WriteError::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Err(WriteError::Api(kube::Error::Api(status))) if is_deleted(&status) => {
                 Ok(Outcome::Done)
             }
             Err(WriteError::Lost(lost)) => Err(lost),
@@ -149,6 +151,54 @@ impl Reconciler {
                 tracing::error!(%pod, "cannot set the label {SERVICE_ACCOUNT_LABEL}: {error}; retrying");
                 Ok(Outcome::Failed)
             }
+        }
+    }
+}
+
+/// Whether the pod was deleted. A later pod of the same name has another uid, which a patch cannot change; the event of
+/// that pod enqueues it.
+fn is_deleted(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 404 || (status.code == 422 && causes.any(|cause| cause.field == "metadata.uid"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_does_not_lead_keeps_no_pod_that_is_as_it_should_be() {
+        let pods = PodLabels::default();
+        let pod = ObjectName {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        let correction = LabelCorrection {
+            uid: None,
+            value: Some("web".to_owned()),
+            wrong: None,
+        };
+        pods.set(vec![(pod.clone(), Some(correction))]);
+        pods.set(vec![(pod, None)]);
+        let entries = pods.entries();
+        assert!(entries.queue.is_empty() && entries.corrections.is_empty());
+    }
+
+    #[test]
+    fn only_a_deleted_pod_needs_no_other_try() {
+        let status = |code: u16, field: &str| {
+            let causes = serde_json::json!([{"reason": "FieldValueInvalid", "message": "no", "field": field}]);
+            let status = serde_json::json!({"code": code, "details": {"causes": causes}});
+            serde_json::from_value::<Status>(status).unwrap_or_default()
+        };
+        for (code, field, expected) in [
+            (404, "", true),
+            (422, "metadata.uid", true),
+            (422, "metadata.labels", false),
+            (409, "", false),
+            (403, "", false),
+        ] {
+            assert_eq!(is_deleted(&status(code, field)), expected, "{code} {field}");
         }
     }
 }

@@ -31,9 +31,18 @@ impl Indexed for ObservedPod {
             Self::Counted(fact) => {
                 let id = fact.id();
                 index.not_counted.remove(&id);
+                index.labels.not_counted.remove(&id);
                 index.set_pod(&id, Some(fact));
             }
-            Self::NotCounted { pod, reason } => {
+            Self::NotCounted {
+                pod,
+                reason,
+                wrong_label,
+            } => {
+                match wrong_label {
+                    Some(wrong) => index.labels.not_counted.insert(pod.clone(), wrong),
+                    None => index.labels.not_counted.remove(&pod),
+                };
                 index.set_pod(&pod, None);
                 index.not_counted.insert(pod, reason);
             }
@@ -42,6 +51,7 @@ impl Indexed for ObservedPod {
 
     fn delete(key: &Key, index: &mut Index) {
         index.not_counted.remove(&key.name);
+        index.labels.not_counted.remove(&key.name);
         index.set_pod(&key.name, None);
     }
 }

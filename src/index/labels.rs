@@ -92,17 +92,21 @@ impl Index {
 
     /// A wrong label is always corrected; a missing one is set if a vault depends on the pod's service account.
     fn correction(&self, pod: &ObjectName) -> Option<LabelCorrection> {
-        let pod = self.pod(pod)?;
-        let value = account_label_value(&pod.service_account);
-        let label = pod.labels.get(SERVICE_ACCOUNT_LABEL);
-        let is_needed = match label {
-            Some(label) => *label != value,
-            None => self.accounts.vaults.get(&pod.account()).next().is_some(),
+        let Some(pod) = self.pod(pod) else {
+            return self.labels.not_counted.get(pod).cloned();
         };
-        is_needed.then(|| LabelCorrection {
-            uid: pod.uid.clone(),
-            value,
-            wrong: label.cloned(),
+        let account = &pod.service_account;
+        let label = pod.labels.get(SERVICE_ACCOUNT_LABEL);
+        let is_missing = || {
+            let mut vaults = self.accounts.vaults.get(&pod.account());
+            label.is_none() && vaults.next().is_some()
+        };
+        LabelCorrection::of_wrong(pod.uid.as_ref(), account, label).or_else(|| {
+            is_missing().then(|| LabelCorrection {
+                uid: pod.uid.clone(),
+                value: Some(account_label_value(account)),
+                wrong: None,
+            })
         })
     }
 
@@ -129,6 +133,7 @@ impl Index {
     /// Checks that every event left the corrections of all pods as a computation without memory makes them.
     pub(super) fn check_labels(&self) {
         let pods = self.accounts.pods.members();
+        let pods = pods.chain(self.labels.not_counted.keys());
         let corrections: BTreeMap<ObjectName, LabelCorrection> = pods
             .filter_map(|pod| Some((pod.clone(), self.correction(pod)?)))
             .collect();

@@ -1,9 +1,10 @@
 //! Whether the admission policy that guards the label of service accounts is in force: tries, by dry run, to set a
 //! value that no service account can have. Nothing is written.
 //!
-//! An answer of the API server counts until the next one. After [`MOST_FAILURES`] requests without one, nothing is
-//! known any more.
+//! A result counts until the next one, also while the API server does not answer: nobody can then change a label or the
+//! policy. After [`MOST_FAILURES`] other failures nothing is known any more.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -22,10 +23,11 @@ use crate::runtime::request::{RequestError, answer};
 const IN_FORCE: Duration = Duration::from_secs(10);
 /// Time between two tries while it is not, so that its installation shows soon.
 const NOT_IN_FORCE: Duration = Duration::from_secs(2);
-/// Tries without an answer after which nothing is known.
+/// Refusals for another reason after which nothing is known.
 const MOST_FAILURES: u32 = 3;
-/// Value that no service account can have: their names have no `_`.
-const WRONG_VALUE: &str = "vaultwall_probe";
+/// Values that no service account can have: their names have no `_`. There are two, because the guard lets an unchanged
+/// label pass.
+const WRONG_VALUES: [&str; 2] = ["vaultwall_probe", "vaultwall_probe_2"];
 
 /// State of the guard. The tries end with this value.
 #[derive(Debug)]
@@ -86,25 +88,13 @@ impl LabelGuard {
 async fn follow(client: Client, namespace: String, state: watch::Sender<AccountLabels>) {
     let mut failures = 0;
     loop {
-        let found = match is_refused(&client, &namespace).await {
-            Ok(is_refused) => {
-                failures = 0;
-                Some(if is_refused {
-                    AccountLabels::InForce
-                } else {
-                    AccountLabels::NotInForce(NoAccountLabels::Unguarded)
-                })
-            }
-            Err(error) => {
-                failures += 1;
-                tracing::warn!(
-                    "cannot try whether the label {SERVICE_ACCOUNT_LABEL} of pods is guarded: {error}"
-                );
-                let unknown = AccountLabels::NotInForce(NoAccountLabels::Unknown);
-                (failures >= MOST_FAILURES).then_some(unknown)
-            }
-        };
-        if let Some(found) = found {
+        let tried = is_refused(&client, &namespace).await;
+        if let Err(error) = &tried {
+            tracing::warn!(
+                "cannot try whether the label {SERVICE_ACCOUNT_LABEL} of pods is guarded: {error}"
+            );
+        }
+        if let Some(found) = found(&tried, &mut failures) {
             state.send_if_modified(|known| {
                 let is_new = *known != found;
                 if is_new {
@@ -116,6 +106,25 @@ async fn follow(client: Client, namespace: String, state: watch::Sender<AccountL
         }
         let is_in_force = *state.borrow() == AccountLabels::InForce;
         tokio::time::sleep(if is_in_force { IN_FORCE } else { NOT_IN_FORCE }).await;
+    }
+}
+
+/// The state after a try; `None`: the last one stays. `failures` counts those since the last result.
+fn found(tried: &Result<bool, TryError>, failures: &mut u32) -> Option<AccountLabels> {
+    match tried {
+        Ok(is_refused) => {
+            *failures = 0;
+            Some(if *is_refused {
+                AccountLabels::InForce
+            } else {
+                AccountLabels::NotInForce(NoAccountLabels::Unguarded)
+            })
+        }
+        Err(error) => {
+            *failures += u32::from(!error.is_unavailable());
+            let unknown = AccountLabels::NotInForce(NoAccountLabels::Unknown);
+            (*failures >= MOST_FAILURES).then_some(unknown)
+        }
     }
 }
 
@@ -142,6 +151,16 @@ enum TryError {
     Request(#[from] RequestError),
 }
 
+impl TryError {
+    /// Whether the API server did not answer, or cannot serve requests now.
+    fn is_unavailable(&self) -> bool {
+        match self {
+            Self::NoPod => false,
+            Self::Request(error) => error.code().is_none_or(|code| code == 429 || code >= 500),
+        }
+    }
+}
+
 /// Tries to set the value; returns whether the admission policy refused it.
 async fn is_refused(client: &Client, namespace: &str) -> Result<bool, TryError> {
     let own: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -151,6 +170,7 @@ async fn is_refused(client: &Client, namespace: &str) -> Result<bool, TryError> 
             .await?
             .ok_or(TryError::NoPod)?,
     };
+    let value = wrong_value(pod.metadata.labels.as_ref());
     let name = pod.metadata.name.unwrap_or_default();
     let namespace = pod.metadata.namespace.unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
@@ -158,20 +178,88 @@ async fn is_refused(client: &Client, namespace: &str) -> Result<bool, TryError> 
         dry_run: true,
         ..PatchParams::default()
     };
-    let patch = Patch::Merge(json!({"metadata": {"labels": {SERVICE_ACCOUNT_LABEL: WRONG_VALUE}}}));
+    let patch = Patch::Merge(json!({"metadata": {"labels": {SERVICE_ACCOUNT_LABEL: value}}}));
     match answer(pods.patch_status(&name, &parameters, &patch)).await {
         Ok(_) => Ok(false),
-        Err(RequestError::Api(kube::Error::Api(status)))
-            if status.message.contains(SERVICE_ACCOUNT_LABEL_POLICY) =>
-        {
+        Err(RequestError::Api(kube::Error::Api(status))) if is_of_guard(&status.message) => {
             Ok(true)
         }
         Err(error) => Err(error.into()),
     }
 }
 
+/// A value that the pod does not have.
+fn wrong_value(labels: Option<&BTreeMap<String, String>>) -> Option<&'static str> {
+    let has = labels.and_then(|labels| labels.get(SERVICE_ACCOUNT_LABEL));
+    let mut values = WRONG_VALUES.into_iter();
+    values.find(|value| has.is_none_or(|has| has != value))
+}
+
+/// Whether a refusal is the guard's. The name alone proves nothing: a message names its pod, which may have the same
+/// name.
+fn is_of_guard(message: &str) -> bool {
+    message.contains(&format!(
+        "ValidatingAdmissionPolicy '{SERVICE_ACCOUNT_LABEL_POLICY}' with binding"
+    ))
+}
+
 async fn first(pods: &Api<Pod>) -> Result<Option<PartialObjectMeta<Pod>>, RequestError> {
     let one = ListParams::default().limit(1);
     let list = answer(pods.list_metadata(&one)).await?;
     Ok(list.items.into_iter().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(code: u16) -> Result<bool, TryError> {
+        let status = Status::failure("refused", "Refused").with_code(code);
+        let error = kube::Error::Api(status.boxed());
+        Err(TryError::Request(RequestError::Api(error)))
+    }
+
+    #[test]
+    fn a_result_stays_while_the_api_server_is_away_but_not_without_permission() {
+        let unknown = Some(AccountLabels::NotInForce(NoAccountLabels::Unknown));
+        let mut failures = 0;
+        let mut after = |tried| found(&tried, &mut failures);
+        for _ in 0..2 * MOST_FAILURES {
+            assert_eq!(after(refused(503)), None);
+            assert_eq!(after(refused(429)), None);
+            assert_eq!(after(Err(TryError::Request(RequestError::Slow))), None);
+        }
+        assert_eq!(after(refused(403)), None);
+        assert_eq!(after(Err(TryError::NoPod)), None);
+        assert_eq!(after(refused(404)), unknown);
+        assert_eq!(after(Ok(true)), Some(AccountLabels::InForce));
+        assert_eq!(after(refused(403)), None, "counted from the last result");
+        let unguarded = AccountLabels::NotInForce(NoAccountLabels::Unguarded);
+        assert_eq!(after(Ok(false)), Some(unguarded));
+    }
+
+    #[test]
+    fn neither_the_name_nor_the_label_of_a_pod_gives_another_result() {
+        for (message, expected) in [
+            (
+                "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'service-account-label.vaultwall.dev' with binding \
+                 'service-account-label.vaultwall.dev' denied request: the label",
+                true,
+            ),
+            (
+                "pods \"service-account-label.vaultwall.dev\" not found",
+                false,
+            ),
+        ] {
+            assert_eq!(is_of_guard(message), expected, "{message}");
+        }
+        for value in ["web", WRONG_VALUES[0], WRONG_VALUES[1]] {
+            let labels = BTreeMap::from([(SERVICE_ACCOUNT_LABEL.to_owned(), value.to_owned())]);
+            let tried = wrong_value(Some(&labels));
+            assert!(tried.is_some_and(|tried| tried != value), "{value}");
+        }
+        assert!(wrong_value(None).is_some());
+    }
 }

@@ -284,6 +284,40 @@ fn no_door_gives_a_pod_the_label_of_another_account() {
 }
 
 #[test]
+fn requests_of_another_shape_are_decided_alike() {
+    let server = server();
+    install(&server, "Validating");
+    let wrong = pod("new", "web", Some("agent")).to_string();
+    until(&server, (EDITOR, CREATE, &wrong, REFUSED));
+    // The older name of the field.
+    let deprecated = |label| {
+        let mut pod = pod("new", "web", Some(label));
+        let spec = pod["spec"].as_object_mut().unwrap();
+        let account = spec.remove("serviceAccountName").unwrap();
+        spec.insert("serviceAccount".to_owned(), account);
+        pod.to_string()
+    };
+    let mut unlabelled = pod("new", "web", None);
+    unlabelled["metadata"]["labels"] = Value::Null;
+    let evict = "create --raw /api/v1/namespaces/team/pods/right/eviction?dryRun=All -f -";
+    let metadata = json!({"name": "right", "namespace": "team"});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata});
+    // A patch for an earlier pod of the same name, as the operator can send it.
+    let earlier = json!({"metadata": {"uid": "earlier", "labels": {LABEL: "web"}}});
+    let earlier = format!("patch pod old --subresource=status --type=merge -p {earlier}");
+    check(
+        &server,
+        [
+            (EDITOR, CREATE, &*deprecated("agent"), REFUSED),
+            (EDITOR, CREATE, &*deprecated("web"), WRITTEN),
+            (EDITOR, CREATE, &*unlabelled.to_string(), WRITTEN),
+            (ADMIN, evict, &*eviction.to_string(), WRITTEN),
+            (ADMIN, &*earlier, "", "metadata.uid"),
+        ],
+    );
+}
+
+#[test]
 fn a_name_that_no_label_can_hold_is_cut_by_the_operator_alone() {
     let server = server();
     install(&server, "Validating");

@@ -145,6 +145,29 @@ fn pods_are_labelled_before_the_label_lets_anybody_in() {
     sandbox.run("long", LONG, LONG_POD, None);
     // From the time before the guard, with the label of the service.
     sandbox.run("other", "another", OTHER, Some("agent"));
+    // The same on a pod without an address yet, and on the mirror of a static pod, which has no account.
+    for (name, account, mirror) in [
+        ("waiting", Some("another"), None),
+        ("mirror", None, Some("1")),
+    ] {
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": "shop",
+                "labels": {LABEL: "agent"},
+                "annotations": mirror.map(|hash| json!({"kubernetes.io/config.mirror": hash})),
+            },
+            "spec": {
+                "nodeName": mirror.map(|_| "n1"),
+                "serviceAccountName": account,
+                "automountServiceAccountToken": account.map(|_| false),
+                "containers": [{"name": "main", "image": "main"}],
+            },
+        });
+        sandbox.server.apply(&pod.to_string());
+    }
     sandbox.trust(&["agent", LONG]);
     sandbox.server.apply(POLICY);
     let _operator = sandbox.operator_with("first", sandbox.operators, &["--service-account-label"]);
@@ -161,7 +184,10 @@ fn pods_are_labelled_before_the_label_lets_anybody_in() {
     install(&sandbox.server, "Validating");
     sandbox.wait_for_selected(&["agent", &account_label_value(LONG)]);
     sandbox.wait_for_warning(None);
-    assert_eq!(sandbox.label("other"), "another");
+    assert_eq!(
+        ["other", "waiting", "mirror"].map(|pod| sandbox.label(pod)),
+        [json!("another"), json!("another"), Value::Null]
+    );
     sandbox.wait_for_label("agent", "agent");
     sandbox.wait_for_label("long", &account_label_value(LONG));
     assert_eq!(

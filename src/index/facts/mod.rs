@@ -13,13 +13,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use thiserror::Error;
 
-use crate::api::NAMESPACE_NAME_LABEL;
+use super::LabelCorrection;
+use crate::api::{NAMESPACE_NAME_LABEL, SERVICE_ACCOUNT_LABEL};
 use crate::policy::ObjectName;
 
 pub use policy::*;
 
 /// Phase of a namespace that is being deleted.
 const TERMINATING: &str = "Terminating";
+/// Annotation of mirrors of static pods. The API server refuses that anybody adds or removes it later.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -47,7 +50,8 @@ pub struct PodFact {
     pub uid: Option<String>,
     /// Labels of the pod, which selectors of rules match.
     pub labels: Labels,
-    /// Name of the pod's service account, in its namespace; `default` when the pod does not name one.
+    /// Name of the pod's service account, in its namespace; `default` when the pod does not name one. Mirrors of static
+    /// pods have none: it is empty.
     pub service_account: String,
     /// IPv4 addresses of the pod, sorted, at least one.
     pub addresses: Vec<Ipv4Addr>,
@@ -74,6 +78,8 @@ pub enum ObservedPod {
         pod: ObjectName,
         /// Reason, for explanations.
         reason: NotCounted,
+        /// Correction of its label, if it has that of another service account and may get an address later.
+        wrong_label: Option<LabelCorrection>,
     },
 }
 
@@ -238,14 +244,27 @@ impl ObservedPod {
     /// It has no name or no namespace, or an address is not one.
     pub fn from_object(object: &Pod) -> Result<Self, FactError> {
         let id = required_names("Pod", &object.metadata)?;
+        let spec = object.spec.as_ref();
+        let status = object.status.as_ref();
+        let service_account = service_account(object);
         let not_counted = |reason| {
+            let labels = object.metadata.labels.as_ref();
+            let wrong_label = LabelCorrection::of_wrong(
+                object.metadata.uid.as_ref(),
+                &service_account,
+                labels.and_then(|labels| labels.get(SERVICE_ACCOUNT_LABEL)),
+            );
+            let has_future = match &reason {
+                NotCounted::HostNetwork => false,
+                NotCounted::Phase(phase) => !matches!(phase.as_str(), "Succeeded" | "Failed"),
+                NotCounted::NoAddress => true,
+            };
             Ok(Self::NotCounted {
                 pod: id.clone(),
                 reason,
+                wrong_label: wrong_label.filter(|_| has_future),
             })
         };
-        let spec = object.spec.as_ref();
-        let status = object.status.as_ref();
         if spec.and_then(|spec| spec.host_network).unwrap_or(false) {
             return not_counted(NotCounted::HostNetwork);
         }
@@ -259,10 +278,6 @@ impl ObservedPod {
         if addresses.is_empty() {
             return not_counted(NotCounted::NoAddress);
         }
-        let service_account = spec
-            .and_then(|spec| spec.service_account_name.clone())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "default".to_owned());
         Ok(Self::Counted(PodFact {
             namespace: id.namespace,
             name: id.name,
@@ -272,6 +287,19 @@ impl ObservedPod {
             addresses,
         }))
     }
+}
+
+/// Name of the service account, see [`PodFact::service_account`]. Only mirrors have the annotation; the API server
+/// gives every other pod an account, and refuses one for a mirror.
+fn service_account(object: &Pod) -> String {
+    let named = object.spec.as_ref();
+    let named = named.and_then(|spec| spec.service_account_name.clone());
+    let annotations = object.metadata.annotations.as_ref();
+    let is_mirror = annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION));
+    let without = if is_mirror { "" } else { "default" };
+    named
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| without.to_owned())
 }
 
 /// Returns the pod's IPv4 addresses. `status.podIP` repeats the first of `status.podIPs`; files may have either. IPv6

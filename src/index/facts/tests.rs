@@ -108,7 +108,7 @@ fn pods_that_are_pending_or_running_with_an_own_ipv4_address_count() {
                 assert_eq!(got, *addresses, "{case}");
                 assert_eq!(fact.service_account, "default", "{case}");
             }
-            (ObservedPod::NotCounted { pod, reason }, Err(expected)) => {
+            (ObservedPod::NotCounted { pod, reason, .. }, Err(expected)) => {
                 assert_eq!(
                     (pod.to_string().as_str(), &reason),
                     ("shop/web", expected),
@@ -133,6 +133,44 @@ fn a_pod_that_is_being_deleted_counts_while_it_runs() {
     };
     assert_eq!(fact.service_account, "shopper");
     assert!(fact.labels.is_empty());
+}
+
+#[test]
+fn a_wrong_label_is_seen_before_the_pod_has_an_address() {
+    let observed = |status: Value, host: bool, account: &str, label: &str| {
+        let object = json!({
+            "metadata": {"namespace": "shop", "name": "web", "labels": {"vaultwall.dev/service-account": label}},
+            "spec": {"containers": [], "serviceAccountName": account, "hostNetwork": host},
+            "status": status,
+        });
+        match ObservedPod::from_object(&serde_json::from_value(object).unwrap()).unwrap() {
+            ObservedPod::NotCounted { wrong_label, .. } => {
+                wrong_label.map(|correction| (correction.value.unwrap(), correction.wrong.unwrap()))
+            }
+            ObservedPod::Counted(pod) => panic!("{pod:?}"),
+        }
+    };
+    let pending = || json!({"phase": "Pending"});
+    let wrong = Some(("shopper".to_owned(), "agent".to_owned()));
+    assert_eq!(observed(pending(), false, "shopper", "agent"), wrong);
+    assert_eq!(observed(pending(), false, "shopper", "shopper"), None);
+    assert_eq!(observed(pending(), true, "shopper", "agent"), None);
+    let ended = json!({"phase": "Succeeded", "podIP": "10.1.0.1"});
+    assert_eq!(observed(ended, false, "shopper", "agent"), None);
+}
+
+#[test]
+fn a_mirror_of_a_static_pod_has_no_service_account() {
+    let object = json!({
+        "metadata": {"namespace": "shop", "name": "web", "annotations": {"kubernetes.io/config.mirror": "1"}},
+        "spec": {"containers": []},
+        "status": {"phase": "Running", "podIP": "10.1.0.1"},
+    });
+    let object: Pod = serde_json::from_value(object).unwrap();
+    let ObservedPod::Counted(fact) = ObservedPod::from_object(&object).unwrap() else {
+        panic!("does not count");
+    };
+    assert_eq!(fact.service_account, "");
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Event {
                 index.apply(ObservedPod::NotCounted {
                     pod: id(namespace, name),
                     reason: NotCounted::NoAddress,
+                    wrong_label: None,
                 });
             }
             Self::Pod(namespace, name, text, addresses) => {

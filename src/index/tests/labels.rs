@@ -129,7 +129,8 @@ fn drop_lets_in_what_a_network_policy_can_select() {
 
 fn corrections(index: &mut Index) -> BTreeMap<String, Option<String>> {
     let taken = index.take_label_corrections().into_iter();
-    taken.map(|(pod, correction)| (pod.name, correction.map(|correction| correction.value))).collect()
+    let value = |correction: LabelCorrection| correction.value.unwrap_or_default();
+    taken.map(|(pod, correction)| (pod.name, correction.map(value))).collect()
 }
 
 fn expected(list: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
@@ -171,4 +172,40 @@ fn pods_of_needed_accounts_and_wrong_labels_are_corrected() {
     assert_eq!(corrections(&mut index), changed);
     index.delete(&Key::new(Kind::Pod, "shop/other".parse().unwrap()));
     assert_eq!(corrections(&mut index), expected(&[("other", None)]));
+}
+
+#[test]
+fn wrong_labels_of_pods_without_an_address_or_an_account_are_corrected() {
+    let mut index = Index::default();
+    index.keep_labels(AccountLabels::InForce);
+    index.apply(service("web", vec![account("shop/web")]));
+    index.apply(dropping(None));
+    let waiting = |wrong_label| ObservedPod::NotCounted {
+        pod: "shop/waiting".parse().unwrap(),
+        reason: NotCounted::NoAddress,
+        wrong_label,
+    };
+    let wrong = LabelCorrection {
+        uid: None,
+        value: Some("other".into()),
+        wrong: Some("web".into()),
+    };
+    index.apply(waiting(Some(wrong.clone())));
+    assert_eq!(corrections(&mut index), expected(&[("waiting", Some("other"))]));
+    assert_eq!(found(&mut index).2, ["AccountLabelMissing"]);
+    index.apply(waiting(None));
+    assert_eq!(corrections(&mut index), expected(&[("waiting", None)]));
+    assert_eq!(found(&mut index).2, [""; 0]);
+    index.apply(waiting(Some(wrong)));
+    index.delete(&Key::new(Kind::Pod, "shop/waiting".parse().unwrap()));
+    assert_eq!(found(&mut index).2, [""; 0]);
+
+    // No value is right on a pod without an account, so the label is removed; a missing one is.
+    index.take_label_corrections();
+    index.apply(pod("mirror", "", Some("web")));
+    let taken = index.take_label_corrections();
+    assert_eq!(taken[0].1.as_ref().unwrap().value, None);
+    index.apply(pod("mirror", "", None));
+    assert_eq!(corrections(&mut index), expected(&[("mirror", None)]));
+    assert_eq!(found(&mut index).2, [""; 0]);
 }
