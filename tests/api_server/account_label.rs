@@ -346,11 +346,21 @@ fn every_new_pod_is_labelled_and_no_kubelet_refused() {
     let wrong = pod("new", "web", Some("agent")).to_string();
     until(&server, (EDITOR, CREATE, &wrong, REFUSED));
     install(&server, "Mutating");
-    // A wrong label is replaced before it is checked.
-    until(&server, (EDITOR, CREATE, &wrong, WRITTEN));
+    let unlabelled = pod("new", "web", None).to_string();
+    wait_for_ok("a label", || {
+        let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let output = server.kubectl(&create, &unlabelled);
+        let created: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let label = &created["metadata"]["labels"][LABEL];
+        (label == "web")
+            .then_some(())
+            .ok_or_else(|| format!("{output:?}"))
+    });
+    // A wrong label is refused, not replaced: a ReplicaSet that selects it would create pods without end.
+    check(&server, [(EDITOR, CREATE, wrong.as_str(), REFUSED)]);
     for (name, account, label, expected) in [
         ("a", "web", None, json!("web")),
-        ("b", "web", Some("agent"), json!("web")),
+        ("b", "web", Some("web"), json!("web")),
         ("c", &*LONG, None, Value::Null),
     ] {
         server.apply(&pod(name, account, label).to_string());

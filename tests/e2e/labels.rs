@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use testkit::cluster::client::Clients;
 use testkit::cluster::operator::Release;
-use testkit::cluster::{apply, eventually, get_object, kubectl, list_objects};
+use testkit::cluster::{apply, eventually, get_object, kubectl, list_objects, run, try_apply};
 
 use crate::alone;
 use crate::scene::Scene;
@@ -53,9 +52,8 @@ fn control_plane() -> BTreeMap<String, Value> {
 }
 
 /// A pod of the trusted service with a label that somebody chose.
-fn start_mislabelled(clients: &Clients, name: &str) {
-    let namespace = &clients.namespace.name;
-    let pod = json!({
+fn mislabelled(namespace: &str, name: &str) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "agent"}},
@@ -64,8 +62,7 @@ fn start_mislabelled(clients: &Clients, name: &str) {
             "terminationGracePeriodSeconds": 1,
             "containers": [{"name": "probe", "image": "vaultwall.local/probe:dev", "args": ["hold"]}],
         },
-    });
-    apply(&pod.to_string());
+    })
 }
 
 #[test]
@@ -75,7 +72,7 @@ fn drop_lets_trusted_services_in_by_a_label_that_is_introduced_on_a_running_clus
     let namespace = apps.namespace.name.clone();
     apps.namespace.create_accounts(&["agent"]);
     apps.start_as("before", "app", "agent", &[]);
-    start_mislabelled(apps, "mislabelled");
+    apply(&mislabelled(&namespace, "mislabelled").to_string());
     let service = json!({
         "apiVersion": "vaultwall.dev/v1alpha1",
         "kind": "TrustedService",
@@ -131,10 +128,21 @@ fn drop_lets_trusted_services_in_by_a_label_that_is_introduced_on_a_running_clus
     asks("later", Some(200));
     // Everybody else is still dropped, also with the permission to label pods.
     asks("client", None);
-    start_mislabelled(apps, "mislabelled-later");
-    assert_eq!(label_of(&namespace, "mislabelled-later"), "default");
-    apps.label("client", &format!("{LABEL}=agent"));
-    assert_eq!(label_of(&namespace, "client"), "default", "it is set again");
+    let refusal = "names its own service account";
+    let created = try_apply(&mislabelled(&namespace, "mislabelled-later").to_string());
+    assert!(created.stderr.contains(refusal), "{}", created.stderr);
+    let label = format!("{LABEL}=agent");
+    let relabel = [
+        "label",
+        "--overwrite",
+        "pod",
+        "client",
+        &label,
+        "--namespace",
+        &namespace,
+    ];
+    let relabelled = run("kubectl", &relabel);
+    assert!(relabelled.stderr.contains(refusal), "{}", relabelled.stderr);
     asks("client", None);
     scene.shop("client", 200);
 

@@ -53,18 +53,19 @@ pub fn service_account_label_guard() -> ValidatingAdmissionPolicy {
     )
 }
 
-/// Sets the label on every pod that is created or updated: the `MutatingAdmissionPolicy` and its binding, as JSON,
-/// because the API types of the oldest supported Kubernetes have no such kind.
+/// Sets the label on every pod without it that is created or updated: the `MutatingAdmissionPolicy` and its binding, as
+/// JSON, because the API types of the oldest supported Kubernetes have no such kind.
 ///
 /// It does not match `pods/status`: after a mutation the API server would check the kubelet's request again, and take
 /// the label for one that the kubelet sets. Its failure is ignored: the pod starts without the label, and the operator
-/// sets it.
+/// sets it. It replaces no label: a `ReplicaSet` that selects another value would create pods without end, and the
+/// guard refuses them.
 pub fn service_account_label_setter() -> [Value; 2] {
     let api = "admissionregistration.k8s.io/v1";
     let own = "object.spec.serviceAccountName";
     let needs_label = format!(
         "has(object.spec.serviceAccountName) && size({own}) <= {LABEL_VALUE_LENGTH} && \
-         object.metadata.?labels[?\"{SERVICE_ACCOUNT_LABEL}\"] != optional.of({own})"
+         !object.metadata.?labels[?\"{SERVICE_ACCOUNT_LABEL}\"].hasValue()"
     );
     let patch = format!(
         "Object{{ metadata: Object.metadata{{ labels: {{ \"{SERVICE_ACCOUNT_LABEL}\": {own} }} }} }}"
@@ -94,8 +95,7 @@ pub fn service_account_label_setter() -> [Value; 2] {
                     "patchType": "ApplyConfiguration",
                     "applyConfiguration": {"expression": patch},
                 }],
-                // A webhook that runs later may give a new pod another service account.
-                "reinvocationPolicy": "IfNeeded",
+                "reinvocationPolicy": "Never",
             },
         }),
         json!({
