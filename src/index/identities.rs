@@ -100,6 +100,12 @@ impl Index {
 
     /// URLs of the key sets that any vault's identities depend on.
     pub fn key_urls(&self) -> BTreeSet<String> {
+        // Only trusted services name URLs. Most clusters have none, and every event of a policy asks.
+        let services = self.trusted_services.values();
+        let mut identities = services.flat_map(|service| &service.identities);
+        if !identities.any(ServiceIdentity::has_key_url) {
+            return BTreeSet::new();
+        }
         let urls = self
             .credentials()
             .filter_map(|credential| match &credential.keys {

@@ -37,6 +37,16 @@ pub enum ServiceIdentity {
     FederatedCredential(FederatedIdentity),
 }
 
+impl ServiceIdentity {
+    /// Whether its keys are fetched from a URL.
+    pub fn has_key_url(&self) -> bool {
+        match self {
+            Self::FederatedCredential(credential) => matches!(credential.keys, KeySource::Url(_)),
+            Self::ServiceAccount(_) | Self::RegisteredResource(_) => false,
+        }
+    }
+}
+
 /// A federated identity credential.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FederatedIdentity {
