@@ -21,8 +21,8 @@ impl Index {
         }
     }
 
-    /// Sets whether the label is guarded, from now on without regard to what files need. Must be called before the
-    /// first pod.
+    /// Sets the state of the guard. The first call, which comes before the first pod, also starts the search for pods
+    /// whose label has to be set; in files nobody sets it.
     pub fn keep_labels(&mut self, guard: AccountLabels) {
         self.change_labels(|labels| {
             labels.is_kept = guard != AccountLabels::NotInForce(NoAccountLabels::Off);
@@ -33,7 +33,7 @@ impl Index {
         });
     }
 
-    /// Takes the label as of no use: there are no `NetworkPolicies`.
+    /// An index for a firewall without `NetworkPolicies`, which needs no label.
     #[must_use]
     pub fn without_network_policies(mut self) -> Self {
         self.labels.guard = AccountLabels::NotNeeded;
@@ -56,8 +56,11 @@ impl Index {
             .collect()
     }
 
-    /// Looks again at the labels of the pods of an account.
+    /// Updates the corrections of the pods of an account.
     pub(super) fn update_labels_of(&mut self, account: &ObjectName) {
+        if !self.labels.is_kept {
+            return;
+        }
         let pods = self.pods_of_account(account);
         let pods: Vec<ObjectName> = pods.map(super::PodFact::id).collect();
         for pod in pods {
@@ -65,7 +68,7 @@ impl Index {
         }
     }
 
-    /// Looks again at the label of a pod.
+    /// Updates the correction of a pod.
     pub(super) fn update_label(&mut self, pod: &ObjectName) {
         if !self.labels.is_kept {
             return;

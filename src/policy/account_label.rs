@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::api::{ACCOUNT_LABEL_NAME_LENGTH, LABEL_VALUE_LENGTH};
+use crate::api::{ACCOUNT_LABEL_NAME_LENGTH, LABEL_VALUE_LENGTH, SERVICE_ACCOUNT_LABEL_POLICY};
 
 /// Bytes of the hash of a long name; 16 digits.
 const HASHED_BYTES: usize = 8;
@@ -32,13 +32,13 @@ pub enum NoAccountLabels {
     Off,
     /// The operator does not know yet whether the admission policy is in force.
     #[error(
-        "it is not known yet whether the admission policy service-account-label.vaultwall.dev is in force; if this \
+        "it is not known yet whether the admission policy {SERVICE_ACCOUNT_LABEL_POLICY} is in force; if this \
          stays, see the operator's log"
     )]
     Unknown,
     /// The API server accepted another value of the label.
     #[error(
-        "the admission policy service-account-label.vaultwall.dev is not in force, so that any pod could have the \
+        "the admission policy {SERVICE_ACCOUNT_LABEL_POLICY} is not in force, so that any pod could have the \
          label; ask the cluster's admin to install it: the chart's value serviceAccountLabel.create"
     )]
     Unguarded,

@@ -73,18 +73,26 @@ pub(super) fn policy(
         },
         spec: Some(ValidatingAdmissionPolicySpec {
             failure_policy: Some("Fail".to_owned()),
-            match_constraints: Some(MatchResources {
-                match_policy: Some("Equivalent".to_owned()),
-                namespace_selector: Some(LabelSelector::default()),
-                object_selector: Some(selector),
-                resource_rules: Some(resources),
-                ..MatchResources::default()
-            }),
+            match_constraints: Some(constraints(resources, selector)),
             match_conditions: Some(conditions.collect()),
             validations: Some(validations),
             ..ValidatingAdmissionPolicySpec::default()
         }),
         ..ValidatingAdmissionPolicy::default()
+    }
+}
+
+/// Matches requests for these resources in all namespaces, if the selector matches the old or the new object.
+pub(super) fn constraints(
+    resources: Vec<NamedRuleWithOperations>,
+    selector: LabelSelector,
+) -> MatchResources {
+    MatchResources {
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(LabelSelector::default()),
+        object_selector: Some(selector),
+        resource_rules: Some(resources),
+        ..MatchResources::default()
     }
 }
 

@@ -3,13 +3,14 @@
 //! change labels of a pod.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MatchResources, ValidatingAdmissionPolicy, Validation,
+    MatchCondition, ValidatingAdmissionPolicy, Validation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
 use super::policy::{
-    IGNORE, SERVICE_ACCOUNT_LABELS, SET_VERB, is_allowed, label_changes, policy, writes,
+    IGNORE, SERVICE_ACCOUNT_LABELS, SET_VERB, constraints, is_allowed, label_changes, policy,
+    writes,
 };
 use crate::api::labels::{ACCOUNT_LABEL_NAME_LENGTH, LABEL_VALUE_LENGTH, SERVICE_ACCOUNT_LABEL};
 
@@ -18,6 +19,11 @@ pub const SERVICE_ACCOUNT_LABEL_POLICY: &str = "service-account-label.vaultwall.
 
 /// CEL: the service account of a pod. Pods of static pods have none, and a `Binding` has no spec.
 const HAS_ACCOUNT: &str = "has(object.spec) && has(object.spec.serviceAccountName)";
+
+/// CEL: whether the object has no such label.
+fn is_absent() -> String {
+    format!("!object.metadata.?labels[?\"{SERVICE_ACCOUNT_LABEL}\"].hasValue()")
+}
 
 /// Refuses every value of the label but the pod's own service account. An unchanged label passes, so that no update of
 /// an older pod is refused, and so does a removed one, which only takes access away. A name that no label can hold is
@@ -28,7 +34,7 @@ const HAS_ACCOUNT: &str = "has(object.spec) && has(object.spec.serviceAccountNam
 pub fn service_account_label_guard() -> ValidatingAdmissionPolicy {
     let label = format!("object.metadata.labels[\"{SERVICE_ACCOUNT_LABEL}\"]");
     let name = "object.spec.serviceAccountName";
-    let is_absent = format!("!object.metadata.?labels[?\"{SERVICE_ACCOUNT_LABEL}\"].hasValue()");
+    let is_absent = is_absent();
     let is_cut = format!(
         "size({name}) > {LABEL_VALUE_LENGTH} && size({label}) == {LABEL_VALUE_LENGTH} && \
          {label}.startsWith({name}.substring(0, {ACCOUNT_LABEL_NAME_LENGTH}) + \"_\") && {}",
@@ -65,18 +71,12 @@ pub fn service_account_label_setter() -> [Value; 2] {
     let own = "object.spec.serviceAccountName";
     let needs_label = format!(
         "has(object.spec.serviceAccountName) && size({own}) <= {LABEL_VALUE_LENGTH} && \
-         !object.metadata.?labels[?\"{SERVICE_ACCOUNT_LABEL}\"].hasValue()"
+         {}",
+        is_absent()
     );
     let patch = format!(
         "Object{{ metadata: Object.metadata{{ labels: {{ \"{SERVICE_ACCOUNT_LABEL}\": {own} }} }} }}"
     );
-    let constraints = MatchResources {
-        match_policy: Some("Equivalent".to_owned()),
-        namespace_selector: Some(LabelSelector::default()),
-        object_selector: Some(LabelSelector::default()),
-        resource_rules: Some(vec![writes("", &["pods"])]),
-        ..MatchResources::default()
-    };
     let conditions = [MatchCondition {
         name: "needs-label".to_owned(),
         expression: needs_label,
@@ -90,7 +90,7 @@ pub fn service_account_label_setter() -> [Value; 2] {
             "spec": {
                 "failurePolicy": IGNORE,
                 "matchConditions": conditions,
-                "matchConstraints": constraints,
+                "matchConstraints": constraints(vec![writes("", &["pods"])], LabelSelector::default()),
                 "mutations": [{
                     "patchType": "ApplyConfiguration",
                     "applyConfiguration": {"expression": patch},

@@ -9,7 +9,8 @@ use crate::runtime::watch::Event;
 
 /// Kinds of objects that name issuers.
 const KINDS: [Kind; 2] = [Kind::TrustedService, Kind::VaultNetworkPolicy];
-/// Longest wait for the first keys, so that a start removes no identity whose keys can be fetched.
+/// Longest wait for the first keys, so that a start removes no identity whose keys can be fetched; also for the first
+/// state of the label's guard.
 pub(super) const FIRST: Duration = Duration::from_secs(5);
 
 /// Whether events can change which keys are needed.
