@@ -10,9 +10,7 @@ use super::decide::Listener;
 use super::identity::ObjectName;
 use super::model::{Firewall, Peer};
 use super::selector::Selector;
-use crate::api::{
-    DefaultAction, Denial, ManagementAccess, NAMESPACE_NAME_LABEL, SERVICE_ACCOUNT_LABEL,
-};
+use crate::api::{ManagementAccess, NAMESPACE_NAME_LABEL, SERVICE_ACCOUNT_LABEL};
 
 /// Whether packets of a caller reach the proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +34,7 @@ pub fn admitted(
         Listener::Data => false,
         Listener::Management => firewall.management != ManagementAccess::NetworkRules,
     };
-    let drops = firewall.denial == Denial::Drop && firewall.default_action == DefaultAction::Deny;
-    if is_open || !drops || has_address(firewall, peer) {
+    if is_open || !firewall.drops() || has_address(firewall, peer) {
         return Admitted::Yes;
     }
     let is_selected = |account| {

@@ -168,6 +168,14 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// Whether a `NetworkPolicy` drops the packets of clients that nothing allows.
+    pub fn drops(&self) -> bool {
+        match (self.denial, self.default_action) {
+            (Denial::Drop, DefaultAction::Deny) => true,
+            (Denial::Reject, _) | (Denial::Drop, DefaultAction::Allow) => false,
+        }
+    }
+
     /// Identities that a request proves, in the order in which they count.
     pub fn proven(&self, peer: IpAddr, token: &TokenProof) -> Vec<Identity> {
         let pod = self.grants.account_at(peer).cloned().map(Identity::Pod);

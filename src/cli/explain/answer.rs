@@ -169,11 +169,11 @@ pub(super) fn caller_step(peer: IpAddr, pod: Option<&PodFact>) -> Step {
             } else {
                 format!("; it also has {}", others.join(", "))
             };
-            format!(
-                "{peer}, the address of pod {} with the service account {}{also}",
-                pod.id(),
-                pod.service_account
-            )
+            let account = match pod.service_account.as_str() {
+                "" => "without a service account".to_owned(),
+                account => format!("with the service account {account}"),
+            };
+            format!("{peer}, the address of pod {} {account}{also}", pod.id())
         }
     };
     step("caller", found)

@@ -23,7 +23,7 @@ use crate::compile::kubernetes::protected_service::ProtectedService;
 use crate::compile::names::{firewall_name, vault_name};
 use crate::compile::ports::ProxyPorts;
 use crate::limits::MAX_DROP_BLOCKS;
-use crate::policy::{DefaultAction, Denial, Firewall, ManagementAccess, Peer, VaultId};
+use crate::policy::{Firewall, ManagementAccess, Peer, VaultId};
 
 /// Reasons why a firewall cannot be expressed as a `NetworkPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -95,9 +95,8 @@ pub fn firewall_policy(firewall: &Firewall) -> Result<NetworkPolicy, NetworkPoli
 
 /// Sources that reach the proxies' data port.
 fn data_sources(firewall: &Firewall) -> Result<Sources, NetworkPolicyError> {
-    match (firewall.denial, firewall.default_action) {
-        (Denial::Reject, _) | (Denial::Drop, DefaultAction::Allow) => return Ok(Sources::Anybody),
-        (Denial::Drop, DefaultAction::Deny) => {}
+    if !firewall.drops() {
+        return Ok(Sources::Anybody);
     }
     // The client is behind the trusted proxy: only Envoy can decide about its request.
     let proxies = firewall.client_address.trusted_proxies().into_iter();

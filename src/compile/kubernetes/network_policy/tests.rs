@@ -9,7 +9,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
 use super::*;
-use crate::policy::{ClientAddressSource, TrustedProxies};
+use crate::policy::{ClientAddressSource, Denial, TrustedProxies};
 
 fn vault() -> VaultId {
     VaultId {
