@@ -9,6 +9,7 @@ const CASES: &str = "action,conflict";
 
 #[test]
 fn the_network_enforces_policies_by_the_cases_of_cyclonus() {
+    let _labels = crate::pod_labels();
     let output = run("cyclonus-live", &["-include", CASES]);
     let count = output.stdout.lines().last().unwrap_or_default();
     println!("{count}");

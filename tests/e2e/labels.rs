@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::cluster::operator::Release;
 use testkit::cluster::{apply, eventually, get_object, kubectl, list_objects, run, try_apply};
 
-use crate::alone;
+use crate::{alone, pod_labels};
 use crate::scene::Scene;
 
 const LABEL: &str = "vaultwall.dev/service-account";
@@ -83,6 +83,7 @@ fn drop_lets_trusted_services_in_by_a_label_that_is_introduced_on_a_running_clus
         },
     });
 
+    let _labels = pod_labels();
     let _operator = alone();
     apply(&service.to_string());
     let bypass = json!({"bypass": "TrustedServices", "trustedServices": {"names": ["e2e-labels"]}});

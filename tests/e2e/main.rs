@@ -37,12 +37,13 @@ mod session;
 mod tls;
 mod typos;
 
-use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use testkit::cluster::operator::Release;
 
 static INSTALLED: Once = Once::new();
 static OPERATOR: RwLock<()> = RwLock::new(());
+static POD_LABELS: Mutex<()> = Mutex::new(());
 
 fn install() {
     Release::current().install();
@@ -58,4 +59,10 @@ fn shared() -> RwLockReadGuard<'static, ()> {
 fn alone() -> RwLockWriteGuard<'static, ()> {
     INSTALLED.call_once(install);
     OPERATOR.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The label of service accounts is introduced on every pod of the cluster only by the holder. cyclonus compares all
+/// labels of its pods with those that it wrote, so it needs the lock too.
+fn pod_labels() -> MutexGuard<'static, ()> {
+    POD_LABELS.lock().unwrap_or_else(PoisonError::into_inner)
 }
