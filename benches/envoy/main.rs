@@ -37,8 +37,8 @@ const NO_IDENTITIES: &str = "filter, 100 addresses";
 /// Configuration with which that of this build is compared.
 const BEFORE: &str = "100 addresses, before";
 
-/// Measured configurations; the last two only if `BEFORE` names a program.
-const SERIES: [Series; 13] = [
+/// Measured configurations; the last four only if `BEFORE` names a program.
+const SERIES: [Series; 15] = [
     Series::of(NO_FILTER, Filters::Removed),
     // How far two Envoys are apart that differ in nothing is how far a ratio can be trusted.
     Series::of("no filter, another Envoy", Filters::Removed),
@@ -75,6 +75,17 @@ const SERIES: [Series; 13] = [
         against: BEFORE,
         target: Some(1.02),
         ..Series::of("100 addresses, this build", Filters::Rendered(Build::This))
+    },
+    Series {
+        against: BEFORE,
+        target: Some(1.05),
+        ..Series::identities("this build, identities by pod", Proof::Pod)
+    },
+    Series {
+        against: BEFORE,
+        target: Some(1.05),
+        from: From::TrustedPods,
+        ..Series::identities("the same in this build, a trusted pod", Proof::Pod)
     },
 ];
 
@@ -139,10 +150,8 @@ fn series() -> Vec<&'static Series> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let names = arguments.iter().filter(|name| !name.starts_with('-'));
     let names: Vec<&String> = names.collect();
-    let is_possible = |series: &&Series| match series.filters {
-        Filters::Rendered(_) => Build::Before.program().is_some(),
-        _ => true,
-    };
+    let is_possible =
+        |series: &&Series| series.against != BEFORE || Build::Before.program().is_some();
     let possible = SERIES.iter().filter(is_possible);
     let is_wanted =
         |series: &&Series| names.is_empty() || names.iter().any(|name| series.name.contains(*name));

@@ -42,6 +42,7 @@ metadata: {name: main, namespace: vault}
 spec:
   targetRef: {name: openbao, port: 8200}
   bypass: TrustedServices
+  clientAddress: {source: XForwardedFor, trustedProxies: [10.0.0.7]}
   trustedServices: {proof: PodAndToken}
 ---
 apiVersion: vaultwall.dev/v1alpha1

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use testkit::cluster::operator::Release;
 use testkit::cluster::{apply, eventually, get_object, kubectl, list_objects, run, try_apply};
 
-use crate::{alone, pod_labels};
 use crate::scene::Scene;
+use crate::{alone, pod_labels};
 
 const LABEL: &str = "vaultwall.dev/service-account";
 /// Name of both admission policies.

@@ -92,22 +92,16 @@ fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
 /// identities and tokens are only where there can be any.
 fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
     let metadata = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", rbac::METADATA);
+    let state = |key: &str| format!("%FILTER_STATE({key}:PLAIN)%");
     let of_decided = [
         ("decisionId", "%STREAM_ID%".to_owned()),
         ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
-        (
-            client::WARNING,
-            format!(
-                "%DYNAMIC_METADATA({}:{})%",
-                client::METADATA,
-                client::WARNING
-            ),
-        ),
     ];
+    let of_proxies = [(client::WARNING, client::warning())];
     let of_tokens =
         [token::IDENTIFIED, token::POD, token::PROBLEM].map(|key| (key, token::metadata(key)));
-    let of_identities = [("serviceAccount", metadata(&grants::account_key()))];
-    let of_services = [("trustedService", metadata(&grants::service_key()))];
+    let of_identities = [("serviceAccount", state(grants::POD))];
+    let of_services = [("trustedService", state(grants::SERVICE))];
     let others = [
         ("time", "%START_TIME%".to_owned()),
         ("vault", firewall.vault.to_string()),
@@ -116,8 +110,8 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ("virtualNetworkHostRule", metadata(&Fact::Hosts.rule_key())),
         ("virtualNetworkRule", metadata(&Fact::Networks.rule_key())),
         ("ipRule", metadata(&Fact::IpRules.rule_key())),
-        ("plane", format!("%FILTER_STATE({PLANE}:PLAIN)%")),
-        ("operations", format!("%FILTER_STATE({OPERATIONS}:PLAIN)%")),
+        ("plane", state(PLANE)),
+        ("operations", state(OPERATIONS)),
         ("route", "%ROUTE_NAME%".to_owned()),
         (
             "directIpAddress",
@@ -126,7 +120,7 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         (
             "callerIpAddress",
             if decided {
-                format!("%FILTER_STATE({}:PLAIN)%", client::STATE)
+                client::address(&firewall.client_address)
             } else {
                 "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".to_owned()
             },
@@ -142,9 +136,11 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ("responseFlags", "%RESPONSE_FLAGS%".to_owned()),
         ("durationMs", "%DURATION%".to_owned()),
     ];
-    let parts: [(&[(&str, String)], bool); 5] = [
+    let proxies = firewall.client_address.trusted_proxies();
+    let parts: [(&[(&str, String)], bool); 6] = [
         (&others, true),
         (&of_decided, decided),
+        (&of_proxies, decided && proxies.is_some()),
         (&of_tokens, decided && firewall.tokens.is_some()),
         (&of_identities, grants::needs_identities(firewall, side)),
         (&of_services, grants::has_bypass(firewall)),

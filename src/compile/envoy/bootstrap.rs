@@ -120,7 +120,7 @@ fn node(id: String) -> Node {
 /// needs the files of [`Tls`](super::Tls).
 pub fn static_bootstrap(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Message {
     let listeners = [Listener::Data, Listener::Management].map(|side| {
-        let routes = routes::route_configuration(table);
+        let routes = routes::route_configuration(table, &firewall.client_address);
         listener(firewall, proxy, side, &Delivery::Inline(Box::new(routes)))
     });
     Message {

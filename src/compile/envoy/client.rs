@@ -6,10 +6,12 @@
 //! ECDS resource, because pods that are trusted proxies start and end often.
 
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::FilterStateValue;
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::google::protobuf::BoolValue;
 
 use super::names::ATTEMPT;
+use super::routes::filter_state;
 use crate::policy::{ClientAddressSource, TrustedProxies, client_address};
 
 /// Name of the ECDS resource.
@@ -68,7 +70,22 @@ pub(super) fn lua(code: String) -> Lua {
 pub(super) fn address(source: &ClientAddressSource) -> String {
     match source {
         ClientAddressSource::Direct => PEER.into(),
-        ClientAddressSource::XForwardedFor { .. } => format!("%REQ({HEADER})%"),
+        ClientAddressSource::XForwardedFor { .. } => format!("%FILTER_STATE({STATE}:PLAIN)%"),
+    }
+}
+
+/// Format of the warning.
+pub(super) fn warning() -> String {
+    format!("%DYNAMIC_METADATA({METADATA}:{WARNING})%")
+}
+
+/// Filter state with the client's address, unless it is the peer's.
+pub(super) fn state(source: &ClientAddressSource) -> Option<FilterStateValue> {
+    match source {
+        ClientAddressSource::Direct => None,
+        ClientAddressSource::XForwardedFor { .. } => {
+            Some(filter_state(STATE, &format!("%REQ({HEADER})%")))
+        }
     }
 }
 

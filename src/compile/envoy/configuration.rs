@@ -31,7 +31,7 @@ pub fn configuration(firewall: &Firewall, table: &Table, proxy: &Proxy) -> Confi
         listeners: sides
             .map(|side| listener::listener(firewall, proxy, side, &listener::Delivery::Ads))
             .into(),
-        routes: vec![routes::route_configuration(table)],
+        routes: vec![routes::route_configuration(table, &firewall.client_address)],
         extensions: extensions(firewall),
     }
 }

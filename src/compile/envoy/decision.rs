@@ -21,7 +21,7 @@ use super::matching::{
 use super::names::{BAD_REQUEST, PLANE};
 use super::rbac::{self, Fact, METADATA, rbac_action};
 use crate::policy::{
-    BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, SERVICE, VaultApi, plane_rule,
+    BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, VaultApi, plane_rule,
 };
 use crate::vault_api::Plane;
 /// Prefix of the deciding filter's keys in the metadata.
@@ -140,9 +140,7 @@ fn facts(reason: fn(Fact) -> Reason) -> impl Iterator<Item = (Predicate, OnMatch
 
 /// The bypass, for a request that no network rule allows.
 fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
-    let is_inside = || is_allowed(&grants::service_result_key());
-    // The result alone is no answer: it is `denied` also for a caller that is no service.
-    let is_service = || metadata_is(&grants::service_key(), MatchPattern::Prefix(SERVICE.into()));
+    use grants::{is_inside, is_service};
     let denied = |reason| default_action(firewall, reason);
     match plane {
         Plane::Session => vec![(is_service(), reason_action(Reason::TrustedService))],

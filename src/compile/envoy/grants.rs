@@ -1,26 +1,29 @@
 //! The filters of identities: one that finds the service account of the peer's pod, and one that finds the trusted
 //! service and the scenario of a request.
 //!
-//! Between the two, the filter that sets the client's address copies the identities into the filter state: a matcher
-//! can look up a text of the filter state in a map, and a text of the metadata only in a list. Every identity is
-//! written as itself, never as a number. The filters arrive one by one, and a number of an earlier version would stand
-//! for somebody else.
+//! Both are composite filters, which write into the filter state and exist only for a request with a match. In between,
+//! the identities of tokens are copied into the filter state: a matcher can look up a text of it in a map, and a text
+//! of the metadata only in a list. Every identity is written as itself, never as a number. The filters arrive one by
+//! one, and a number of an earlier version would stand for somebody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::FilterStateValue;
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::filters::http::composite::v3::Composite;
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 use ipnet::Ipv4Net;
 
-use super::matching::{any_of, contains, exactly, is};
+use super::composite::{chosen_by, execute};
+use super::matching::{any_of, begins_with, contains, exactly, is, matches};
 use super::names::OPERATIONS;
 use super::rbac;
 use super::routes::filter_state;
-use super::text_map::{OnMatch, ShadowRbac, first_of, look_up};
+use super::text_map::{ChosenByText, OnMatch, first_of, look_up};
 use super::token;
 use crate::policy::{
-    Firewall, Grants, Holders, Identity, Listener, PlaneRule, Scope, Verdict, is_deployment,
+    self, Firewall, Grants, Holders, Identity, Listener, PlaneRule, Scope, is_deployment,
     plane_rule,
 };
 use crate::vault_api::{Operations, Plane};
@@ -29,10 +32,10 @@ use crate::vault_api::{Operations, Plane};
 pub(super) const PODS: &str = "vaultwall.pods";
 /// Name of the ECDS resource that finds the trusted service and its scenario.
 pub(super) const SERVICES: &str = "vaultwall.trusted-services";
-/// Prefix of the keys of [`PODS`] in the metadata.
-const PODS_PREFIX: &str = "pods_";
-/// Prefix of the keys of [`SERVICES`] in the metadata.
-const SERVICES_PREFIX: &str = "services_";
+/// Filter state with the service account of the peer's pod, `NAMESPACE/NAME`; missing if there is none.
+pub(super) const POD: &str = "vaultwall.pod";
+/// Filter state with the scenario that has a request's operations, or else the caller's service; missing for others.
+pub(super) const SERVICE: &str = "vaultwall.service";
 
 /// How an identity is proven, in the order in which proofs count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,18 +59,9 @@ impl Proof {
     /// Filter state with the proven identity; missing if there is none.
     fn state(self) -> &'static str {
         match self {
-            Self::Pod => "vaultwall.pod",
+            Self::Pod => POD,
             Self::Token => "vaultwall.token",
             Self::PodAndToken => "vaultwall.pod-and-token",
-        }
-    }
-
-    /// Format of the identity.
-    fn format(self) -> String {
-        match self {
-            Self::Pod => format!("%DYNAMIC_METADATA({}:{})%", rbac::METADATA, account_key()),
-            Self::Token => token::metadata(token::IDENTIFIED),
-            Self::PodAndToken => token::metadata(token::POD),
         }
     }
 
@@ -79,21 +73,6 @@ impl Proof {
         };
         is(rbac::given_state(self.state()), contains(mark))
     }
-}
-
-/// Metadata key of the pod's service account, `NAMESPACE/NAME`.
-pub(super) fn account_key() -> String {
-    format!("{PODS_PREFIX}shadow_effective_policy_id")
-}
-
-/// Metadata key of the scenario that has a request's operations, or else of the caller's service.
-pub(super) fn service_key() -> String {
-    format!("{SERVICES_PREFIX}shadow_effective_policy_id")
-}
-
-/// Metadata key of the result: `allowed` in a scenario, `denied` otherwise.
-pub(super) fn service_result_key() -> String {
-    format!("{SERVICES_PREFIX}shadow_engine_result")
 }
 
 /// Whether a rule of a listener depends on identities.
@@ -112,29 +91,42 @@ pub(super) fn has_bypass(firewall: &Firewall) -> bool {
     firewall.grants.services.is_some()
 }
 
-/// The filter that finds the service account of the peer's pod.
-pub(super) fn pods(firewall: &Firewall) -> Rbac {
+/// The filter that finds the service account of the peer's pod, and writes it into the filter state.
+pub(super) fn pods(firewall: &Firewall) -> Composite {
     let mut by_account: BTreeMap<String, Vec<Ipv4Net>> = BTreeMap::new();
     for (address, account) in &firewall.grants.pods {
         let addresses = by_account.entry(account.to_string()).or_default();
         addresses.push(Ipv4Net::from(*address));
     }
-    rbac::by_address(PODS_PREFIX, by_account, Vec::new(), rbac::direct_peer())
+    if by_account.is_empty() {
+        return Composite::default();
+    }
+    let sets = by_account.into_iter().map(|(account, addresses)| {
+        let state = SetFilterState {
+            on_request_headers: vec![filter_state(POD, &account)],
+            ..SetFilterState::default()
+        };
+        (execute(&state), addresses)
+    });
+    chosen_by(rbac::by_address(sets, rbac::direct_peer()))
 }
 
-/// Filter states with the proven identities.
+/// Filter states with the identities that a token proves.
 pub(super) fn states(firewall: &Firewall) -> impl Iterator<Item = FilterStateValue> {
     let has_tokens = firewall.tokens.is_some();
-    let proofs = Proof::ALL.into_iter();
-    let proofs = proofs.filter(move |proof| *proof == Proof::Pod || has_tokens);
-    proofs.map(|proof| FilterStateValue {
+    let copied = [
+        (Proof::Token, token::IDENTIFIED),
+        (Proof::PodAndToken, token::POD),
+    ];
+    let copied = copied.into_iter().filter(move |_| has_tokens);
+    copied.map(|(proof, key)| FilterStateValue {
         skip_if_empty: true,
-        ..filter_state(proof.state(), &proof.format())
+        ..filter_state(proof.state(), &token::metadata(key))
     })
 }
 
-/// The filter that finds the trusted service and the scenario.
-pub(super) fn services(firewall: &Firewall) -> ShadowRbac {
+/// The filter that finds the trusted service and the scenario, and writes its name into the filter state.
+pub(super) fn services(firewall: &Firewall) -> ChosenByText {
     let grants = &firewall.grants;
     let operations = operations(firewall);
     let holders: BTreeSet<&Identity> = grants.services().flat_map(|grant| &grant.holders).collect();
@@ -153,18 +145,24 @@ pub(super) fn services(firewall: &Firewall) -> ShadowRbac {
     };
     let outside = |identity: &Identity| {
         let service = grants.services_of(identity).next()?.name();
-        let action = rbac::rbac_action(&service, Verdict::Deny);
-        Some(OnMatch::action(action))
+        Some(OnMatch::action(names(&service)))
     };
     let proofs = Proof::ALL.into_iter();
     let rows = proofs.clone().filter_map(|proof| of(proof, &inside));
     let rows: Vec<(Predicate, OnMatch)> = rows
         .chain(proofs.filter_map(|proof| of(proof, &outside)))
         .collect();
-    ShadowRbac {
-        shadow_rules_stat_prefix: SERVICES_PREFIX.into(),
-        shadow_matcher: (!rows.is_empty()).then(|| first_of(rows)),
+    ChosenByText {
+        matcher: (!rows.is_empty()).then(|| first_of(rows)),
     }
+}
+
+/// An action that writes the name of a service or a scenario into the filter state.
+fn names(service: &str) -> TypedExtensionConfig {
+    execute(&SetFilterState {
+        on_request_headers: vec![filter_state(SERVICE, service)],
+        ..SetFilterState::default()
+    })
 }
 
 /// Operations that an identity may do, each with the name of the scenario.
@@ -173,14 +171,24 @@ fn scenarios(
     identity: &Identity,
     operations: &BTreeMap<String, &Operations>,
 ) -> BTreeMap<String, OnMatch> {
-    let allow = |rule: &str| OnMatch::action(rbac::rbac_action(rule, Verdict::Allow));
     let data = operations.iter().filter_map(|(text, operations)| {
         match grants.scope(identity, operations)? {
-            Scope::Inside(scenario) => Some((text.clone(), allow(&scenario))),
+            Scope::Inside(scenario) => Some((text.clone(), OnMatch::action(names(&scenario)))),
             Scope::Outside(_) => None,
         }
     });
     data.collect()
+}
+
+/// Holds for a trusted service.
+pub(super) fn is_service() -> Predicate {
+    is(rbac::state(SERVICE), begins_with(policy::SERVICE))
+}
+
+/// Holds for a trusted service in one of its scenarios. No name has a slash.
+pub(super) fn is_inside() -> Predicate {
+    let scenario = format!("{}[^/]+/[^/]+", policy::SERVICE);
+    is(rbac::state(SERVICE), matches(&scenario))
 }
 
 /// Holds if a proven identity is one of the holders. None if there are no holders.

@@ -41,7 +41,6 @@ use super::names::{PLANE, SET_FILTER_STATE};
 use super::proxy::{Http2, Proxy};
 use super::rbac::Fact;
 use super::reply::local_replies;
-use super::routes::filter_state;
 use super::wire::{JwtAuthentication, any, seconds, type_url};
 use super::{client, decision, grants, http, routes, token};
 use crate::policy::{Firewall, Listener as Side};
@@ -126,7 +125,7 @@ fn chain(
 ) -> FilterChain {
     let limits = client_limits(side, callers);
     let manager = HttpConnectionManager {
-        early_header_mutation_extensions: vec![early_header_mutation(side, callers)],
+        early_header_mutation_extensions: vec![early_header_mutation(firewall, side, callers)],
         ..connection_manager(firewall, proxy, side, &limits, delivery)
     };
     let statistics = format!("{}.{}", side.name(), callers.chain());
@@ -221,7 +220,11 @@ fn http2(http2: Http2) -> Http2ProtocolOptions {
     }
 }
 
-fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
+fn early_header_mutation(
+    firewall: &Firewall,
+    side: Side,
+    callers: Callers,
+) -> TypedExtensionConfig {
     let prefixes = STRIPPED.map(|start| match start {
         VAULTWALL => format!("{start}{}", other_than(TOKEN)),
         start => format!("{}.*", regex::escape(start)),
@@ -255,9 +258,13 @@ fn early_header_mutation(side: Side, callers: Callers) -> TypedExtensionConfig {
         (budget::HEADER_PROBE, Budget::Probes(callers).cluster()),
         (budget::HEADER_ENCODING, "%REQ(transfer-encoding)%"),
         (routes::HEADER_METHOD, &routes::method()),
-        (client::HEADER, client::PEER),
     ];
-    let added = added.map(|(name, value)| Action::Append(http::set_header(name, value)));
+    let client = firewall.client_address.trusted_proxies();
+    let client = client.map(|_| (client::HEADER, client::PEER));
+    let added = added
+        .into_iter()
+        .chain(client)
+        .map(|(name, value)| Action::Append(http::set_header(name, value)));
     let actions = [remove, first_namespace].into_iter().chain(added);
     let mutations = actions.map(|action| HeaderMutation {
         action: Some(action),
@@ -291,9 +298,9 @@ fn filters(
     let needs_identities = grants::needs_identities(firewall, side);
     let identities = needs_identities.then(|| grants::states(firewall));
     let identities = identities.into_iter().flatten();
-    let client_address = filter_state(client::STATE, &client::address(&firewall.client_address));
+    let client_address = client::state(&firewall.client_address).into_iter();
     let state = SetFilterState {
-        on_request_headers: std::iter::once(client_address).chain(identities).collect(),
+        on_request_headers: client_address.chain(identities).collect(),
         ..SetFilterState::default()
     };
     let client = firewall.client_address.trusted_proxies().map(|proxies| {

@@ -115,7 +115,19 @@ impl Fact {
             }
             _ => direct_peer(),
         };
-        by_address(self.prefix(), by_rule, self.proxies(firewall), address)
+        if by_rule.is_empty() {
+            return Rbac::default();
+        }
+        let of_rule =
+            |(rule, prefixes): (String, _)| (rbac_action(&rule, Verdict::Allow), prefixes);
+        let proxies = Some(self.proxies(firewall)).filter(|proxies| !proxies.is_empty());
+        let proxies = proxies.map(|proxies| (rbac_action(TRUSTED_PROXIES, Verdict::Deny), proxies));
+        let sets = by_rule.into_iter().map(of_rule).chain(proxies);
+        Rbac {
+            shadow_rules_stat_prefix: self.prefix().into(),
+            shadow_matcher: Some(by_address(sets, address)),
+            ..Rbac::default()
+        }
     }
 }
 
@@ -142,39 +154,24 @@ fn state_input(key: &str) -> FilterStateInput {
     }
 }
 
-/// A filter that finds the name of the set with an address, and denies nothing. Addresses of trusted proxies match no
-/// name. Without any name, the filter matches nothing.
+/// The action of the set with an address, found by one lookup.
 pub(super) fn by_address(
-    prefix: &str,
-    sets: BTreeMap<String, Vec<Ipv4Net>>,
-    proxies: Vec<Ipv4Net>,
+    sets: impl Iterator<Item = (TypedExtensionConfig, Vec<Ipv4Net>)>,
     address: TypedExtensionConfig,
-) -> Rbac {
-    if sets.is_empty() {
-        return Rbac::default();
-    }
-    let matcher = |name: &str, prefixes: Vec<Ipv4Net>, verdict| IpRangeMatcher {
+) -> Matcher {
+    let range_matchers = sets.map(|(of_set, prefixes)| IpRangeMatcher {
         ranges: prefixes.into_iter().map(range).collect(),
-        on_match: Some(action(rbac_action(name, verdict))),
+        on_match: Some(action(of_set)),
+    });
+    let trie = IpMatcher {
+        range_matchers: range_matchers.collect(),
     };
-    let mut range_matchers: Vec<IpRangeMatcher> = sets
-        .into_iter()
-        .map(|(name, prefixes)| matcher(&name, prefixes, Verdict::Allow))
-        .collect();
-    if !proxies.is_empty() {
-        range_matchers.push(matcher(TRUSTED_PROXIES, proxies, Verdict::Deny));
-    }
-    let trie = input("ip", &IpMatcher { range_matchers });
-    Rbac {
-        shadow_rules_stat_prefix: prefix.into(),
-        shadow_matcher: Some(Matcher {
-            on_no_match: None,
-            matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
-                input: Some(address),
-                tree_type: Some(TreeType::CustomMatch(trie)),
-            })),
-        }),
-        ..Rbac::default()
+    Matcher {
+        on_no_match: None,
+        matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
+            input: Some(address),
+            tree_type: Some(TreeType::CustomMatch(input("ip", &trie))),
+        })),
     }
 }
 

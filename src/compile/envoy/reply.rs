@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher,
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use super::wire::{Fields, Json, JsonFormat, LocalReplyConfig, ResponseMapper, any};
-use super::{client, grants, rbac};
+use super::{client, grants};
 use crate::policy::{
     ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, VaultApi, Verdict,
 };
@@ -114,11 +114,10 @@ fn with_warning(firewall: &Firewall, denial: ResponseMapper) -> ResponseMapper {
             Reason::ForbiddenByFirewall,
             &format!(
                 "no virtual-network rule has your address {}, which is a trusted proxy, and the client behind it is \
-                 unknown, so no IP rule applies: %DYNAMIC_METADATA({}:{})%. Ask the owner of the proxy to write \
+                 unknown, so no IP rule applies: {}. Ask the owner of the proxy to write \
                  addresses into X-Forwarded-For",
                 client::PEER,
-                client::METADATA,
-                client::WARNING
+                client::warning()
             ),
         )),
         ..denial
@@ -132,7 +131,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
              has {}, so you count as a caller outside every enabled subnet. Ask the vault's owner for a rule, or a \
              subnet's owner to enable the service endpoint. If your pod has just started, repeat the request in some \
              seconds",
-            format_args!("%FILTER_STATE({}:PLAIN)%", client::STATE)
+            client::address(&firewall.client_address)
         ),
         Reason::ForbiddenByPlane
             if listener == Listener::Management
@@ -198,9 +197,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
 /// Beginning of the message to a trusted service.
 fn taken_for_service() -> String {
     format!(
-        "no network rule has your address, you count as %DYNAMIC_METADATA({}:{})%",
-        rbac::METADATA,
-        grants::service_key()
+        "no network rule has your address, you count as %FILTER_STATE({}:PLAIN)%",
+        grants::SERVICE
     )
 }
 

@@ -1,4 +1,4 @@
-//! Matchers that look up a text in a map, and an RBAC filter that uses them.
+//! Matchers that look up a text in a map, and a composite filter that uses them.
 //!
 //! `envoy-types` has these messages with a map that it would encode in random order (see [`super::wire`]).
 
@@ -8,18 +8,16 @@ use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 use prost::{Message, Name};
 
-/// `envoy.extensions.filters.http.rbac.v3.RBAC` with a `shadow_matcher` alone: it denies nothing.
+/// `envoy.extensions.filters.http.composite.v3.Composite`: the filter that the matcher chooses, or none.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ShadowRbac {
-    #[prost(string, tag = "3")]
-    pub shadow_rules_stat_prefix: String,
-    #[prost(message, optional, tag = "5")]
-    pub shadow_matcher: Option<Matcher>,
+pub(super) struct ChosenByText {
+    #[prost(message, optional, tag = "2")]
+    pub matcher: Option<Matcher>,
 }
 
-impl Name for ShadowRbac {
-    const NAME: &'static str = "RBAC";
-    const PACKAGE: &'static str = "envoy.extensions.filters.http.rbac.v3";
+impl Name for ChosenByText {
+    const NAME: &'static str = "Composite";
+    const PACKAGE: &'static str = "envoy.extensions.filters.http.composite.v3";
 }
 
 /// `xds.type.matcher.v3.Matcher`.

@@ -27,6 +27,7 @@ pub(super) use self::patterns::{HEADER_METHOD, method};
 use self::patterns::{alternatives, first_value, judged_by, target};
 use super::matching::{any_of, both, first_of, header, is, matches, nested};
 use super::{budget, client, http};
+use crate::policy::ClientAddressSource;
 use crate::vault_api::{
     FLAGS_TRUE, HEADER_NAMESPACE, HEADER_TOKEN, HeaderMatch, NAMESPACE_ROOT, PathMatch, Prefix,
     Row, Table, Template, Verb,
@@ -36,7 +37,10 @@ use crate::vault_api::{
 pub(super) const NAME: &str = "vault";
 
 /// The routes of both listeners.
-pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
+pub(super) fn route_configuration(
+    table: &Table,
+    source: &ClientAddressSource,
+) -> RouteConfiguration {
     let mut checks = bad_requests(table);
     checks.extend(help(table));
     let unknown = unknown(table);
@@ -53,7 +57,7 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
                 checks,
                 unknown.map(|row| one_route(&row_route(table, row, false))),
             )),
-            response_headers_to_add: vec![network_info(), address_warning()],
+            response_headers_to_add: network_info(source),
             request_headers_to_add: vec![peer()],
             retry_policy: Some(retries()),
             request_headers_to_remove: budget::HEADERS
@@ -67,23 +71,16 @@ pub(super) fn route_configuration(table: &Table) -> RouteConfiguration {
     }
 }
 
-/// Response header with the caller's addresses as Envoy sees them.
-fn network_info() -> HeaderValueOption {
-    let value = format!(
-        "conn_type=Ipv4;addr=%FILTER_STATE({}:PLAIN)%;direct=%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%;",
-        client::STATE
-    );
-    http::set_header("x-vaultwall-network-info", &value)
-}
-
-/// Response header that says why the client's address is unknown; Envoy adds no header without a value.
-fn address_warning() -> HeaderValueOption {
-    let value = format!(
-        "%DYNAMIC_METADATA({}:{})%",
-        client::METADATA,
-        client::WARNING
-    );
-    http::set_header("x-vaultwall-client-address-warning", &value)
+/// Response headers with the caller's addresses as Envoy sees them, and why the client's is unknown. Envoy adds no
+/// header without a value.
+fn network_info(source: &ClientAddressSource) -> Vec<HeaderValueOption> {
+    let client = client::address(source);
+    let addresses = format!("conn_type=Ipv4;addr={client};direct={};", client::PEER);
+    let warning = source.trusted_proxies().map(|_| client::warning());
+    let addresses = http::set_header("x-vaultwall-network-info", &addresses);
+    let warning =
+        warning.map(|warning| http::set_header("x-vaultwall-client-address-warning", &warning));
+    std::iter::once(addresses).chain(warning).collect()
 }
 
 /// Appends the direct peer to `X-Forwarded-For` for the vault.
