@@ -1,5 +1,7 @@
 //! Reads Envoy's decision from its answer and its access log, and holds it against `decide`'s.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use vaultwall::policy::{Decision, Reason, Verdict};
 use vaultwall::vault_api::{HEADER_NAMESPACE, Plane, path};
@@ -151,6 +153,54 @@ fn wrong_record(sent: &Sent, observed: &Observed) -> Vec<String> {
             .map(|id| format!("the client chose its decision id {id:?}")),
     );
     wrong
+}
+
+/// Differences between the receipt of a denial and its log record. Only a denial that was decided has a receipt.
+pub fn receipts(answer: &Answer, record: Option<&Value>) -> Vec<String> {
+    let reason = record.and_then(|record| record["reason"].as_str());
+    let is_denied = reason.is_some_and(|reason| {
+        let reason = Reason::ALL.into_iter().find(|one| one.name() == reason);
+        reason.unwrap().verdict() == Verdict::Deny
+    });
+    let receipt = receipt(answer);
+    if receipt.is_some() != is_denied {
+        return vec![format!("receipt: {receipt:?} for {reason:?}")];
+    }
+    let (Some(receipt), Some(record)) = (receipt, record) else {
+        return Vec::new();
+    };
+    let logged = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+    let field_of = |key: &str| match key {
+        "decision" => "decisionId".to_owned(),
+        "addr" => "callerIpAddress".to_owned(),
+        "direct" => "directIpAddress".to_owned(),
+        "from" => "clientAddressFrom".to_owned(),
+        key => key.to_owned(),
+    };
+    let wrong = receipt.iter().filter(|(key, value)| {
+        let direct =
+            *key == "from" && *value == "peer" && record.get("clientAddressFrom").is_none();
+        !direct && **value != logged(&field_of(key))
+    });
+    wrong
+        .map(|(key, value)| format!("receipt: {key} is {value:?}"))
+        .collect()
+}
+
+/// Parts of the receipt in an answer's headers.
+fn receipt(answer: &Answer) -> Option<BTreeMap<String, String>> {
+    let text = String::from_utf8_lossy(&answer.bytes);
+    let (head, _) = text.split_once("\r\n\r\n")?;
+    let line = head
+        .lines()
+        .find_map(|line| line.strip_prefix("x-vaultwall-denial: "))?;
+    let parts = line.split_terminator(';');
+    let parts = parts.map(|part| part.split_once('=').unwrap());
+    Some(
+        parts
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect(),
+    )
 }
 
 /// Returns the differences in the request that arrived at the hop.

@@ -102,6 +102,7 @@ pub async fn run_against(case: &Case, enforced: &Firewall) -> Tally {
         let arrived = arrived.get(&mark).map_or(&[][..], Vec::as_slice);
         let observed = Observed::new(sent, answer, log.get(&mark));
         let mut differences = compare::decisions(sent, &decision, &observed);
+        differences.extend(compare::receipts(answer, log.get(&mark)));
         differences.extend(compare::arrivals(sent, &decision, arrived));
         tally.pairs += 1;
         *tally.reasons.entry(decision.reason).or_default() += 1;

@@ -97,7 +97,7 @@ fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
         ("decisionId", "%STREAM_ID%".to_owned()),
         ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
     ];
-    let of_proxies = [(client::WARNING, client::warning())];
+    let of_proxies = [client::FROM, client::WARNING].map(|key| (key, client::metadata(key)));
     let of_tokens =
         [token::IDENTIFIED, token::POD, token::PROBLEM].map(|key| (key, token::metadata(key)));
     let of_identities = [("serviceAccount", state(grants::POD))];

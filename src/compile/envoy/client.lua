@@ -55,34 +55,39 @@ local function split(header)
   return entries
 end
 
--- Returns the client's address; none if it is unknown, with a warning if the header cannot be read.
+-- Returns the client's address; none if it is unknown, with a warning if the header cannot be read. And the number of
+-- the entry with the address.
 local function find(header)
   local entries = split(header)
   if #entries > MAX_ENTRIES then
     return nil, "X-Forwarded-For has more than " .. MAX_ENTRIES .. " entries"
   end
-  local client = nil
+  local client, place = nil, nil
   for index = #entries, 1, -1 do
     local address, text = read(entries[index])
     if not address then
       -- IPv6: a client that no rule can hold.
-      if #text <= 45 and text:match("^[%x:.]+$") and text:match(":.*:") then return text end
+      if #text <= 45 and text:match("^[%x:.]+$") and text:match(":.*:") then
+        return text, nil, index
+      end
       local shown = text:sub(1, 64):gsub("[^%g ]", "?")
       return nil, "entry " .. index .. " of X-Forwarded-For is no address: '" .. shown .. "'"
     end
-    client = address
+    client, place = address, index
     if not listed(address) then break end
   end
-  return client
+  return client, nil, place
 end
 
 -- The header holds the peer, until the client replaces it.
 function envoy_on_request(handle)
   local headers = handle:headers()
   if not listed(headers:get("x-vaultwall-client") or "") then return end
-  local client, warning = find(headers:get("x-forwarded-for") or "")
-  if client then headers:replace("x-vaultwall-client", client) end
-  if warning then
-    handle:streamInfo():dynamicMetadata():set("vaultwall", "clientAddressWarning", warning)
+  local client, warning, place = find(headers:get("x-forwarded-for") or "")
+  local metadata = handle:streamInfo():dynamicMetadata()
+  if client then
+    headers:replace("x-vaultwall-client", client)
+    metadata:set("vaultwall", "clientAddressFrom", "entry " .. place .. " of X-Forwarded-For")
   end
+  if warning then metadata:set("vaultwall", "clientAddressWarning", warning) end
 end

@@ -26,6 +26,8 @@ pub(super) const STATE: &str = "vaultwall.client";
 pub(super) const METADATA: &str = "vaultwall";
 /// Key of the warning, which says why the header cannot be read. Missing if it can.
 pub(super) const WARNING: &str = "clientAddressWarning";
+/// Key of the place of the client's address, such as `entry 2 of X-Forwarded-For`. Missing if the client is the peer.
+pub(super) const FROM: &str = "clientAddressFrom";
 
 /// The filter's configuration.
 pub(super) fn filter(proxies: &TrustedProxies) -> Lua {
@@ -74,9 +76,9 @@ pub(super) fn address(source: &ClientAddressSource) -> String {
     }
 }
 
-/// Format of the warning.
-pub(super) fn warning() -> String {
-    format!("%DYNAMIC_METADATA({METADATA}:{WARNING})%")
+/// Format of a text that the filter found.
+pub(super) fn metadata(key: &str) -> String {
+    format!("%DYNAMIC_METADATA({METADATA}:{key})%")
 }
 
 /// Filter state with the client's address, unless it is the peer's.

@@ -4,6 +4,7 @@ use envoy_types::pb::envoy::config::accesslog::v3::{
     AccessLogFilter, AndFilter, ExtensionFilter, MetadataFilter, access_log_filter,
     access_log_filter::FilterSpecifier, extension_filter,
 };
+use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
     PathSegment, path_segment::Segment,
@@ -12,7 +13,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher,
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
 use super::wire::{Fields, Json, JsonFormat, LocalReplyConfig, ResponseMapper, any};
-use super::{client, grants};
+use super::{client, grants, http};
 use crate::policy::{
     ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, VaultApi, Verdict,
 };
@@ -43,10 +44,10 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
     let mut mappers: Vec<ResponseMapper> = denials
         .flat_map(|reason| {
             let denial = denial(firewall, listener, *reason);
-            let warned = (*reason == Reason::ForbiddenByFirewall
+            let behind_proxies = (*reason == Reason::ForbiddenByFirewall
                 && firewall.client_address != ClientAddressSource::Direct)
-                .then(|| with_warning(firewall, denial.clone()));
-            warned.into_iter().chain([denial])
+                .then(|| behind_proxies(firewall, &denial));
+            behind_proxies.into_iter().flatten().chain([denial])
         })
         .collect();
     mappers.push(refused_early(firewall));
@@ -66,6 +67,7 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
                 ),
             ),
         )),
+        headers_to_add: vec![receipt(firewall, listener, Reason::ForbiddenByFirewall)],
     });
     LocalReplyConfig {
         mappers,
@@ -84,55 +86,87 @@ pub(super) fn local_replies(firewall: &Firewall, listener: Listener) -> LocalRep
     }
 }
 
-/// The denial of a client that is unknown because its proxy's header could not be read.
-fn with_warning(firewall: &Firewall, denial: ResponseMapper) -> ResponseMapper {
-    let warning = MetadataMatcher {
+/// The denials of clients behind trusted proxies: of one that is unknown, because the header could not be read, and of
+/// one whose address is in the header.
+fn behind_proxies(firewall: &Firewall, denial: &ResponseMapper) -> [ResponseMapper; 2] {
+    let unknown = format!(
+        "no virtual-network rule has your address {}, which is a trusted proxy, and the client behind it is unknown, \
+         so no IP rule applies: {}. Ask the owner of the proxy to write addresses into X-Forwarded-For",
+        client::PEER,
+        client::metadata(client::WARNING)
+    );
+    let place = format!(" ({})", client::metadata(client::FROM));
+    let known = outside(firewall, &place);
+    [(client::WARNING, unknown), (client::FROM, known)].map(|(key, why)| ResponseMapper {
+        filter: Some(AccessLogFilter {
+            filter_specifier: Some(FilterSpecifier::AndFilter(AndFilter {
+                filters: denial.filter.iter().cloned().chain([has(key)]).collect(),
+            })),
+        }),
+        body_format_override: Some(denied(firewall, Reason::ForbiddenByFirewall, &why)),
+        ..denial.clone()
+    })
+}
+
+/// Filter that matches if the client's address has this text.
+fn has(key: &str) -> AccessLogFilter {
+    let text = MetadataMatcher {
         filter: client::METADATA.into(),
         path: vec![PathSegment {
-            segment: Some(Segment::Key(client::WARNING.into())),
+            segment: Some(Segment::Key(key.into())),
         }],
         value: Some(ValueMatcher {
             match_pattern: Some(value_matcher::MatchPattern::PresentMatch(true)),
         }),
         ..MetadataMatcher::default()
     };
-    let is_warned = AccessLogFilter {
+    AccessLogFilter {
         filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
-            matcher: Some(warning),
+            matcher: Some(text),
             match_if_key_not_found: Some(BoolValue { value: false }),
         })),
-    };
-    let both = AndFilter {
-        filters: denial.filter.into_iter().chain([is_warned]).collect(),
-    };
-    ResponseMapper {
-        filter: Some(AccessLogFilter {
-            filter_specifier: Some(FilterSpecifier::AndFilter(both)),
-        }),
-        body_format_override: Some(denied(
-            firewall,
-            Reason::ForbiddenByFirewall,
-            &format!(
-                "no virtual-network rule has your address {}, which is a trusted proxy, and the client behind it is \
-                 unknown, so no IP rule applies: {}. Ask the owner of the proxy to write \
-                 addresses into X-Forwarded-For",
-                client::PEER,
-                client::warning()
-            ),
-        )),
-        ..denial
     }
+}
+
+/// Explanation for a caller that no rule matches. `place` says where the client's address is from.
+fn outside(firewall: &Firewall, place: &str) -> String {
+    format!(
+        "no virtual-network rule has your address {} and no IP rule has {}{place}, so you count as a caller outside \
+         every enabled subnet. Ask the vault's owner for a rule, or a subnet's owner to enable the service endpoint. \
+         If your pod has just started, repeat the request in some seconds",
+        client::PEER,
+        client::address(&firewall.client_address)
+    )
+}
+
+/// Header of a denial, for programs: the reason, the decision id, the addresses that were seen, and the identity that
+/// the caller was taken for. An empty text stands for nothing. It names no rule, and nothing of other callers.
+fn receipt(firewall: &Firewall, listener: Listener, reason: Reason) -> HeaderValueOption {
+    let state = |key: &str| format!("%FILTER_STATE({key}:PLAIN)%");
+    let from = match firewall.client_address {
+        ClientAddressSource::Direct => "peer".to_owned(),
+        ClientAddressSource::XForwardedFor { .. } => client::metadata(client::FROM),
+    };
+    let account = grants::needs_identities(firewall, listener).then(|| state(grants::POD));
+    let service = grants::has_bypass(firewall).then(|| state(grants::SERVICE));
+    let parts = [
+        ("reason", Some(reason.name().to_owned())),
+        ("decision", Some("%STREAM_ID%".to_owned())),
+        ("addr", Some(client::address(&firewall.client_address))),
+        ("from", Some(from)),
+        ("direct", Some(client::PEER.to_owned())),
+        ("serviceAccount", account),
+        ("trustedService", service),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key}={};", value?)));
+    http::set_header("x-vaultwall-denial", &parts.collect::<String>())
 }
 
 fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMapper {
     let why = match reason {
-        Reason::ForbiddenByFirewall => &format!(
-            "no virtual-network rule has your address %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% and no IP rule \
-             has {}, so you count as a caller outside every enabled subnet. Ask the vault's owner for a rule, or a \
-             subnet's owner to enable the service endpoint. If your pod has just started, repeat the request in some \
-             seconds",
-            client::address(&firewall.client_address)
-        ),
+        Reason::ForbiddenByFirewall => &outside(firewall, ""),
         Reason::ForbiddenByPlane
             if listener == Listener::Management
                 && firewall.management == ManagementAccess::Disabled =>
@@ -191,6 +225,7 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
         filter: Some(when(&expression)),
         status_code: Some(UInt32Value { value: status }),
         body_format_override: Some(denied(firewall, reason, why)),
+        headers_to_add: vec![receipt(firewall, listener, reason)],
     }
 }
 
@@ -220,6 +255,7 @@ fn refused_early(firewall: &Firewall) -> ResponseMapper {
                 ),
             ),
         )),
+        headers_to_add: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::accesslog::v3::AccessLogFilter;
+use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
     JwtProvider, JwtRequirement, RequirementRule,
@@ -162,6 +163,8 @@ pub(super) struct ResponseMapper {
     pub status_code: Option<UInt32Value>,
     #[prost(message, optional, tag = "4")]
     pub body_format_override: Option<JsonFormat>,
+    #[prost(message, repeated, tag = "5")]
+    pub headers_to_add: Vec<HeaderValueOption>,
 }
 
 /// `envoy.extensions.filters.http.health_check.v3.HealthCheck`, with the fields used here.

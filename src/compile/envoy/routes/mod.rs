@@ -76,7 +76,9 @@ pub(super) fn route_configuration(
 fn network_info(source: &ClientAddressSource) -> Vec<HeaderValueOption> {
     let client = client::address(source);
     let addresses = format!("conn_type=Ipv4;addr={client};direct={};", client::PEER);
-    let warning = source.trusted_proxies().map(|_| client::warning());
+    let warning = source
+        .trusted_proxies()
+        .map(|_| client::metadata(client::WARNING));
     let addresses = http::set_header("x-vaultwall-network-info", &addresses);
     let warning =
         warning.map(|warning| http::set_header("x-vaultwall-client-address-warning", &warning));
