@@ -3,6 +3,7 @@
 //! `VAULTWALL_HELM` and the variables of `tests/api_server` name other programs than those that `dev/tools install`
 //! puts in place.
 
+mod alerts;
 mod catalog;
 mod generated_objects;
 mod golden;

@@ -278,12 +278,17 @@ fn the_page_lists_every_metric() {
 }
 
 #[test]
-fn the_page_names_no_unknown_metric() {
-    let page = include_str!("../../../docs/operations.md");
+fn page_alerts_and_dashboard_name_no_unknown_metric() {
+    let files = [
+        include_str!("../../../docs/operations.md"),
+        include_str!("../../../charts/vaultwall/files/alerts.yaml"),
+        include_str!("../../../charts/vaultwall/files/dashboard.json"),
+    ];
     let names = regex::Regex::new(r"vaultwall_[a-z_]*[a-z]").unwrap();
     let registered = registered();
-    let unknown: Vec<&str> = names
-        .find_iter(page)
+    let unknown: Vec<&str> = files
+        .iter()
+        .flat_map(|file| names.find_iter(file))
         .map(|found| found.as_str())
         .filter(|name| {
             let plain = name.strip_suffix("_bucket").unwrap_or(name);
@@ -291,4 +296,30 @@ fn the_page_names_no_unknown_metric() {
         })
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_page_lists_every_alert() {
+    let page = include_str!("../../../docs/operations.md");
+    let listed: Vec<String> = page
+        .lines()
+        .filter(|line| line.starts_with("| `Vaultwall"))
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|').take(3);
+            let cells = cells.map(|cell| cell.trim().trim_matches('`'));
+            cells.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    let alerts = include_str!("../../../charts/vaultwall/files/alerts.yaml");
+    let alerts: serde_json::Value = serde_saphyr::from_str(alerts).unwrap();
+    let rules = alerts["groups"][0]["rules"].as_array().unwrap();
+    let installed: Vec<String> = rules
+        .iter()
+        .map(|rule| {
+            let texts = [&rule["alert"], &rule["labels"]["severity"], &rule["for"]];
+            let texts = texts.map(|text| text.as_str().unwrap_or_default());
+            texts.join(" ")
+        })
+        .collect();
+    assert_eq!(listed, installed);
 }
