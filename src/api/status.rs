@@ -1,6 +1,6 @@
 //! Status of each kind, and the conditions that it has before the operator has seen the object.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ pub struct VaultNetworkPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub proxies: Option<String>,
+    /// Time since which the proxies enforce this generation; none while `Programmed` is not `True`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programmed_since: Option<Time>,
     /// Number of the policy's virtual-network rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_network_rules: Option<i64>,

@@ -74,6 +74,12 @@ use crate::limits::Limits;
         description = "Whether every connected proxy enforces this generation"
     ),
     printcolumn(
+        name = "Since",
+        type_ = "date",
+        json_path = ".status.programmedSince",
+        description = "Time since which the proxies enforce this generation"
+    ),
+    printcolumn(
         name = "Generation",
         type_ = "integer",
         json_path = ".metadata.generation",
@@ -83,8 +89,7 @@ use crate::limits::Limits;
         name = "Observed",
         type_ = "integer",
         json_path = ".status.observedGeneration",
-        description = "Generation that the other columns describe; a lower one means that the operator has not \
-                       processed the last edit"
+        description = "Generation that the other columns describe; if lower, the last edit is not processed yet"
     ),
     printcolumn(
         name = "Ready",
@@ -204,8 +209,7 @@ pub struct TargetRef {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::dns_label(), validation = rules::same_target())]
     pub name: String,
-    /// Port of the Service for the vault's API, for example 8200. While the Service does not have it, the firewall
-    /// stays at its earlier port.
+    /// Port of the Service for the vault's API, for example 8200. Without it, the firewall stays at its earlier port.
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
 }

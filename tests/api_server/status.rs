@@ -1,6 +1,7 @@
 //! The operator's status on a server: what it keeps of it, who owns it, and what people see.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::Resource;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -195,6 +196,7 @@ async fn printed_columns() {
         "ACCEPTED",
         "RESOLVED",
         "PROGRAMMED",
+        "SINCE",
         "GENERATION",
         "OBSERVED",
         "AGE",
@@ -215,9 +217,17 @@ async fn printed_columns() {
         assert_eq!(found.message, "waiting for the operator");
     }
 
-    let status = wanted(&fresh, 2, &[]);
+    let mut status = wanted(&fresh, 2, &[]);
+    status.programmed_since = Some(Time("1970-01-01T00:00:00Z".parse().unwrap()));
     replace(server, &fresh, &status).await.unwrap();
-    let lines = get(&["-o", "wide"]);
+    let mut lines = get(&["-o", "wide"]);
+    let since = lines[0]
+        .iter()
+        .position(|column| column == "SINCE")
+        .unwrap();
+    let age = lines[1].remove(since);
+    assert!(age.ends_with('y') || age.ends_with('d'), "{age}");
+    lines[0].remove(since);
     let shown: Vec<(&str, &str)> = lines[0]
         .iter()
         .zip(&lines[1])

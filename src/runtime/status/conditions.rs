@@ -22,7 +22,7 @@ pub(crate) fn with_transition_time(
 }
 
 /// Removes the fraction of a second: Kubernetes stores these times in whole seconds.
-fn whole_seconds(now: Timestamp) -> Timestamp {
+pub(crate) fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 

@@ -86,6 +86,7 @@ pub fn is_settled(desired: &VaultNetworkPolicyStatus) -> bool {
 /// Returns the status with sorted lists and without times.
 fn normalized(status: &VaultNetworkPolicyStatus) -> VaultNetworkPolicyStatus {
     let mut status = status.clone();
+    status.programmed_since = None;
     normalize(&mut status.conditions);
     sort(&mut status.warnings);
     status

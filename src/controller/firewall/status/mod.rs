@@ -36,7 +36,7 @@ pub use warnings::WARNINGS;
 use crate::api::VaultNetworkPolicyStatus;
 use crate::policy::Peer;
 use crate::runtime::operations::metrics::number;
-use crate::runtime::status::conditions::with_transition_time;
+use crate::runtime::status::conditions::{whole_seconds, with_transition_time};
 
 /// Returns the desired status of a policy. Conditions of other writers are kept as they are stored.
 pub fn status_of(
@@ -59,6 +59,7 @@ pub fn status_of(
     );
     VaultNetworkPolicyStatus {
         observed_generation: Some(policy.generation),
+        programmed_since: programmed_since(policy, &conditions, now),
         conditions,
         endpoint: vault.endpoint.clone(),
         management_endpoint: vault.management_endpoint.clone(),
@@ -72,6 +73,23 @@ pub fn status_of(
         }),
         warnings: warnings::warnings(policy, vault),
     }
+}
+
+/// Returns the time since which the proxies enforce the policy's generation, if they do.
+fn programmed_since(
+    policy: &PolicySeen<'_>,
+    conditions: &[Condition],
+    now: Timestamp,
+) -> Option<Time> {
+    let programmed = ConditionType::Programmed.name();
+    let mut conditions = conditions.iter();
+    let is_programmed =
+        conditions.any(|found| found.type_ == programmed && found.status == Verdict::True.name());
+    let known = policy.status.and_then(|status| {
+        let is_same = status.observed_generation == Some(policy.generation);
+        status.programmed_since.clone().filter(|_| is_same)
+    });
+    is_programmed.then(|| known.unwrap_or_else(|| Time(whole_seconds(now))))
 }
 
 /// Returns a condition in its stored form.

@@ -34,7 +34,7 @@ pub(crate) struct Fixture {
     /// Violations of the policy `own`.
     violations: Vec<Violation>,
     rules: Option<RuleCounts>,
-    generation: i64,
+    pub(crate) generation: i64,
     service: Option<ServiceFact>,
     pub(crate) terminating: bool,
     pub(crate) apply_error: Option<String>,

@@ -132,6 +132,7 @@ fn counts_and_addresses() {
     let status = fixture.desired();
     let shown = json!(VaultNetworkPolicyStatus {
         conditions: Vec::new(),
+        programmed_since: None,
         ..status
     });
     assert_eq!(

@@ -26,6 +26,34 @@ fn summary(events: &[EventNote]) -> Vec<String> {
 }
 
 #[test]
+fn the_time_of_a_generation_is_kept_until_it_is_no_longer_enforced() {
+    let mut fixture = fixture();
+    let mut since = |generation: i64, programmed: usize, now: &str| {
+        fixture.generation = generation;
+        fixture.proxies.programmed = programmed;
+        fixture.now = now.parse().unwrap();
+        let wanted = fixture.desired();
+        let since = wanted.programmed_since.as_ref();
+        let since = since.map(|time| time.0.to_string());
+        fixture.stored = Some(wanted);
+        since
+    };
+    let (first, second, third) = (
+        "2026-05-01T00:00:00Z",
+        "2026-05-01T00:00:01Z",
+        "2026-05-01T00:00:02Z",
+    );
+    assert_eq!(
+        since(1, 2, "2026-05-01T00:00:00.75Z").as_deref(),
+        Some(first)
+    );
+    assert_eq!(since(1, 2, second).as_deref(), Some(first));
+    assert_eq!(since(2, 2, second).as_deref(), Some(second));
+    assert_eq!(since(2, 1, third), None);
+    assert_eq!(since(2, 2, third).as_deref(), Some(third));
+}
+
+#[test]
 fn the_transition_time_is_that_of_the_last_change_of_status() {
     let mut fixture = fixture();
     let times = |fixture: &mut Fixture, now: &str| -> Vec<String> {
