@@ -1,11 +1,21 @@
 //! The access log as data: records, and the denials among them.
 //!
-//! `record` does no I/O, and takes times as arguments.
+//! These do no I/O, and take times as arguments. Whoever reads the log, from files or from proxies, adds to a [`Store`].
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `record` | one record, as Envoy writes it |
+//! | `groups` | denials that are alike |
+//! | `shares` | a bounded number of entries, in fair shares of vaults and callers |
+//! | `store` | recent denials: records by id, and groups |
 
+mod groups;
 mod record;
+mod shares;
+mod store;
+#[cfg(test)]
+mod tests;
 
+pub use groups::{Group, GroupKey};
 pub use record::Record;
+pub use store::{Capacity, Denials, Received, Store};
