@@ -13,7 +13,7 @@ const EXAMPLES: usize = 5;
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
-    /// What they have in common.
+    /// Caller, reason and operations, which they have in common.
     #[serde(flatten)]
     pub key: GroupKey,
     /// Their number.

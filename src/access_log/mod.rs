@@ -1,6 +1,7 @@
 //! The access log as data: records, and the denials among them.
 //!
-//! These do no I/O, and take times as arguments. Whoever reads the log, from files or from proxies, adds to a [`Store`].
+//! These modules do no I/O, and take times as arguments. Readers of the log, from files or from proxies, add its
+//! records to a [`Store`].
 //!
 //! | module | what it is |
 //! |---|---|

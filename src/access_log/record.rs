@@ -12,6 +12,8 @@ const MISSING: &str = "-";
 const NUMBERS: [&str; 2] = ["httpStatusCode", "durationMs"];
 /// Largest number of bytes of a text that is kept: that of Envoy's longest, the path.
 const TEXT_BYTES: usize = 1024;
+/// Largest number of bytes of all texts of a record that is kept. Those of Envoy have less than half of it.
+const RECORD_BYTES: usize = 6 * 1024;
 
 macro_rules! record {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -36,14 +38,18 @@ macro_rules! record {
         }
 
         impl Record {
-            /// The record with every text cut to the largest length of Envoy's own, so that no proxy can fill the
-            /// memory of a reader.
+            /// The record with every text cut to the largest length of Envoy's own, and all together to less than the
+            /// sum of them, so that no proxy can fill the memory of a reader.
             #[must_use]
             pub fn bounded(mut self) -> Self {
-                cut(&mut self.vault);
-                cut(&mut self.listener);
-                for text in [$(&mut self.$name),*].into_iter().flatten() {
-                    cut(text);
+                let mut room = RECORD_BYTES;
+                for text in [&mut self.vault, &mut self.listener]
+                    .into_iter()
+                    .chain([$(&mut self.$name),*].into_iter().flatten())
+                {
+                    text.truncate(text.floor_char_boundary(TEXT_BYTES.min(room)));
+                    text.shrink_to_fit();
+                    room -= text.len();
                 }
                 self
             }
@@ -98,12 +104,6 @@ record! {
     response_details,
     /// Envoy's flags.
     response_flags,
-}
-
-/// Shortens a text to the largest length, between two characters.
-fn cut(text: &mut String) {
-    text.truncate(text.floor_char_boundary(TEXT_BYTES));
-    text.shrink_to_fit();
 }
 
 impl Record {
@@ -216,7 +216,24 @@ mod tests {
         record.request_uri = Some("é".repeat(600) + "x");
         record.user_agent = Some(format!("a{}", "é".repeat(600)));
         let record = record.bounded();
-        assert_eq!(record.request_uri.unwrap().len(), 1024);
-        assert_eq!(record.user_agent.unwrap().len(), 1023);
+        assert_eq!(record.request_uri.as_ref().unwrap().len(), 1024);
+        assert_eq!(record.user_agent.as_ref().unwrap().len(), 1023);
+
+        let mut long = serde_json::to_value(record).unwrap();
+        for (name, value) in long.as_object_mut().unwrap() {
+            if value.is_string() && name != "time" {
+                *value = "x".repeat(10_000).into();
+            }
+        }
+        for name in ["route", "plane", "method", "operations"] {
+            long.as_object_mut()
+                .unwrap()
+                .insert(name.into(), "x".repeat(10_000).into());
+        }
+        let long: Record = serde_json::from_value(long).unwrap();
+        let kept = serde_json::to_value(long.bounded()).unwrap();
+        let texts = kept.as_object().unwrap().values().filter_map(Value::as_str);
+        let bytes: usize = texts.map(str::len).sum();
+        assert!(bytes < RECORD_BYTES + 30, "{bytes}");
     }
 }

@@ -9,7 +9,7 @@ use super::groups::{Group, GroupKey};
 use super::record::Record;
 use super::shares::{Place, Shares};
 
-/// Largest numbers of what is kept. A record has at most 25 KB, and usually 1 KB; a group half of that.
+/// Largest numbers of entries. Of Envoy's records, one has about 1 KB, and at most 3 KB; a group has less.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Number of whole records.
@@ -85,8 +85,8 @@ impl Store {
         }
     }
 
-    /// Adds a record of a proxy of the record's vault, and returns its group. A record of an allowed request is not kept.
-    /// The time that it takes grows with the logarithm of the capacity.
+    /// Adds a record of a proxy of the record's vault, and returns its group. A record of an allowed request is not
+    /// kept. The time that it takes grows with the logarithm of the capacity.
     pub fn add(&mut self, proxy: &str, record: Record, now: Timestamp) -> Option<&Group> {
         if !record.is_denial() {
             return None;
