@@ -9,6 +9,7 @@
 //! | [`controller`] | the operator: one reconcile a kind, and the start of all its parts |
 //! | [`standalone`] | standalone mode: files in, a local Envoy out |
 //! | [`runtime`] | parts that use no reconciler: watches, leader election, apply, permissions, health, metrics, replicas |
+//! | [`access_log`] | records of the access log: denials, kept and grouped |
 //! | [`publish`] | resolve → compile → publish → confirmed |
 //! | [`transport`] | TLS: server, credentials, certificates |
 //! | [`objects`] | decodes objects from files and watches, and checks them against the schema |
@@ -22,6 +23,7 @@
 //! | [`limits`] | largest numbers of rules, addresses and proxies, used by any module |
 //! | [`clock`] | time that tests can set, used by any module |
 
+pub mod access_log;
 pub mod address;
 pub mod api;
 pub mod cli;

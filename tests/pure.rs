@@ -13,6 +13,7 @@ mod compact_json;
 mod crd_rules;
 mod crd_tables;
 mod decisions;
+mod denials;
 mod descriptors;
 mod docs;
 mod examples;

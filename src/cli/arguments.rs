@@ -71,7 +71,7 @@ impl TryFrom<KeyArgs> for KeyOptions {
 }
 
 /// Parses a duration such as `90s`, `5m` or `24h`, at least one second.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Option<Duration> = text
         .parse::<SignedDuration>()
         .ok()
@@ -93,6 +93,12 @@ impl VaultName {
     /// Namespace in front of the name, if any.
     pub(super) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
+    }
+
+    /// Whether both can be the same vault: a name without a namespace is that of any.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        self.service == other.service
+            && (self.namespace.is_none() || self.namespace == other.namespace)
     }
 
     /// Checks that `--namespace` does not contradict the namespace in front of the name.

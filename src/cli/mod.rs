@@ -9,11 +9,13 @@ mod cluster;
 mod completion;
 mod controller;
 mod crds;
+mod denials;
 mod explain;
 mod log;
 mod outcome;
 mod output;
 mod process;
+mod records;
 mod render;
 mod serve;
 mod trusted;
@@ -58,6 +60,7 @@ enum Command {
     Completion(completion::Completion),
     Controller(Box<controller::Controller>),
     Crds(crds::Crds),
+    Denials(denials::Denials),
     Explain(Box<explain::Explain>),
     Render(render::Render),
     Serve(serve::Serve),
@@ -72,6 +75,7 @@ impl Command {
             Self::Completion(command) => command.run(output, parser(name), name),
             Self::Controller(command) => command.run(output),
             Self::Crds(command) => command.run(output),
+            Self::Denials(command) => command.run(output),
             Self::Explain(command) => command.run(output),
             Self::Render(command) => command.run(output),
             Self::Serve(command) => command.run(output),
@@ -114,8 +118,8 @@ fn with_tip(mut error: clap::Error, parser: &clap::Command) -> clap::Error {
     };
     let subcommand = std::env::args().find_map(|name| parser.find_subcommand(name));
     let reads_files = |command: &&clap::Command| {
-        let mut flags = command.get_arguments().filter_map(clap::Arg::get_short);
-        flags.any(|flag| flag == 'f')
+        let mut flags = command.get_arguments();
+        flags.any(|flag| flag.get_short() == Some('f') && flag.get_action().takes_values())
     };
     if error.kind() == ErrorKind::UnknownArgument
         && !path.starts_with('-')

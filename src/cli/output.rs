@@ -67,6 +67,17 @@ impl Output {
         self.text(&format!("{text}\n"))
     }
 
+    /// Writes `value` as JSON on one line.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Whether nobody reads the output any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Writes a YAML document for each object.
     pub(crate) fn yaml(&mut self, objects: &[impl Serialize]) -> Result<(), Failure> {
         self.text(&yaml(objects)?)?;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster_cli::cluster::{cluster, explain, vaultwall};
@@ -92,6 +92,36 @@ fn explain_prints_the_same() {
             assert_eq!(of_cluster.code, of_files.code, "{arguments:?}");
         }
     }
+}
+
+/// A decision of an access log is explained by the policies of the cluster.
+#[test]
+fn a_recorded_decision_has_the_same_explanation() {
+    let (folder, files) = files(Some("vault"));
+    let log = folder.path().join("access.log");
+    let record = json!({
+        "time": "2026-11-22T18:30:16.391Z", "vault": "vault/openbao", "listener": "data", "decisionId": "id",
+        "reason": "ForbiddenByFirewall", "route": "secret secrets/get", "method": "GET",
+        "requestUri": "/v1/secret/data/app", "directIpAddress": "127.0.30.1", "callerIpAddress": "127.0.30.1",
+    });
+    std::fs::write(&log, record.to_string()).unwrap();
+    let arguments = [
+        "explain",
+        "--id",
+        "id",
+        "--log",
+        log.to_str().unwrap(),
+        "-o",
+        "json",
+    ];
+    let (of_cluster, of_files) = both(&arguments, &files);
+    assert_eq!(of_cluster.stdout, of_files.stdout);
+    let answer = of_cluster.json();
+    assert_eq!(
+        (of_cluster.code, &answer["differs"]),
+        (Some(0), &json!(true))
+    );
+    assert_eq!(answer["rule"], "quickstart/virtualNetworkRules/build");
 }
 
 /// A vault without a namespace is in that of the context, as for kubectl, or in that of `--namespace`.

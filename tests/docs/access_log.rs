@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use vaultwall::access_log::Record;
 use vaultwall::policy::{Reason, Verdict};
 
 use crate::docs::command::Folder;
@@ -68,6 +69,19 @@ fn every_field_is_explained() {
     formats(&listeners, &mut written);
     let explained = first_column(&page("docs/access-log.md"), "| field |");
     assert_eq!(explained, written);
+
+    // A reader of records knows all of them.
+    let value = |name: &String| match name.as_str() {
+        "time" => json!("2026-11-22T18:30:16.391Z"),
+        "httpStatusCode" | "durationMs" => json!(7),
+        _ => json!(name),
+    };
+    let fields: Map<String, Value> = written
+        .iter()
+        .map(|name| (name.clone(), value(name)))
+        .collect();
+    let read: Record = serde_json::from_value(Value::Object(fields.clone())).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), Value::Object(fields));
 }
 
 /// Keys of the JSON formats of access logs, wherever they are.

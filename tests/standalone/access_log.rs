@@ -50,7 +50,7 @@ fn network() -> String {
     .to_string()
 }
 
-fn protected(level: &str) -> (Sandbox, OpenBao, Serve) {
+pub(crate) fn protected(level: &str) -> (Sandbox, OpenBao, Serve) {
     let sandbox = Sandbox::new();
     let vault = OpenBao::start(sandbox.upstream(), &sandbox.at(""));
     sandbox.put("policy.yaml", &policy(level));
@@ -59,7 +59,7 @@ fn protected(level: &str) -> (Sandbox, OpenBao, Serve) {
     (sandbox, vault, serve)
 }
 
-fn send(
+pub(crate) fn send(
     source: Ipv4Addr,
     server: SocketAddrV4,
     headers: &str,

@@ -7,6 +7,7 @@ mod access_log;
 mod arguments;
 mod budgets;
 mod by_hand;
+mod denials;
 mod files;
 mod load;
 mod members;

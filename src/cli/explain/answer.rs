@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::claims::{Assumed, Token};
+use crate::access_log::Record;
 use crate::api::SERVICE_ACCOUNT_LABEL;
 use crate::index::PodFact;
 use crate::policy::token::TokenProof;
@@ -27,6 +28,8 @@ pub(super) struct Explanation {
     pub(super) nearest: Option<Nearest>,
     /// Advice for a denied caller: a sentence with a full stop.
     pub(super) remedy: Option<String>,
+    /// The record of the decision that is explained, if it was looked up.
+    pub(super) recorded: Option<Record>,
 }
 
 /// JSON of an answer; the keys are a stable contract.
@@ -38,6 +41,12 @@ pub(super) struct Json<'a> {
     plane: Option<Plane>,
     operations: &'a [String],
     trace: Vec<Step>,
+    /// The record of the decision, only with `--id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<&'a Record>,
+    /// Whether the decision of today has another reason, only with `--id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differs: Option<bool>,
 }
 
 impl Explanation {
@@ -52,6 +61,8 @@ impl Explanation {
             plane: self.decision.plane,
             operations: &self.decision.operations.names,
             trace,
+            recorded: self.recorded.as_ref(),
+            differs: self.differs(),
         }
     }
 
@@ -61,6 +72,16 @@ impl Explanation {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:12}{value}");
         };
+        if let Some(record) = &self.recorded {
+            let reason = record.reason.as_deref().unwrap_or("none");
+            line("recorded", &format!("{reason} at {}", record.time));
+            let today = if self.differs() == Some(true) {
+                "another reason"
+            } else {
+                "the same reason"
+            };
+            line("today", today);
+        }
         line("verdict", decision.verdict().name());
         line("reason", decision.reason.name());
         line("rule", decision.rule.as_deref().unwrap_or("none"));
@@ -103,6 +124,12 @@ impl Explanation {
             let _ = writeln!(text, "What to do: {remedy}");
         }
         text
+    }
+
+    /// Whether the decision of today has another reason than the recorded one.
+    fn differs(&self) -> Option<bool> {
+        let recorded = self.recorded.as_ref()?;
+        Some(recorded.reason.as_deref() != Some(self.decision.reason.name()))
     }
 
     fn nearest_text(&self) -> Option<String> {

@@ -5,6 +5,8 @@
 
 mod answer;
 mod claims;
+mod recorded;
+mod rules;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,12 +22,14 @@ use crate::limits::Limits;
 use crate::objects::LoadedObjects;
 use crate::policy::token::TokenProof;
 use crate::policy::{
-    Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step,
-    ValidatedPolicy, VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
+    Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step, VaultId,
+    Verdict, client_address, decide, nearest, remedy,
 };
 use crate::vault_api::{Profile, Request};
 use answer::{Explanation, step};
 use claims::{Known, Token};
+use recorded::Recorded;
+use rules::Rules;
 
 /// Explain the firewall's decision on a request: the verdict, the reason and the rule.
 ///
@@ -42,9 +46,17 @@ pub(super) struct Explain {
     /// Namespace of the operator, to check that it runs.
     #[arg(long, value_name = "NAMESPACE", default_value = "vaultwall-system", value_parser = cluster::namespace)]
     operator_namespace: String,
-    /// Service of the vault; its namespace may be in front of it, as NAMESPACE/SERVICE.
-    #[arg(long, value_name = "SERVICE")]
-    vault: VaultName,
+    /// Id of a decision to look up in the access log of --log, in place of the arguments that describe a request.
+    #[arg(long, value_name = "ID", requires = "log")]
+    #[arg(conflicts_with_all = ["pod", "source_ip", "client_ip", "claims", "token", "listener", "method"])]
+    #[arg(conflicts_with_all = ["announced_method", "path", "vault_namespace"])]
+    id: Option<String>,
+    /// File with the access log that has the decision of --id, or - for stdin.
+    #[arg(long, value_name = "FILE", requires = "id")]
+    log: Option<PathBuf>,
+    /// Service of the vault; its namespace may be in front of it, as NAMESPACE/SERVICE. Needed without --id.
+    #[arg(long, value_name = "SERVICE", required_unless_present = "id")]
+    vault: Option<VaultName>,
     /// Namespace of the vault; without it, that of the kubeconfig's context.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -63,24 +75,27 @@ pub(super) struct Explain {
     #[arg(long, value_enum, default_value_t = ListenerName::Data)]
     listener: ListenerName,
     /// HTTP method of the request.
-    #[arg(long, value_name = "METHOD")]
-    method: String,
+    #[arg(long, value_name = "METHOD", required_unless_present = "id")]
+    method: Option<String>,
     /// Method that an OPTIONS request announces in Access-Control-Request-Method.
     #[arg(long, value_name = "METHOD")]
     announced_method: Option<String>,
     /// Path of the request, with /v1/ (not for the API of Azure Key Vault) and the query.
-    #[arg(long, value_name = "PATH", value_parser = request_path)]
-    path: String,
+    #[arg(long, value_name = "PATH", value_parser = request_path, required_unless_present = "id")]
+    path: Option<String>,
     /// Value of the X-Vault-Namespace header.
     #[arg(long, value_name = "NAMESPACE")]
     vault_namespace: Option<String>,
     #[command(flatten)]
     limits: LimitArgs,
+    /// The decision of --id, from which the other fields come.
+    #[arg(skip)]
+    recorded: Option<Recorded>,
 }
 
 /// The caller.
 #[derive(clap::Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct CallerArgs {
     /// Pod that connects.
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -138,6 +153,10 @@ enum ListenerName {
 #[derive(Debug, thiserror::Error)]
 enum ExplainError {
     #[error(transparent)]
+    Recorded(#[from] recorded::RecordedError),
+    #[error("--vault is missing: write NAMESPACE/SERVICE")]
+    NoVault,
+    #[error(transparent)]
     Claims(#[from] claims::ClaimsError),
     #[error("the caller is missing: give --pod or --source-ip")]
     NoCaller,
@@ -170,7 +189,8 @@ enum ExplainError {
 }
 
 impl Explain {
-    pub(super) fn run(self, output: &mut Output) -> Outcome {
+    pub(super) fn run(mut self, output: &mut Output) -> Outcome {
+        self.look_up()?;
         let explanation = self.explain(&self.vault()?)?;
         match output.format {
             Format::Json => output.json(&explanation.json())?,
@@ -182,17 +202,39 @@ impl Explain {
         })
     }
 
+    /// Takes the request from the decision of `--id`.
+    fn look_up(&mut self) -> Result<(), ExplainError> {
+        let (Some(id), Some(log)) = (&self.id, &self.log) else {
+            return Ok(());
+        };
+        let found = Recorded::find(id, log, self.vault.as_ref())?;
+        self.vault = Some(found.vault.clone());
+        self.caller.source_ip = Some(found.peer);
+        self.client_ip = found.client;
+        self.token = found.has_vault_token();
+        if found.record.listener == Listener::Management.name() {
+            self.listener = ListenerName::Management;
+        }
+        self.method.clone_from(&found.record.method);
+        self.path.clone_from(&found.record.request_uri);
+        self.vault_namespace
+            .clone_from(&found.record.vault_namespace);
+        self.recorded = Some(found);
+        Ok(())
+    }
+
     /// The vault; its namespace comes from its name, from `--namespace`, or from the kubeconfig.
     fn vault(&self) -> Result<VaultId, Failure> {
         let namespace = self.namespace.as_deref();
-        self.vault
+        let vault = self.vault.as_ref().ok_or(ExplainError::NoVault)?;
+        vault
             .check(namespace)
             .map_err(|source| ExplainError::TwoNamespaces {
                 source,
                 namespace: namespace.unwrap_or_default().to_owned(),
             })?;
         let cluster = (!self.reads_files()).then_some(&self.cluster);
-        self.vault.id(namespace, cluster)
+        vault.id(namespace, cluster)
     }
 
     fn explain(&self, vault: &VaultId) -> Result<Explanation, Failure> {
@@ -213,7 +255,7 @@ impl Explain {
                 &self.operator_namespace,
                 vault,
                 self.caller_id()?,
-                self.claims.is_some(),
+                self.claims.is_some() || self.recorded.as_ref().is_some_and(Recorded::has_claims),
                 limits,
             )?
         };
@@ -225,7 +267,9 @@ impl Explain {
         let rules = Rules::of(&loaded, vault);
         let mut index = loaded.into_index(limits);
         let claims = self.claims.as_deref().map(claims::read).transpose();
-        let mut claims = claims.map_err(ExplainError::from)?;
+        let mut claims = claims
+            .map_err(ExplainError::from)?
+            .or_else(|| self.recorded.as_ref()?.claims());
         let known = Known {
             issuer,
             accounts: !self.reads_files(),
@@ -264,7 +308,8 @@ impl Explain {
             ListenerName::Data => Listener::Data,
             ListenerName::Management => Listener::Management,
         };
-        let mut trace = vec![answer::vault_step(resolution, listener)];
+        let mut trace: Vec<Step> = self.recorded.iter().flat_map(Recorded::steps).collect();
+        trace.push(answer::vault_step(resolution, listener));
         trace.extend(answer::remark_steps(resolution, all_pods));
         let (peer, pod) = self.find_caller(index)?;
         trace.push(answer::caller_step(peer, pod));
@@ -277,13 +322,15 @@ impl Explain {
         }
         trace.extend(answer::proof_step(firewall, peer, token));
         let prefix = &Profile::of(firewall.api).dialect.prefix;
-        if !self.path.starts_with(prefix) {
+        let (method, path) = (self.method.as_deref(), self.path.as_deref());
+        let (method, path) = (method.unwrap_or_default(), path.unwrap_or_default());
+        if !path.starts_with(prefix) {
             let found = format!(
                 "the answer is for this path, which does not begin with {prefix} and so is no path of the vault's API; \
                  for the API, write --path {}",
-                api_path(&self.path)
+                api_path(path)
             );
-            tracing::warn!("--path {}: {found}", self.path);
+            tracing::warn!("--path {path}: {found}");
             trace.push(step("path", found));
         }
         let caller = Caller {
@@ -292,15 +339,20 @@ impl Explain {
             vault_token: self.token,
             proof: &token.proof,
         };
+        let table = firewall.table();
         let request = Request {
             has_body: false,
             several_tokens: false,
             announced: self.announced_method.as_deref(),
-            method: &self.method,
-            target: &self.path,
+            method,
+            target: path,
             namespace: self.vault_namespace.as_deref(),
         };
-        let mut decision = decide(firewall, &firewall.table(), listener, caller, &request);
+        let recorded = self.recorded.as_ref();
+        let target = recorded.map(|recorded| recorded.target(&table, &request));
+        let target = target.as_deref().unwrap_or(path);
+        let request = Request { target, ..request };
+        let mut decision = decide(firewall, &table, listener, caller, &request);
         trace.append(&mut decision.trace);
         trace.extend(answer::denial_step(firewall, listener, peer, pod));
         decision.trace = trace;
@@ -331,7 +383,8 @@ impl Explain {
         });
         Ok(Explanation {
             vault: firewall.vault.clone(),
-            request: format!("{} {}", self.method, self.path),
+            recorded: recorded.map(|recorded| recorded.record.clone()),
+            request: format!("{method} {target}"),
             decision,
             nearest: near,
             remedy: advice,
@@ -394,7 +447,7 @@ impl Explain {
             ..
         } = firewall;
         let ClientAddressSource::XForwardedFor { trusted_proxies } = source else {
-            if self.client_ip.is_some() {
+            if self.client_ip.is_some() && self.recorded.is_none() {
                 return Err(ExplainError::ClientOfDirect(vault.clone()));
             }
             trace.push(step(STEP, format!("Direct: the client is the peer {peer}")));
@@ -427,34 +480,6 @@ impl Explain {
         };
         trace.push(step(STEP, found));
         Ok(client)
-    }
-}
-
-/// The valid policies of one vault, to find the nearest rule.
-struct Rules {
-    policies: Vec<ValidatedPolicy>,
-    virtual_networks: VirtualNetworks,
-}
-
-impl Rules {
-    fn of(loaded: &LoadedObjects, vault: &VaultId) -> Self {
-        let policies = loaded.policies().map(|(_, policy)| policy);
-        let networks = loaded.virtual_networks();
-        Self {
-            policies: policies
-                .filter(|policy| policy.vault == *vault)
-                .cloned()
-                .collect(),
-            virtual_networks: networks
-                .map(|network| (network.name.clone(), network.clone().into()))
-                .collect(),
-        }
-    }
-
-    /// The accepted policies, oldest first.
-    fn accepted(&self, names: &[String]) -> Vec<&ValidatedPolicy> {
-        let find = |name: &String| self.policies.iter().find(|policy| policy.name == *name);
-        names.iter().filter_map(find).collect()
     }
 }
 

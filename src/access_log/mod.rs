@@ -1,0 +1,22 @@
+//! The access log as data: records, and the denials among them.
+//!
+//! These modules do no I/O, and take times as arguments. Readers of the log, from files or from proxies, add its
+//! records to a [`Store`].
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `record` | one record, as Envoy writes it |
+//! | `groups` | denials that are alike |
+//! | `shares` | a bounded number of entries, in fair shares of vaults and callers |
+//! | `store` | recent denials: records by id, and groups |
+
+mod groups;
+mod record;
+mod shares;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use groups::{Group, GroupKey};
+pub use record::Record;
+pub use store::{Capacity, Denials, Received, Store};
