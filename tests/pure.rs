@@ -14,6 +14,7 @@ mod crd_rules;
 mod crd_tables;
 mod decisions;
 mod descriptors;
+mod diff;
 mod docs;
 mod examples;
 mod explain;

@@ -71,7 +71,7 @@ impl TryFrom<KeyArgs> for KeyOptions {
 }
 
 /// Parses a duration such as `90s`, `5m` or `24h`, at least one second.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Option<Duration> = text
         .parse::<SignedDuration>()
         .ok()

@@ -9,6 +9,7 @@ mod cluster;
 mod completion;
 mod controller;
 mod crds;
+mod diff;
 mod explain;
 mod log;
 mod outcome;
@@ -58,6 +59,7 @@ enum Command {
     Completion(completion::Completion),
     Controller(Box<controller::Controller>),
     Crds(crds::Crds),
+    Diff(Box<diff::Diff>),
     Explain(Box<explain::Explain>),
     Render(render::Render),
     Serve(serve::Serve),
@@ -72,6 +74,7 @@ impl Command {
             Self::Completion(command) => command.run(output, parser(name), name),
             Self::Controller(command) => command.run(output),
             Self::Crds(command) => command.run(output),
+            Self::Diff(command) => command.run(output),
             Self::Explain(command) => command.run(output),
             Self::Render(command) => command.run(output),
             Self::Serve(command) => command.run(output),
