@@ -97,6 +97,19 @@ const ANSWERS: &[Row] = &[
     (&[("operations: [secrets/get]", "operations: [secrets/set]")], true, 1, &[
         "data (secrets/get) with a token of the vault", "gains: pod of payroll", "(secrets/set",
     ], &[]),
+    // An identity by token, from any address that no rule allows; its keys need not be known.
+    (&[("  identities: [", "  identities: [{federatedCredential: {issuer: \"https://ci.example\", \
+        subject: \"repo:shop\", audiences: [vault], jwksUri: \"https://ci.example/jwks\"}}, ")], true, 0, &[
+        "setting trustedServices.identities: +TrustedService/payroll: subject repo:shop of issuer https://ci.example",
+        "gains: everybody else, with a token of repo:shop\n         by TrustedService/payroll",
+        "data (secrets/get) with a token",
+    ], &["loses:", "gains: 10.20.0.0/16"]),
+    // A service account by its token in place of its pod.
+    (&[("names: [payroll]", "names: [payroll], proof: Token")], true, 1, &[
+        "loses: pod of payroll, service account worker (10.1.0.7), except with a token of \
+         system:serviceaccount:payroll:worker",
+        "gains: everybody else, with a token of system:serviceaccount:payroll:worker",
+    ], &[]),
     // The subnet's owner takes the key back.
     (&[("  - {name: dc, serviceEndpoints: [Vault]", "  - {name: dc")], true, 1, &[
         "edited: VirtualNetwork corp", "loses: 10.20.0.0/16\n         by main/virtualNetworkRules/dc",
@@ -143,6 +156,24 @@ fn answers_name_who_loses_and_who_gains() {
             "{run:?}"
         );
     }
+}
+
+#[test]
+fn long_answers_are_cut_in_the_text_alone() {
+    let rule = |number: u8| format!("  - {{name: r{number}, value: 203.0.113.{number}}}\n");
+    let rules: String = (0..60).step_by(2).map(rule).collect();
+    let office = "  - {name: office, value: 198.51.100.0/24}\n";
+    let change = Change::of(&[(office, &format!("{office}{rules}"))]);
+    let run = change.diff(&[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for part in [
+        "  … and 10 more fields; -o json has all",
+        "  … and 10 more groups that gain access; -o json has all",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    let json = change.diff(&["-o", "json"]).json();
+    assert_eq!(json["vaults"][0]["gains"].as_array().unwrap().len(), 30);
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::objects::LocatedViolation;
 use crate::policy::VaultId;
 use crate::policy::difference::{Access, Difference, Effect, Line, Setting};
 
+/// Most groups and fields in a part of the text; JSON has all.
+const SHOWN_GROUPS: usize = 20;
+
 /// The whole answer.
 #[derive(Serialize, Default, Debug)]
 #[serde(rename_all = "camelCase")]
@@ -186,11 +189,16 @@ impl VaultReport {
                 .collect();
             let _ = writeln!(text, "  setting {setting}: {}", short(&values));
         }
-        for (word, callers) in [("loses", loses), ("gains", gains)] {
-            for (who, callers) in together(callers) {
+        for (word, verb, callers) in [
+            ("loses", "groups that lose access", loses),
+            ("gains", "groups that gain access", gains),
+        ] {
+            let lines = together(callers);
+            for (who, callers) in lines.iter().take(SHOWN_GROUPS) {
                 let (by, access) = (&callers.by, access_text(&callers.access));
                 let _ = writeln!(text, "  {word}: {who}\n         by {by}, {access}");
             }
+            more(text, "  ", lines.len(), verb);
         }
         if loses.is_empty() && gains.is_empty() && self.firewall == FirewallChange::Changed {
             text.push_str("  nobody loses or gains access\n");
@@ -362,9 +370,10 @@ impl Report {
                 "{sign}: {} {}{slash}{}",
                 object.kind, object.namespace, object.name
             );
-            for field in &object.fields {
+            for field in object.fields.iter().take(SHOWN_GROUPS) {
                 let _ = writeln!(text, "  {}: {}", field.path, values(&field.old, &field.new));
             }
+            more(&mut text, "  ", object.fields.len(), "fields");
         }
         for vault in &self.vaults {
             vault.text(&mut text);
@@ -381,5 +390,12 @@ fn values(old: &Value, new: &Value) -> String {
         (Value::Null, new) => format!("added {new}"),
         (old, Value::Null) => format!("removed {old}"),
         (old, new) => format!("{old} is now {new}"),
+    }
+}
+
+/// Names the number of lines that the text leaves out.
+fn more(text: &mut String, indent: &str, count: usize, of: &str) {
+    if let Some(rest) = count.checked_sub(SHOWN_GROUPS).filter(|rest| *rest > 0) {
+        let _ = writeln!(text, "{indent}… and {rest} more {of}; -o json has all");
     }
 }
