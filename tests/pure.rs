@@ -15,6 +15,7 @@ mod crd_tables;
 mod decisions;
 mod denials;
 mod descriptors;
+mod diff;
 mod docs;
 mod examples;
 mod explain;

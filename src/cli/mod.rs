@@ -10,6 +10,7 @@ mod completion;
 mod controller;
 mod crds;
 mod denials;
+mod diff;
 mod explain;
 mod log;
 mod outcome;
@@ -61,6 +62,7 @@ enum Command {
     Controller(Box<controller::Controller>),
     Crds(crds::Crds),
     Denials(denials::Denials),
+    Diff(Box<diff::Diff>),
     Explain(Box<explain::Explain>),
     Render(render::Render),
     Serve(serve::Serve),
@@ -76,6 +78,7 @@ impl Command {
             Self::Controller(command) => command.run(output),
             Self::Crds(command) => command.run(output),
             Self::Denials(command) => command.run(output),
+            Self::Diff(command) => command.run(output),
             Self::Explain(command) => command.run(output),
             Self::Render(command) => command.run(output),
             Self::Serve(command) => command.run(output),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::index::{Key, Object};
 use crate::policy::{Violation, ViolationReason};
@@ -73,6 +74,8 @@ pub struct FileContents {
     pub file: PathBuf,
     /// Objects of known kinds in the file's order; of one with violations at most [`Refused::fallback`].
     pub objects: Vec<(Key, Option<Object>)>,
+    /// Specs of the objects of our own kinds, as they are written.
+    pub specs: Vec<(Key, Value)>,
     /// Violations of the objects of the file.
     pub violations: Vec<LocatedViolation>,
     /// Objects without a namespace, for which the default one is assumed.

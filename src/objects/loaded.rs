@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::contents::{FileContents, Located, LocatedViolation};
 use super::document::LoadError;
 use super::files::files_of;
@@ -22,6 +24,8 @@ pub struct LoadedObjects {
     /// The objects that can be used, and [`ObservedPolicy::Invalid`] for each policy that cannot, in the order of the
     /// files.
     pub objects: Vec<Located<Object>>,
+    /// Specs of the objects of our own kinds, as they are written.
+    pub specs: BTreeMap<Key, Value>,
     /// Violations, in the order of the files.
     pub violations: Vec<LocatedViolation>,
     /// Files that could not be read at all.
@@ -35,19 +39,9 @@ pub struct LoadedObjects {
 impl LoadedObjects {
     /// Reads files, and folders with all that is in them.
     pub fn load(paths: &[PathBuf], limits: &Limits) -> Self {
-        let (files, errors) = files_of(paths);
-        let mut contents = Vec::new();
-        let mut loaded = Self {
-            errors,
-            ..Self::default()
-        };
-        for file in files {
-            match load_file(&file, limits) {
-                Ok(read) => contents.push(read),
-                Err(error) => loaded.errors.push(error),
-            }
-        }
-        loaded.add(contents);
+        let (contents, errors) = load_files(paths, limits);
+        let mut loaded = Self::of(contents);
+        loaded.errors = errors;
         loaded
     }
 
@@ -112,6 +106,7 @@ impl LoadedObjects {
         let mut named = BTreeSet::new();
         for file in contents {
             self.violations.extend(file.violations);
+            self.specs.extend(file.specs);
             self.assumed
                 .extend(file.assumed.into_iter().map(|object| Located {
                     file: file.file.clone(),
@@ -139,6 +134,19 @@ impl LoadedObjects {
             }
         }
     }
+}
+
+/// Reads files, and folders with all that is in them, one by one; also returns the errors of those that cannot be read.
+pub fn load_files(paths: &[PathBuf], limits: &Limits) -> (Vec<FileContents>, Vec<LoadError>) {
+    let (files, mut errors) = files_of(paths);
+    let mut contents = Vec::new();
+    for file in files {
+        match load_file(&file, limits) {
+            Ok(read) => contents.push(read),
+            Err(error) => errors.push(error),
+        }
+    }
+    (contents, errors)
 }
 
 fn duplicate(file: &Path, first: &Path, key: &Key) -> LocatedViolation {

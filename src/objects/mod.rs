@@ -28,6 +28,6 @@ pub use decode::{Decode, Sent, Source, Stored};
 pub use document::LoadError;
 pub use files::{Listing, Place, files_of, is_hidden, is_read_in_folders, list};
 pub use kinds::{KindInfo, Visitor, info, infos, visit_kinds};
-pub use loaded::LoadedObjects;
+pub use loaded::{LoadedObjects, load_files};
 pub use ordinary::Ordinary;
 pub use reader::{decode, load_file, parse_file, read_from_cluster};

@@ -124,7 +124,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(info) = info {
             let ambiguous = readings.iter().map(Finding::violation).collect();
+            let spec = value.get("spec").filter(|_| info.is_custom()).cloned();
             let (key, object) = (info.decode)(value, ambiguous, self.limits);
+            self.contents.specs.extend(key.clone().zip(spec));
             let is_assumed = info.namespaced && info.is_custom() && header.namespace.is_empty();
             if !self.from_cluster && is_assumed {
                 self.contents.assumed.extend(key.clone());

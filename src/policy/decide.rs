@@ -199,7 +199,17 @@ pub fn decide(
 }
 
 /// A reason, and the rule that allowed the request.
-type Found = (Reason, Option<Arc<str>>);
+pub type Found = (Reason, Option<Arc<str>>);
+
+/// Decides about a classified request: the part of [`decide`] after the classification.
+pub fn decide_class(
+    firewall: &Firewall,
+    listener: Listener,
+    caller: Caller<'_>,
+    class: &Class,
+) -> Found {
+    by_class(firewall, listener, caller, class, &mut Trace(Vec::new()))
+}
 
 fn by_class(
     firewall: &Firewall,

@@ -7,6 +7,7 @@ mod accounts;
 mod admitted;
 pub mod client_address;
 mod decide;
+pub mod difference;
 mod grants;
 mod identity;
 mod issuer_keys;
@@ -37,7 +38,9 @@ pub use crate::vault_api::{Engine, EngineNamespace};
 pub use account_label::{AccountLabels, NoAccountLabels, account_label_value};
 pub use accounts::{AccountPod, Accounts, ExistingAccount};
 pub use admitted::{Admitted, admitted};
-pub use decide::{BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, plane_rule};
+pub use decide::{
+    BEARER, Caller, Decision, Found, Listener, PlaneRule, Step, decide, decide_class, plane_rule,
+};
 pub use grants::{
     DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,
 };

@@ -91,6 +91,17 @@ impl Template {
         }
     }
 
+    /// Returns a path that matches.
+    pub fn sample(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Segment | Part::Rest => "x".to_owned(),
+            Part::RestAndSlash => "x/".to_owned(),
+            Part::OptionalRest | Part::OptionalSlash => String::new(),
+        };
+        self.0.iter().map(part).collect()
+    }
+
     /// Whether a path, without `/v1/` and the vault's namespace, matches.
     pub fn matches(&self, path: &str) -> bool {
         let mut rest = path;
@@ -191,6 +202,7 @@ mod tests {
             assert_eq!(parsed.matches(path), *fits, "{template} {path}");
             let regex = regex::Regex::new(&format!("^(?:{})$", parsed.regex())).unwrap();
             assert_eq!(regex.is_match(path), *fits, "regex of {template} {path}");
+            assert!(parsed.matches(&parsed.sample()), "sample of {template}");
             let path: Vec<Token> = literal(path).collect();
             let mut patterns = parsed.patterns().into_iter();
             let found = patterns.any(|pattern| common(&pattern, &path).is_some());

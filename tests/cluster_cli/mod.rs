@@ -4,6 +4,7 @@
 mod claims;
 mod cluster;
 mod connection;
+mod diff;
 mod permissions;
 mod plugin;
 mod same_answers;

@@ -52,7 +52,7 @@ fn flags() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Subcommands that a page may name although only a later version has them; the text marks them.
-const LATER: [&str; 5] = ["controller", "diff", "suggest", "tags", "import"];
+const LATER: [&str; 4] = ["controller", "suggest", "tags", "import"];
 
 #[test]
 fn subcommands_and_flags_exist() {

@@ -14,6 +14,6 @@ pub(crate) use connect::connect;
 pub(crate) use kubeconfig::ClusterArgs;
 pub(crate) use list::namespace;
 pub(crate) use read::{
-    CallerId, Checked, Scope, ToExplain, current_namespace, to_check, to_explain, to_render,
-    to_validate,
+    CallerId, Checked, Scope, ToCompare, ToExplain, current_namespace, to_check, to_compare,
+    to_explain, to_render, to_validate,
 };

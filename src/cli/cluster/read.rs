@@ -180,6 +180,56 @@ pub(crate) fn to_explain(
     })
 }
 
+/// The objects that `diff` compares files with.
+pub(crate) struct ToCompare {
+    /// The objects.
+    pub(crate) contents: Vec<FileContents>,
+    /// Issuer of the cluster's service accounts, if a policy accepts tokens and the issuer can be read.
+    pub(crate) issuer: Option<String>,
+}
+
+/// Reads the objects for `diff`: policies, virtual networks, trusted services, namespaces and pods. `namespaces` are
+/// those whose policies are read; `None`: all. `has_tokens`: whether a policy of the files accepts tokens.
+pub(crate) fn to_compare(
+    args: &ClusterArgs,
+    namespaces: Option<&BTreeSet<String>>,
+    has_tokens: bool,
+    limits: Limits,
+) -> Result<ToCompare, ReadError> {
+    with_cluster(args, limits, async |cluster: &Cluster| {
+        let mut contents = Vec::new();
+        match namespaces {
+            None => contents.extend(cluster.list(Wanted::POLICIES, None, None).await?),
+            Some(namespaces) => {
+                for namespace in namespaces {
+                    let found = cluster
+                        .list(Wanted::POLICIES, Some(namespace), None)
+                        .await?;
+                    contents.extend(found);
+                }
+            }
+        }
+        let is_by_token = |policy: &ValidatedPolicy| policy.proof != Proof::Pod;
+        let has_tokens = has_tokens || policies(&contents, Scope::Cluster).any(is_by_token);
+        let mut kinds = vec![
+            Wanted::VIRTUAL_NETWORKS,
+            Wanted::TRUSTED_SERVICES,
+            Wanted::NAMESPACES,
+            Wanted::PODS,
+        ];
+        kinds.extend(has_tokens.then_some(Wanted::SERVICE_ACCOUNTS));
+        for kind in kinds {
+            contents.extend(cluster.list(kind, None, None).await?);
+        }
+        let issuer = if has_tokens {
+            cluster.issuer().await
+        } else {
+            None
+        };
+        Ok(ToCompare { contents, issuer })
+    })
+}
+
 /// Reads the objects for `trusted check`: the policies of the vault's namespace, all trusted services, and namespaces,
 /// whose labels are their subscriptions.
 pub(crate) fn to_check(

@@ -50,16 +50,16 @@ pub(super) fn read(path: &Path) -> Result<Claims, ClaimsError> {
 }
 
 /// Facts of a cluster, as far as they are known.
-pub(super) struct Known {
+pub(in crate::cli) struct Known {
     /// Issuer of its service accounts.
-    pub(super) issuer: Option<String>,
+    pub(in crate::cli) issuer: Option<String>,
     /// Whether the index has all of its service accounts.
-    pub(super) accounts: bool,
+    pub(in crate::cli) accounts: bool,
 }
 
 /// Assumptions about the service account that claims are about.
 #[derive(Default)]
-pub(super) struct Assumed {
+pub(in crate::cli) struct Assumed {
     /// That its issuer is the cluster's.
     pub(super) issuer: bool,
     /// That it exists.
@@ -74,7 +74,11 @@ pub(super) struct Token {
 
 /// Makes the index one in which the keys of every issuer are known, because the claims are taken as verified. What is
 /// not known of the cluster is assumed as the claims have it: its issuer, and that the account exists.
-pub(super) fn assume(index: &mut Index, claims: Option<&mut Claims>, known: Known) -> Assumed {
+pub(in crate::cli) fn assume(
+    index: &mut Index,
+    claims: Option<&mut Claims>,
+    known: Known,
+) -> Assumed {
     let mut assumed = Assumed::default();
     let mut issuer = known.issuer;
     if let Some(claims) = claims

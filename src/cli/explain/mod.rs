@@ -4,7 +4,7 @@
 //! advises.
 
 mod answer;
-mod claims;
+pub(super) mod claims;
 mod recorded;
 mod rules;
 
@@ -114,7 +114,7 @@ fn client_ip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-fn source_ip(text: &str) -> Result<IpAddr, &'static str> {
+pub(super) fn source_ip(text: &str) -> Result<IpAddr, &'static str> {
     let address = text.parse();
     address.map_err(|_| "write one address, such as 10.0.0.5; a range is not possible")
 }
