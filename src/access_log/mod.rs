@@ -5,7 +5,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | `record` | one record, as Envoy writes it |
+//! | [`sink`] | receives denials from proxies: limits, numbers, and the queue for the store |
 
 mod record;
+pub mod sink;
 
 pub use record::Record;
