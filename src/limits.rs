@@ -18,13 +18,17 @@ pub const MAX_PROXY_REPLICAS: u8 = 100;
 /// Largest number of concurrent requests of one HTTP/2 connection.
 pub const MAX_HTTP2_STREAMS: u8 = 250;
 
+/// Connections of a proxy with the default number of workers: one for its rules, and one for denials of each worker.
+const CONNECTIONS_OF_PROXY: usize = 1 + 2;
+
 /// Largest number of connections with certificates of one identity, the proxies of one vault: one replica may serve all
 /// of them, a rolling update replaces them all while the earlier ones drain, and some connections may be lost without a
 /// notice.
-pub const MAX_CONNECTIONS_OF_CLIENT: usize = 2 * MAX_PROXY_REPLICAS as usize + 56;
+pub const MAX_CONNECTIONS_OF_CLIENT: usize =
+    2 * MAX_PROXY_REPLICAS as usize * CONNECTIONS_OF_PROXY + 56;
 
 /// Largest number of connections to one replica: the default proxies of 1,000 vaults, with some to spare.
-pub const MAX_CONNECTIONS: usize = 2_048;
+pub const MAX_CONNECTIONS: usize = 2_048 * CONNECTIONS_OF_PROXY;
 
 /// Longest lifetime of a token that proves an identity, from its issue to its end, in seconds: one day. The owner of a
 /// service account can issue tokens for a century.

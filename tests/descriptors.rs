@@ -17,6 +17,7 @@ const ROOTS: &[&str] = &[
     "envoy/config/route/v3/route.proto",
     "envoy/extensions/access_loggers/file/v3/file.proto",
     "envoy/extensions/access_loggers/filters/cel/v3/cel.proto",
+    "envoy/extensions/access_loggers/grpc/v3/als.proto",
     "envoy/extensions/common/matching/v3/extension_matcher.proto",
     "envoy/extensions/filters/common/matcher/action/v3/skip_action.proto",
     "envoy/extensions/filters/http/buffer/v3/buffer.proto",

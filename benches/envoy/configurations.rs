@@ -37,6 +37,8 @@ pub(crate) enum Filters {
     Hold(usize),
     /// Everything, with [`SOME`] addresses, and a bypass for [`SOME`] identities with this proof.
     Identities(Proof),
+    /// Everything, with [`SOME`] addresses, and denials that are streamed to the xDS server.
+    Streams,
     /// Everything, with [`SOME`] addresses, in one file as a program writes it.
     Rendered(Build),
     /// All but the filters that hold the rules and decide: the listener and the routes, which classify requests, are
@@ -119,7 +121,7 @@ impl Filters {
     pub(crate) fn addresses(self) -> usize {
         match self {
             Self::Hold(addresses) => addresses,
-            Self::Identities(_) | Self::Rendered(_) => SOME,
+            Self::Identities(_) | Self::Streams | Self::Rendered(_) => SOME,
             Self::Removed | Self::BareProxy => 0,
         }
     }
@@ -127,7 +129,9 @@ impl Filters {
     fn proof(self) -> Option<Proof> {
         match self {
             Self::Identities(proof) => Some(proof),
-            Self::Hold(_) | Self::Rendered(_) | Self::Removed | Self::BareProxy => None,
+            Self::Hold(_) | Self::Streams | Self::Rendered(_) | Self::Removed | Self::BareProxy => {
+                None
+            }
         }
     }
 
@@ -169,10 +173,11 @@ impl Filters {
                 port: vault.port(),
             }),
             access_log: LOG.to_owned(),
+            streams_denials: self == Self::Streams,
             ..Proxy::in_cluster(&firewall, Tls::default(), None)
         };
         let bare = match self {
-            Self::Hold(_) | Self::Identities(_) | Self::Rendered(_) => {
+            Self::Hold(_) | Self::Identities(_) | Self::Streams | Self::Rendered(_) => {
                 return Compiler::default().snapshot(
                     &firewall,
                     &proxy,

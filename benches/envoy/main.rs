@@ -38,7 +38,7 @@ const NO_IDENTITIES: &str = "filter, 100 addresses";
 const BEFORE: &str = "100 addresses, before";
 
 /// Measured configurations; the last four only if `BEFORE` names a program.
-const SERIES: [Series; 15] = [
+const SERIES: [Series; 16] = [
     Series::of(NO_FILTER, Filters::Removed),
     // How far two Envoys are apart that differ in nothing is how far a ratio can be trusted.
     Series::of("no filter, another Envoy", Filters::Removed),
@@ -53,6 +53,11 @@ const SERIES: [Series; 15] = [
         ..Series::of("the same, request denied", Filters::Hold(MOST))
     },
     Series::of("nothing of the firewall", Filters::BareProxy),
+    Series {
+        against: NO_IDENTITIES,
+        target: Some(1.05),
+        ..Series::of("denials streamed, none sent", Filters::Streams)
+    },
     Series {
         target: Some(1.05),
         ..Series::identities("100 identities by pod", Proof::Pod)

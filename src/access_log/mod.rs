@@ -8,11 +8,13 @@
 //! | `record` | one record, as Envoy writes it |
 //! | `groups` | denials that are alike |
 //! | `shares` | a bounded number of entries, in fair shares of vaults and callers |
+//! | [`sink`] | receives denials from proxies: limits, numbers, and the queue for the store |
 //! | `store` | recent denials: records by id, and groups |
 
 mod groups;
 mod record;
 mod shares;
+pub mod sink;
 mod store;
 #[cfg(test)]
 mod tests;

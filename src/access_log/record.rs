@@ -6,8 +6,6 @@ use serde_json::{Map, Value};
 
 use crate::policy::{Reason, Verdict};
 
-/// Text that Envoy sends for a field without a value where every value is a text.
-const MISSING: &str = "-";
 /// Fields whose values are numbers.
 const NUMBERS: [&str; 2] = ["httpStatusCode", "durationMs"];
 /// Largest number of bytes of a text that is kept: that of Envoy's longest, the path.
@@ -107,7 +105,8 @@ record! {
 }
 
 impl Record {
-    /// A record from names and values where every value is a text, as Envoy sends them in tags: `-` is no value.
+    /// A record from names and values where every value is a text, as Envoy sends them in tags, without those that have
+    /// none.
     ///
     /// # Errors
     ///
@@ -115,8 +114,8 @@ impl Record {
     pub fn from_texts(
         fields: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, serde_json::Error> {
-        let fields = fields.into_iter().filter(|(_, value)| value != MISSING);
         let fields: Map<String, Value> = fields
+            .into_iter()
             .map(|(name, value)| {
                 let number = NUMBERS.contains(&&*name).then(|| value.parse::<u64>().ok());
                 let number = number.flatten().map(Value::from);
@@ -181,7 +180,6 @@ mod tests {
             ("responseDetails", "via_upstream"),
             ("durationMs", "2"),
             ("httpStatusCode", "200"),
-            ("ipRule", "-"),
             ("notKnownHere", "1"),
         ];
         let texts = texts.map(|(name, value)| (name.to_owned(), value.to_owned()));

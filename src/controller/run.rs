@@ -23,6 +23,7 @@ use super::statuses::networks::Networks;
 use super::statuses::services::Services;
 use super::statuses::state::States;
 use super::statuses::{self, StatusOnly};
+use crate::access_log::sink::{self, Sink};
 use crate::api::LEASE;
 use crate::runtime::apply::GeneratedObjects;
 use crate::runtime::authority::{self, AuthorityStore};
@@ -302,7 +303,7 @@ fn engine(
     (engine, synced, labels)
 }
 
-/// Serves proxies, and receives the reports of other replicas on the same port.
+/// Serves proxies, receives their denials, and the reports of other replicas on the same port.
 async fn serve(
     options: &Options,
     certificates: &Certificates,
@@ -312,6 +313,11 @@ async fn serve(
     stopped: &watch::Receiver<bool>,
     tasks: &mut Tasks,
 ) -> Result<JoinHandle<Result<(), ServeError>>, ControllerError> {
+    let observer: Arc<Metrics> = Arc::clone(metrics);
+    let (denials, mut received) = Sink::new(observer, options.clock.clone());
+    tasks.add(&tokio::spawn(async move {
+        while received.recv().await.is_some() {}
+    }));
     let (sender, connections) = mpsc::channel(WAITING_REPLICAS);
     tasks.add(&tokio::spawn(Arc::clone(replicas).listen(connections)));
     let listener = TcpListener::bind(options.xds_listen).await;
@@ -322,7 +328,8 @@ async fn serve(
         })?,
         credentials: certificates.credentials.clone(),
         authorize: Arc::new(certificates::node_of),
-        services: Routes::new(xds::service::<Peer>(Arc::clone(store), stopped.clone())),
+        services: Routes::new(xds::service::<Peer>(Arc::clone(store), stopped.clone()))
+            .add_service(sink::service::<Peer>(denials, stopped.clone())),
         protocols: Protocols::from([(PROTOCOL, sender)]),
         limits: ConnectionLimits::default(),
         on_refused: {

@@ -216,6 +216,7 @@ fn proxy(options: &Options) -> Proxy {
         upstream: Some(options.upstream.clone()),
         access_log: options.access_log.clone(),
         tls: Tls::default(),
+        streams_denials: false,
         http2: None,
     }
 }

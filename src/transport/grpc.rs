@@ -15,8 +15,9 @@ use tonic::transport::server::Connected;
 /// Interval of HTTP/2 pings on an idle connection, and how long a ping may remain unanswered.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most streams of a connection at a time. Envoy has one, and a new one while it gives up the earlier one.
-const STREAMS: u32 = 4;
+/// Most streams of a connection at a time. Envoy has one for rules, or one for each kind of denials of a worker: four,
+/// and more while it gives up earlier ones.
+const STREAMS: u32 = 16;
 /// Grace period for open streams to end after the server was stopped.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 

@@ -44,6 +44,7 @@ impl Envoy {
                 .unwrap()
                 .to_owned(),
             tls: Tls::default(),
+            streams_denials: false,
             http2: None,
         };
         let bootstrap = folder.path().join("bootstrap.pb");

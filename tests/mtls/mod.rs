@@ -3,6 +3,7 @@
 //!
 //! `VAULTWALL_ENVOY` names another binary than the one that `dev/tools install` puts in place.
 
+mod denials;
 mod endpoints;
 mod limits;
 mod operator;

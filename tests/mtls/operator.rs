@@ -8,6 +8,8 @@ use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
+use vaultwall::access_log::sink::{self, Observer, Outcome, Received, Sink};
+use vaultwall::clock::Clock;
 use vaultwall::runtime::replicas::{PROTOCOL, Replicas};
 use vaultwall::transport::certificates::{Authority, Issued, node_of};
 use vaultwall::transport::{
@@ -18,6 +20,48 @@ use vaultwall::xds::{self, SnapshotStore};
 use testkit::wait::in_time;
 
 pub(crate) const PORT: u16 = 8500;
+
+/// The denials that one operator receives, or several after one another.
+pub(crate) struct Denials {
+    pub(crate) sink: Arc<Sink>,
+    received: Mutex<mpsc::Receiver<Received>>,
+    outcomes: Arc<Outcomes>,
+}
+
+#[derive(Default)]
+struct Outcomes(Mutex<Vec<Outcome>>);
+
+impl Observer for Outcomes {
+    fn record(&self, outcome: Outcome) {
+        self.0.lock().unwrap().push(outcome);
+    }
+
+    fn missing(&self, _records: u64) {}
+}
+
+impl Denials {
+    pub(crate) fn new() -> Self {
+        let outcomes = Arc::new(Outcomes::default());
+        let observer = Arc::clone(&outcomes) as Arc<dyn Observer>;
+        let (sink, received) = Sink::new(observer, Clock::system());
+        Self {
+            sink,
+            received: Mutex::new(received),
+            outcomes,
+        }
+    }
+
+    /// Returns the records that were taken since the last call.
+    pub(crate) fn take(&self) -> Vec<Received> {
+        let mut received = self.received.lock().unwrap();
+        std::iter::from_fn(|| received.try_recv().ok()).collect()
+    }
+
+    /// Returns the outcomes of all records.
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+        self.outcomes.0.lock().unwrap().clone()
+    }
+}
 
 pub(crate) struct Operator {
     pub(crate) store: Arc<SnapshotStore>,
@@ -60,6 +104,17 @@ impl Operator {
         store: Arc<SnapshotStore>,
         limits: ConnectionLimits,
     ) -> Self {
+        Self::start_receiving(address, authority, store, limits, &Denials::new())
+    }
+
+    /// Starts one that receives these denials.
+    pub(crate) fn start_receiving(
+        address: Ipv4Addr,
+        authority: &Authority,
+        store: Arc<SnapshotStore>,
+        limits: ConnectionLimits,
+        denials: &Denials,
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // One that was here before has just gone.
         socket.set_reuseaddr(true).unwrap();
@@ -82,7 +137,11 @@ impl Operator {
                     node_of(certificate)
                 })
             },
-            services: Routes::new(xds::service::<Peer>(Arc::clone(&store), stopped.clone())),
+            services: Routes::new(xds::service::<Peer>(Arc::clone(&store), stopped.clone()))
+                .add_service(sink::service::<Peer>(
+                    Arc::clone(&denials.sink),
+                    stopped.clone(),
+                )),
             protocols: Protocols::from([(PROTOCOL, sender_of_replicas)]),
             limits,
             on_refused: {

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use vaultwall::compile::ProxyPorts;
 use vaultwall::compile::envoy::{
@@ -106,6 +108,36 @@ impl Proxy {
         Snapshot::new(resources)
     }
 
+    /// Returns the snapshot of a firewall whose denials go to the operator, too.
+    pub(crate) fn streaming_snapshot(&self, firewall: &Firewall) -> Snapshot {
+        let proxy = envoy::Proxy {
+            access_log: self.access_log_file().display().to_string(),
+            streams_denials: true,
+            ..self.listening()
+        };
+        let configuration = envoy::configuration(firewall, &firewall.table(), &proxy);
+        Snapshot::new(resources(&configuration))
+    }
+
+    fn access_log_file(&self) -> PathBuf {
+        self.folder.path().join("access.log")
+    }
+
+    /// Returns the complete records of its own access log so far.
+    pub(crate) fn access_log(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.access_log_file()).unwrap_or_default();
+        let lines = text.split_inclusive('\n');
+        lines
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Returns the address of one of its ports.
+    pub(crate) fn at(&self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, port)
+    }
+
     fn resources(&self, vault: &VaultId) -> Vec<Resource> {
         resources(&self.configuration(vault))
     }
@@ -126,6 +158,7 @@ impl Proxy {
             }),
             access_log: "/dev/null".into(),
             tls: envoy::Tls::default(),
+            streams_denials: false,
             http2: None,
         }
     }

@@ -127,6 +127,7 @@ fn compiled(sandbox: &Sandbox, objects: &str) -> Configuration {
         }),
         access_log: sandbox.at("access.log").display().to_string(),
         tls: Tls::default(),
+        streams_denials: false,
         http2: None,
     };
     envoy::configuration(&firewall, &firewall.table(), &proxy)

@@ -235,6 +235,7 @@ impl Setup {
             }),
             access_log: "/dev/null".into(),
             tls,
+            streams_denials: false,
             http2: None,
         };
         let made = envoy::configuration(&firewall, &firewall.table(), &proxy);

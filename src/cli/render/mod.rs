@@ -248,6 +248,7 @@ impl Render {
             management,
             upstream,
             access_log,
+            streams_denials,
             tls,
             http2,
         } = Proxy::in_cluster(
@@ -260,6 +261,7 @@ impl Render {
             management: self.management_listen.unwrap_or(management),
             upstream: self.upstream.clone().or(upstream),
             access_log,
+            streams_denials,
             tls,
             http2,
         }

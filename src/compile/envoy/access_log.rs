@@ -90,7 +90,7 @@ fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
 
 /// Format of each field. Formatting one takes Envoy about a hundredth of the time of a request, so that those of
 /// identities and tokens are only where there can be any.
-fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
+pub(super) fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
     let metadata = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", rbac::METADATA);
     let state = |key: &str| format!("%FILTER_STATE({key}:PLAIN)%");
     let of_decided = [

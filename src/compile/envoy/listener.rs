@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use envoy_types::pb::envoy::config::accesslog::v3::AccessLog;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{
     Action, RemoveOnMatch,
@@ -42,7 +43,7 @@ use super::proxy::{Http2, Proxy};
 use super::rbac::Fact;
 use super::reply::local_replies;
 use super::wire::{JwtAuthentication, any, seconds, type_url};
-use super::{client, decision, grants, http, routes, token};
+use super::{client, decision, denial_stream, grants, http, routes, token};
 use crate::policy::{Firewall, Listener as Side};
 use crate::vault_api::{HEADER_NAMESPACE, Plane};
 
@@ -178,8 +179,8 @@ fn connection_manager(
             Some(_) => CodecType::Auto.into(),
         },
         http2_protocol_options: proxy.http2.map(http2),
-        access_log: access_logs(firewall, proxy, side),
-        http_filters: filters(firewall, side, limits.body, delivery),
+        access_log: loggers(firewall, proxy, side),
+        http_filters: filters(firewall, proxy, side, limits.body, delivery),
         route_specifier: Some(match delivery {
             Delivery::Ads => RouteSpecifier::Rds(Rds {
                 config_source: Some(aggregated()),
@@ -189,6 +190,14 @@ fn connection_manager(
         }),
         ..HttpConnectionManager::default()
     }
+}
+
+fn loggers(firewall: &Firewall, proxy: &Proxy, side: Side) -> Vec<AccessLog> {
+    let mut loggers = access_logs(firewall, proxy, side);
+    if proxy.streams_denials {
+        loggers.extend(denial_stream::loggers(firewall, side));
+    }
+    loggers
 }
 
 /// HTTP/1 as the vault itself serves it: also HTTP/1.0, and an offer of another protocol changes nothing.
@@ -291,6 +300,7 @@ fn other_than(text: &str) -> String {
 
 fn filters(
     firewall: &Firewall,
+    proxy: &Proxy,
     side: Side,
     body: Option<u32>,
     delivery: &Delivery,
@@ -347,6 +357,9 @@ fn filters(
     filters.push(delivered(delivery, resource, &decision::deny_all(), || {
         decision::decision(firewall, side)
     }));
+    if proxy.streams_denials {
+        filters.push(denial_stream::numbering());
+    }
     filters.extend(whole_requests(body));
     filters.push(http::router(&Router {
         suppress_envoy_headers: true,

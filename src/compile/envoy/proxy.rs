@@ -18,6 +18,8 @@ pub struct Proxy {
     pub upstream: Option<Upstream>,
     /// File that the access log is appended to; `/dev/stdout` for the proxy's own output.
     pub access_log: String,
+    /// Whether denials also go to the operator, in a stream to the xDS server.
+    pub streams_denials: bool,
     /// TLS towards clients and towards the vault; by default none.
     pub tls: Tls,
     /// HTTP/2 with clients, next to HTTP/1.1; `None`: HTTP/1.1 only.
@@ -38,6 +40,7 @@ impl Proxy {
                 port: firewall.port,
             }),
             access_log: "/dev/stdout".to_owned(),
+            streams_denials: false,
             tls,
             http2,
         }

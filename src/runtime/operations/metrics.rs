@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::access_log::sink::{Observer, Outcome};
 use crate::policy::VaultId;
 
 /// Bucket bounds of the time from an event to the proxies' acknowledgement, in seconds: 1 ms to 30 s.
@@ -41,6 +42,8 @@ pub struct Metrics {
     /// Number of resources that proxies rejected.
     pub xds_rejections: Counter,
     refused_connections: Family<Limit, Counter>,
+    access_log_records: Family<AccessLogRecord, Counter>,
+    access_log_missing: Gauge,
     change: Histogram,
     resolve: Histogram,
     compile: Histogram,
@@ -120,6 +123,11 @@ struct Limit {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AccessLogRecord {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Certificate {
     certificate: &'static str,
 }
@@ -151,6 +159,8 @@ impl Metrics {
             proxies_programmed: Gauge::default(),
             xds_rejections: Counter::default(),
             refused_connections: Family::default(),
+            access_log_records: Family::default(),
+            access_log_missing: Gauge::default(),
             change: Histogram::new(CHANGE),
             resolve: Histogram::new(WORK),
             compile: Histogram::new(WORK),
@@ -200,6 +210,7 @@ impl Metrics {
             "Connections of proxies and replicas that were refused because of a limit",
             self.refused_connections.clone(),
         );
+        self.register_denials(&mut all);
         all.register_with_unit(
             "change_duration",
             "Time from an event to its acknowledgement by every connected proxy that it concerns",
@@ -261,6 +272,19 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         all
+    }
+
+    fn register_denials(&self, all: &mut Registry) {
+        all.register(
+            "access_log_records",
+            "Records of denials that proxies sent, by what became of them",
+            self.access_log_records.clone(),
+        );
+        all.register(
+            "access_log_missing_records",
+            "Numbered records of denials that did not arrive at this replica, while later ones did",
+            self.access_log_missing.clone(),
+        );
     }
 
     /// Sets the number of policies, by whether they are accepted.
@@ -378,6 +402,20 @@ impl Metrics {
             .certificate_expiry
             .get_or_create(&Certificate { certificate });
         gauge.set(moment.as_duration().as_secs_f64());
+    }
+}
+
+impl Observer for Metrics {
+    fn record(&self, outcome: Outcome) {
+        let outcome = outcome.name();
+        self.access_log_records
+            .get_or_create(&AccessLogRecord { outcome })
+            .inc();
+    }
+
+    fn missing(&self, records: u64) {
+        self.access_log_missing
+            .set(i64::try_from(records).unwrap_or(i64::MAX));
     }
 }
 

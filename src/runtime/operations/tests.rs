@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::access_log::sink::{Observer as _, Outcome};
 use crate::policy::VaultId;
 
 /// A server on a free port.
@@ -226,6 +227,7 @@ fn registered() -> BTreeMap<String, String> {
     metrics.wrote("Deployment", WriteResult::Written);
     metrics.watch_restarted("Pod");
     metrics.connection_refused("client");
+    metrics.record(Outcome::Taken);
     metrics.keys_fetched("url", true);
     metrics.set_key_sets("url", 1, 0, Some(jiff::Timestamp::UNIX_EPOCH));
     metrics.set_proxy_certificate_expiry(&vault("openbao"), jiff::Timestamp::UNIX_EPOCH);

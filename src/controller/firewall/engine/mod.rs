@@ -455,6 +455,7 @@ fn firewall_service(vault: &VaultId) -> ObjectName {
 fn proxy(firewall: &Firewall, tls: Tls, http2: Option<Http2>, local: Option<&LocalProxy>) -> Proxy {
     let mut proxy = Proxy {
         upstream: None,
+        streams_denials: true,
         ..Proxy::in_cluster(firewall, tls, http2)
     };
     if let Some(local) = local {
