@@ -158,6 +158,31 @@ fn answers_name_who_loses_and_who_gains() {
     }
 }
 
+/// Trusted proxies that are pods, of which none is in the files.
+#[test]
+fn clients_of_proxies_that_are_not_known_are_compared() {
+    let behind = |proxies: &str| {
+        let settings = format!(
+            "  clientAddress: {{source: XForwardedFor, trustedProxies: [{proxies}]}}\n  bypass:"
+        );
+        Change::of(&[("  bypass:", &settings)])
+    };
+    let pods = "{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: ingress}}}}";
+    let (with, without) = (behind(&format!("10.9.0.7, {pods}")), behind("10.9.0.7"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vaultwall"));
+    command
+        .arg("diff")
+        .arg("-f")
+        .arg(without.file())
+        .arg("--against")
+        .arg(with.file());
+    let run = Run::of(&mut command);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let line = "loses: 198.51.100.0/24, through trusted proxies that are pods (none is known)\n         by main/ip";
+    assert!(run.stdout.contains(line), "{}", run.stdout);
+    assert!(!run.stdout.contains("240."), "{}", run.stdout);
+}
+
 #[test]
 fn long_answers_are_cut_in_the_text_alone() {
     let rule = |number: u8| format!("  - {{name: r{number}, value: 203.0.113.{number}}}\n");

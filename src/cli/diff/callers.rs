@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::sides::is_stand_in;
 use crate::policy::difference::{Access, Difference, Line, Ranges, Who};
 use crate::policy::token::TokenIdentity;
 
@@ -11,6 +12,8 @@ use crate::policy::token::TokenIdentity;
 const SHOWN: usize = 8;
 /// Way of callers that are no clients of a proxy.
 const DIRECTLY: &str = "directly";
+/// Trusted proxies that are pods of which none is known.
+const NO_PROXY: &str = "that are pods (none is known)";
 
 /// Callers whose access changes.
 #[derive(Serialize, Debug)]
@@ -87,14 +90,13 @@ impl Callers {
             Who::V6 => "Ipv6",
             Who::Others => "Others",
         };
-        let through = line.through.iter().flat_map(Ranges::prefixes);
         Self {
             kind,
             namespace,
             service_account: account,
             selector,
             addresses,
-            through: through.map(|prefix| prefix.to_string()).collect(),
+            through: line.through.as_ref().map(through).unwrap_or_default(),
             token: line.proof.as_ref().map(Token::from),
             except_tokens: line.except.iter().map(Token::from).collect(),
             by: line.by.to_string(),
@@ -144,6 +146,20 @@ impl Callers {
             let _ = write!(text, ", except with a token of {}", subjects.join(" or "));
         }
         text
+    }
+}
+
+/// Prefixes of trusted proxies; a text in their place if only pods that stand for them are known.
+fn through(proxies: &Ranges) -> Vec<String> {
+    let known = proxies
+        .prefixes()
+        .into_iter()
+        .filter(|prefix| !is_stand_in(prefix.network()));
+    let known: Vec<String> = known.map(|prefix| prefix.to_string()).collect();
+    if known.is_empty() {
+        vec![NO_PROXY.to_owned()]
+    } else {
+        known
     }
 }
 

@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::arguments::{LimitArgs, duration};
 use super::cluster::ClusterArgs;
 use super::explain::source_ip;
@@ -22,11 +24,11 @@ use super::validate::{self, CannotRead};
 use crate::index::{Index, ObjectName, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::LocatedViolation;
-use crate::policy::difference::{KnownPods, difference, settings};
+use crate::policy::difference::{KnownPods, Setting, difference, settings};
 use crate::policy::{Resolution, VaultId};
 use clients::Recent;
 use report::{Author, Clients, Report, VaultReport};
-use sides::{Before, Resolved, Sides};
+use sides::{Before, Resolved, Sides, is_stand_in};
 
 /// Show who gains and who loses access by a change, before it is applied.
 ///
@@ -225,6 +227,7 @@ fn compare(
     let mut found = VaultReport::new(vault, before.is_some(), after.is_some());
     found.refused = refused;
     found.settings = settings(before, after);
+    found.settings.retain_mut(without_stand_ins);
     if let Some(after) = after {
         found.set_difference(difference(before, after, pods));
     }
@@ -232,6 +235,17 @@ fn compare(
         found.set_clients(recent.compare(&vault.to_string(), before, after, pods));
     }
     Some(found)
+}
+
+/// Removes the addresses of pods that stand for others; returns whether anything is left.
+fn without_stand_ins(setting: &mut Setting) -> bool {
+    let is_real = |value: &String| {
+        let prefix: Option<Ipv4Net> = value.parse().ok();
+        !prefix.is_some_and(|prefix| is_stand_in(prefix.network()))
+    };
+    setting.removed.retain(is_real);
+    setting.added.retain(is_real);
+    !setting.removed.is_empty() || !setting.added.is_empty()
 }
 
 fn resolution(index: &mut Index, vault: &VaultId) -> Option<Resolution> {

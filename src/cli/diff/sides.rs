@@ -165,7 +165,10 @@ impl Resolved {
             for index in [&mut self.old, &mut self.new] {
                 if let Some(VaultResolution { resolution, .. }) = index.resolve(&vault) {
                     let firewall = &resolution.firewall;
-                    wanted.extend(firewall.peers.iter().filter_map(StandIn::of_peer));
+                    let proxies = firewall.client_address.trusted_proxies();
+                    let proxies = proxies.into_iter().flat_map(|proxies| &proxies.peers);
+                    let peers = firewall.peers.iter().chain(proxies);
+                    wanted.extend(peers.filter_map(StandIn::of_peer));
                     wanted.extend(firewall.grants.holders().filter_map(StandIn::of_holder));
                 }
             }
@@ -180,7 +183,12 @@ impl Resolved {
     }
 }
 
-/// A pod that stands for all that a rule selects.
+/// Whether an address is one of a pod that stands for others.
+pub(super) fn is_stand_in(address: Ipv4Addr) -> bool {
+    address.to_bits() >= STAND_INS
+}
+
+/// A pod that stands for all that a rule, or the list of trusted proxies, selects.
 struct StandIn {
     namespace: Labels,
     pod: Labels,
