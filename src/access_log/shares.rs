@@ -34,8 +34,8 @@ pub(super) struct Shares<T> {
 #[derive(Debug)]
 struct Vault<T> {
     len: usize,
-    /// Entries of each caller by number. None is empty.
-    callers: HashMap<Name, BTreeMap<u64, T>>,
+    /// Entries of each caller by number. None is empty. A map has room for eleven from the start, so they are boxed.
+    callers: HashMap<Name, BTreeMap<u64, Box<T>>>,
     order: BTreeSet<Rank>,
 }
 
@@ -56,9 +56,13 @@ impl<T> Vault<T> {
     }
 
     /// Changes the entries of a caller, and keeps the numbers and the order right.
-    fn change<R>(&mut self, caller: &Name, change: impl FnOnce(&mut BTreeMap<u64, T>) -> R) -> R {
+    fn change<R>(
+        &mut self,
+        caller: &Name,
+        change: impl FnOnce(&mut BTreeMap<u64, Box<T>>) -> R,
+    ) -> R {
         let entries = self.callers.entry(Arc::clone(caller)).or_default();
-        let rank = |entries: &BTreeMap<u64, T>| {
+        let rank = |entries: &BTreeMap<u64, Box<T>>| {
             let (oldest, _) = entries.first_key_value()?;
             Some((entries.len(), Reverse(*oldest), Arc::clone(caller)))
         };
@@ -99,7 +103,9 @@ impl<T> Shares<T> {
             number: self.next,
         };
         self.next += 1;
-        self.change(&place, |entries| entries.insert(place.number, entry));
+        self.change(&place, |entries| {
+            entries.insert(place.number, Box::new(entry))
+        });
         (place, self.make_room())
     }
 
@@ -118,12 +124,13 @@ impl<T> Shares<T> {
     }
 
     pub(super) fn remove(&mut self, place: &Place) -> Option<T> {
-        self.change(place, |entries| entries.remove(&place.number))
+        let removed = self.change(place, |entries| entries.remove(&place.number));
+        removed.map(|entry| *entry)
     }
 
     pub(super) fn get(&self, place: &Place) -> Option<&T> {
         let vault = self.vaults.get(&place.vault)?;
-        vault.callers.get(&place.caller)?.get(&place.number)
+        Some(vault.callers.get(&place.caller)?.get(&place.number)?)
     }
 
     /// Names of the vaults that have entries.
@@ -134,10 +141,15 @@ impl<T> Shares<T> {
     /// Entries of a vault, in no order.
     pub(super) fn of(&self, vault: &str) -> impl Iterator<Item = &T> {
         let callers = self.vaults.get(vault).into_iter();
-        callers.flat_map(|vault| vault.callers.values().flat_map(BTreeMap::values))
+        let entries = callers.flat_map(|vault| vault.callers.values().flat_map(BTreeMap::values));
+        entries.map(|entry| &**entry)
     }
 
-    fn change<R>(&mut self, place: &Place, change: impl FnOnce(&mut BTreeMap<u64, T>) -> R) -> R {
+    fn change<R>(
+        &mut self,
+        place: &Place,
+        change: impl FnOnce(&mut BTreeMap<u64, Box<T>>) -> R,
+    ) -> R {
         let vault = self.vaults.entry(Arc::clone(&place.vault)).or_default();
         if let Some(rank) = vault.rank(&place.vault) {
             self.order.remove(&rank);
