@@ -31,7 +31,7 @@ mod violation;
 
 pub use crate::api::{
     AccessLogLevel, DefaultAction, Denial, EngineType, ExternalTrafficPolicy, ManagementAccess,
-    ServiceType, TokenCreation, VaultApi,
+    Mode, ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
 pub use account_label::{AccountLabels, NoAccountLabels, account_label_value};

@@ -10,8 +10,8 @@ use crate::api::SERVICE_ACCOUNT_LABEL;
 use crate::index::PodFact;
 use crate::policy::token::TokenProof;
 use crate::policy::{
-    Admitted, Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Nearest,
-    Reason, RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation, admitted,
+    Admitted, Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Mode,
+    Nearest, Reason, RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation, admitted,
 };
 use crate::vault_api::Plane;
 
@@ -23,16 +23,30 @@ pub(super) struct Explanation {
     pub(super) request: String,
     /// Verdict, reason and trace.
     pub(super) decision: Decision,
+    /// The request under the mode in force, if that is `Audit`; the decision is that of enforcement.
+    pub(super) in_audit: Option<InAudit>,
     /// The rule that came nearest to admitting a denied caller.
     pub(super) nearest: Option<Nearest>,
     /// Advice for a denied caller: a sentence with a full stop.
     pub(super) remedy: Option<String>,
 }
 
+/// Fate of a request in a vault with `mode: Audit`.
+#[derive(Clone, Copy)]
+pub(super) struct InAudit {
+    /// Whether the vault receives it.
+    pub(super) is_forwarded: bool,
+    /// Whether the access log has the reason in `wouldDeny`.
+    pub(super) is_marked: bool,
+}
+
 /// JSON of an answer; the keys are a stable contract.
 #[derive(Serialize)]
 pub(super) struct Json<'a> {
     verdict: Verdict,
+    /// `Audit` if the verdict is not enforced; otherwise missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
     reason: Reason,
     rule: Option<&'a str>,
     plane: Option<Plane>,
@@ -47,6 +61,7 @@ impl Explanation {
         trace.extend(self.remedy.iter().map(|text| step("remedy", text)));
         Json {
             verdict: self.decision.verdict(),
+            mode: self.in_audit.map(|_| Mode::Audit),
             reason: self.decision.reason,
             rule: self.decision.rule.as_deref(),
             plane: self.decision.plane,
@@ -62,6 +77,9 @@ impl Explanation {
             let _ = writeln!(text, "{name:12}{value}");
         };
         line("verdict", decision.verdict().name());
+        if let Some(in_audit) = self.in_audit {
+            line("mode", in_audit.text());
+        }
         line("reason", decision.reason.name());
         line("rule", decision.rule.as_deref().unwrap_or("none"));
         line("vault", &self.vault.to_string());
@@ -108,6 +126,20 @@ impl Explanation {
     fn nearest_text(&self) -> Option<String> {
         let nearest = self.nearest.as_ref()?;
         Some(format!("{}, but {}", nearest.rule, nearest.mismatch))
+    }
+}
+
+impl InAudit {
+    fn text(self) -> &'static str {
+        match (self.is_forwarded, self.is_marked) {
+            (true, true) => {
+                "Audit: the request is forwarded, and the access log has the reason in wouldDeny"
+            }
+            (true, false) => "Audit: the request is forwarded, as with Enforced",
+            (false, _) => {
+                "Audit: the request is denied all the same; only network rules are not enforced"
+            }
+        }
     }
 }
 

@@ -20,16 +20,17 @@ use crate::limits::Limits;
 use crate::objects::LoadedObjects;
 use crate::policy::token::TokenProof;
 use crate::policy::{
-    Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step,
+    Caller, ClientAddressSource, Denied, Firewall, Listener, Mode, PodLabels, Reason, Step,
     ValidatedPolicy, VaultId, Verdict, VirtualNetworks, client_address, decide, nearest, remedy,
 };
 use crate::vault_api::{Profile, Request};
-use answer::{Explanation, step};
+use answer::{Explanation, InAudit, step};
 use claims::{Known, Token};
 
 /// Explain the firewall's decision on a request: the verdict, the reason and the rule.
 ///
-/// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: error.
+/// Without -f it reads the cluster. With `mode: Audit` the verdict is that of enforcement. Exit code 0: allowed.
+/// 1: denied. 2: error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
     /// File or folder with policies, virtual networks, trusted services, and Namespaces, Pods, `ServiceAccounts` and
@@ -259,7 +260,12 @@ impl Explain {
         all_pods: bool,
     ) -> Result<Explanation, ExplainError> {
         let resolution = &resolution.resolution;
-        let firewall = &resolution.firewall;
+        // The answer is what enforcement would say.
+        let enforced = Firewall {
+            mode: Mode::Enforced,
+            ..resolution.firewall.clone()
+        };
+        let firewall = &enforced;
         let listener = match self.listener {
             ListenerName::Data => Listener::Data,
             ListenerName::Management => Listener::Management,
@@ -300,7 +306,15 @@ impl Explain {
             target: &self.path,
             namespace: self.vault_namespace.as_deref(),
         };
-        let mut decision = decide(firewall, &firewall.table(), listener, caller, &request);
+        let table = firewall.table();
+        let mut decision = decide(firewall, &table, listener, caller, &request);
+        let in_audit = (resolution.firewall.mode == Mode::Audit).then(|| {
+            let decision = decide(&resolution.firewall, &table, listener, caller, &request);
+            InAudit {
+                is_forwarded: decision.verdict() == Verdict::Allow,
+                is_marked: decision.would_deny.is_some(),
+            }
+        });
         trace.append(&mut decision.trace);
         trace.extend(answer::denial_step(firewall, listener, peer, pod));
         decision.trace = trace;
@@ -333,6 +347,7 @@ impl Explain {
             vault: firewall.vault.clone(),
             request: format!("{} {}", self.method, self.path),
             decision,
+            in_audit,
             nearest: near,
             remedy: advice,
         })
