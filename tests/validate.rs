@@ -109,7 +109,7 @@ fn violations_exit_1_and_every_one_is_printed() {
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.targetRef.port|WrongType",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[5].value|WrongType",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[6].valeu|UnknownField",
-            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.mode|NotSupportedYet",
+            "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.vault.location|NotSupportedYet",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[0].value|PrivateAddress",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[1].value|PrefixTooLong",
             "bad/policies.yaml|VaultNetworkPolicy|many-mistakes|spec.ipRules[2].value|HostBitsSet",

@@ -48,6 +48,9 @@ pub struct GroupKey {
     pub listener: String,
     /// Reason of the denial; none if the request could not be read, and so was not decided.
     pub reason: Option<String>,
+    /// Whether the requests were forwarded all the same, because the vault has `mode: Audit`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_recorded: bool,
     /// Envoy's name for the problem, if the request was not decided.
     pub details: Option<String>,
     /// Names of the operations.
@@ -63,7 +66,8 @@ impl GroupKey {
             who: who(record),
             through: through.filter(|peer| record.caller_ip_address.as_ref() != Some(peer)),
             listener: record.listener.clone(),
-            reason: record.reason.clone(),
+            reason: record.judged().map(str::to_owned),
+            only_recorded: record.would_deny.is_some(),
             details: record.response_details.clone().filter(|_| undecided),
             operations: record.operations.clone(),
         }
@@ -187,6 +191,7 @@ mod tests {
             (json!({"callerIpAddress": "10.0.0.8", "directIpAddress": "10.0.0.8"}), false),
             (json!({"callerIpAddress": "203.0.113.7"}), false),
             (json!({"reason": "ForbiddenByScenario"}), false),
+            (json!({"reason": "AuditMode", "wouldDeny": "ForbiddenByFirewall"}), false),
             (json!({"operations": "secrets/set"}), false),
             (json!({"listener": "management"}), false),
             (json!({"vault": "vault/other"}), false),

@@ -60,6 +60,8 @@ record! {
     decision_id,
     /// Why the request was allowed or denied; none if it was not decided.
     reason,
+    /// Why the request would have been denied without `mode: Audit`.
+    would_deny,
     /// Rule that matches the peer as a single address.
     virtual_network_host_rule,
     /// Rule that matches the peer by a wider prefix.
@@ -125,9 +127,17 @@ impl Record {
         serde_json::from_value(Value::Object(fields))
     }
 
-    /// Whether the firewall refused the request: by a decision, or because Envoy could not read it and nothing was
-    /// decided. The status does not show it.
+    /// Why the request was denied, or would have been without `mode: Audit`; for others, why it was allowed.
+    pub fn judged(&self) -> Option<&str> {
+        self.would_deny.as_deref().or(self.reason.as_deref())
+    }
+
+    /// Whether the firewall refused the request, or would have without `mode: Audit`: by a decision, or because Envoy
+    /// could not read it and nothing was decided. The status does not show it.
     pub fn is_denial(&self) -> bool {
+        if self.would_deny.is_some() {
+            return true;
+        }
         let details = self.response_details.as_deref().unwrap_or_default();
         let Some(reason) = &self.reason else {
             return !details.starts_with("via_upstream");
@@ -205,6 +215,9 @@ mod tests {
             record.response_details = Some(details.to_owned());
             record.http_status_code = Some(status);
             assert_eq!(record.is_denial(), denied, "{reason:?} {details}");
+            record.would_deny = Some("ForbiddenByFirewall".to_owned());
+            assert!(record.is_denial());
+            assert_eq!(record.judged(), Some("ForbiddenByFirewall"));
         }
     }
 

@@ -8,6 +8,7 @@ mod group;
 mod identity;
 mod labels;
 mod management;
+mod mode;
 mod operations;
 mod proxy;
 mod rules;
@@ -24,6 +25,7 @@ pub use group::{GROUP, VERSION};
 pub use identity::*;
 pub use labels::*;
 pub use management::*;
+pub use mode::Mode;
 pub use operations::OPERATIONS;
 pub use proxy::*;
 pub use status::{

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::borrowed;
+use super::mode::Mode;
 
 /// Observed state. Only the operator writes it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,9 @@ pub struct VaultNetworkPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub management_endpoint: Option<String>,
+    /// Mode in force at the vault: `Enforced` if one of its policies has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// Number of the vault's proxies that are ready and enforce the current rules, of those that are wanted: `2/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::management::Management;
+use super::mode::Mode;
 use super::proxy::Proxy;
 use super::status::VaultNetworkPolicyStatus;
 use super::trusted_proxy::TrustedProxy;
@@ -80,6 +81,12 @@ use crate::limits::Limits;
         description = "Time since which the proxies enforce this generation"
     ),
     printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".status.mode",
+        description = "Mode in force at the vault: with Audit, requests that the network rules deny are only recorded"
+    ),
+    printcolumn(
         name = "Generation",
         type_ = "integer",
         json_path = ".metadata.generation",
@@ -134,13 +141,6 @@ use crate::limits::Limits;
         priority = 1
     ),
     printcolumn(
-        name = "Mode",
-        type_ = "string",
-        json_path = ".spec.mode",
-        description = "Whether denials are enforced or only recorded",
-        priority = 1
-    ),
-    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Programmed\")].reason",
@@ -161,7 +161,7 @@ pub struct VaultNetworkPolicySpec {
     /// Engines and namespaces of the vault, which give the paths of requests their meaning.
     #[serde(default)]
     pub vault: VaultDescription,
-    /// `Enforced` denies requests; `Audit` only records the requests that would be denied.
+    /// `Enforced` denies requests; `Audit` forwards the requests that the network rules deny, and records them.
     #[serde(default)]
     pub mode: Mode,
     /// Action for a request that no rule and no bypass allows.
@@ -302,16 +302,6 @@ pub struct Location {
     /// Region, for example `westindia`.
     #[schemars(length(min = 1, max = 63))]
     pub region: String,
-}
-
-/// Whether denials are enforced.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Requests without a reason to allow them are denied.
-    #[default]
-    Enforced,
-    /// Denials are only recorded.
-    Audit,
 }
 
 /// Action for a request that no rule allows.

@@ -10,7 +10,7 @@ use super::grants::{Holders, Identity, Scope, ServiceGrant, is_deployment};
 use super::model::{AddressRules, Firewall};
 use super::reason::{Reason, Verdict};
 use super::token::TokenProof;
-use crate::api::{DefaultAction, ManagementAccess, VaultApi};
+use crate::api::{DefaultAction, ManagementAccess, Mode, VaultApi};
 use crate::vault_api::{BadRequest, Class, Operations, Plane, Request, Table, classify};
 
 /// The listener that received a request.
@@ -87,6 +87,8 @@ pub struct Decision {
     pub reason: Reason,
     /// Full name of the rule that allowed the request.
     pub rule: Option<Arc<str>>,
+    /// Reason for which the request would be denied with `mode: Enforced`; only for [`Reason::AuditMode`].
+    pub would_deny: Option<Reason>,
     /// Why the request is a bad one, if it is.
     pub problem: Option<BadRequest>,
     /// Plane of the request; `None` for a bad request.
@@ -180,6 +182,7 @@ pub fn decide(
             return Decision {
                 reason: Reason::BadRequest,
                 rule: None,
+                would_deny: None,
                 problem: Some(problem),
                 plane: None,
                 operations: Operations::default(),
@@ -187,10 +190,11 @@ pub fn decide(
             };
         }
     };
-    let (reason, rule) = by_class(firewall, listener, caller, class, &mut trace);
+    let found = by_class(firewall, listener, caller, class, &mut trace);
     Decision {
-        reason,
-        rule,
+        reason: found.reason,
+        rule: found.rule,
+        would_deny: found.would_deny,
         problem: None,
         plane: Some(class.plane),
         operations: class.operations.clone(),
@@ -198,17 +202,42 @@ pub fn decide(
     }
 }
 
-/// A reason, and the rule that allowed the request.
-pub type Found = (Reason, Option<Arc<str>>);
-
-/// Decides about a classified request: the part of [`decide`] after the classification.
+/// Decides about a classified request: the part of [`decide`] after the classification. Returns the reason, and the
+/// rule that allowed the request.
 pub fn decide_class(
     firewall: &Firewall,
     listener: Listener,
     caller: Caller<'_>,
     class: &Class,
-) -> Found {
-    by_class(firewall, listener, caller, class, &mut Trace(Vec::new()))
+) -> (Reason, Option<Arc<str>>) {
+    let found = by_class(firewall, listener, caller, class, &mut Trace(Vec::new()));
+    (found.reason, found.rule)
+}
+
+/// The essence of a decision.
+struct Found {
+    reason: Reason,
+    rule: Option<Arc<str>>,
+    would_deny: Option<Reason>,
+}
+
+impl From<Reason> for Found {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            rule: None,
+            would_deny: None,
+        }
+    }
+}
+
+impl Found {
+    fn by_rule(reason: Reason, rule: Arc<str>) -> Self {
+        Self {
+            rule: Some(rule),
+            ..Self::from(reason)
+        }
+    }
 }
 
 fn by_class(
@@ -226,32 +255,35 @@ fn by_class(
         trace.note("plane", on);
     }
     match rule {
-        PlaneRule::Always(reason) => (reason, None),
+        PlaneRule::Always(reason) => reason.into(),
         PlaneRule::NetworkRules => by_network(firewall, caller, trace).unwrap_or_else(|| {
             bypass(firewall, caller, &proven, class, trace)
                 .unwrap_or_else(|| default_action(firewall, Reason::ForbiddenByFirewall, trace))
         }),
         PlaneRule::Operators | PlaneRule::OperatorsInNetworks => {
             if !trace.holds("management.operators", grants.operators.as_ref(), &proven) {
-                return (Reason::ForbiddenCritical, None);
+                return Reason::ForbiddenCritical.into();
             }
             if rule == PlaneRule::Operators {
-                return (Reason::Operator, None);
+                return Reason::Operator.into();
             }
             let found = by_network(firewall, caller, trace)
                 .unwrap_or_else(|| default_action(firewall, Reason::ForbiddenByFirewall, trace));
-            match found.0.verdict() {
-                Verdict::Allow => (Reason::Operator, found.1),
-                Verdict::Deny => found,
+            match (found.would_deny, found.reason.verdict()) {
+                (None, Verdict::Allow) => Found {
+                    reason: Reason::Operator,
+                    ..found
+                },
+                (Some(_), _) | (None, Verdict::Deny) => found,
             }
         }
         PlaneRule::Deployers => {
             let is_deployer =
                 trace.holds("management.deployers", grants.deployers.as_ref(), &proven);
             if is_deployer && is_deployment(&class.operations) {
-                (Reason::Deployer, None)
+                Reason::Deployer.into()
             } else {
-                (Reason::ForbiddenByPlane, None)
+                Reason::ForbiddenByPlane.into()
             }
         }
     }
@@ -265,7 +297,7 @@ fn by_network(firewall: &Firewall, caller: Caller<'_>, trace: &mut Trace) -> Opt
         caller.peer,
         &firewall.virtual_networks,
     ) {
-        return Some((Reason::VirtualNetworkRule, Some(rule)));
+        return Some(Found::by_rule(Reason::VirtualNetworkRule, rule));
     }
     if is_unknown(&firewall.client_address, caller.client) {
         let proxy = caller.client;
@@ -276,7 +308,7 @@ fn by_network(firewall: &Firewall, caller: Caller<'_>, trace: &mut Trace) -> Opt
         return None;
     }
     let rule = trace.look_up("ipRules", "client", caller.client, &firewall.ip_rules)?;
-    Some((Reason::IpRule, Some(rule)))
+    Some(Found::by_rule(Reason::IpRule, rule))
 }
 
 /// Evaluates the bypass for a caller that no network rule allows. Returns none if it is no trusted service.
@@ -301,7 +333,7 @@ fn bypass(
     let denied = match class.plane {
         Plane::Session => {
             trace.note(STEP, format!("{service}, which may log in"));
-            return Some((Reason::TrustedService, Some(service)));
+            return Some(Found::by_rule(Reason::TrustedService, service));
         }
         Plane::Data => {
             let scopes = proven
@@ -314,7 +346,7 @@ fn bypass(
             match inside {
                 Some(scenario) if caller.vault_token => {
                     trace.note(STEP, format!("{scenario} has {}", class.operations));
-                    return Some((Reason::TrustedService, Some(scenario)));
+                    return Some(Found::by_rule(Reason::TrustedService, scenario));
                 }
                 Some(scenario) => {
                     trace.note(
@@ -350,12 +382,20 @@ fn described(proven: &[Identity]) -> String {
     }
 }
 
-/// Applies the default action to a caller that is denied for a reason otherwise.
+/// Applies the default action to a caller that is denied for a reason otherwise. This is the only denial that `Audit`
+/// does not enforce: a firewall in `Audit` forwards what it would forward with the default action `Allow`, and no more.
 fn default_action(firewall: &Firewall, denied: Reason, trace: &mut Trace) -> Found {
     trace.note("defaultAction", firewall.default_action.name().into());
-    match firewall.default_action {
-        DefaultAction::Allow => (Reason::DefaultAction, None),
-        DefaultAction::Deny => (denied, None),
+    match (firewall.default_action, firewall.mode) {
+        (DefaultAction::Allow, _) => Reason::DefaultAction.into(),
+        (DefaultAction::Deny, Mode::Enforced) => denied.into(),
+        (DefaultAction::Deny, Mode::Audit) => {
+            trace.note("mode", format!("Audit: {} is only recorded", denied.name()));
+            Found {
+                would_deny: Some(denied),
+                ..Reason::AuditMode.into()
+            }
+        }
     }
 }
 

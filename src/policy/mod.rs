@@ -32,14 +32,14 @@ mod violation;
 
 pub use crate::api::{
     AccessLogLevel, DefaultAction, Denial, EngineType, ExternalTrafficPolicy, ManagementAccess,
-    ServiceType, TokenCreation, VaultApi,
+    Mode, ServiceType, TokenCreation, VaultApi,
 };
 pub use crate::vault_api::{Engine, EngineNamespace};
 pub use account_label::{AccountLabels, NoAccountLabels, account_label_value};
 pub use accounts::{AccountPod, Accounts, ExistingAccount};
 pub use admitted::{Admitted, admitted};
 pub use decide::{
-    BEARER, Caller, Decision, Found, Listener, PlaneRule, Step, decide, decide_class, plane_rule,
+    BEARER, Caller, Decision, Listener, PlaneRule, Step, decide, decide_class, plane_rule,
 };
 pub use grants::{
     DEPLOYMENT, Grants, Holders, Identity, SERVICE, Scope, ServiceGrant, is_deployment,

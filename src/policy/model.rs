@@ -11,7 +11,7 @@ use super::grants::{Grants, Identity};
 use super::identity::VaultId;
 use super::token::{TokenProof, TokenRules};
 use crate::api::{
-    AccessLogLevel, DefaultAction, Denial, ManagementAccess, TokenCreation, VaultApi,
+    AccessLogLevel, DefaultAction, Denial, ManagementAccess, Mode, TokenCreation, VaultApi,
 };
 use crate::vault_api::{Described, Engine, Profile, Table};
 
@@ -140,6 +140,8 @@ pub struct Firewall {
     pub auth_mounts: Vec<String>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
+    /// Whether requests that the network rules deny are blocked, or only recorded.
+    pub mode: Mode,
     /// Action for a request that no rule allows.
     pub default_action: DefaultAction,
     /// Virtual-network rules, by the peer's address: pods of enabled subnets (as /32) and the prefixes of enabled
@@ -170,10 +172,12 @@ pub struct Firewall {
 impl Firewall {
     /// Whether a `NetworkPolicy` drops the packets of clients that nothing allows.
     pub fn drops(&self) -> bool {
-        match (self.denial, self.default_action) {
-            (Denial::Drop, DefaultAction::Deny) => true,
-            (Denial::Reject, _) | (Denial::Drop, DefaultAction::Allow) => false,
-        }
+        self.denial == Denial::Drop && !self.is_open()
+    }
+
+    /// Whether requests that no rule allows are forwarded: by the default action, or because they are only recorded.
+    pub fn is_open(&self) -> bool {
+        self.default_action == DefaultAction::Allow || self.mode == Mode::Audit
     }
 
     /// Identities that a request proves, in the order in which they count.
@@ -215,6 +219,7 @@ impl Firewall {
             engines: Vec::new(),
             auth_mounts: Vec::new(),
             namespaces: Vec::new(),
+            mode: Mode::Enforced,
             default_action: DefaultAction::Deny,
             virtual_networks: AddressRules::default(),
             ip_rules: AddressRules::default(),

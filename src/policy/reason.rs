@@ -32,6 +32,8 @@ pub enum Reason {
     TrustedService,
     /// Allowed: no rule matched and the default action is `Allow`.
     DefaultAction,
+    /// Allowed: the network rules deny the request, and with `mode: Audit` that is only recorded.
+    AuditMode,
     /// Allowed: a health probe.
     Infrastructure,
     /// Allowed: a management request on the management endpoint.
@@ -56,11 +58,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, those that allow first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::VirtualNetworkRule,
         Self::IpRule,
         Self::TrustedService,
         Self::DefaultAction,
+        Self::AuditMode,
         Self::Infrastructure,
         Self::ControlPlane,
         Self::Operator,
@@ -80,6 +83,7 @@ impl Reason {
             | Self::IpRule
             | Self::TrustedService
             | Self::DefaultAction
+            | Self::AuditMode
             | Self::Infrastructure
             | Self::ControlPlane
             | Self::Operator
@@ -100,6 +104,7 @@ impl Reason {
             Self::IpRule => "IpRule",
             Self::TrustedService => "TrustedService",
             Self::DefaultAction => "DefaultAction",
+            Self::AuditMode => "AuditMode",
             Self::Infrastructure => "Infrastructure",
             Self::ControlPlane => "ControlPlane",
             Self::Operator => "Operator",

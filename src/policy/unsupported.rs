@@ -9,10 +9,7 @@ const FIELDS: [&str; 4] = [
     "spec.vault.location",
 ];
 /// Values of fields.
-const VALUES: [(&str, &str); 2] = [
-    ("spec.clientAddress.source", "ProxyProtocol"),
-    ("spec.mode", "Audit"),
-];
+const VALUES: [(&str, &str); 1] = [("spec.clientAddress.source", "ProxyProtocol")];
 
 /// Whether a field of the schema is implemented, by its path such as `spec.ipRules[3].value`.
 pub(crate) fn is_supported_field(path: &str) -> bool {

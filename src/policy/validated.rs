@@ -10,7 +10,7 @@ use super::identity::VaultId;
 use super::proxy_settings::ProxySettings;
 use super::trusted_service::ServiceIdentity;
 use crate::api::{
-    AccessLogLevel, DefaultAction, Denial, ManagementAccess, Proof, TokenCreation, VaultApi,
+    AccessLogLevel, DefaultAction, Denial, ManagementAccess, Mode, Proof, TokenCreation, VaultApi,
 };
 use crate::vault_api::Engine;
 
@@ -34,6 +34,8 @@ pub struct ValidatedPolicy {
     pub auth_mounts: Vec<String>,
     /// Listed vault namespaces, without slashes at either end.
     pub namespaces: Vec<String>,
+    /// Whether denials by the network rules are enforced.
+    pub mode: Mode,
     /// Action for a request that no rule allows.
     pub default_action: DefaultAction,
     /// Virtual-network rules, in list order.

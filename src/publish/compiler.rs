@@ -140,6 +140,7 @@ fn shape(firewall: &Firewall) -> Firewall {
         engines,
         auth_mounts,
         namespaces,
+        mode: _,
         default_action: _,
         virtual_networks: _,
         ip_rules: _,

@@ -133,6 +133,7 @@ impl Publisher {
             policies = ?firewall.policies,
             virtual_network_prefixes = firewall.virtual_networks.len(),
             ip_prefixes = firewall.ip_rules.len(),
+            mode = ?firewall.mode,
             default_action = ?firewall.default_action,
             vault = %firewall.vault,
             version,

@@ -9,7 +9,7 @@ use super::files::Files;
 use crate::clock::Clock;
 use crate::compile::envoy::Proxy;
 use crate::index::VaultResolution;
-use crate::policy::{DefaultAction, Denial, ProxySettings, Resolution, VaultId};
+use crate::policy::{DefaultAction, Denial, Mode, ProxySettings, Resolution, VaultId};
 use crate::publish::{Confirmation, Desired, Outcome, Publisher};
 use crate::xds::{Rejection, SnapshotStore};
 
@@ -138,12 +138,13 @@ impl Enforcer {
             None => deny_all(),
         };
         let firewall = &mut resolution.resolution.firewall;
-        if strict && firewall.default_action == DefaultAction::Allow {
+        if strict && firewall.is_open() {
             tracing::warn!(
-                "the default action is Deny until every path of -f can be used: {:?}",
+                "the default action is Deny and the mode is Enforced until every path of -f can be used: {:?}",
                 files.unknown()
             );
             firewall.default_action = DefaultAction::Deny;
+            firewall.mode = Mode::Enforced;
         }
         let is_drop = firewall.denial == Denial::Drop;
         self.enforced = Some(Enforced {

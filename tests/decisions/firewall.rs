@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vaultwall::policy::{
     AddressRules, DefaultAction, Engine, EngineNamespace, EngineType, Firewall, Grants, Holders,
-    Identity, ManagementAccess, ObjectName, ServiceGrant, TokenCreation, ValidatedScenario,
+    Identity, ManagementAccess, Mode, ObjectName, ServiceGrant, TokenCreation, ValidatedScenario,
     ValidatedTrustedService, VaultApi, VaultId,
 };
 
@@ -41,9 +41,10 @@ const NAMESPACES: &[&str] = &["ns1", "ns1/child"];
 /// | `allow` | the same with `defaultAction: Allow` |
 /// | `rules` | as `deny`, with `management.access: NetworkRules` |
 /// | `allow+rules` | as `allow`, with `management.access: NetworkRules` |
+/// | `audit`, `audit+rules` | as `deny` and `rules`, with `mode: Audit` |
 /// | `closed` | as `deny`, with `management.access: Disabled` |
 /// | `trusted` | as `deny`, with the identities below |
-/// | `trusted+allow`, `trusted+rules`, `trusted+closed` | the same identities in these firewalls |
+/// | `trusted+allow`, `trusted+audit`, `trusted+audit+rules`, `trusted+rules`, `trusted+closed` | the same identities in these firewalls |
 /// | `azure`, `azure+allow` | as `deny` and `allow`, for the API of Azure Key Vault |
 /// | `none` | a vault without a policy |
 pub fn firewall(name: &str) -> Firewall {
@@ -60,15 +61,18 @@ pub fn firewall(name: &str) -> Firewall {
         None => (false, name),
     };
     let (action, management) = match name {
-        "deny" | "azure" => (DefaultAction::Deny, ManagementAccess::Unrestricted),
+        "deny" | "audit" | "azure" => (DefaultAction::Deny, ManagementAccess::Unrestricted),
         "allow" | "azure+allow" => (DefaultAction::Allow, ManagementAccess::Unrestricted),
-        "rules" => (DefaultAction::Deny, ManagementAccess::NetworkRules),
+        "rules" | "audit+rules" => (DefaultAction::Deny, ManagementAccess::NetworkRules),
         "allow+rules" => (DefaultAction::Allow, ManagementAccess::NetworkRules),
         "closed" => (DefaultAction::Deny, ManagementAccess::Disabled),
         _ => panic!("no firewall is called {name}"),
     };
     firewall.policies = vec!["web".into(), "guests".into()];
     firewall.default_action = action;
+    if name.starts_with("audit") {
+        firewall.mode = Mode::Audit;
+    }
     firewall.management = management;
     firewall.virtual_networks = rules(VIRTUAL_NETWORKS);
     firewall.ip_rules = rules(IP_RULES);

@@ -55,10 +55,13 @@ fn every_reason_has_a_table_and_every_row_is_decided_so() {
                 namespace: optional(namespace),
             };
             let decision = decide(&firewall, &firewall.table(), listener, caller, &request);
+            // Instead of a rule, the table of `AuditMode` has the reason of enforcement.
+            let would_deny = decision.would_deny.map(Reason::name);
+            assert_eq!(would_deny.is_some(), decision.reason == Reason::AuditMode);
             let got = format!(
                 "{} | {} | {} | {}",
                 decision.reason.name(),
-                decision.rule.as_deref().unwrap_or("-"),
+                would_deny.or(decision.rule.as_deref()).unwrap_or("-"),
                 decision.plane.map_or("-", |plane| plane.name()),
                 names(&decision.operations.names),
             );
@@ -104,6 +107,7 @@ fn verdicts_of_the_reasons() {
         "IpRule",
         "TrustedService",
         "DefaultAction",
+        "AuditMode",
         "Infrastructure",
         "ControlPlane",
         "Operator",

@@ -15,6 +15,7 @@ use crate::differential::wire::{Answer, Sent};
 pub struct Observed {
     status: Option<u16>,
     reason: Option<String>,
+    would_deny: Option<String>,
     rule: Option<String>,
     plane: Option<String>,
     operations: String,
@@ -81,6 +82,7 @@ impl Observed {
         Self {
             status: answer.status,
             reason,
+            would_deny: field("wouldDeny"),
             rule,
             plane: field("plane").filter(|plane| plane != "bad-request"),
             operations: field("operations").unwrap_or_default(),
@@ -100,6 +102,11 @@ pub fn decisions(sent: &Sent, decision: &Decision, observed: &Observed) -> Vec<S
     };
     let seen = observed.reason.as_deref().unwrap_or_default();
     differ("reason", decision.reason.name(), seen);
+    differ(
+        "wouldDeny",
+        decision.would_deny.map(Reason::name).unwrap_or_default(),
+        observed.would_deny.as_deref().unwrap_or_default(),
+    );
     differ(
         "rule",
         decision.rule.as_deref().unwrap_or_default(),

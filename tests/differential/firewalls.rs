@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use vaultwall::policy::{
     AddressRules, ClientAddressSource, DefaultAction, Engine, EngineNamespace, EngineType,
-    Firewall, ManagementAccess, TokenCreation, TrustedProxies, VaultId,
+    Firewall, ManagementAccess, Mode, TokenCreation, TrustedProxies, VaultId,
 };
 
 use crate::differential::addresses::within;
@@ -111,7 +111,17 @@ pub fn firewall(rng: &mut ChaCha8Rng) -> Firewall {
         ]
         .choose(rng)
         .unwrap(),
+        mode: mode(rng),
         ..Firewall::deny_all(vault(), 8200)
+    }
+}
+
+/// The mode. It takes no number from the generator, so that requests and firewalls are as without it.
+fn mode(rng: &ChaCha8Rng) -> Mode {
+    if rng.clone().random_bool(0.3) {
+        Mode::Audit
+    } else {
+        Mode::Enforced
     }
 }
 

@@ -100,6 +100,15 @@ async fn envoy_decides_as_decide_does() {
             let seen = tally.reasons.get(&reason).copied().unwrap_or_default();
             assert!(seen >= 20, "{reason:?} was seen {seen} times only");
         }
+        for reason in [
+            Reason::ForbiddenByFirewall,
+            Reason::ForbiddenByScenario,
+            Reason::ForbiddenByMissingToken,
+            Reason::ForbiddenByPlane,
+        ] {
+            let seen = tally.would_deny.get(&reason).copied().unwrap_or_default();
+            assert!(seen >= 5, "{reason:?} was recorded {seen} times only");
+        }
         for plane in Plane::ALL {
             let seen = tally.planes.get(&plane).copied().unwrap_or_default();
             assert!(seen >= 20, "{plane} was seen {seen} times only");
@@ -120,8 +129,9 @@ async fn a_flipped_rule_is_noticed() {
     flipped.virtual_networks.claim(everyone, &rule);
     let tally = run::run_against(&case, &flipped).await;
     let denied_by_rules = |reason| tally.reasons.get(&reason).copied().unwrap_or_default();
-    let decided_by_default =
-        denied_by_rules(Reason::DefaultAction) + denied_by_rules(Reason::ForbiddenByFirewall);
+    let decided_by_default = denied_by_rules(Reason::DefaultAction)
+        + denied_by_rules(Reason::ForbiddenByFirewall)
+        + denied_by_rules(Reason::AuditMode);
     assert!(decided_by_default > 20);
     assert_eq!(tally.mismatches.len(), decided_by_default);
     if case.firewall.default_action == vaultwall::policy::DefaultAction::Deny {

@@ -30,6 +30,8 @@ pub struct Tally {
     pub pairs: usize,
     /// How often `decide` gave a reason.
     pub reasons: BTreeMap<Reason, usize>,
+    /// How often `decide` only recorded a reason to deny.
+    pub would_deny: BTreeMap<Reason, usize>,
     /// How often a request was of a plane.
     pub planes: BTreeMap<Plane, usize>,
     /// One text for each pair that differs.
@@ -46,6 +48,9 @@ impl Tally {
         for (reason, count) in other.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
+        for (reason, count) in other.would_deny {
+            *self.would_deny.entry(reason).or_default() += count;
+        }
         for (plane, count) in other.planes {
             *self.planes.entry(plane).or_default() += count;
         }
@@ -59,6 +64,7 @@ impl Tally {
             println!("{mismatch}\n");
         }
         println!("reasons: {:?}", self.reasons);
+        println!("only recorded: {:?}", self.would_deny);
         println!("planes: {:?}", self.planes);
         announce(&format!(
             "differential: {} pairs, {} firewalls, {what}: {} mismatches, {} denied that reached the hop",
@@ -106,6 +112,9 @@ pub async fn run_against(case: &Case, enforced: &Firewall) -> Tally {
         differences.extend(compare::arrivals(sent, &decision, arrived));
         tally.pairs += 1;
         *tally.reasons.entry(decision.reason).or_default() += 1;
+        if let Some(reason) = decision.would_deny {
+            *tally.would_deny.entry(reason).or_default() += 1;
+        }
         if let Some(plane) = decision.plane {
             *tally.planes.entry(plane).or_default() += 1;
         }
@@ -144,7 +153,7 @@ fn describe(firewall: &Firewall) -> String {
             ))
             .collect::<Vec<_>>(),
         firewall.namespaces,
-        firewall.default_action,
+        (firewall.mode, firewall.default_action),
         firewall.management,
         firewall.virtual_networks.0,
         firewall.ip_rules.0,

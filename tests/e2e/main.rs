@@ -4,6 +4,7 @@
 //! | file | scenario |
 //! |---|---|
 //! | `rules` | pods are created and deleted, labels and rules change, `denial: Drop`, `defaultAction` |
+//! | `audit` | a vault in `mode: Audit` under load, then `Enforced`, then `Audit` again |
 //! | `peers` | a vault of three peers with integrated storage, and back to one |
 //! | `tls` | TLS is disabled and enabled, a Secret is missing, a certificate is renewed |
 //! | `operator` | the operator is uninstalled, upgraded and rolled back under load |
@@ -22,6 +23,7 @@
     clippy::indexing_slicing
 )]
 
+mod audit;
 mod enforced;
 mod external_secrets;
 mod identities;

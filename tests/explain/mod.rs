@@ -20,6 +20,7 @@ type Row = (
 const QUICKSTART: &str = "examples/quickstart";
 const DIRECT: &str = "tests/explain/direct.yaml";
 const REFUSED: &str = "tests/explain/only-refused.yaml";
+const AUDIT: &str = "tests/explain/audit.yaml";
 const ALLOW: &str = "tests/explain/allow.yaml";
 const AZURE: &str = "tests/explain/azure.yaml";
 const PROXIES: &str = "tests/explain/proxies.yaml";
@@ -46,6 +47,10 @@ const ANSWERS: &[Row] = &[
     (QUICKSTART, "--pod web-staging/shop-1", "management: POST /v1/auth/kubernetes/login", 0, "ControlPlane", "-", "session plane"),
     (ALLOW, "--source-ip 192.0.2.1", READ, 0, "DefaultAction", "-", "defaultAction Allow"),
     (ALLOW, "--source-ip 2001:db8::1", READ, 0, "DefaultAction", "-", "is IPv6"),
+    (AUDIT, "--source-ip 203.0.113.7", READ, 0, "IpRule", "main/ipRules/hq", "main: spec.mode: nothing is blocked"),
+    (AUDIT, "--source-ip 192.0.2.1", READ, 1, "ForbiddenByFirewall", "-", "add an entry to spec.ipRules with the value 192.0.2.1"),
+    (AUDIT, "--source-ip 192.0.2.1", READ, 1, "ForbiddenByFirewall", "-", "so it gets a timeout in place of this answer"),
+    (AUDIT, "--source-ip 192.0.2.1", "data: POST /v1/sys/init", 1, "ForbiddenCritical", "-", "in one of the vault's own pods"),
     (PROXIES, "--source-ip 10.9.0.7 --client-ip 198.51.100.9", READ, 0, "IpRule", "proxies/ipRules/office", "is a trusted proxy"),
     // a range that holds pods makes each of them a proxy
     (PROXIES, "--pod shop/report --client-ip 198.51.100.9", READ, 0, "IpRule", "proxies/ipRules/office", "proxies: spec.clientAddress.trustedProxies[1]: pods have addresses in the range 10.50.0.0/16"),
@@ -175,10 +180,12 @@ fn answers() {
             .keys()
             .map(String::as_str)
             .collect();
-        assert_eq!(
-            keys,
-            ["verdict", "reason", "rule", "plane", "operations", "trace"]
-        );
+        let is_audit = *files == AUDIT;
+        let mode = is_audit.then_some("mode");
+        let others = ["reason", "rule", "plane", "operations", "trace"];
+        let expected = ["verdict"].into_iter().chain(mode).chain(others);
+        assert_eq!(keys, expected.collect::<Vec<_>>());
+        assert_eq!(is_audit, answer["mode"] == "Audit", "{place}");
         assert_eq!(
             answer["verdict"],
             if *code == 0 { "Allow" } else { "Deny" },
@@ -230,6 +237,30 @@ fn with_drop_it_names_only_packets_that_no_rule_lets_in() {
         let run = ask(files, who, request, &[]);
         assert!(run.code.is_some_and(|code| code < 2), "{}", run.stderr);
         assert!(!run.stdout.contains("Drop"), "{who}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn in_audit_it_says_what_happens_to_the_request() {
+    for (who, request, line) in [
+        (
+            "--source-ip 192.0.2.1",
+            READ,
+            "mode        Audit: the request is forwarded, and the access log has the reason in wouldDeny",
+        ),
+        (
+            "--source-ip 203.0.113.7",
+            READ,
+            "mode        Audit: the request is forwarded, as with Enforced",
+        ),
+        (
+            "--source-ip 192.0.2.1",
+            "data: POST /v1/sys/init",
+            "mode        Audit: the request is denied all the same; only network rules are not enforced",
+        ),
+    ] {
+        let run = ask(AUDIT, who, request, &[]);
+        assert_eq!(run.stdout.lines().nth(1), Some(line), "{}", run.stdout);
     }
 }
 

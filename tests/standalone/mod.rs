@@ -5,6 +5,7 @@
 
 mod access_log;
 mod arguments;
+mod audit;
 mod budgets;
 mod by_hand;
 mod denials;

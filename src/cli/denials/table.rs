@@ -84,10 +84,14 @@ fn cells(group: &Group) -> [String; COLUMNS] {
     let key = &group.key;
     let through = key.through.iter().map(|peer| format!(" through {peer}"));
     let who: String = [key.who.clone()].into_iter().chain(through).collect();
-    let reason = key.reason.clone().unwrap_or_else(|| {
-        let details = key.details.as_deref().unwrap_or("no details");
-        format!("not decided: {details}")
-    });
+    let reason = match &key.reason {
+        Some(reason) if key.only_recorded => format!("{reason} (Audit)"),
+        Some(reason) => reason.clone(),
+        None => {
+            let details = key.details.as_deref().unwrap_or("no details");
+            format!("not decided: {details}")
+        }
+    };
     let first = group.requests.first().map_or("-", String::as_str);
     let request = if group.more {
         format!("{first} and more")

@@ -11,8 +11,8 @@ use crate::api::SERVICE_ACCOUNT_LABEL;
 use crate::index::PodFact;
 use crate::policy::token::TokenProof;
 use crate::policy::{
-    Admitted, Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Nearest,
-    Reason, RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation, admitted,
+    Admitted, Decision, DiagnosticReason, Firewall, Identity, Listener, ManagementAccess, Mode,
+    Nearest, Reason, RefusedPolicy, Resolution, Step, VaultId, Verdict, Violation, admitted,
 };
 use crate::vault_api::Plane;
 
@@ -24,6 +24,8 @@ pub(super) struct Explanation {
     pub(super) request: String,
     /// Verdict, reason and trace.
     pub(super) decision: Decision,
+    /// The request under the mode in force, if that is `Audit`; the decision is that of enforcement.
+    pub(super) in_audit: Option<InAudit>,
     /// The rule that came nearest to admitting a denied caller.
     pub(super) nearest: Option<Nearest>,
     /// Advice for a denied caller: a sentence with a full stop.
@@ -32,10 +34,22 @@ pub(super) struct Explanation {
     pub(super) recorded: Option<Record>,
 }
 
+/// Fate of a request in a vault with `mode: Audit`.
+#[derive(Clone, Copy)]
+pub(super) struct InAudit {
+    /// Whether the vault receives it.
+    is_forwarded: bool,
+    /// Whether the access log has the reason in `wouldDeny`.
+    is_marked: bool,
+}
+
 /// JSON of an answer; the keys are a stable contract.
 #[derive(Serialize)]
 pub(super) struct Json<'a> {
     verdict: Verdict,
+    /// `Audit` if the verdict is not enforced; otherwise missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
     reason: Reason,
     rule: Option<&'a str>,
     plane: Option<Plane>,
@@ -56,6 +70,7 @@ impl Explanation {
         trace.extend(self.remedy.iter().map(|text| step("remedy", text)));
         Json {
             verdict: self.decision.verdict(),
+            mode: self.in_audit.map(|_| Mode::Audit),
             reason: self.decision.reason,
             rule: self.decision.rule.as_deref(),
             plane: self.decision.plane,
@@ -73,7 +88,7 @@ impl Explanation {
             let _ = writeln!(text, "{name:12}{value}");
         };
         if let Some(record) = &self.recorded {
-            let reason = record.reason.as_deref().unwrap_or("none");
+            let reason = record.judged().unwrap_or("none");
             line("recorded", &format!("{reason} at {}", record.time));
             let today = if self.differs() == Some(true) {
                 "another reason"
@@ -83,6 +98,9 @@ impl Explanation {
             line("today", today);
         }
         line("verdict", decision.verdict().name());
+        if let Some(in_audit) = self.in_audit {
+            line("mode", in_audit.text());
+        }
         line("reason", decision.reason.name());
         line("rule", decision.rule.as_deref().unwrap_or("none"));
         line("vault", &self.vault.to_string());
@@ -129,13 +147,56 @@ impl Explanation {
     /// Whether the decision of today has another reason than the recorded one.
     fn differs(&self) -> Option<bool> {
         let recorded = self.recorded.as_ref()?;
-        Some(recorded.reason.as_deref() != Some(self.decision.reason.name()))
+        Some(recorded.judged() != Some(self.decision.reason.name()))
     }
 
     fn nearest_text(&self) -> Option<String> {
         let nearest = self.nearest.as_ref()?;
         Some(format!("{}, but {}", nearest.rule, nearest.mismatch))
     }
+}
+
+impl InAudit {
+    /// The fate by the decision of the firewall in audit mode.
+    pub(super) fn of(decision: &Decision) -> Self {
+        Self {
+            is_forwarded: decision.verdict() == Verdict::Allow,
+            is_marked: decision.would_deny.is_some(),
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match (self.is_forwarded, self.is_marked) {
+            (true, true) => {
+                "Audit: the request is forwarded, and the access log has the reason in wouldDeny"
+            }
+            (true, false) => "Audit: the request is forwarded, as with Enforced",
+            (false, _) => {
+                "Audit: the request is denied all the same; only network rules are not enforced"
+            }
+        }
+    }
+}
+
+/// Path of the API that a person means who left out its beginning.
+pub(super) fn api_path(text: &str) -> String {
+    let path = text.trim_start_matches('/');
+    let path = path.strip_prefix("v1/").unwrap_or(path);
+    format!("/v1/{path}")
+}
+
+/// A warning, if the path does not begin as those of the vault's API do.
+pub(super) fn path_step(prefix: &str, path: &str) -> Option<Step> {
+    if path.starts_with(prefix) {
+        return None;
+    }
+    let found = format!(
+        "the answer is for this path, which does not begin with {prefix} and so is no path of the vault's API; for the \
+         API, write --path {}",
+        api_path(path)
+    );
+    tracing::warn!("--path {path}: {found}");
+    Some(step("path", found))
 }
 
 /// The firewall that decides: vault, policies and endpoint.

@@ -22,18 +22,19 @@ use crate::limits::Limits;
 use crate::objects::LoadedObjects;
 use crate::policy::token::TokenProof;
 use crate::policy::{
-    Caller, ClientAddressSource, Denied, Firewall, Listener, PodLabels, Reason, Step, VaultId,
-    Verdict, client_address, decide, nearest, remedy,
+    Caller, ClientAddressSource, Denied, Firewall, Listener, Mode, PodLabels, Reason, Step,
+    VaultId, Verdict, client_address, decide, nearest, remedy,
 };
 use crate::vault_api::{Profile, Request};
-use answer::{Explanation, step};
+use answer::{Explanation, InAudit, step};
 use claims::{Known, Token};
 use recorded::Recorded;
 use rules::Rules;
 
 /// Explain the firewall's decision on a request: the verdict, the reason and the rule.
 ///
-/// Without -f it reads the cluster. Exit code 0: allowed. 1: denied. 2: error.
+/// Without -f it reads the cluster. With `mode: Audit` the verdict is that of enforcement. Exit code 0: allowed.
+/// 1: denied. 2: error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
     /// File or folder with policies, virtual networks, trusted services, and Namespaces, Pods, `ServiceAccounts` and
@@ -132,15 +133,8 @@ fn request_path(text: &str) -> Result<String, String> {
     }
     Err(format!(
         "paths begin with /v1/, those of Azure Key Vault's API with /; write --path {}",
-        api_path(text)
+        answer::api_path(text)
     ))
-}
-
-/// Path of the API that a person means who left out its beginning.
-fn api_path(text: &str) -> String {
-    let path = text.trim_start_matches('/');
-    let path = path.strip_prefix("v1/").unwrap_or(path);
-    format!("/v1/{path}")
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +297,12 @@ impl Explain {
         all_pods: bool,
     ) -> Result<Explanation, ExplainError> {
         let resolution = &resolution.resolution;
-        let firewall = &resolution.firewall;
+        // The answer is what enforcement would say.
+        let enforced = Firewall {
+            mode: Mode::Enforced,
+            ..resolution.firewall.clone()
+        };
+        let firewall = &enforced;
         let listener = match self.listener {
             ListenerName::Data => Listener::Data,
             ListenerName::Management => Listener::Management,
@@ -324,15 +323,7 @@ impl Explain {
         let prefix = &Profile::of(firewall.api).dialect.prefix;
         let (method, path) = (self.method.as_deref(), self.path.as_deref());
         let (method, path) = (method.unwrap_or_default(), path.unwrap_or_default());
-        if !path.starts_with(prefix) {
-            let found = format!(
-                "the answer is for this path, which does not begin with {prefix} and so is no path of the vault's API; \
-                 for the API, write --path {}",
-                api_path(path)
-            );
-            tracing::warn!("--path {path}: {found}");
-            trace.push(step("path", found));
-        }
+        trace.extend(answer::path_step(prefix, path));
         let caller = Caller {
             peer,
             client,
@@ -353,6 +344,15 @@ impl Explain {
         let target = target.as_deref().unwrap_or(path);
         let request = Request { target, ..request };
         let mut decision = decide(firewall, &table, listener, caller, &request);
+        let in_audit = (resolution.firewall.mode == Mode::Audit).then(|| {
+            InAudit::of(&decide(
+                &resolution.firewall,
+                &table,
+                listener,
+                caller,
+                &request,
+            ))
+        });
         trace.append(&mut decision.trace);
         trace.extend(answer::denial_step(firewall, listener, peer, pod));
         decision.trace = trace;
@@ -386,6 +386,7 @@ impl Explain {
             recorded: recorded.map(|recorded| recorded.record.clone()),
             request: format!("{method} {target}"),
             decision,
+            in_audit,
             nearest: near,
             remedy: advice,
         })

@@ -139,7 +139,7 @@ impl Recorded {
 
     /// Whether the request is taken as one with a token of the vault. The log does not show it, but for one reason.
     pub(super) fn has_vault_token(&self) -> bool {
-        self.record.reason.as_deref() != Some(Reason::ForbiddenByMissingToken.name())
+        self.record.judged() != Some(Reason::ForbiddenByMissingToken.name())
     }
 
     /// Whether a token proved an identity.
@@ -172,7 +172,7 @@ impl Recorded {
     /// The recorded decision, and what of the request is not in the log.
     pub(super) fn steps(&self) -> impl Iterator<Item = Step> {
         let record = &self.record;
-        let reason = record.reason.as_deref().unwrap_or("none");
+        let reason = record.judged().unwrap_or("none");
         let decision = format!(
             "{reason} at {}, for {} at the {} endpoint",
             record.time, self.peer, record.listener

@@ -3,7 +3,7 @@
 
 use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
 use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLog, AccessLogFilter, AndFilter, MetadataFilter, access_log,
+    AccessLog, AccessLogFilter, AndFilter, MetadataFilter, OrFilter, access_log,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
     PathSegment, path_segment::Segment,
@@ -57,34 +57,52 @@ fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
     } else {
         value_matcher::MatchPattern::StringMatch(nothing)
     };
+    let decided = has_metadata(decision::result_key(), result, !decided);
+    match level {
+        AccessLogLevel::All => decided,
+        // A request that the vault itself answered was allowed, but with `mode: Audit` it may be one that would be
+        // denied. The status does not show a denial: to a client of gRPC, Envoy sends it as 200.
+        AccessLogLevel::Denied => {
+            let would_be = value_matcher::MatchPattern::PresentMatch(true);
+            let denied = OrFilter {
+                filters: vec![
+                    when("!response.code_details.startsWith('via_upstream')"),
+                    has_metadata(decision::would_deny_key(), would_be, false),
+                ],
+            };
+            let denied = AccessLogFilter {
+                filter_specifier: Some(FilterSpecifier::OrFilter(denied)),
+            };
+            AccessLogFilter {
+                filter_specifier: Some(FilterSpecifier::AndFilter(AndFilter {
+                    filters: vec![decided, denied],
+                })),
+            }
+        }
+    }
+}
+
+/// Matches a request by what a filter wrote into the metadata.
+fn has_metadata(
+    key: String,
+    value: value_matcher::MatchPattern,
+    if_missing: bool,
+) -> AccessLogFilter {
     let matcher = MetadataMatcher {
         filter: rbac::METADATA.into(),
         path: vec![PathSegment {
-            segment: Some(Segment::Key(decision::result_key())),
+            segment: Some(Segment::Key(key)),
         }],
         value: Some(ValueMatcher {
-            match_pattern: Some(result),
+            match_pattern: Some(value),
         }),
         ..MetadataMatcher::default()
     };
-    let decided = AccessLogFilter {
+    AccessLogFilter {
         filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
             matcher: Some(matcher),
-            match_if_key_not_found: Some(BoolValue { value: !decided }),
+            match_if_key_not_found: Some(BoolValue { value: if_missing }),
         })),
-    };
-    match level {
-        AccessLogLevel::All => decided,
-        // A request that the vault itself answered was allowed. The status does not show a denial: to a client of gRPC,
-        // Envoy sends it as 200.
-        AccessLogLevel::Denied => AccessLogFilter {
-            filter_specifier: Some(FilterSpecifier::AndFilter(AndFilter {
-                filters: vec![
-                    decided,
-                    when("!response.code_details.startsWith('via_upstream')"),
-                ],
-            })),
-        },
     }
 }
 
@@ -95,6 +113,7 @@ pub(super) fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fiel
     let state = |key: &str| format!("%FILTER_STATE({key}:PLAIN)%");
     let of_decided = [
         ("decisionId", "%STREAM_ID%".to_owned()),
+        ("wouldDeny", metadata(&decision::would_deny_key())),
         ("requestUri", format!("%PATH(NQ:PATH):{PATH_BYTES}%")),
     ];
     let of_proxies = [client::FROM, client::WARNING].map(|key| (key, client::metadata(key)));

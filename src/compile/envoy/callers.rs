@@ -16,13 +16,13 @@ use ipnet::Ipv4Net;
 
 use super::matching::{action, input};
 use super::wire::{IpMatcher, IpRangeMatcher, range};
-use crate::policy::{DefaultAction, Firewall, TrustedProxies};
+use crate::policy::{Firewall, TrustedProxies};
 
 /// A group of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callers {
-    /// The direct peer is in a rule, is a trusted proxy, or is a pod of an identity. With `defaultAction: Allow`,
-    /// everybody.
+    /// The direct peer is in a rule, is a trusted proxy, or is a pod of an identity. With `defaultAction: Allow` or
+    /// `mode: Audit`, everybody.
     Listed,
     /// Everybody else.
     Unlisted,
@@ -53,9 +53,10 @@ impl Callers {
 /// Choice of the filter chain of a connection: the only part of a listener that rules affect.
 pub fn filter_chain_matcher(firewall: &Firewall) -> Matcher {
     let everybody = Ipv4Net::default();
-    let ranges = match firewall.default_action {
-        DefaultAction::Allow => vec![everybody],
-        DefaultAction::Deny => listed(firewall),
+    let ranges = if firewall.is_open() {
+        vec![everybody]
+    } else {
+        listed(firewall)
     };
     let tree = (!ranges.is_empty()).then(|| {
         let trie = IpMatcher {
@@ -93,7 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::{ClientAddressSource, ObjectName, VaultId};
+    use crate::policy::{ClientAddressSource, DefaultAction, Mode, ObjectName, VaultId};
 
     fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
         texts.iter().filter_map(|text| text.parse().ok()).collect()
@@ -155,15 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn with_default_action_allow_everybody_is_listed() {
-        let everybody = Firewall {
+    fn where_requests_without_a_rule_are_forwarded_everybody_is_listed() {
+        let every_address = firewall(&[], &["0.0.0.0/0"]);
+        let by_default = Firewall {
             default_action: DefaultAction::Allow,
             ..firewall(&[], &[])
         };
-        let every_address = firewall(&[], &["0.0.0.0/0"]);
-        assert_eq!(
-            filter_chain_matcher(&everybody),
-            filter_chain_matcher(&every_address)
-        );
+        let in_audit = Firewall {
+            mode: Mode::Audit,
+            ..firewall(&[], &[])
+        };
+        for everybody in [by_default, in_audit] {
+            assert_eq!(
+                filter_chain_matcher(&everybody),
+                filter_chain_matcher(&every_address)
+            );
+        }
     }
 }

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
 };
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
@@ -21,7 +22,7 @@ use super::matching::{
 use super::names::{BAD_REQUEST, PLANE};
 use super::rbac::{self, Fact, METADATA, rbac_action};
 use crate::policy::{
-    BEARER, DefaultAction, Firewall, Listener, PlaneRule, Reason, VaultApi, plane_rule,
+    BEARER, DefaultAction, Firewall, Listener, Mode, PlaneRule, Reason, VaultApi, plane_rule,
 };
 use crate::vault_api::Plane;
 /// Prefix of the deciding filter's keys in the metadata.
@@ -30,6 +31,12 @@ const DECISION: &str = "decision_";
 /// Metadata key that holds the reason of the decision.
 pub(super) fn reason_key() -> String {
     format!("{DECISION}enforced_effective_policy_id")
+}
+
+/// Metadata key that holds the reason for which `mode: Enforced` denies a request. Requests that are denied or allowed
+/// in either mode do not have it.
+pub(super) fn would_deny_key() -> String {
+    format!("{DECISION}shadow_effective_policy_id")
 }
 
 /// Metadata key of the deciding filter's result, which every request has that reached it.
@@ -63,13 +70,120 @@ pub(super) fn decision(firewall: &Firewall, listener: Listener) -> Rbac {
         let decided = by_plane(plane_rule(listener, firewall, *plane), firewall, *plane);
         (is(rbac::state(PLANE), exactly(plane.name())), decided)
     });
-    Rbac {
+    let enforced = Rbac {
         rules_stat_prefix: DECISION.into(),
         matcher: Some(first_of(
             planes.chain(std::iter::once(bad_request)).collect(),
             None,
         )),
         ..Rbac::default()
+    };
+    match would_deny(firewall, listener) {
+        None => enforced,
+        recorded => Rbac {
+            shadow_rules_stat_prefix: DECISION.into(),
+            shadow_matcher: recorded,
+            ..enforced
+        },
+    }
+}
+
+/// With `mode: Audit`, the matcher that names the reason for which enforcement denies a request, and none for others.
+fn would_deny(firewall: &Firewall, listener: Listener) -> Option<Matcher> {
+    if firewall.mode == Mode::Enforced || firewall.default_action == DefaultAction::Allow {
+        return None;
+    }
+    let rows = Plane::ALL.iter().filter_map(|plane| {
+        let is_plane = is(rbac::state(PLANE), exactly(plane.name()));
+        let (concerned, rules) = match plane_rule(listener, firewall, *plane) {
+            PlaneRule::NetworkRules => (is_plane, NetworkRules::of_plane(firewall, *plane)),
+            PlaneRule::OperatorsInNetworks => {
+                let listed = grants::holds(firewall.grants.operators.as_ref())?;
+                (both(is_plane, listed), NetworkRules::of_operators())
+            }
+            PlaneRule::Always(_) | PlaneRule::Operators | PlaneRule::Deployers => return None,
+        };
+        let allowed = rules.allowed.into_iter().map(|(predicate, _)| predicate);
+        let is_denied = both(concerned, not(any_of(allowed.collect())));
+        let named = |(predicate, reason)| (predicate, reason_action(reason));
+        let named: Vec<_> = rules.denied.into_iter().map(named).collect();
+        let otherwise = reason_action(Reason::ForbiddenByFirewall);
+        // Envoy refuses an empty list.
+        let reason = if named.is_empty() {
+            otherwise
+        } else {
+            nested(first_of(named, Some(otherwise)))
+        };
+        Some((is_denied, reason))
+    });
+    let rows: Vec<_> = rows.collect();
+    (!rows.is_empty()).then(|| first_of(rows, None))
+}
+
+/// The network rules and the bypass, as rows with a reason. If no row holds, the reason is `ForbiddenByFirewall`.
+struct NetworkRules {
+    /// Rows that allow a request.
+    allowed: Vec<(Predicate, Reason)>,
+    /// Rows that deny it, unless the default action or the mode allows it.
+    denied: Vec<(Predicate, Reason)>,
+    /// Reason if the default action allows it.
+    by_default: Reason,
+}
+
+impl NetworkRules {
+    /// The rules for the requests of a plane.
+    fn of_plane(firewall: &Firewall, plane: Plane) -> Self {
+        let mut rules = Self {
+            allowed: facts(Fact::reason),
+            denied: Vec::new(),
+            by_default: Reason::DefaultAction,
+        };
+        if grants::has_bypass(firewall) {
+            rules.add_bypass(firewall.api, plane);
+        }
+        rules
+    }
+
+    /// The rules for operators, to whom the bypass does not apply.
+    fn of_operators() -> Self {
+        Self {
+            allowed: facts(|_| Reason::Operator),
+            denied: Vec::new(),
+            by_default: Reason::Operator,
+        }
+    }
+
+    fn add_bypass(&mut self, api: VaultApi, plane: Plane) {
+        use grants::{is_inside, is_service};
+        match plane {
+            Plane::Session => self.allowed.push((is_service(), Reason::TrustedService)),
+            Plane::Data => {
+                let passes = both(is_inside(), carries_token(api));
+                self.allowed.push((passes, Reason::TrustedService));
+                self.denied.extend([
+                    (is_inside(), Reason::ForbiddenByMissingToken),
+                    (is_service(), Reason::ForbiddenByScenario),
+                ]);
+            }
+            _ => self.denied.push((is_service(), Reason::ForbiddenByPlane)),
+        }
+    }
+
+    fn decide(self, firewall: &Firewall) -> OnMatch {
+        let by_default = self.by_default;
+        let otherwise = |denied| match (firewall.default_action, firewall.mode) {
+            (DefaultAction::Allow, _) => by_default,
+            (DefaultAction::Deny, Mode::Enforced) => denied,
+            (DefaultAction::Deny, Mode::Audit) => Reason::AuditMode,
+        };
+        let denied = self.denied.into_iter();
+        let denied = denied.map(|(predicate, reason)| (predicate, otherwise(reason)));
+        let rows = self.allowed.into_iter().chain(denied);
+        let rows = rows.map(|(predicate, reason)| (predicate, reason_action(reason)));
+        nested(first_of(
+            rows.collect(),
+            Some(reason_action(otherwise(Reason::ForbiddenByFirewall))),
+        ))
     }
 }
 
@@ -84,38 +198,17 @@ fn by_plane(rule: PlaneRule, firewall: &Firewall, plane: Plane) -> OnMatch {
     };
     match rule {
         PlaneRule::Always(reason) => reason_action(reason),
-        PlaneRule::NetworkRules => {
-            let bypass = if grants::has_bypass(firewall) {
-                bypass(firewall, plane)
-            } else {
-                Vec::new()
-            };
-            let facts = facts(Fact::reason);
-            nested(first_of(
-                facts.chain(bypass).collect(),
-                Some(default_action(firewall, Reason::ForbiddenByFirewall)),
-            ))
-        }
+        PlaneRule::NetworkRules => NetworkRules::of_plane(firewall, plane).decide(firewall),
         PlaneRule::Operators => only(
             grants.operators.as_ref(),
             reason_action(Reason::Operator),
             Reason::ForbiddenCritical,
         ),
-        PlaneRule::OperatorsInNetworks => {
-            let default = match firewall.default_action {
-                DefaultAction::Allow => Reason::Operator,
-                DefaultAction::Deny => Reason::ForbiddenByFirewall,
-            };
-            let in_networks = first_of(
-                facts(|_| Reason::Operator).collect(),
-                Some(reason_action(default)),
-            );
-            only(
-                grants.operators.as_ref(),
-                nested(in_networks),
-                Reason::ForbiddenCritical,
-            )
-        }
+        PlaneRule::OperatorsInNetworks => only(
+            grants.operators.as_ref(),
+            NetworkRules::of_operators().decide(firewall),
+            Reason::ForbiddenCritical,
+        ),
         PlaneRule::Deployers => {
             let deploys = first_of(
                 vec![(grants::deploys(firewall), reason_action(Reason::Deployer))],
@@ -131,29 +224,12 @@ fn by_plane(rule: PlaneRule, firewall: &Firewall, plane: Plane) -> OnMatch {
 }
 
 /// Network rules, each with the reason for a request that it allows.
-fn facts(reason: fn(Fact) -> Reason) -> impl Iterator<Item = (Predicate, OnMatch)> {
-    Fact::ALL.into_iter().map(move |fact| {
+fn facts(reason: fn(Fact) -> Reason) -> Vec<(Predicate, Reason)> {
+    let facts = Fact::ALL.into_iter().map(|fact| {
         let key = format!("{}shadow_engine_result", fact.prefix());
-        (is_allowed(&key), reason_action(reason(fact)))
-    })
-}
-
-/// The bypass, for a request that no network rule allows.
-fn bypass(firewall: &Firewall, plane: Plane) -> Vec<(Predicate, OnMatch)> {
-    use grants::{is_inside, is_service};
-    let denied = |reason| default_action(firewall, reason);
-    match plane {
-        Plane::Session => vec![(is_service(), reason_action(Reason::TrustedService))],
-        Plane::Data => vec![
-            (
-                both(is_inside(), carries_token(firewall.api)),
-                reason_action(Reason::TrustedService),
-            ),
-            (is_inside(), denied(Reason::ForbiddenByMissingToken)),
-            (is_service(), denied(Reason::ForbiddenByScenario)),
-        ],
-        _ => vec![(is_service(), denied(Reason::ForbiddenByPlane))],
-    }
+        (is_allowed(&key), reason(fact))
+    });
+    facts.collect()
 }
 
 /// Holds if the request carries the vault's token (see [`Caller::carries_token`]).
@@ -191,14 +267,6 @@ fn metadata_is(key: &str, pattern: MatchPattern) -> Predicate {
         invert: false,
     };
     fits(input("fact", &result), input("text", &expected))
-}
-
-/// The default action, for a request that is denied for a reason otherwise.
-fn default_action(firewall: &Firewall, denied: Reason) -> OnMatch {
-    reason_action(match firewall.default_action {
-        DefaultAction::Allow => Reason::DefaultAction,
-        DefaultAction::Deny => denied,
-    })
 }
 
 fn reason_action(reason: Reason) -> OnMatch {

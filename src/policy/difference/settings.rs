@@ -73,6 +73,7 @@ fn values(firewall: &Firewall) -> BTreeMap<&'static str, BTreeSet<String>> {
         format!("{} ({:?}){place}", engine.path, engine.engine_type)
     });
     BTreeMap::from([
+        ("mode", one(&format!("{:?}", firewall.mode))),
         ("defaultAction", one(firewall.default_action.name())),
         ("denial", one(&format!("{:?}", firewall.denial))),
         (

@@ -22,6 +22,8 @@ pub enum DiagnosticReason {
     AddressContested,
     /// `Allow` does not apply, because another policy requires `Deny`.
     DefaultActionOverruled,
+    /// Nothing is blocked: every policy of the vault has `Audit`.
+    AuditMode,
     /// A range of trusted proxies contains addresses of pods.
     TrustedRangeHoldsPods,
     /// The trusted proxies, or the identities, have more pods than a firewall can have, so none of these is trusted.
@@ -54,6 +56,7 @@ impl DiagnosticReason {
             Self::SettingsDiffer => "SettingsDiffer",
             Self::AddressContested => "AddressContested",
             Self::DefaultActionOverruled => "DefaultActionOverruled",
+            Self::AuditMode => "AuditMode",
             Self::TrustedRangeHoldsPods => "TrustedRangeHoldsPods",
             Self::TooManyTrustedPods => "TooManyTrustedPods",
             Self::NoBypass => "NoBypass",

@@ -20,9 +20,9 @@ use crate::limits::Limits;
 use crate::policy::{
     AccessLogLevel, AccountLabels, AccountPod, Accounts, AddressRule, AddressRules,
     ClientAddressSettings, DefaultAction, Denial, ExistingAccount, GroupMembers, GroupSelector,
-    IssuerKeys, ManagementAccess, NamespaceMembership, NetworkRule, NetworkRuleSource, ObjectName,
-    PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers, TokenCreation,
-    ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
+    IssuerKeys, ManagementAccess, Mode, NamespaceMembership, NetworkRule, NetworkRuleSource,
+    ObjectName, PodGroup, PodMembership, PodsInRange, ProxyEntry, ProxySource, SubnetMembers,
+    TokenCreation, ValidatedPolicy, ValidatedSubnet, ValidatedVirtualNetwork, VaultApi, VaultId,
 };
 
 /// Parses labels: `a=b,c=d`.
@@ -66,6 +66,7 @@ pub(crate) fn policy(name: &str, day: u8) -> ValidatedPolicy {
         engines: Vec::new(),
         auth_mounts: Vec::new(),
         namespaces: Vec::new(),
+        mode: Mode::Enforced,
         default_action: DefaultAction::Deny,
         virtual_network_rules: Vec::new(),
         ip_rules: Vec::new(),

@@ -124,6 +124,7 @@ pub fn resolve<M: PodMembership>(inputs: &Inputs<'_, M>) -> Resolution {
         firewall.tokens = tokens::rules(&policies, &firewall.grants, inputs, &proxies, &mut found);
         proxy = (*oldest.proxy).clone();
         conflicts = settings::conflicts(&policies);
+        firewall.mode = settings::mode(&policies, &mut conflicts, &mut found.warnings);
         found.warnings.extend(settings::idle(&policies));
         let sources = sources::merge(&accepted);
         firewall.virtual_networks = sources.virtual_networks;

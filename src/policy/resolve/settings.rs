@@ -1,6 +1,7 @@
 //! Settings of a firewall, which the oldest accepted policy determines, and diagnostics for policies with other values.
 
 use super::diagnostic::{Diagnostic, DiagnosticReason};
+use crate::api::Mode;
 use crate::policy::model::Firewall;
 use crate::policy::validated::ValidatedPolicy;
 
@@ -15,6 +16,47 @@ pub(super) fn apply(firewall: &mut Firewall, oldest: &ValidatedPolicy) {
     firewall.token_creation = oldest.token_creation;
     firewall.denial = oldest.denial;
     firewall.access_log = oldest.access_log;
+}
+
+/// Returns the mode: `Enforced` if any policy has it. Policies with `Audit` are reported: as conflicts if that is not
+/// in force, otherwise with a warning that nothing is blocked.
+pub(super) fn mode(
+    policies: &[&ValidatedPolicy],
+    conflicts: &mut Vec<Diagnostic>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Mode {
+    let enforced = policies.iter().find(|policy| policy.mode == Mode::Enforced);
+    let (list, reason, message) = match enforced {
+        Some(enforced) => (
+            conflicts,
+            DiagnosticReason::SettingsDiffer,
+            format!(
+                "`Audit` is not in force, because the policy `{}` of this vault has `Enforced`, which is stricter; use \
+                 the same mode in all its policies",
+                enforced.name
+            ),
+        ),
+        None => (
+            warnings,
+            DiagnosticReason::AuditMode,
+            "nothing is blocked: requests that the network rules deny are forwarded, and the access log has the \
+             reason in `wouldDeny`; write `Enforced` to deny them"
+                .to_owned(),
+        ),
+    };
+    let audited = policies.iter().filter(|policy| policy.mode == Mode::Audit);
+    list.extend(audited.map(|policy| Diagnostic {
+        policy: policy.name.clone(),
+        reason,
+        field: "spec.mode".to_owned(),
+        message: message.clone(),
+        detail: String::new(),
+    }));
+    if enforced.is_some() {
+        Mode::Enforced
+    } else {
+        Mode::Audit
+    }
 }
 
 /// Reports settings for a bypass in policies that have none.

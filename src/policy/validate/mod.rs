@@ -24,7 +24,7 @@ pub use trusted_service::validate_trusted_service;
 use super::identity::VaultId;
 use super::validated::ValidatedPolicy;
 use super::violation::{Findings, Violation, ViolationReason};
-use crate::api::{Mode, VaultNetworkPolicy, VaultNetworkPolicySpec};
+use crate::api::{VaultNetworkPolicy, VaultNetworkPolicySpec};
 use crate::limits::Limits;
 
 /// Validates a policy.
@@ -74,6 +74,7 @@ pub fn validate_policy(
         engines,
         auth_mounts,
         namespaces,
+        mode: spec.mode,
         default_action: spec.default_action,
         virtual_network_rules,
         ip_rules,
@@ -118,12 +119,5 @@ fn created(metadata: &ObjectMeta) -> Option<String> {
 fn refuse_unsupported_fields(spec: &VaultNetworkPolicySpec, findings: &mut Findings) {
     if spec.vault.location.is_some() {
         findings.not_supported_yet("spec.vault.location", "the vault's location");
-    }
-    if spec.mode == Mode::Audit {
-        findings.add(
-            "spec.mode",
-            ViolationReason::NotSupportedYet,
-            "Audit is not supported yet; write Enforced, or leave mode out",
-        );
     }
 }

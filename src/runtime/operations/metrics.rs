@@ -35,6 +35,8 @@ pub struct Metrics {
     policies: Family<Accepted, Gauge>,
     /// Number of vaults that have a firewall.
     pub firewalls: Gauge,
+    /// Number of vaults whose firewall blocks nothing, because of `mode: Audit`.
+    pub audit_firewalls: Gauge,
     /// Number of connected proxies: of all replicas on the leader, of this replica on others.
     pub proxies_connected: Gauge,
     /// Number of connected proxies that enforce the newest firewall of their vault.
@@ -155,6 +157,7 @@ impl Metrics {
         let metrics = Self {
             policies: Family::default(),
             firewalls: Gauge::default(),
+            audit_firewalls: Gauge::default(),
             proxies_connected: Gauge::default(),
             proxies_programmed: Gauge::default(),
             xds_rejections: Counter::default(),
@@ -189,6 +192,11 @@ impl Metrics {
             "firewalls",
             "Vaults that have a firewall",
             self.firewalls.clone(),
+        );
+        all.register(
+            "audit_firewalls",
+            "Vaults whose firewall blocks nothing, because of mode: Audit",
+            self.audit_firewalls.clone(),
         );
         all.register(
             "proxies_connected",

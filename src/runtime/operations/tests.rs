@@ -157,6 +157,7 @@ async fn metrics_have_the_open_metrics_format() {
     let (metrics, registry) = Metrics::new();
     metrics.set_policies(3, 1);
     metrics.firewalls.set(2);
+    metrics.audit_firewalls.set(1);
     metrics.change_acknowledged(Instant::now());
     metrics.wrote("Deployment", WriteResult::Conflict);
     metrics.set_leader(true);
@@ -172,6 +173,7 @@ async fn metrics_have_the_open_metrics_format() {
         "vaultwall_policies{accepted=\"true\"} 3",
         "vaultwall_policies{accepted=\"false\"} 1",
         "vaultwall_firewalls 2",
+        "vaultwall_audit_firewalls 1",
         "vaultwall_change_duration_seconds_count 1",
         "vaultwall_api_writes_total{kind=\"Deployment\",result=\"conflict\"} 1",
         "vaultwall_leader 1",

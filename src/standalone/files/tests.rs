@@ -398,7 +398,7 @@ const REFUSED: &str = "\
 apiVersion: vaultwall.dev/v1alpha1
 kind: VaultNetworkPolicy
 metadata: {name: b, namespace: vault}
-spec: {targetRef: {name: openbao, port: 8200}, mode: Audit}
+spec: {targetRef: {name: openbao, port: 8200}, vault: {location: {region: westindia}}}
 ";
 
 #[tokio::test]

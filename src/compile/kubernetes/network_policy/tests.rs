@@ -9,7 +9,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
 use super::*;
-use crate::policy::{ClientAddressSource, Denial, TrustedProxies};
+use crate::policy::{ClientAddressSource, Denial, Mode, TrustedProxies};
 
 fn vault() -> VaultId {
     VaultId {
@@ -148,6 +148,9 @@ Drop   | Deny  | Disabled     | e=1/a=2,203.0.113.7/32 | 10.0.9.0/24 | 8200<-e=1
 Drop   | Deny  | Disabled     | 203.0.113.7/32         | n=in/app=in | 8200<-n=in/app=in,203.0.113.7/32 8400<-/
 Drop   | Deny  | NetworkRules | n=in/app=in | n=in/app=in,10.0.9.1/32 | 8200+8300<-n=in/app=in,10.0.9.1/32 8400<-/
 Reject | Deny  | Disabled     | 203.0.113.7/32         | n=in/app=in | 8200<-any 8400<-/
+# With `mode: Audit` the proxies record what would be dropped, so everybody reaches the data port.
+Drop   | Audit | Disabled     | 203.0.113.7/32         |             | 8200<-any 8400<-/
+Drop   | Audit | NetworkRules | 203.0.113.7/32         |             | 8200+8300<-any 8400<-/
 # A peer that selects every pod shares the rule of the metrics port.
 Drop   | Deny  | Disabled     | /                      |             | 8200+8400<-/
 # Sorted, without duplicates; blocks joined where that is exact.
@@ -171,7 +174,10 @@ fn the_proxies_policy_opens_its_ports_to_these_sources() {
         };
         let mut firewall = Firewall::deny_all(vault(), 8200);
         firewall.denial = serde_json::from_value(denial.into()).unwrap();
-        firewall.default_action = serde_json::from_value(default_action.into()).unwrap();
+        match default_action {
+            "Audit" => firewall.mode = Mode::Audit,
+            action => firewall.default_action = serde_json::from_value(action.into()).unwrap(),
+        }
         firewall.management = serde_json::from_value(management.into()).unwrap();
         firewall.peers = peers(given);
         if !trusted.is_empty() {
@@ -193,7 +199,7 @@ fn the_proxies_policy_opens_its_ports_to_these_sources() {
         );
         count += 1;
     }
-    assert_eq!(count, 24);
+    assert_eq!(count, 26);
 }
 
 #[test]

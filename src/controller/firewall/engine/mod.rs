@@ -29,7 +29,7 @@ use crate::controller::options::LocalProxy;
 use crate::index::{Index, Key, Kind, Object, ObjectName, Protected, VaultResolution};
 use crate::limits::Limits;
 use crate::objects::infos;
-use crate::policy::{Diagnostic, Firewall, Http2, Resolution, VaultId};
+use crate::policy::{Diagnostic, Firewall, Http2, Mode, Resolution, VaultId};
 use crate::publish::{Desired, Outcome, Publisher};
 use crate::runtime::issuer_keys::IssuerKeyFetcher;
 use crate::runtime::label_guard::LabelGuard;
@@ -53,6 +53,8 @@ pub(crate) struct Engine {
     /// Vaults of which this process has accepted a policy. For the others it is unknown what was in force before it
     /// started.
     accepted: HashSet<VaultId>,
+    /// Vaults with `mode: Audit`.
+    audited: HashSet<VaultId>,
     /// Vaults by the Service of their firewall; without those whose proxies run next to the operator.
     services: HashMap<ObjectName, VaultId>,
     status_only: StatusOnlyKinds,
@@ -86,6 +88,7 @@ impl Engine {
             metrics,
             not_listed: infos().map(|info| info.kind).collect(),
             accepted: HashSet::new(),
+            audited: HashSet::new(),
             services: HashMap::new(),
             status_only,
             labels: Arc::default(),
@@ -289,6 +292,7 @@ impl Engine {
         }
         let firewalls = self.publisher.node_count();
         self.metrics.firewalls.set(number(firewalls));
+        self.metrics.audit_firewalls.set(number(self.audited.len()));
     }
 
     /// Counts the proxies behind the Service of a firewall; any other Service is ignored.
@@ -321,6 +325,7 @@ impl Engine {
             // Proxies keep what they have until they are deleted with the other objects of the vault.
             self.publisher.withdraw(&node);
             self.services.remove(&service);
+            self.audited.remove(vault);
             self.delta.vaults.insert(vault.clone(), None);
             tracing::info!(%vault, "the last policy was deleted; the firewall is removed");
             return;
@@ -336,6 +341,10 @@ impl Engine {
         if !policies.accepted.is_empty() {
             self.accepted.insert(vault.clone());
         }
+        match firewall.mode {
+            Mode::Audit => self.audited.insert(vault.clone()),
+            Mode::Enforced => self.audited.remove(vault),
+        };
         self.log_new(vault, policies);
         let cold_start = !self.accepted.contains(vault);
         let tls = proxies::tls(vault, &policies.proxy);

@@ -63,6 +63,7 @@ pub fn status_of(
         conditions,
         endpoint: vault.endpoint.clone(),
         management_endpoint: vault.management_endpoint.clone(),
+        mode: vault.resolution.map(|seen| seen.resolution.firewall.mode),
         proxies: Some(evaluation.proxies()),
         virtual_network_rules: policy.rules.map(|rules| number(rules.virtual_networks)),
         ip_rules: policy.rules.map(|rules| number(rules.ip)),

@@ -311,6 +311,7 @@ impl Reason {
             DiagnosticReason::SettingsDiffer
             | DiagnosticReason::AddressContested
             | DiagnosticReason::DefaultActionOverruled
+            | DiagnosticReason::AuditMode
             | DiagnosticReason::TrustedRangeHoldsPods
             | DiagnosticReason::TooManyTrustedPods
             | DiagnosticReason::NoBypass

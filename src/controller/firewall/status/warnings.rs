@@ -8,11 +8,12 @@ use crate::runtime::status::text;
 /// Most warnings of one status; the last one has the number of omitted warnings.
 pub(super) const MOST_WARNINGS: usize = 32;
 /// Reasons of warnings, as `docs/status.md` explains them.
-pub const WARNINGS: [&str; 16] = [
+pub const WARNINGS: [&str; 17] = [
     OPENED_BY_NETWORK_POLICY,
     EARLIER_PODS,
     PROXIES_NOT_REPLACED,
     PLAIN_HTTP,
+    AUDIT_MODE,
     DEFAULT_ACTION_OVERRULED,
     ADDRESS_CONTESTED,
     TRUSTED_RANGE_HOLDS_PODS,
@@ -38,6 +39,8 @@ pub(super) const MORE_WARNINGS: &str = "MoreWarnings";
 pub(super) const PLAIN_HTTP: &str = "PlainHttp";
 /// Several pods claim an address; the warning clears without an action.
 pub(super) const ADDRESS_CONTESTED: &str = "AddressContested";
+/// Nothing is blocked, because every policy of the vault has `mode: Audit`.
+pub(super) const AUDIT_MODE: &str = "AuditMode";
 /// Another policy has `defaultAction: Deny`.
 pub(super) const DEFAULT_ACTION_OVERRULED: &str = "DefaultActionOverruled";
 /// Settings for a bypass, and none.

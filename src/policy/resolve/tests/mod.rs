@@ -9,6 +9,7 @@
 //! Tables of resolution: policies and facts, then the expected result, one case a line.
 
 mod limits;
+mod mode;
 mod proxies;
 
 use serde_json::json;

@@ -93,7 +93,6 @@ fn invalid_names_are_refused() {
 #[test]
 fn unsupported_fields_are_refused() {
     check_policy(&[
-        ("spec.mode", json!("Audit"), &["spec.mode NotSupportedYet"]),
         ("spec.vault", json!({"location": {"region": "westindia"}}), &["spec.vault.location NotSupportedYet"]),
         ("spec.ipRules", json!([{"serviceTag": "AzureDevOps"}]), &["spec.ipRules[0].serviceTag NotSupportedYet"]),
         (
@@ -114,6 +113,7 @@ fn unsupported_fields_are_refused() {
         ),
         // supported
         ("spec.mode", json!("Enforced"), &[]),
+        ("spec.mode", json!("Audit"), &[]),
         ("spec.bypass", json!("None"), &[]),
         ("spec.defaultAction", json!("Allow"), &[]),
         ("spec.denial", json!("Drop"), &[]),
@@ -373,7 +373,6 @@ fn all_violations_are_reported_together() {
     let result = policy(&[
         ("metadata.name", json!("Main")),
         ("metadata.namespace", json!(null)),
-        ("spec.mode", json!("Audit")),
         ("spec.vault", json!({"namespaces": ["root"], "engines": [{"path": "sys", "type": "Other"}]})),
         ("spec.virtualNetworkRules", json!([{"pods": {}}, {}])),
         ("spec.ipRules", json!([{"value": "10.0.0.1"}, {"value": "::1"}])),
@@ -386,7 +385,6 @@ fn all_violations_are_reported_together() {
             "metadata.namespace Required",
             "spec.vault.namespaces[0] Invalid",
             "spec.vault.engines[0].path Invalid",
-            "spec.mode NotSupportedYet",
             "spec.virtualNetworkRules[0].pods Required",
             "spec.virtualNetworkRules[1] Required",
             "spec.ipRules[0].value PrivateAddress",

@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::warnings::{
-    ADDRESS_CONTESTED, DEFAULT_ACTION_OVERRULED, FIELD_LENGTH, MOST_WARNINGS, PLAIN_HTTP,
-    TOO_MANY_TRUSTED_PODS, TRUSTED_RANGE_HOLDS_PODS, WARNING_LENGTH,
+    ADDRESS_CONTESTED, AUDIT_MODE, DEFAULT_ACTION_OVERRULED, FIELD_LENGTH, MOST_WARNINGS,
+    PLAIN_HTTP, TOO_MANY_TRUSTED_PODS, TRUSTED_RANGE_HOLDS_PODS, WARNING_LENGTH,
 };
 use super::*;
 use crate::api::{MESSAGE_LENGTH, VaultNetworkPolicy};
@@ -140,7 +140,7 @@ fn counts_and_addresses() {
         json!({
             "observedGeneration": 1, "conditions": [],
             "endpoint": "openbao-firewall.vault.svc:8200", "managementEndpoint": "openbao-firewall.vault.svc:8300",
-            "proxies": "2/2", "virtualNetworkRules": 2, "ipRules": 2, "addresses": 4,
+            "mode": "Enforced", "proxies": "2/2", "virtualNetworkRules": 2, "ipRules": 2, "addresses": 4,
         })
     );
 }
@@ -159,6 +159,7 @@ fn warnings() {
             DiagnosticReason::DefaultActionOverruled,
             DEFAULT_ACTION_OVERRULED,
         ),
+        (DiagnosticReason::AuditMode, AUDIT_MODE),
     ] {
         assert_eq!(reason.name(), name);
     }
