@@ -35,6 +35,8 @@ pub(super) struct Records {
     input: Box<dyn BufRead>,
     /// Number of the open file, to notice when it was rotated.
     inode: Option<u64>,
+    /// Number of bytes that were read of it, to notice when it was emptied.
+    position: u64,
     /// Beginning of a line whose end was not read yet.
     line: Vec<u8>,
     /// Number of records that were read.
@@ -50,6 +52,7 @@ impl Records {
             path,
             input: Box::new(io::empty()),
             inode: None,
+            position: 0,
             line: Vec::new(),
             read: 0,
             skipped: 0,
@@ -66,6 +69,7 @@ impl Records {
     fn open_file(&mut self, path: &Path) -> io::Result<()> {
         let file = File::open(path)?;
         self.inode = Some(file.metadata()?.ino());
+        self.position = 0;
         self.input = Box::new(BufReader::new(file));
         Ok(())
     }
@@ -109,6 +113,7 @@ impl Records {
                 (part.len(), is_whole)
             };
             self.input.consume(taken);
+            self.position += taken as u64;
             if is_whole && let Some(record) = self.take_line() {
                 return Ok(Some(record));
             }
@@ -138,14 +143,14 @@ impl Records {
         record
     }
 
-    /// Opens the file that has this name now, if it is another one than that which was read to its end. Returns whether
-    /// it is.
+    /// Opens the file that has this name now, if it is another one than that which was read to its end, or was emptied,
+    /// as by `copytruncate` of logrotate. Returns whether it is.
     pub(super) fn was_rotated(&mut self) -> Result<bool, RecordsError> {
         let Some(path) = self.path.clone() else {
             return Ok(false);
         };
         match path.metadata() {
-            Ok(found) if Some(found.ino()) != self.inode => {
+            Ok(found) if Some(found.ino()) != self.inode || found.len() < self.position => {
                 self.line.clear();
                 self.open_file(&path).map_err(|error| self.error(error))?;
                 Ok(true)
@@ -179,5 +184,34 @@ impl Records {
                 "{name}: {many} lines are no records of the access log and were skipped\n"
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_emptied_is_read_from_its_beginning() {
+        let line = |id: &str| {
+            let time = "2026-11-22T18:30:00Z";
+            format!(r#"{{"time":"{time}","vault":"v/o","listener":"data","decisionId":"{id}"}}"#)
+                + "\n"
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, line("one") + &line("two")).unwrap();
+        let mut records = Records::open(&path).unwrap();
+        while records.next().unwrap().is_some() {}
+        assert!(!records.was_rotated().unwrap());
+        fs::write(&path, line("new")).unwrap();
+        assert!(records.was_rotated().unwrap());
+        let record = records.next().unwrap().unwrap();
+        assert_eq!(record.decision_id.as_deref(), Some("new"));
+        assert!(!records.was_rotated().unwrap());
     }
 }

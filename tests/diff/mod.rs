@@ -270,6 +270,35 @@ fn a_vault_without_policies_is_said_loudly() {
 }
 
 #[test]
+fn an_allowed_client_that_is_no_longer_known_is_not_passed_as_allowed() {
+    // Without the pods, no rule has the addresses of the runners, neither before nor after the change.
+    let run = Change::of(&[NO_RUNNERS]).diff(&["--clients", CLIENTS]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(
+        run.stdout
+            .contains("  3 recent requests could not be compared"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn a_clock_that_is_ahead_hides_no_recent_client() {
+    let change = Change::of(&[NO_RUNNERS]);
+    let log = change.0.path().join("clients.jsonl");
+    let records = fs::read_to_string(CLIENTS).unwrap();
+    let ahead = records
+        .lines()
+        .next()
+        .unwrap()
+        .replace("2026-11-22", "9999-12-30");
+    fs::write(&log, format!("{ahead}\n{records}")).unwrap();
+    let run = change.diff_with_pods(&["--clients", log.to_str().unwrap()]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stdout.contains("CUT OFF: "), "{}", run.stdout);
+}
+
+#[test]
 fn recent_clients_decide_the_exit_code() {
     // Nobody of the last hour is in the half that goes; the client of the office is older.
     let half = Change::of(&[HALF_OFFICE]);

@@ -106,18 +106,16 @@ impl Recent {
         if records.is_empty() {
             return Err(ClientsError::NoRecord(path.to_owned()));
         }
-        let window = records
-            .iter()
-            .map(|record| record.time)
-            .max()
-            .map(|newest| {
-                let since = SignedDuration::try_from(since).unwrap_or(SignedDuration::MAX);
-                (newest.checked_sub(since).unwrap_or(Timestamp::MIN), newest)
-            });
-        records.retain(|record| window.is_some_and(|(first, _)| record.time >= first));
+        // A proxy whose clock is ahead would hide the clients of all others.
+        let now = Timestamp::now();
+        let times = records.iter().map(|record| record.time);
+        let newest = times.filter(|time| *time <= now).max().unwrap_or(now);
+        let since = SignedDuration::try_from(since).unwrap_or(SignedDuration::MAX);
+        let first = newest.checked_sub(since).unwrap_or(Timestamp::MIN);
+        records.retain(|record| record.time >= first);
         Ok(Self {
             records,
-            window,
+            window: Some((first, newest)),
             unreadable,
         })
     }
@@ -142,10 +140,18 @@ impl Recent {
                 compared.unclear += 1;
                 continue;
             };
-            compared.requests += 1;
-            let (Verdict::Allow, Verdict::Deny) = (before.verdict(), after.verdict()) else {
-                continue;
-            };
+            match (before.verdict(), after.verdict()) {
+                (_, Verdict::Allow) => {
+                    compared.requests += 1;
+                    continue;
+                }
+                // It was allowed by facts that are not known here, such as those of a pod that has ended.
+                (Verdict::Deny, Verdict::Deny) => {
+                    compared.unclear += 1;
+                    continue;
+                }
+                (Verdict::Allow, Verdict::Deny) => compared.requests += 1,
+            }
             let (client, by) = (record.client(pods), before.by());
             let listener = record.listener().name();
             let plane = record.plane.as_deref().unwrap_or_default();

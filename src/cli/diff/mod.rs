@@ -80,7 +80,8 @@ enum DiffError {
     InvalidBefore,
     #[error(
         "it is unknown whether recent clients of vault {0} would be cut off: --clients has no request of the vault \
-         that can be compared; give a file with records of its proxies, or a longer --since"
+         that can be compared, or also some that cannot; give a file with records of its proxies, a longer --since, or \
+         with -f and --against the pods that sent them"
     )]
     NoRecords(String),
 }
