@@ -315,8 +315,11 @@ async fn serve(
 ) -> Result<JoinHandle<Result<(), ServeError>>, ControllerError> {
     let observer: Arc<Metrics> = Arc::clone(metrics);
     let (denials, mut received) = Sink::new(observer, options.clock.clone());
+    let counted = Arc::clone(metrics);
     tasks.add(&tokio::spawn(async move {
-        while received.recv().await.is_some() {}
+        while let Some(received) = received.recv().await {
+            counted.denied(received.record.judged());
+        }
     }));
     let (sender, connections) = mpsc::channel(WAITING_REPLICAS);
     tasks.add(&tokio::spawn(Arc::clone(replicas).listen(connections)));

@@ -18,7 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::access_log::sink::{Observer, Outcome};
-use crate::policy::VaultId;
+use crate::policy::{Reason, VaultId};
 
 /// Bucket bounds of the time from an event to the proxies' acknowledgement, in seconds: 1 ms to 30 s.
 const CHANGE: [f64; 14] = [
@@ -46,6 +46,7 @@ pub struct Metrics {
     refused_connections: Family<Limit, Counter>,
     access_log_records: Family<AccessLogRecord, Counter>,
     access_log_missing: Gauge,
+    denials: Family<Denied, Counter>,
     change: Histogram,
     resolve: Histogram,
     compile: Histogram,
@@ -130,6 +131,11 @@ struct AccessLogRecord {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Denied {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Certificate {
     certificate: &'static str,
 }
@@ -164,6 +170,7 @@ impl Metrics {
             refused_connections: Family::default(),
             access_log_records: Family::default(),
             access_log_missing: Gauge::default(),
+            denials: Family::default(),
             change: Histogram::new(CHANGE),
             resolve: Histogram::new(WORK),
             compile: Histogram::new(WORK),
@@ -284,6 +291,11 @@ impl Metrics {
 
     fn register_denials(&self, all: &mut Registry) {
         all.register(
+            "denials",
+            "Denials that proxies sent, by their reason",
+            self.denials.clone(),
+        );
+        all.register(
             "access_log_records",
             "Records of denials that proxies sent, by what became of them",
             self.access_log_records.clone(),
@@ -403,6 +415,13 @@ impl Metrics {
                 self.keys_confirmed.remove(&source);
             }
         }
+    }
+
+    /// Counts a denial. `none` stands for a request that was not decided, `other` for the reason of another version.
+    pub fn denied(&self, reason: Option<&str>) {
+        let known = |name| Reason::ALL.into_iter().find(|one| one.name() == name);
+        let reason = reason.map_or("none", |name| known(name).map_or("other", Reason::name));
+        self.denials.get_or_create(&Denied { reason }).inc();
     }
 
     fn set_expiry(&self, certificate: &'static str, moment: Timestamp) {
