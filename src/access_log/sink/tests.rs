@@ -79,6 +79,12 @@ fn record<'a>(vault: &'a str, name: &'a str, text: &'a str) -> [(&'a str, &'a st
 }
 
 #[test]
+fn a_message_of_empty_entries_takes_little_of_the_memory() {
+    let largest = size_of::<HttpAccessLogEntry>().max(size_of::<TcpAccessLogEntry>());
+    assert!(MESSAGE / 2 * largest < 100 << 20);
+}
+
+#[test]
 fn a_record_is_handed_on_with_its_number() {
     let (sink, mut queue, counts) = sink();
     let tags = record("vault/openbao", "httpStatusCode", "403");
