@@ -43,8 +43,14 @@ impl Output {
         }
     }
 
-    /// Writes `text` as it is.
+    /// Writes a text for people. Texts of clients and files are parts of many, so everything is escaped that could
+    /// steer a terminal or reorder what it shows.
     pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.write(&printable(text))
+    }
+
+    /// Writes `text` as it is.
+    fn write(&mut self, text: &str) -> io::Result<()> {
         if self.closed {
             return Ok(());
         }
@@ -64,13 +70,13 @@ impl Output {
     /// Writes `value` as indented JSON and a line end.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
-        self.text(&format!("{text}\n"))
+        self.write(&format!("{text}\n"))
     }
 
     /// Writes `value` as JSON on one line.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value)?;
-        self.text(&format!("{text}\n"))
+        self.write(&format!("{text}\n"))
     }
 
     /// Whether nobody reads the output any more.
@@ -80,9 +86,26 @@ impl Output {
 
     /// Writes a YAML document for each object.
     pub(crate) fn yaml(&mut self, objects: &[impl Serialize]) -> Result<(), Failure> {
-        self.text(&yaml(objects)?)?;
+        self.write(&yaml(objects)?)?;
         Ok(())
     }
+}
+
+/// The text with control characters escaped, except tabs and line ends, and also those that change the direction.
+fn printable(text: &str) -> String {
+    let steers = |character: char| {
+        (character.is_control() && !matches!(character, '\n' | '\t'))
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if steers(character) {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
 }
 
 /// A YAML document for each object, as a stream.
@@ -151,6 +174,13 @@ mod tests {
         ] {
             assert_eq!(with_causes(&error), printed);
         }
+    }
+
+    #[test]
+    fn no_text_steers_the_terminal() {
+        assert_eq!(printable("é a\tb\n"), "é a\tb\n");
+        let hostile = "\u{1b}[2J\u{9b}\r\u{202e}\u{2066}";
+        assert_eq!(printable(hostile), hostile.escape_default().to_string());
     }
 
     struct Closed;

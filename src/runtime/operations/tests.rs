@@ -230,6 +230,7 @@ fn registered() -> BTreeMap<String, String> {
     metrics.watch_restarted("Pod");
     metrics.connection_refused("client");
     metrics.record(Outcome::Taken);
+    metrics.denied(Some("BadRequest"));
     metrics.keys_fetched("url", true);
     metrics.set_key_sets("url", 1, 0, Some(jiff::Timestamp::UNIX_EPOCH));
     metrics.set_proxy_certificate_expiry(&vault("openbao"), jiff::Timestamp::UNIX_EPOCH);
