@@ -197,6 +197,7 @@ async fn printed_columns() {
         "RESOLVED",
         "PROGRAMMED",
         "SINCE",
+        "MODE",
         "GENERATION",
         "OBSERVED",
         "AGE",
@@ -244,6 +245,7 @@ async fn printed_columns() {
             ("ACCEPTED", "True"),
             ("RESOLVED", "False"),
             ("PROGRAMMED", "False"),
+            ("MODE", "Enforced"),
             ("GENERATION", "1"),
             ("OBSERVED", "1"),
             ("READY", "False"),
@@ -252,7 +254,6 @@ async fn printed_columns() {
             ("IPS", "1"),
             ("ADDRESSES", "1"),
             ("MANAGEMENT", "openbao-firewall.status.svc:8300"),
-            ("MODE", "Enforced"),
             ("REASON", "TargetNotFound"),
         ]
     );

@@ -20,15 +20,17 @@ spec:
 /// The columns of `kubectl get`, by their headings.
 fn columns(sandbox: &Sandbox, arguments: &[&str]) -> Vec<(String, String)> {
     let printed = sandbox.kubectl(&[&["get"], arguments].concat());
-    let mut lines = printed.lines();
-    let mut words = || {
-        let line = lines.next().unwrap_or_default();
-        line.split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let (headings, cells) = (words(), words());
-    headings.into_iter().zip(cells).collect()
+    let (headings, cells) = printed.split_once('\n').unwrap();
+    // A cell begins below its heading, and can be empty.
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut end = headings.len().max(cells.len());
+    for heading in headings.split_whitespace().rev() {
+        let start = headings[..end.min(headings.len())].rfind(heading).unwrap();
+        let cell = cells.get(start..end.min(cells.len())).unwrap_or_default();
+        found.insert(0, (heading.to_owned(), cell.trim().to_owned()));
+        end = start;
+    }
+    found
 }
 
 fn cell(columns: &[(String, String)], heading: &str) -> String {
