@@ -1,10 +1,12 @@
 //! The part of an operator that proxies and other replicas talk to, on an address of its own.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
@@ -76,6 +78,22 @@ pub(crate) struct Operator {
     listening: JoinHandle<()>,
 }
 
+/// Listens as soon as one that was here before has gone: its connections close in the background.
+fn listen(at: SocketAddrV4) -> TcpListener {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        match socket.bind(at.into()).and_then(|()| socket.listen(64)) {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+}
+
 pub(crate) fn issue(authority: &Authority) -> Issued {
     authority.replica(&[], Timestamp::now()).unwrap()
 }
@@ -115,13 +133,7 @@ impl Operator {
         limits: ConnectionLimits,
         denials: &Denials,
     ) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        // One that was here before has just gone.
-        socket.set_reuseaddr(true).unwrap();
-        socket
-            .bind(SocketAddrV4::new(address, PORT).into())
-            .unwrap();
-        let listener = socket.listen(64).unwrap();
+        let listener = listen(SocketAddrV4::new(address, PORT));
         let (sender, receiver) = watch::channel(credentials(authority));
         let (sender_of_replicas, connections) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
