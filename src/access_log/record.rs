@@ -1,10 +1,13 @@
 //! One record of the access log, with the fields that `docs/access-log.md` explains.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::policy::{Reason, Verdict};
+use crate::policy::token::TokenIdentity;
+use crate::policy::{Listener, Reason, Verdict};
 
 /// Fields whose values are numbers.
 const NUMBERS: [&str; 2] = ["httpStatusCode", "durationMs"];
@@ -132,6 +135,43 @@ impl Record {
         self.would_deny.as_deref().or(self.reason.as_deref())
     }
 
+    /// Whether the firewall let the request through, for a reason that this version knows.
+    pub fn is_allowed(&self) -> bool {
+        let reason = self.reason.as_deref().and_then(Reason::from_name);
+        reason.is_some_and(|reason| reason.verdict() == Verdict::Allow)
+    }
+
+    /// Endpoint that received the request.
+    pub fn endpoint(&self) -> Listener {
+        if self.listener == Listener::Management.name() {
+            Listener::Management
+        } else {
+            Listener::Data
+        }
+    }
+
+    /// Address of the peer.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.direct_ip_address.as_ref()?.parse().ok()
+    }
+
+    /// Address of the client.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.caller_ip_address.as_ref()?.parse().ok()
+    }
+
+    /// Identity that the token of the request proved, without the id of the account, which the record does not have.
+    pub fn proven_identity(&self) -> Option<TokenIdentity> {
+        TokenIdentity::read(self.token_identity.as_ref()?)
+    }
+
+    /// Path of the request; none if the record has only its beginning.
+    pub fn whole_path(&self) -> Option<&str> {
+        self.request_uri
+            .as_deref()
+            .filter(|path| path.len() < TEXT_BYTES)
+    }
+
     /// Whether the firewall refused the request, or would have without `mode: Audit`: by a decision, or because Envoy
     /// could not read it and nothing was decided. The status does not show it.
     pub fn is_denial(&self) -> bool {
@@ -142,8 +182,7 @@ impl Record {
         let Some(reason) = &self.reason else {
             return !details.starts_with("via_upstream");
         };
-        let known = Reason::ALL.into_iter().find(|one| one.name() == reason);
-        match known {
+        match Reason::from_name(reason) {
             Some(reason) => reason.verdict() == Verdict::Deny,
             // Of a proxy of another version.
             None => details.starts_with("rbac_access_denied"),

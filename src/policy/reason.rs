@@ -117,4 +117,9 @@ impl Reason {
             Self::BadRequest => "BadRequest",
         }
     }
+
+    /// Reason with this name; none of another version.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
 }

@@ -79,6 +79,33 @@ impl fmt::Display for TokenIdentity {
     }
 }
 
+impl TokenIdentity {
+    /// Reads a text that [`fmt::Display`] wrote. It does not have the id of the account.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('\t').map(str::to_owned);
+        Some(Self {
+            issuer: parts.next()?,
+            subject: parts.next()?,
+            audience: parts.next()?,
+            account_uid: None,
+        })
+    }
+
+    /// Claims of a valid token of the identity, which is bound to no pod.
+    pub fn claims(&self) -> Claims {
+        const LIFETIME: i64 = 3600;
+        Claims {
+            iss: self.issuer.clone(),
+            sub: self.subject.clone(),
+            aud: vec![self.audience.clone()],
+            iat: Some(0),
+            exp: Some(LIFETIME),
+            account_uid: self.account_uid.clone(),
+            pod_uid: None,
+        }
+    }
+}
+
 /// The pod that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodIdentity {

@@ -165,10 +165,8 @@ fn wrong_record(sent: &Sent, observed: &Observed) -> Vec<String> {
 /// Differences between the receipt of a denial and its log record. Only a denial that was decided has a receipt.
 pub fn receipts(answer: &Answer, record: Option<&Value>) -> Vec<String> {
     let reason = record.and_then(|record| record["reason"].as_str());
-    let is_denied = reason.is_some_and(|reason| {
-        let reason = Reason::ALL.into_iter().find(|one| one.name() == reason);
-        reason.unwrap().verdict() == Verdict::Deny
-    });
+    let is_denied =
+        reason.is_some_and(|reason| Reason::from_name(reason).unwrap().verdict() == Verdict::Deny);
     let receipt = receipt(answer);
     if receipt.is_some() != is_denied {
         return vec![format!("receipt: {receipt:?} for {reason:?}")];

@@ -2,44 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::policy::difference::{KnownPods, Who, has_same_table, proof};
+use crate::access_log::Record;
+use crate::cli::records::{Records, RecordsError};
+use crate::policy::difference::{KnownPods, Who, has_same_table};
 use crate::policy::token::{TokenIdentity, TokenProof};
-use crate::policy::{Caller, Firewall, Listener, Reason, Verdict, client_address, decide_class};
+use crate::policy::{Caller, Firewall, Reason, Verdict, client_address, decide_class};
 use crate::vault_api::{BadRequest, Class, Operations, Plane, Request, Table, classify};
-
-/// A record of the access log: the fields that a decision depends on. Others are ignored.
-#[derive(Deserialize, Clone, Debug)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    time: Timestamp,
-    vault: String,
-    listener: String,
-    reason: Option<String>,
-    plane: Option<String>,
-    operations: Option<String>,
-    direct_ip_address: Option<String>,
-    caller_ip_address: Option<String>,
-    token_identity: Option<String>,
-    method: Option<String>,
-    request_uri: Option<String>,
-    vault_namespace: Option<String>,
-}
 
 /// A file whose records cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientsError {
-    #[error("--clients {0}: cannot be read: {1}; give a file with records of the access log")]
-    Read(PathBuf, std::io::Error),
+    #[error("--clients: {0}")]
+    Records(#[from] RecordsError),
     #[error(
         "--clients {0}: has no record of the access log; give the JSON lines that the proxies write"
     )]
@@ -88,21 +70,13 @@ impl Recent {
     /// Reads the records of the time `since` before the newest record, so that a copied file gives the same answer on
     /// any day.
     pub(super) fn read(path: &Path, since: Duration) -> Result<Self, ClientsError> {
-        let failed = |error| ClientsError::Read(path.to_owned(), error);
-        let file = BufReader::new(File::open(path).map_err(failed)?);
-        let mut records: Vec<Record> = Vec::new();
-        let mut unreadable = 0_u64;
-        for line in file.split(b'\n') {
-            let line = line.map_err(failed)?;
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            match serde_json::from_slice(&line) {
-                Ok(record) => records.push(record),
-                // A line of another program, or one that is cut at the end of a copy.
-                Err(_) => unreadable += 1,
-            }
+        let mut log = Records::open(path)?;
+        let mut records = Vec::new();
+        while let Some(record) = log.next()? {
+            records.push(record);
         }
+        records.extend(log.rest());
+        log.check()?;
         if records.is_empty() {
             return Err(ClientsError::NoRecord(path.to_owned()));
         }
@@ -116,7 +90,7 @@ impl Recent {
         Ok(Self {
             records,
             window: Some((first, newest)),
-            unreadable,
+            unreadable: log.skipped,
         })
     }
 
@@ -132,11 +106,9 @@ impl Recent {
         let mut compared = Compared::default();
         let mut groups: BTreeMap<(String, &'static str, String, String, String), CutOff> =
             BTreeMap::new();
-        let is_allowed = |record: &&Record| {
-            record.vault == vault && record.reason.as_deref().is_some_and(allows)
-        };
+        let is_allowed = |record: &&Record| record.vault == vault && record.is_allowed();
         for record in self.records.iter().filter(is_allowed) {
-            let Some((before, after)) = record.decide(old, new) else {
+            let Some((before, after)) = decide(record, old, new) else {
                 compared.unclear += 1;
                 continue;
             };
@@ -152,8 +124,8 @@ impl Recent {
                 }
                 (Verdict::Allow, Verdict::Deny) => compared.requests += 1,
             }
-            let (client, by) = (record.client(pods), before.by());
-            let listener = record.listener().name();
+            let (client, by) = (client_of(record, pods), before.by());
+            let listener = record.endpoint().name();
             let plane = record.plane.as_deref().unwrap_or_default();
             let key = (
                 client.clone(),
@@ -186,12 +158,6 @@ impl Recent {
     }
 }
 
-/// Whether a reason of a record is one of an allowed request.
-fn allows(name: &str) -> bool {
-    let mut reasons = Reason::ALL.into_iter();
-    reasons.any(|reason| reason.name() == name && reason.verdict() == Verdict::Allow)
-}
-
 /// Reason of a decision, and its rule; without a firewall there is no reason.
 struct Decided(Option<(Reason, Option<Arc<str>>)>);
 
@@ -211,145 +177,113 @@ impl Decided {
     }
 }
 
-impl Record {
-    /// The decisions before and after the change; `None` if the record does not have what they depend on.
-    fn decide(&self, old: &Firewall, new: Option<&Firewall>) -> Option<(Decided, Decided)> {
-        let before = self.decided(old, &self.class()?)?;
-        let after = match new {
-            None => Decided(None),
-            Some(new) if has_same_table(old, new) => self.decided(new, &self.class()?)?,
-            Some(new) => match self.class_by(&new.table())? {
-                Ok(class) => self.decided(new, &class)?,
-                Err(_) => Decided(Some((Reason::BadRequest, None))),
-            },
-        };
-        Some((before, after))
-    }
+/// The decisions before and after the change; `None` if the record does not have what they depend on.
+fn decide(record: &Record, old: &Firewall, new: Option<&Firewall>) -> Option<(Decided, Decided)> {
+    let class = class_of(record)?;
+    let before = decided(record, old, &class)?;
+    let after = match new {
+        None => Decided(None),
+        Some(new) if has_same_table(old, new) => decided(record, new, &class)?,
+        Some(new) => match class_by(record, &new.table())? {
+            Ok(class) => decided(record, new, &class)?,
+            Err(_) => Decided(Some((Reason::BadRequest, None))),
+        },
+    };
+    Some((before, after))
+}
 
-    fn decided(&self, firewall: &Firewall, class: &Class) -> Option<Decided> {
-        let peer = self.peer()?;
-        let proxies = firewall.client_address.trusted_proxies();
-        let is_proxy = proxies.is_some_and(|proxies| client_address::is_listed(proxies, peer));
-        let client = if is_proxy { self.forwarded()? } else { peer };
-        let proof = self.proof(firewall)?;
-        let caller = Caller {
-            peer,
-            client,
-            // The vault answers a request for data only with a token.
-            vault_token: class.plane == Plane::Data,
-            proof: &proof,
-        };
-        Some(Decided(Some(decide_class(
-            firewall,
-            self.listener(),
-            caller,
-            class,
-        ))))
-    }
+fn decided(record: &Record, firewall: &Firewall, class: &Class) -> Option<Decided> {
+    let peer = record.peer()?;
+    let proxies = firewall.client_address.trusted_proxies();
+    let is_proxy = proxies.is_some_and(|proxies| client_address::is_listed(proxies, peer));
+    let client = if is_proxy { record.client()? } else { peer };
+    let proof = proof(record, firewall)?;
+    let caller = Caller {
+        peer,
+        client,
+        // The vault answers a request for data only with a token.
+        vault_token: class.plane == Plane::Data,
+        proof: &proof,
+    };
+    Some(Decided(Some(decide_class(
+        firewall,
+        record.endpoint(),
+        caller,
+        class,
+    ))))
+}
 
-    /// The token of the request; `None` if its identity cannot be read.
-    fn proof(&self, firewall: &Firewall) -> Option<TokenProof> {
-        let Some(text) = self.token_identity.as_ref().filter(|text| !text.is_empty()) else {
-            return Some(TokenProof::None);
-        };
-        let mut parts = text.split('\t').map(str::to_owned);
-        let mut identity = TokenIdentity {
-            issuer: parts.next()?,
-            subject: parts.next()?,
-            audience: parts.next()?,
-            account_uid: None,
-        };
-        // The record does not have the id of the account; the token was verified, so it is the existing one's.
-        let listed = firewall.tokens.iter().flat_map(|tokens| &tokens.identities);
-        let same = |other: &&TokenIdentity| other.to_string() == *text;
-        identity.account_uid = listed
-            .into_iter()
-            .find(same)
-            .and_then(|found| found.account_uid.clone());
-        Some(proof(&identity))
-    }
+/// The token of the request; `None` if its identity cannot be read.
+fn proof(record: &Record, firewall: &Firewall) -> Option<TokenProof> {
+    let Some(text) = token_identity(record) else {
+        return Some(TokenProof::None);
+    };
+    let proven = record.proven_identity()?;
+    // The token was verified, so the account is the existing one.
+    let listed = firewall.tokens.iter().flat_map(|tokens| &tokens.identities);
+    let same = |other: &&TokenIdentity| other.to_string() == text;
+    let identity = listed.into_iter().find(same).unwrap_or(&proven);
+    Some(TokenProof::Verified(identity.claims()))
+}
 
-    /// Class of the request by the record.
-    fn class(&self) -> Option<Class> {
-        let operations = self.operations.as_deref().unwrap_or_default();
-        let all = operations.contains('+');
-        let names = operations.split(['+', '|']).filter(|name| !name.is_empty());
-        let names: Vec<String> = names.map(str::to_owned).collect();
-        Some(Class {
-            plane: self.plane()?,
-            operations: Operations {
-                names: names.into(),
-                all,
-            },
-        })
-    }
+fn token_identity(record: &Record) -> Option<&str> {
+    let text = record.token_identity.as_deref();
+    text.filter(|text| !text.is_empty())
+}
 
-    /// Class of the request by a changed table; `None` if the record's path is cut.
-    fn class_by(&self, table: &Table) -> Option<Result<Class, BadRequest>> {
-        /// Most bytes of a path in a record.
-        const CUT: usize = 1024;
-        let target = self
-            .request_uri
-            .as_deref()
-            .filter(|path| path.len() < CUT)?;
-        let request = Request {
-            method: self.method.as_deref()?,
-            target,
-            announced: None,
-            namespace: self.vault_namespace.as_deref(),
-            has_body: false,
-            several_tokens: false,
-        };
-        Some(classify(table, &request).map(|row| row.class.clone()))
-    }
+/// Class of the request by the record.
+fn class_of(record: &Record) -> Option<Class> {
+    let plane = record.plane.as_ref()?;
+    let operations = record.operations.as_deref().unwrap_or_default();
+    let names = operations.split(['+', '|']).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    Some(Class {
+        plane: Plane::ALL.into_iter().find(|one| one.name() == plane)?,
+        operations: Operations {
+            names: names.into(),
+            all: operations.contains('+'),
+        },
+    })
+}
 
-    fn peer(&self) -> Option<IpAddr> {
-        self.direct_ip_address.as_ref()?.parse().ok()
-    }
+/// Class of the request by a changed table; `None` if the record's path is cut.
+fn class_by(record: &Record, table: &Table) -> Option<Result<Class, BadRequest>> {
+    let request = Request {
+        method: record.method.as_deref()?,
+        target: record.whole_path()?,
+        announced: None,
+        namespace: record.vault_namespace.as_deref(),
+        has_body: false,
+        several_tokens: false,
+    };
+    Some(classify(table, &request).map(|row| row.class.clone()))
+}
 
-    fn forwarded(&self) -> Option<IpAddr> {
-        self.caller_ip_address.as_ref()?.parse().ok()
-    }
-
-    fn plane(&self) -> Option<Plane> {
-        let name = self.plane.as_ref()?;
-        Plane::ALL.into_iter().find(|plane| plane.name() == name)
-    }
-
-    fn listener(&self) -> Listener {
-        if self.listener == Listener::Management.name() {
-            Listener::Management
-        } else {
-            Listener::Data
+/// The client, for people.
+fn client_of(record: &Record, pods: &KnownPods) -> String {
+    let peer = record.peer();
+    let pod = match peer {
+        Some(IpAddr::V4(address)) => pods.get(&address),
+        _ => None,
+    };
+    let mut text = match (peer, record.client(), pod) {
+        (Some(peer), Some(client), _) if client != peer => format!("{client} through {peer}"),
+        (
+            _,
+            _,
+            Some(Who::Pods {
+                namespace,
+                service_account,
+            }),
+        ) => {
+            format!("pods of {namespace}, service account {service_account}")
         }
+        (Some(peer), ..) => peer.to_string(),
+        _ => "unknown".to_owned(),
+    };
+    if let Some(identity) = token_identity(record) {
+        let subject = identity.split('\t').nth(1).unwrap_or_default();
+        let _ = write!(text, " with a token of {subject}");
     }
-
-    /// The client, for people.
-    fn client(&self, pods: &KnownPods) -> String {
-        let peer = self.peer();
-        let pod = match peer {
-            Some(IpAddr::V4(address)) => pods.get(&address),
-            _ => None,
-        };
-        let mut text = match (peer, self.forwarded(), pod) {
-            (Some(peer), Some(client), _) if client != peer => format!("{client} through {peer}"),
-            (
-                _,
-                _,
-                Some(Who::Pods {
-                    namespace,
-                    service_account,
-                }),
-            ) => {
-                format!("pods of {namespace}, service account {service_account}")
-            }
-            (Some(peer), ..) => peer.to_string(),
-            _ => "unknown".to_owned(),
-        };
-        if let Some(identity) = self.token_identity.as_ref().filter(|text| !text.is_empty()) {
-            let subject = identity.split('\t').nth(1).unwrap_or_default();
-            let _ = write!(text, " with a token of {subject}");
-        }
-        text
-    }
+    text
 }

@@ -55,7 +55,7 @@ pub(super) struct Diff {
     /// Pod of the change's author, which is checked first; may be repeated.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pod: Vec<ObjectName>,
-    /// File with records of the access log, whose clients are checked.
+    /// File with the access log, or - for stdin, whose clients are checked.
     #[arg(long, value_name = "FILE")]
     clients: Option<PathBuf>,
     /// Time before the newest record of --clients from which records count.

@@ -206,7 +206,7 @@ impl Explain {
         self.caller.source_ip = Some(found.peer);
         self.client_ip = found.client;
         self.token = found.has_vault_token();
-        if found.record.listener == Listener::Management.name() {
+        if found.record.endpoint() == Listener::Management {
             self.listener = ListenerName::Management;
         }
         self.method.clone_from(&found.record.method);
@@ -249,7 +249,8 @@ impl Explain {
                 &self.operator_namespace,
                 vault,
                 self.caller_id()?,
-                self.claims.is_some() || self.recorded.as_ref().is_some_and(Recorded::has_claims),
+                self.claims.is_some()
+                    || self.recorded.as_ref().and_then(Recorded::claims).is_some(),
                 limits,
             )?
         };

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use super::answer::step;
 use crate::access_log::Record;
@@ -14,8 +13,6 @@ use crate::policy::token::Claims;
 use crate::policy::{Reason, Step};
 use crate::vault_api::{Request, Table, classify};
 
-/// Lifetime of the token of a record, in seconds: it was valid then.
-const LIFETIME: i64 = 3600;
 /// Queries that change the operation of a path. The log has no query.
 const QUERIES: [&str; 3] = ["", "?list=true", "?scan=true"];
 
@@ -118,9 +115,7 @@ impl Recorded {
                 asked: asked.clone(),
             });
         }
-        let address = |text: &Option<String>| text.as_ref()?.parse::<IpAddr>().ok();
-        let peer =
-            address(&record.direct_ip_address).ok_or_else(|| incomplete("directIpAddress"))?;
+        let peer = record.peer().ok_or_else(|| incomplete("directIpAddress"))?;
         for (field, value) in [
             ("method", &record.method),
             ("requestUri", &record.request_uri),
@@ -132,7 +127,7 @@ impl Recorded {
         Ok(Self {
             vault,
             peer,
-            client: address(&record.caller_ip_address).filter(|client| *client != peer),
+            client: record.client().filter(|client| *client != peer),
             record,
         })
     }
@@ -142,20 +137,10 @@ impl Recorded {
         self.record.judged() != Some(Reason::ForbiddenByMissingToken.name())
     }
 
-    /// Whether a token proved an identity.
-    pub(super) fn has_claims(&self) -> bool {
-        self.record.token_identity.is_some()
-    }
-
     /// Claims of the token that proved an identity.
     pub(super) fn claims(&self) -> Option<Claims> {
-        let identity = self.record.token_identity.as_ref()?;
-        let names = ["iss", "sub", "aud"].map(str::to_owned);
-        let values = identity.split('\t').map(Value::from);
-        let mut claims: Map<String, Value> = names.into_iter().zip(values).collect();
-        claims.insert("iat".into(), 0.into());
-        claims.insert("exp".into(), LIFETIME.into());
-        Some(Claims::of(&claims))
+        let identity = self.record.proven_identity()?;
+        Some(identity.claims())
     }
 
     /// The path with the query that leads to the row of the record, if one of those that change the operation does.

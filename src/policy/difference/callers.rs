@@ -11,7 +11,7 @@ use crate::policy::client_address;
 use crate::policy::decide::Caller;
 use crate::policy::identity::ObjectName;
 use crate::policy::model::{AddressRules, Firewall};
-use crate::policy::token::{Claims, TokenIdentity, TokenProof};
+use crate::policy::token::{TokenIdentity, TokenProof};
 
 /// Callers as people know them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -280,18 +280,4 @@ pub(super) fn identities(firewalls: &[&Firewall]) -> BTreeSet<TokenIdentity> {
     tokens
         .flat_map(|tokens| tokens.identities.iter().cloned())
         .collect()
-}
-
-/// A valid token of an identity.
-pub fn proof(identity: &TokenIdentity) -> TokenProof {
-    const LIFETIME: i64 = 3600;
-    TokenProof::Verified(Claims {
-        iss: identity.issuer.clone(),
-        sub: identity.subject.clone(),
-        aud: vec![identity.audience.clone()],
-        iat: Some(0),
-        exp: Some(LIFETIME),
-        account_uid: identity.account_uid.clone(),
-        pod_uid: None,
-    })
 }

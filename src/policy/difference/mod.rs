@@ -20,7 +20,7 @@ use super::reason::Verdict;
 use super::token::{TokenIdentity, TokenProof};
 use crate::vault_api::{Class, Plane};
 use callers::{Group, groups, identities};
-pub use callers::{KnownPods, Ranges, Who, caller, proof};
+pub use callers::{KnownPods, Ranges, Who, caller};
 pub use requests::{Sample, has_same_table};
 pub use settings::{Setting, settings};
 
@@ -122,7 +122,7 @@ pub fn difference(old: Option<&Firewall>, new: &Firewall, pods: &KnownPods) -> D
         let without = compare(&group, &TokenProof::None);
         let mut except = BTreeSet::new();
         for identity in &identities {
-            let with = compare(&group, &proof(identity));
+            let with = compare(&group, &TokenProof::Verified(identity.claims()));
             if with != without {
                 except.insert(identity.clone());
                 add(&mut lines, &group, with, Some(identity), &BTreeSet::new());

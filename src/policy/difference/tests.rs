@@ -213,7 +213,8 @@ fn verdict(
     vault_token: bool,
     (listener, method, target, namespace): (Listener, &str, &str, Option<&str>),
 ) -> (Verdict, Option<Class>) {
-    let proof = token.map_or(TokenProof::None, proof);
+    let verified = |token: &TokenIdentity| TokenProof::Verified(token.claims());
+    let proof = token.map_or(TokenProof::None, verified);
     let request = Request {
         method,
         target,

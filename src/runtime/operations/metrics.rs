@@ -419,8 +419,8 @@ impl Metrics {
 
     /// Counts a denial. `none` stands for a request that was not decided, `other` for the reason of another version.
     pub fn denied(&self, reason: Option<&str>) {
-        let known = |name| Reason::ALL.into_iter().find(|one| one.name() == name);
-        let reason = reason.map_or("none", |name| known(name).map_or("other", Reason::name));
+        let name = |reason| Reason::from_name(reason).map_or("other", Reason::name);
+        let reason = reason.map_or("none", name);
         self.denials.get_or_create(&Denied { reason }).inc();
     }
 
