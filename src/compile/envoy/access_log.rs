@@ -3,22 +3,15 @@
 
 use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
 use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLog, AccessLogFilter, AndFilter, MetadataFilter, OrFilter, access_log,
+    AccessLog, AccessLogFilter, AndFilter, OrFilter, access_log,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
-    PathSegment, path_segment::Segment,
-};
-use envoy_types::pb::envoy::r#type::matcher::v3::{
-    MetadataMatcher, StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
-};
-use envoy_types::pb::google::protobuf::BoolValue;
 
 use super::names::{OPERATIONS, PLANE};
 use super::proxy::Proxy;
 use super::rbac::{self, Fact};
 use super::reply::when;
 use super::wire::{Fields, FileAccessLog, Json, JsonFormat, any};
-use super::{client, decision, grants, token};
+use super::{client, decision, grants, metadata, token};
 use crate::api::AccessLogLevel;
 use crate::policy::{Firewall, Listener};
 use crate::vault_api::HEADER_NAMESPACE;
@@ -47,27 +40,23 @@ pub(super) fn access_logs(firewall: &Firewall, proxy: &Proxy, side: Listener) ->
 }
 
 fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
-    // The deciding filter stores its result, allowed or denied: never this text.
-    let nothing = StringMatcher {
-        match_pattern: Some(MatchPattern::Exact("none".into())),
-        ..StringMatcher::default()
-    };
+    let has = |key: &str, value, if_missing| metadata::has(rbac::METADATA, key, value, if_missing);
     let result = if decided {
-        value_matcher::MatchPattern::PresentMatch(true)
+        metadata::present()
     } else {
-        value_matcher::MatchPattern::StringMatch(nothing)
+        // The deciding filter stores its result, allowed or denied: never this text.
+        metadata::text("none")
     };
-    let decided = has_metadata(decision::result_key(), result, !decided);
+    let decided = has(&decision::result_key(), result, !decided);
     match level {
         AccessLogLevel::All => decided,
         // A request that the vault itself answered was allowed, but with `mode: Audit` it may be one that would be
         // denied. The status does not show a denial: to a client of gRPC, Envoy sends it as 200.
         AccessLogLevel::Denied => {
-            let would_be = value_matcher::MatchPattern::PresentMatch(true);
             let denied = OrFilter {
                 filters: vec![
                     when("!response.code_details.startsWith('via_upstream')"),
-                    has_metadata(decision::would_deny_key(), would_be, false),
+                    has(&decision::would_deny_key(), metadata::present(), false),
                 ],
             };
             let denied = AccessLogFilter {
@@ -82,35 +71,11 @@ fn filter(level: AccessLogLevel, decided: bool) -> AccessLogFilter {
     }
 }
 
-/// Matches a request by what a filter wrote into the metadata.
-fn has_metadata(
-    key: String,
-    value: value_matcher::MatchPattern,
-    if_missing: bool,
-) -> AccessLogFilter {
-    let matcher = MetadataMatcher {
-        filter: rbac::METADATA.into(),
-        path: vec![PathSegment {
-            segment: Some(Segment::Key(key)),
-        }],
-        value: Some(ValueMatcher {
-            match_pattern: Some(value),
-        }),
-        ..MetadataMatcher::default()
-    };
-    AccessLogFilter {
-        filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
-            matcher: Some(matcher),
-            match_if_key_not_found: Some(BoolValue { value: if_missing }),
-        })),
-    }
-}
-
 /// Format of each field. Formatting one takes Envoy about a hundredth of the time of a request, so that those of
 /// identities and tokens are only where there can be any.
 pub(super) fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fields {
-    let metadata = |key: &str| format!("%DYNAMIC_METADATA({}:{key})%", rbac::METADATA);
-    let state = |key: &str| format!("%FILTER_STATE({key}:PLAIN)%");
+    let metadata = |key: &str| metadata::format(rbac::METADATA, key);
+    let state = metadata::state_format;
     let of_decided = [
         ("decisionId", "%STREAM_ID%".to_owned()),
         ("wouldDeny", metadata(&decision::would_deny_key())),
@@ -118,7 +83,7 @@ pub(super) fn fields(firewall: &Firewall, side: Listener, decided: bool) -> Fiel
     ];
     let of_proxies = [client::FROM, client::WARNING].map(|key| (key, client::metadata(key)));
     let of_tokens =
-        [token::IDENTIFIED, token::POD, token::PROBLEM].map(|key| (key, token::metadata(key)));
+        [token::IDENTIFIED, token::POD, token::PROBLEM].map(|key| (key, client::metadata(key)));
     let of_identities = [("serviceAccount", state(grants::POD))];
     let of_services = [("trustedService", state(grants::SERVICE))];
     let others = [

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::F
 use envoy_types::pb::envoy::extensions::filters::http::lua::v3::Lua;
 use envoy_types::pb::google::protobuf::BoolValue;
 
+use super::metadata;
 use super::names::ATTEMPT;
 use super::routes::filter_state;
 use crate::policy::{ClientAddressSource, TrustedProxies, client_address};
@@ -72,13 +73,13 @@ pub(super) fn lua(code: String) -> Lua {
 pub(super) fn address(source: &ClientAddressSource) -> String {
     match source {
         ClientAddressSource::Direct => PEER.into(),
-        ClientAddressSource::XForwardedFor { .. } => format!("%FILTER_STATE({STATE}:PLAIN)%"),
+        ClientAddressSource::XForwardedFor { .. } => metadata::state_format(STATE),
     }
 }
 
 /// Format of a text that the filter found.
 pub(super) fn metadata(key: &str) -> String {
-    format!("%DYNAMIC_METADATA({METADATA}:{key})%")
+    metadata::format(METADATA, key)
 }
 
 /// Filter state with the client's address, unless it is the peer's.

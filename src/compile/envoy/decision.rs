@@ -2,31 +2,26 @@
 
 use envoy_types::pb::envoy::config::rbac::v3::Rbac as Rules;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
-use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::DynamicMetadataInput;
-use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dynamic_metadata_input::{
-    PathSegment, path_segment::Segment,
-};
-use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::Metadata as MetadataMatcher;
-use envoy_types::pb::envoy::r#type::matcher::v3::{
-    StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
-};
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 
-use super::grants;
 use super::matching::{
-    action, any_of, begins_with, both, exactly, first_of, fits, header, input, is, matches, nested,
-    not,
+    action, any_of, begins_with, both, exactly, first_of, header, is, matches, nested, not,
 };
 use super::names::{BAD_REQUEST, PLANE};
 use super::rbac::{self, Fact, METADATA, rbac_action};
+use super::{grants, metadata};
 use crate::policy::{
     BEARER, DefaultAction, Firewall, Listener, Mode, PlaneRule, Reason, VaultApi, plane_rule,
 };
 use crate::vault_api::Plane;
+
 /// Prefix of the deciding filter's keys in the metadata.
 const DECISION: &str = "decision_";
+/// Results of a filter that decides or finds out, as Envoy writes them.
+const ALLOWED: &str = "allowed";
+pub(super) const DENIED: &str = "denied";
 
 /// Metadata key that holds the reason of the decision.
 pub(super) fn reason_key() -> String {
@@ -245,28 +240,8 @@ fn carries_token(api: VaultApi) -> Predicate {
 }
 
 /// Holds if the result of a filter is that it allows the request.
-fn is_allowed(key: &str) -> Predicate {
-    metadata_is(key, MatchPattern::Exact("allowed".into()))
-}
-
-/// Holds if a text that a filter wrote into the metadata fits a pattern.
-fn metadata_is(key: &str, pattern: MatchPattern) -> Predicate {
-    let result = DynamicMetadataInput {
-        filter: METADATA.into(),
-        path: vec![PathSegment {
-            segment: Some(Segment::Key(key.into())),
-        }],
-    };
-    let expected = MetadataMatcher {
-        value: Some(ValueMatcher {
-            match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
-                match_pattern: Some(pattern),
-                ..StringMatcher::default()
-            })),
-        }),
-        invert: false,
-    };
-    fits(input("fact", &result), input("text", &expected))
+pub(super) fn is_allowed(key: &str) -> Predicate {
+    metadata::is(METADATA, key, metadata::text(ALLOWED))
 }
 
 fn reason_action(reason: Reason) -> OnMatch {

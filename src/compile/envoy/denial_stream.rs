@@ -5,10 +5,7 @@
 //! Requests that the firewall allowed are not streamed: for them, this costs one more filter that is skipped, and two
 //! more conditions.
 
-use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
-use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLog, AccessLogFilter, MetadataFilter, access_log,
-};
+use envoy_types::pb::envoy::config::accesslog::v3::{AccessLog, AccessLogFilter, access_log};
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{ApiVersion, GrpcService, TypedExtensionConfig};
 use envoy_types::pb::envoy::extensions::access_loggers::grpc::v3::{
@@ -17,22 +14,13 @@ use envoy_types::pb::envoy::extensions::access_loggers::grpc::v3::{
 use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use envoy_types::pb::envoy::extensions::filters::common::matcher::action::v3::SkipFilter;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
-use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::DynamicMetadataInput;
-use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::dynamic_metadata_input;
-use envoy_types::pb::envoy::extensions::matching::input_matchers::metadata::v3::Metadata;
-use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
-    PathSegment, path_segment::Segment,
-};
-use envoy_types::pb::envoy::r#type::matcher::v3::{
-    MetadataMatcher, StringMatcher, ValueMatcher, string_matcher::MatchPattern, value_matcher,
-};
 use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
-use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
+use envoy_types::pb::google::protobuf::UInt32Value;
 
 use super::access_log::fields;
-use super::matching::{action, first_of, fits, input};
+use super::matching::{action, first_of, input};
 use super::wire::{Kind, any, seconds};
-use super::{client, decision, http, rbac, xds_cluster};
+use super::{client, decision, http, metadata, rbac, xds_cluster};
 use crate::policy::{Firewall, Listener};
 
 /// Name of the stream, which the operator finds in its first message.
@@ -44,9 +32,6 @@ pub const NUMBER: &str = "recordNumber";
 const BUFFER: u32 = 16 * 1024;
 /// Longest time in seconds that a worker collects records for.
 const INTERVAL: i64 = 1;
-/// Result of the deciding filter.
-const ALLOWED: &str = "allowed";
-const DENIED: &str = "denied";
 
 /// The loggers of a listener for the operator. Those of requests that were not decided have fewer fields, as in the
 /// complete log.
@@ -91,10 +76,7 @@ fn tags(firewall: &Firewall, side: Listener, decided: bool) -> Vec<CustomTag> {
         Some(Kind::Text(format)) => Some((tag, format)),
         _ => None,
     });
-    let number = (
-        NUMBER.to_owned(),
-        format!("%DYNAMIC_METADATA({}:{NUMBER})%", client::METADATA),
-    );
+    let number = (NUMBER.to_owned(), client::metadata(NUMBER));
     fields
         .chain(decided.then_some(number))
         .map(|(tag, format)| CustomTag {
@@ -106,54 +88,15 @@ fn tags(firewall: &Firewall, side: Listener, decided: bool) -> Vec<CustomTag> {
 
 /// Holds for a denial, or for a request without any decision.
 fn filter(decided: bool) -> AccessLogFilter {
-    let path = PathSegment {
-        segment: Some(Segment::Key(decision::result_key())),
-    };
-    let matcher = MetadataMatcher {
-        filter: rbac::METADATA.into(),
-        path: vec![path],
-        // The deciding filter never stores the other text.
-        value: Some(text(if decided { DENIED } else { "none" })),
-        ..MetadataMatcher::default()
-    };
-    AccessLogFilter {
-        filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
-            matcher: Some(matcher),
-            match_if_key_not_found: Some(BoolValue { value: !decided }),
-        })),
-    }
-}
-
-fn text(exactly: &str) -> ValueMatcher {
-    ValueMatcher {
-        match_pattern: Some(value_matcher::MatchPattern::StringMatch(StringMatcher {
-            match_pattern: Some(MatchPattern::Exact(exactly.into())),
-            ..StringMatcher::default()
-        })),
-    }
+    // The deciding filter never stores the other text.
+    let result = metadata::text(if decided { decision::DENIED } else { "none" });
+    metadata::has(rbac::METADATA, &decision::result_key(), result, !decided)
 }
 
 /// The filter that numbers denials. It comes after the deciding filter: an allowed request reaches it with its result,
 /// and skips it; a denied one reaches it with its answer only, when no result is written yet.
 pub(super) fn numbering() -> HttpFilter {
-    let result = DynamicMetadataInput {
-        filter: rbac::METADATA.into(),
-        path: vec![dynamic_metadata_input::PathSegment {
-            segment: Some(dynamic_metadata_input::path_segment::Segment::Key(
-                decision::result_key(),
-            )),
-        }],
-    };
-    let is_allowed = fits(
-        input("result", &result),
-        input(
-            "allowed",
-            &Metadata {
-                value: Some(text(ALLOWED)),
-                invert: false,
-            },
-        ),
-    );
+    let is_allowed = decision::is_allowed(&decision::result_key());
     let skip = action(input("skip", &SkipFilter {}));
     let code = include_str!("number.lua")
         .replace("METADATA", client::METADATA)

@@ -21,7 +21,7 @@ use super::names::OPERATIONS;
 use super::rbac;
 use super::routes::filter_state;
 use super::text_map::{ChosenByText, OnMatch, first_of, look_up};
-use super::token;
+use super::{client, token};
 use crate::policy::{
     self, Firewall, Grants, Holders, Identity, Listener, PlaneRule, Scope, is_deployment,
     plane_rule,
@@ -121,7 +121,7 @@ pub(super) fn states(firewall: &Firewall) -> impl Iterator<Item = FilterStateVal
     let copied = copied.into_iter().filter(move |_| has_tokens);
     copied.map(|(proof, key)| FilterStateValue {
         skip_if_empty: true,
-        ..filter_state(proof.state(), &token::metadata(key))
+        ..filter_state(proof.state(), &client::metadata(key))
     })
 }
 

@@ -28,6 +28,7 @@ mod json;
 mod kubelet_port;
 mod listener;
 mod matching;
+mod metadata;
 mod metrics_port;
 mod names;
 mod overload;

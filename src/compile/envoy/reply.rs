@@ -1,19 +1,15 @@
 //! Answers to denied callers, in the vault's own error shape, so that its clients print them.
 
 use envoy_types::pb::envoy::config::accesslog::v3::{
-    AccessLogFilter, AndFilter, ExtensionFilter, MetadataFilter, access_log_filter,
+    AccessLogFilter, AndFilter, ExtensionFilter, access_log_filter,
     access_log_filter::FilterSpecifier, extension_filter,
 };
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
-use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{
-    PathSegment, path_segment::Segment,
-};
-use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, ValueMatcher, value_matcher};
-use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
+use envoy_types::pb::google::protobuf::UInt32Value;
 
 use super::wire::{Fields, Json, JsonFormat, LocalReplyConfig, ResponseMapper, any};
-use super::{client, grants, http};
+use super::{client, grants, http, metadata};
 use crate::policy::{
     ClientAddressSource, Firewall, Listener, ManagementAccess, Reason, VaultApi, Verdict,
 };
@@ -97,6 +93,7 @@ fn behind_proxies(firewall: &Firewall, denial: &ResponseMapper) -> [ResponseMapp
     );
     let place = format!(" ({})", client::metadata(client::FROM));
     let known = outside(firewall, &place);
+    let has = |key| metadata::has(client::METADATA, key, metadata::present(), false);
     [(client::WARNING, unknown), (client::FROM, known)].map(|(key, why)| ResponseMapper {
         filter: Some(AccessLogFilter {
             filter_specifier: Some(FilterSpecifier::AndFilter(AndFilter {
@@ -106,26 +103,6 @@ fn behind_proxies(firewall: &Firewall, denial: &ResponseMapper) -> [ResponseMapp
         body_format_override: Some(denied(firewall, Reason::ForbiddenByFirewall, &why)),
         ..denial.clone()
     })
-}
-
-/// Filter that matches if the client's address has this text.
-fn has(key: &str) -> AccessLogFilter {
-    let text = MetadataMatcher {
-        filter: client::METADATA.into(),
-        path: vec![PathSegment {
-            segment: Some(Segment::Key(key.into())),
-        }],
-        value: Some(ValueMatcher {
-            match_pattern: Some(value_matcher::MatchPattern::PresentMatch(true)),
-        }),
-        ..MetadataMatcher::default()
-    };
-    AccessLogFilter {
-        filter_specifier: Some(FilterSpecifier::MetadataFilter(MetadataFilter {
-            matcher: Some(text),
-            match_if_key_not_found: Some(BoolValue { value: false }),
-        })),
-    }
 }
 
 /// Explanation for a caller that no rule matches. `place` says where the client's address is from.
@@ -142,7 +119,7 @@ fn outside(firewall: &Firewall, place: &str) -> String {
 /// Header of a denial, for programs: the reason, the decision id, the addresses that were seen, and the identity that
 /// the caller was taken for. An empty text stands for nothing. It names no rule, and nothing of other callers.
 fn receipt(firewall: &Firewall, listener: Listener, reason: Reason) -> HeaderValueOption {
-    let state = |key: &str| format!("%FILTER_STATE({key}:PLAIN)%");
+    let state = metadata::state_format;
     let from = match firewall.client_address {
         ClientAddressSource::Direct => "peer".to_owned(),
         ClientAddressSource::XForwardedFor { .. } => client::metadata(client::FROM),
@@ -232,8 +209,8 @@ fn denial(firewall: &Firewall, listener: Listener, reason: Reason) -> ResponseMa
 /// Beginning of the message to a trusted service.
 fn taken_for_service() -> String {
     format!(
-        "no network rule has your address, you count as %FILTER_STATE({}:PLAIN)%",
-        grants::SERVICE
+        "no network rule has your address, you count as {}",
+        metadata::state_format(grants::SERVICE)
     )
 }
 

@@ -41,11 +41,6 @@ pub(super) const PROBLEM: &str = "tokenProblem";
 /// Difference between the clocks of an issuer and of the proxy that changes nothing, in seconds.
 const CLOCK_SKEW: u32 = 60;
 
-/// Format of the value of a key.
-pub(super) fn metadata(key: &str) -> String {
-    format!("%DYNAMIC_METADATA({METADATA}:{key})%")
-}
-
 /// Verifies signature and times with the keys of each issuer. A request without a token, or with an invalid one, has no
 /// identity and is not denied here.
 pub(super) fn keys(rules: &TokenRules) -> Composite {
