@@ -8,7 +8,7 @@
 //! | `record` | one record, as Envoy writes it |
 //! | `groups` | denials that are alike |
 //! | `shares` | a bounded number of entries, in fair shares of vaults and callers |
-//! | [`sink`] | receives denials from proxies: limits, numbers, and the queue for the store |
+//! | [`sink`] | receives denials from proxies: limits, numbers, and the queue of those that are taken |
 //! | `store` | recent denials: records by id, and groups |
 
 mod groups;
@@ -21,4 +21,4 @@ mod tests;
 
 pub use groups::{Group, GroupKey};
 pub use record::Record;
-pub use store::{Capacity, Denials, Received, Store};
+pub use store::{Capacity, Denials, Store, StoredRecord};

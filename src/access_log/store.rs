@@ -30,7 +30,7 @@ impl Default for Capacity {
 /// A record, with its origin.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct Received {
+pub struct StoredRecord {
     /// Name of the proxy that decided.
     pub proxy: String,
     /// Time when the record was received, by the reader's clock.
@@ -64,7 +64,7 @@ struct Totals {
 #[derive(Debug)]
 pub struct Store {
     since: Timestamp,
-    records: Shares<Received>,
+    records: Shares<StoredRecord>,
     /// Place of the record with an id. Of a repeated id, that of the last record.
     ids: HashMap<String, Place>,
     groups: Shares<Group>,
@@ -104,7 +104,7 @@ impl Store {
         // A proxy whose clock is ahead would stay the last one.
         let group = Group::of(&record, record.time.min(now));
         if let Some(id) = record.decision_id.clone() {
-            let received = Received {
+            let received = StoredRecord {
                 proxy: proxy.to_owned(),
                 received: now,
                 record,
@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// The record of a decision of this vault. A vault's owner learns nothing about the ids of other vaults.
-    pub fn decision(&self, vault: &str, id: &str) -> Option<&Received> {
+    pub fn decision(&self, vault: &str, id: &str) -> Option<&StoredRecord> {
         let received = self.records.get(self.ids.get(id)?)?;
         (received.record.vault == vault).then_some(received)
     }

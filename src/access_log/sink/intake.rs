@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::sequences::Sequences;
 use crate::clock::Uptime;
 
-/// Most records that wait for the store, of all vaults.
+/// Most records that wait, of all vaults.
 pub(super) const QUEUE: usize = 2_048;
 /// Most of these of one vault, so that one vault never takes the places of all.
 const QUEUE_OF_VAULT: usize = QUEUE / 4;

@@ -40,11 +40,11 @@ const VAULT: &str = "vault";
 /// Fate of a record that a proxy sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It was handed on to the store.
+    /// It was handed on to the reader of the queue.
     Taken,
     /// The vault sent more records in a second than are taken.
     Rate,
-    /// Too many records of the vault, or in all, wait for the store.
+    /// Too many records of the vault, or in all, wait in the queue.
     Queue,
     /// It claims another vault than the client's certificate.
     Vault,
@@ -82,7 +82,7 @@ pub trait Observer: Send + Sync {
     fn missing(&self, records: u64);
 }
 
-/// A record on its way to the store. It keeps a place in the queue until it is dropped.
+/// A record in the queue. It keeps a place in the queue until it is dropped.
 #[derive(Debug)]
 pub struct Received {
     /// The vault, as the client's certificate names it.
